@@ -1,0 +1,7 @@
+//! Makes Usernetes bundles: recipes → lock → fetch → pack.
+
+pub mod cli;
+pub mod digest;
+pub mod files;
+pub mod lockfile;
+pub mod recipe;

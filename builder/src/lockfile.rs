@@ -1,0 +1,286 @@
+//! The lockfile: what the recipes resolved to. Besides source code, it is the only input of a build.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use stub::bundle::{Arch, Link, Name, Version};
+use stub::digest::Sha256;
+use stub::error::{Context, Error, Kind, Result};
+
+use crate::digest::Digest;
+use crate::recipe::{Format, Take};
+
+/// The schema this program writes and reads.
+pub const SCHEMA: u32 = 1;
+
+/// Exact versions, URLs, sizes and digests of everything that goes into a bundle, for every architecture.
+///
+/// Written with sorted keys and one value a line, so that a change of a pin is a diff of a few lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lockfile {
+    /// By name.
+    pub components: BTreeMap<Name, LockedComponent>,
+    /// [`SCHEMA`].
+    pub schema: u32,
+}
+
+/// A component at an exact version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedComponent {
+    /// Its downloads, for each architecture it exists for.
+    pub artifacts: BTreeMap<Arch, Vec<Artifact>>,
+    /// Components of one family are compressed against the family's largest file.
+    pub family: Name,
+    /// The project's home page.
+    pub homepage: String,
+    /// SPDX licence expression.
+    pub license: String,
+    /// Its version.
+    pub version: Version,
+}
+
+/// One pinned download.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    /// Its digest; for an image, that of the index or manifest its tag pointed to. Absent: unpinned, nothing is built from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// How the digest was come by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
+    /// The files taken out of it.
+    pub files: Vec<Take>,
+    /// What it is packed in.
+    pub format: Format,
+    /// Links put beside its files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+    /// Its length in bytes, where somebody has said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Where it is published, in order of preference: `https://…`, `oci://registry/name:tag`, or `debian:<path in the archive>`.
+    pub urls: Vec<String>,
+}
+
+/// Why a pinned digest is believed. Ordered from the weakest to the strongest kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Evidence {
+    /// Public records of third parties who use the same file, or of a project that verifies its own downloads by it.
+    Records {
+        /// `A`: the upstream itself or a named project that verifies by it. `B`: two or more third parties.
+        tier: String,
+        /// Where they are.
+        from: Vec<String>,
+    },
+    /// The digest that GitHub's API gives for the file.
+    GithubDigest,
+    /// The registry's digest of an image.
+    RegistryDigest,
+    /// A file of digests the upstream publishes.
+    Checksums {
+        /// Where it is.
+        url: String,
+    },
+    /// The Debian archive: `InRelease`, signed, names `Packages`, which names the package.
+    InRelease {
+        /// The suite.
+        suite: String,
+        /// Fingerprint of the key that signed it.
+        key: String,
+    },
+    /// A minisign signature by the key in the recipe.
+    Minisign {
+        /// Where it is.
+        url: String,
+        /// Public key.
+        key: String,
+    },
+    /// An OpenPGP signature by a key in the recipe's keyring.
+    Openpgp {
+        /// Where it is.
+        url: String,
+        /// Fingerprint of the key that made it.
+        key: String,
+    },
+}
+
+impl Lockfile {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            components: BTreeMap::new(),
+            schema: SCHEMA,
+        }
+    }
+
+    /// Reads and checks a lockfile.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs_err::read_to_string(path).hint(|| {
+            "name the lockfile with `--lockfile`, or make one with `builder lock --update`"
+                .to_owned()
+        })?;
+        Self::parse(&text).about(|| path.display())
+    }
+
+    /// Reads and checks a lockfile's text.
+    pub fn parse(text: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Schema {
+            schema: u32,
+        }
+        let wrong = |e: serde_json::Error| {
+            Error::new(Kind::Input, format!("bad lockfile: {e}")).hint(
+                "restore it from version control, or make it anew with `builder lock --update`",
+            )
+        };
+        // The schema first: a newer one may have any shape.
+        let Schema { schema } = serde_json::from_str(text).map_err(wrong)?;
+        if schema != SCHEMA {
+            return Err(Error::new(
+                Kind::Input,
+                "the lockfile has a schema this builder does not know",
+            )
+            .expected(format!("schema {SCHEMA}"))
+            .found(format!("schema {schema}"))
+            .hint("use the builder of the commit the lockfile belongs to"));
+        }
+        let lockfile: Self = serde_json::from_str(text).map_err(wrong)?;
+        lockfile.check()?;
+        Ok(lockfile)
+    }
+
+    /// The text of the file.
+    pub fn to_text(&self) -> Result<String> {
+        // By way of a `Value`, whose keys are sorted.
+        let text = serde_json::to_value(self).and_then(|v| serde_json::to_string_pretty(&v));
+        text.map(|t| t + "\n")
+            .map_err(|e| Error::new(Kind::Failed, format!("cannot write the lockfile: {e}")))
+    }
+
+    /// Digest of the file's text, by which a bundle names the lockfile it was built from.
+    pub fn digest(&self) -> Result<Sha256> {
+        Ok(Sha256::of(self.to_text()?.as_bytes()))
+    }
+
+    /// Replaces the file in one step: it is either the old or the new one, also after a crash.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        self.check()?;
+        crate::files::replace(path, self.to_text()?.as_bytes())
+    }
+
+    /// Checks what the types do not say: versions occur in URLs, and no two components want one path.
+    pub fn check(&self) -> Result<()> {
+        for arch in Arch::ALL {
+            let mut owners: BTreeMap<&str, &Name> = BTreeMap::new();
+            for (name, component) in &self.components {
+                for artifact in component.artifacts.get(&arch).into_iter().flatten() {
+                    artifact
+                        .check(&component.version)
+                        .about(|| format!("{name} {} ({arch})", component.version))?;
+                    let paths = artifact
+                        .files
+                        .iter()
+                        .map(|f| &f.to)
+                        .chain(artifact.links.iter().map(|l| &l.path));
+                    for path in paths {
+                        if let Some(other) = owners.insert(path.as_str(), name) {
+                            return Err(Error::new(
+                                Kind::Input,
+                                format!("two recipes want the path `{path}`: {other} and {name}"),
+                            )
+                            .hint("change `to` in one of the two recipes"));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The components a bundle for this architecture is made of, in order. `only` restricts them to those named.
+    pub fn select(
+        &self,
+        arch: Arch,
+        only: &[Name],
+    ) -> Result<BTreeMap<&Name, (&LockedComponent, &[Artifact])>> {
+        if let Some(unknown) = only.iter().find(|n| !self.components.contains_key(n)) {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("the lockfile has no component `{unknown}`"),
+            )
+            .expected(
+                self.components
+                    .keys()
+                    .map(Name::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            ));
+        }
+        let wanted = self
+            .components
+            .iter()
+            .filter(|(name, _)| only.is_empty() || only.contains(name));
+        wanted
+            .map(|(name, component)| {
+                let artifacts = component.artifacts.get(&arch).ok_or_else(|| {
+                    Error::new(
+                        Kind::Input,
+                        format!("{name} {} is not locked for {arch}", component.version),
+                    )
+                    .hint(format!("pin it with `builder lock --update {name}`"))
+                })?;
+                Ok((name, (component, artifacts.as_slice())))
+            })
+            .collect()
+    }
+}
+
+impl Default for Lockfile {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Artifact {
+    /// The pinned digest, or the error that says how to pin it.
+    pub fn pinned(&self, name: &Name) -> Result<Digest> {
+        self.digest.ok_or_else(|| {
+            Error::new(
+                Kind::Input,
+                format!("{name}: this download is unpinned: lockfile.json has no digest for it"),
+            )
+            .detail("url", self.urls.first().map_or("none", String::as_str))
+            .hint(format!("pin it with `builder lock --update {name}`"))
+        })
+    }
+
+    /// Where it is published, for messages.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.urls.first().map_or("(no URL)", String::as_str)
+    }
+
+    fn check(&self, version: &Version) -> Result<()> {
+        if self.urls.is_empty() {
+            return Err(Error::new(Kind::Input, "an artifact has no URL"));
+        }
+        // A changed version with an old digest would silently bring the old file: the digest is what is looked up.
+        if let Some(url) = self.urls.iter().find(|u| !u.contains(version.as_str())) {
+            return Err(
+                Error::new(Kind::Input, "the version does not occur in a URL")
+                    .detail("version", version)
+                    .detail("url", url)
+                    .hint(
+                        "a digest belongs to one version: change both with `builder lock --update`",
+                    ),
+            );
+        }
+        Ok(())
+    }
+}

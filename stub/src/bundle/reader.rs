@@ -1,0 +1,255 @@
+//! Taking a bundle apart.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use fs_err::File;
+
+use super::trailer::{self, DAMAGED_HINT, Trailer, damaged};
+use super::{FrameEntry, Manifest, frame};
+use crate::digest::Sha256;
+use crate::error::{Context, Error, Kind, Result};
+
+/// An open bundle whose manifest has been verified against the trailer.
+///
+/// Frames are read with `pread`, so that threads share one of these; nothing is memory-mapped, so that a file that
+/// shrinks under our feet is an error and not a signal.
+#[derive(Debug)]
+pub struct Bundle {
+    file: File,
+    path: PathBuf,
+    trailer: Trailer,
+    manifest: Manifest,
+    /// Where each frame of the manifest begins in the file.
+    offsets: Vec<u64>,
+}
+
+impl Bundle {
+    /// Opens a file that must be a bundle.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::probe(File::open(path)?, path)?.ok_or_else(|| {
+            damaged(format!("{}: this is not a whole bundle", path.display()))
+                .expected(format!("`{}` {} bytes before the end of the file", String::from_utf8_lossy(&trailer::MAGIC), trailer::LEN))
+                .found("something else: the file is no bundle, or bytes were cut from or added to its end")
+        })
+    }
+
+    /// Opens the bundle this process was started from, if it was started from one.
+    ///
+    /// `None` for the installed `usernetes` command, which is a stub without a payload.
+    pub fn of_this_process() -> Result<Option<Self>> {
+        let path = std::env::current_exe()?;
+        // By way of /proc, so that a file replaced since we started is not mistaken for ourselves.
+        Self::probe(File::open("/proc/self/exe")?, &path)
+    }
+
+    /// Looks at the end of a file for a trailer and reads the manifest it points to.
+    fn probe(file: File, path: &Path) -> Result<Option<Self>> {
+        let about = || path.display().to_string();
+        let file_len = file.metadata()?.len();
+        let Some(trailer_offset) = file_len.checked_sub(trailer::LEN as u64) else {
+            return Ok(None);
+        };
+        let mut end = [0; trailer::LEN];
+        read_at(&file, &mut end, trailer_offset)?;
+        let Some(trailer) = Trailer::decode(&end, file_len).about(about)? else {
+            return Ok(None);
+        };
+        let mut text = vec![0; usize::try_from(trailer.manifest_len).unwrap_or_default()];
+        read_at(&file, &mut text, trailer.manifest_offset)?;
+        let found = Sha256::of(&text);
+        if found != trailer.manifest_sha256 {
+            return Err(damaged(format!(
+                "{}: the bundle's manifest is damaged",
+                path.display()
+            ))
+            .expected(format!("sha256 {}", trailer.manifest_sha256))
+            .found(format!("sha256 {found}")));
+        }
+        let manifest = Manifest::decode(&text).about(about)?;
+        let mut offset = trailer.payload_offset;
+        let offsets = manifest
+            .frames
+            .iter()
+            .map(|f| {
+                let at = offset;
+                offset += f.length;
+                at
+            })
+            .collect();
+        if offset != trailer.manifest_offset || manifest.stub.size != trailer.stub_len {
+            return Err(damaged(format!(
+                "{}: the bundle's manifest does not fit its trailer",
+                path.display()
+            )));
+        }
+        Ok(Some(Self {
+            file,
+            path: path.to_owned(),
+            trailer,
+            manifest,
+            offsets,
+        }))
+    }
+
+    /// The bundle id: the digest of its manifest.
+    #[must_use]
+    pub fn id(&self) -> Sha256 {
+        self.trailer.manifest_sha256
+    }
+
+    /// Where the file was found. For messages: it may have been moved since.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where its parts lie.
+    #[must_use]
+    pub fn trailer(&self) -> &Trailer {
+        &self.trailer
+    }
+
+    /// What it says about itself.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The compressed bytes of the manifest's frame of that index, not yet verified.
+    pub fn packed(&self, index: usize) -> Result<Vec<u8>> {
+        let (entry, offset) = self.entry(index)?;
+        let mut bytes = vec![
+            0;
+            usize::try_from(entry.length)
+                .map_err(|_| damaged("a frame is larger than memory"))?
+        ];
+        read_at(&self.file, &mut bytes, offset).about(|| self.path.display())?;
+        Ok(bytes)
+    }
+
+    /// The verified content of the manifest's frame of that index.
+    ///
+    /// `prefix` must be the content of the frame's prefix if it has one.
+    pub fn content(&self, index: usize, prefix: Option<&[u8]>) -> Result<Vec<u8>> {
+        let (entry, _) = self.entry(index)?;
+        self.decode(entry, &self.packed(index)?, prefix)
+    }
+
+    /// The verified bytes of the stub.
+    pub fn stub(&self) -> Result<Vec<u8>> {
+        let mut bytes = vec![
+            0;
+            usize::try_from(self.trailer.stub_len)
+                .map_err(|_| damaged("the stub is larger than memory"))?
+        ];
+        read_at(&self.file, &mut bytes, 0).about(|| self.path.display())?;
+        self.compare("the stub", self.manifest.stub.sha256, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Checks every byte of the file that [`open`](Self::open) has not checked: stub, padding, and each frame both
+    /// packed and decoded. `each` is told the content size of every frame when it is done.
+    pub fn verify(&self, mut each: impl FnMut(&FrameEntry)) -> Result<()> {
+        self.stub()?;
+        let padding = self.trailer.payload_offset - self.trailer.stub_len;
+        let mut bytes = vec![0; usize::try_from(padding).unwrap_or_default()];
+        read_at(&self.file, &mut bytes, self.trailer.stub_len).about(|| self.path.display())?;
+        if bytes.iter().any(|b| *b != 0) {
+            return Err(damaged(format!(
+                "{}: the padding after the stub is not zero",
+                self.path.display()
+            )));
+        }
+        let mut hub: Option<(Sha256, Vec<u8>)> = None;
+        for (index, entry) in self.manifest.frames.iter().enumerate() {
+            let packed = self.packed(index)?;
+            self.compare(
+                &format!("the compressed form of {}", self.owners(entry)),
+                entry.packed,
+                &packed,
+            )?;
+            let content = match entry.prefix {
+                None => self.decode(entry, &packed, None)?,
+                Some(digest) => {
+                    // The builder puts the members of a family behind their hub, so one is enough to remember.
+                    if hub.as_ref().is_none_or(|(have, _)| *have != digest) {
+                        let (at, _) = self
+                            .manifest
+                            .frame(&digest)
+                            .ok_or_else(|| damaged("a prefix is missing"))?;
+                        hub = Some((digest, self.content(at, None)?));
+                    }
+                    self.decode(
+                        entry,
+                        &packed,
+                        hub.as_ref().map(|(_, content)| content.as_slice()),
+                    )?
+                }
+            };
+            drop(content);
+            each(entry);
+        }
+        Ok(())
+    }
+
+    fn decode(&self, entry: &FrameEntry, packed: &[u8], prefix: Option<&[u8]>) -> Result<Vec<u8>> {
+        let content = frame::decompress(packed, prefix, entry.size)
+            .hint(|| DAMAGED_HINT.to_owned())
+            .about(|| format!("{}: {}", self.path.display(), self.owners(entry)))?;
+        self.compare(&self.owners(entry), entry.sha256, &content)?;
+        Ok(content)
+    }
+
+    fn entry(&self, index: usize) -> Result<(&FrameEntry, u64)> {
+        let entry = self
+            .manifest
+            .frames
+            .get(index)
+            .zip(self.offsets.get(index).copied());
+        entry.ok_or_else(|| {
+            Error::new(
+                Kind::Failed,
+                format!("{}: the bundle has no frame {index}", self.path.display()),
+            )
+        })
+    }
+
+    fn compare(&self, what: &str, expected: Sha256, bytes: &[u8]) -> Result<()> {
+        let found = Sha256::of(bytes);
+        if found == expected {
+            return Ok(());
+        }
+        Err(
+            damaged(format!("{}: {what} is damaged", self.path.display()))
+                .expected(format!("sha256 {expected}"))
+                .found(format!("sha256 {found}")),
+        )
+    }
+
+    /// The files a frame holds, for messages: `component: path`.
+    fn owners(&self, entry: &FrameEntry) -> String {
+        let files = self
+            .manifest
+            .components
+            .iter()
+            .flat_map(|c| c.files.iter().map(move |f| (c, f)));
+        let names: Vec<_> = files
+            .filter(|(_, f)| f.sha256 == entry.sha256)
+            .map(|(c, f)| format!("`{}` of {}", f.path, c.title()))
+            .collect();
+        names.join(" and ")
+    }
+}
+
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> Result<()> {
+    file.file()
+        .read_exact_at(bytes, offset)
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                damaged("the bundle became shorter while it was being read")
+            }
+            _ => e.into(),
+        })
+}

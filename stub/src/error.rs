@@ -1,0 +1,257 @@
+//! The one error type of both crates: what went wrong, with what, and what to do next.
+//!
+//! An [`Error`] names the thing it is about, lists what was expected and what was found, carries the next step as
+//! a `hint:`, and knows the exit code of the process ([`Kind`]). Printed, it looks like this:
+//!
+//! ```text
+//! error: kubelet 1.36.3: the download does not match lockfile.json
+//!   url       https://dl.k8s.io/release/v1.36.3/bin/linux/amd64/kubelet
+//!   expected  sha256 21a5…
+//!   found     sha256 9c77…
+//!
+//! hint: if upstream re-published this version on purpose, run `builder lock --update kubelet` and review the diff
+//! ```
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+/// Result with the project's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What sort of failure it is. Decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything that is none of the following.
+    Failed,
+    /// The command line asks for something that does not exist or does not go together.
+    Usage,
+    /// A file written by a person or another program does not say what it must: recipe, lockfile, manifest, configuration.
+    Input,
+    /// Bytes are not the bytes they should be: damaged, truncated, tampered with, or not signed by whom they should be.
+    Integrity,
+    /// Something could not be had over the network.
+    Network,
+    /// This machine cannot do it as it is: no space, read-only, noexec, wrong architecture, missing program.
+    Host,
+    /// Another process holds the lock.
+    Busy,
+}
+
+impl Kind {
+    /// The exit code of a process that ends with an error of this kind.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Input => 3,
+            Self::Integrity => 4,
+            Self::Network => 5,
+            Self::Host => 6,
+            Self::Busy => 7,
+        }
+    }
+
+    /// The table of exit codes, for `--help`.
+    pub const EXIT_CODES: &'static str = "\
+Exit codes:
+  0  done
+  1  failed for a reason not listed below
+  2  the command line is wrong (also: `builder lock --check` found something newer)
+  3  a recipe, lockfile, manifest or configuration file is wrong
+  4  bytes are damaged, truncated or not the pinned ones
+  5  something could not be fetched
+  6  this machine cannot do it as it is (space, permissions, architecture, a missing program)
+  7  another process holds the lock";
+}
+
+/// What went wrong, with what, and what to do next. See the [module](self) for its looks.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    message: String,
+    details: Vec<(String, String)>,
+    hint: Option<String>,
+}
+
+impl Error {
+    /// An error of a kind. The message is lower-case, without a final period, and names the thing.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            details: Vec::new(),
+            hint: None,
+        }))
+    }
+
+    /// Adds a labelled line under the message, for example `url  https://…`.
+    #[must_use]
+    pub fn detail(mut self, label: &str, value: impl fmt::Display) -> Self {
+        self.0.details.push((label.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Adds the line that says what was expected.
+    #[must_use]
+    pub fn expected(self, value: impl fmt::Display) -> Self {
+        self.detail("expected", value)
+    }
+
+    /// Adds the line that says what was found instead.
+    #[must_use]
+    pub fn found(self, value: impl fmt::Display) -> Self {
+        self.detail("found", value)
+    }
+
+    /// Says what to do next. The first hint stays: whoever is nearest to the cause knows best.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint.get_or_insert(hint.into());
+        self
+    }
+
+    /// Puts the thing the error is about in front of the message: `thing: message`.
+    #[must_use]
+    pub fn about(mut self, thing: impl fmt::Display) -> Self {
+        self.0.message = format!("{thing}: {}", self.0.message);
+        self
+    }
+
+    /// The kind, which decides the exit code.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The message alone, without details and hint.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Prints the error on stderr and gives the exit code it stands for.
+    #[must_use]
+    #[expect(clippy::print_stderr, reason = "the one place that reports errors")]
+    pub fn report(&self) -> ExitCode {
+        eprintln!("error: {self}");
+        ExitCode::from(self.kind().exit_code())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        let width = self
+            .0
+            .details
+            .iter()
+            .map(|(l, _)| l.len())
+            .max()
+            .unwrap_or(0);
+        for (label, value) in &self.0.details {
+            write!(f, "\n  {label:width$}  {value}")?;
+        }
+        if let Some(hint) = &self.0.hint {
+            write!(f, "\n\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Operating system errors: `fs_err` has already put the path into the message, this adds kind and next step.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind as E;
+        let (kind, hint) = match error.kind() {
+            E::StorageFull => (
+                Kind::Host,
+                Some(
+                    "free some space, or choose another disk by setting XDG_DATA_HOME and XDG_CACHE_HOME",
+                ),
+            ),
+            E::QuotaExceeded => (
+                Kind::Host,
+                Some(
+                    "your disk quota is used up: free some space, or choose another disk by setting XDG_DATA_HOME and XDG_CACHE_HOME",
+                ),
+            ),
+            E::ReadOnlyFilesystem => (
+                Kind::Host,
+                Some(
+                    "the file system is read-only: choose a writable one by setting XDG_DATA_HOME and XDG_CACHE_HOME",
+                ),
+            ),
+            E::PermissionDenied => (
+                Kind::Host,
+                Some("check the owner and the permissions of that path with `ls -ld`"),
+            ),
+            _ => (Kind::Failed, None),
+        };
+        let error = Self::new(kind, error.to_string());
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+/// [`Error::about`] and [`Error::hint`] on results.
+pub trait Context<T> {
+    /// Puts the thing the error is about in front of its message.
+    fn about<D: fmt::Display>(self, thing: impl FnOnce() -> D) -> Result<T>;
+    /// Says what to do next, unless the error already does.
+    fn hint(self, hint: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Context<T> for Result<T, E> {
+    fn about<D: fmt::Display>(self, thing: impl FnOnce() -> D) -> Result<T> {
+        self.map_err(|e| e.into().about(thing()))
+    }
+
+    fn hint(self, hint: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|e| e.into().hint(hint()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printed_form() {
+        let error = Error::new(Kind::Integrity, "the download does not match lockfile.json")
+            .detail("url", "https://example.org/kubelet")
+            .expected("sha256 aa")
+            .found("sha256 bb")
+            .hint("first")
+            .hint("second")
+            .about("kubelet 1.36.3");
+        insta::assert_snapshot!(error.to_string(), @r"
+        kubelet 1.36.3: the download does not match lockfile.json
+          url       https://example.org/kubelet
+          expected  sha256 aa
+          found     sha256 bb
+
+        hint: first
+        ");
+        assert_eq!(error.kind().exit_code(), 4);
+    }
+
+    #[test]
+    fn full_disk_is_the_hosts_fault_and_has_a_next_step() {
+        let error = Error::from(io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(error.kind(), Kind::Host);
+        assert!(error.to_string().contains("hint: free some space"));
+    }
+}

@@ -1,0 +1,12 @@
+//! The head of a Usernetes bundle, as a library.
+//!
+//! `builder` depends on it for the one definition of the bundle format ([`bundle`]) and for the house's
+//! common words: [`error`], [`digest`], [`progress`], [`paths`]. The binary `usernetes` adds [`cli`] on top.
+
+pub mod bundle;
+pub mod cli;
+pub mod digest;
+pub mod error;
+pub mod paths;
+pub mod progress;
+pub mod store;

@@ -1,0 +1,1 @@
+//! The store: immutable, content-addressed directories under `$XDG_DATA_HOME/usernetes`.
