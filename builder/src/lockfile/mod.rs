@@ -1,15 +1,17 @@
 //! The lockfile: what the recipes resolved to. Besides source code, it is the only input of a build.
 
+mod unique;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use stub::bundle::{Arch, Link, Name, Version};
+use stub::bundle::{Arch, BundlePath, Link, Name, Version};
 use stub::digest::Sha256;
 use stub::error::{Context, Error, Kind, Result};
 
 use crate::digest::Digest;
-use crate::recipe::{Format, Take};
+use crate::recipe::{Format, Places, Take};
 
 /// The schema this program writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -21,6 +23,7 @@ pub const SCHEMA: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Lockfile {
     /// By name.
+    #[serde(deserialize_with = "unique::map")]
     pub components: BTreeMap<Name, LockedComponent>,
     /// [`SCHEMA`].
     pub schema: u32,
@@ -31,6 +34,7 @@ pub struct Lockfile {
 #[serde(deny_unknown_fields)]
 pub struct LockedComponent {
     /// Its downloads, for each architecture it exists for.
+    #[serde(deserialize_with = "unique::map")]
     pub artifacts: BTreeMap<Arch, Vec<Artifact>>,
     /// Components of one family are compressed against the family's largest file.
     pub family: Name,
@@ -174,29 +178,17 @@ impl Lockfile {
         crate::files::replace(path, self.to_text()?.as_bytes())
     }
 
-    /// Checks what the types do not say: versions occur in URLs, and no two components want one path.
+    /// Checks what the types do not say: versions occur in URLs, and every path has one owner.
     pub fn check(&self) -> Result<()> {
         for arch in Arch::ALL {
-            let mut owners: BTreeMap<&str, &Name> = BTreeMap::new();
+            let mut places = Places::default();
             for (name, component) in &self.components {
-                for artifact in component.artifacts.get(&arch).into_iter().flatten() {
+                let artifacts = component.artifacts.get(&arch).into_iter().flatten();
+                for (index, artifact) in artifacts.enumerate() {
                     artifact
-                        .check(&component.version)
+                        .check(&component.version, index == 0)
                         .about(|| format!("{name} {} ({arch})", component.version))?;
-                    let paths = artifact
-                        .files
-                        .iter()
-                        .map(|f| &f.to)
-                        .chain(artifact.links.iter().map(|l| &l.path));
-                    for path in paths {
-                        if let Some(other) = owners.insert(path.as_str(), name) {
-                            return Err(Error::new(
-                                Kind::Input,
-                                format!("two recipes want the path `{path}`: {other} and {name}"),
-                            )
-                            .hint("change `to` in one of the two recipes"));
-                        }
-                    }
+                    places.claim_all(name, artifact.paths())?;
                 }
             }
         }
@@ -266,9 +258,20 @@ impl Artifact {
         self.urls.first().map_or("(no URL)", String::as_str)
     }
 
-    fn check(&self, version: &Version) -> Result<()> {
+    /// The paths it gives its component, of files and of links.
+    fn paths(&self) -> impl Iterator<Item = &BundlePath> {
+        let files = self.files.iter().map(|f| &f.to);
+        files.chain(self.links.iter().map(|l| &l.path))
+    }
+
+    fn check(&self, version: &Version, first: bool) -> Result<()> {
         if self.urls.is_empty() {
-            return Err(Error::new(Kind::Input, "an artifact has no URL"));
+            return Err(Error::new(Kind::Input, "an artifact has no URL")
+                .hint("make the entry anew with `builder lock --update`"));
+        }
+        // The version of a component made of several packages is that of the first.
+        if self.format == Format::Deb && !first {
+            return Ok(());
         }
         // A changed version with an old digest would silently bring the old file: the digest is what is looked up.
         if let Some(url) = self.urls.iter().find(|u| !u.contains(version.as_str())) {
@@ -284,3 +287,6 @@ impl Artifact {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,16 +2,28 @@
 //!
 //! A recipe says where a component comes from, how its newest version is found, how it is checked, which files of it
 //! we take, and its licence. `builder lock --update` resolves recipes into the [lockfile](crate::lockfile); nothing
-//! else reads them. In strings, `{version}`, `{minor}` (`1.36` of `1.36.3`), `{arch}` (`x86_64`) and `{goarch}`
-//! (`amd64`) are filled in.
+//! else reads them. In `urls`, `from` and the `url` of a check, `{version}`, `{minor}` (`1.36` of `1.36.3`), `{arch}`
+//! (`x86_64`) and `{goarch}` (`amd64`) are filled in.
+
+mod check;
+mod fill;
+mod places;
+mod version;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
-use stub::bundle::{Arch, BundlePath, Link, Name, Version};
+use stub::bundle::{BundlePath, Link, Name};
 use stub::error::{Context, Error, Kind, Result};
+
+pub use fill::Fill;
+pub(crate) use places::Places;
+pub use version::comparable;
+
+/// The next step for every fault of a recipe that has no better one.
+const HINT: &str = "`recipes/etcd.toml` is a commented example of all there is";
 
 /// A recipe, as it stands in its file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -21,7 +33,7 @@ pub struct Recipe {
     pub summary: String,
     /// The project's home page.
     pub homepage: String,
-    /// SPDX licence expression of the files we take.
+    /// SPDX licence expression of the files we take, with what is statically linked into them.
     pub license: String,
     /// Components of one family are compressed against the family's largest file. Its own name when absent.
     pub family: Option<Name>,
@@ -81,7 +93,8 @@ pub struct ArtifactRecipe {
     pub package: Option<String>,
     /// What it is packed in.
     pub format: Format,
-    /// What it can be checked against, all of which must agree.
+    /// What it can be checked against, all of which must agree. None for packages and images: the archive's signed
+    /// index and the registry's digest say what they are.
     #[serde(default)]
     pub checks: Vec<Check>,
     /// The files we take.
@@ -175,21 +188,17 @@ impl Format {
     }
 }
 
-/// Reads every `*.toml` in a directory. The file's stem is the component's name.
+/// Reads every `*.toml` in a directory, and checks that no two want the same path. The file's stem is the component's name.
 pub fn read_all(directory: &Path) -> Result<BTreeMap<Name, Recipe>> {
     let mut recipes = BTreeMap::new();
-    for entry in fs_err::read_dir(directory)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == "toml") {
-            let stem = path
-                .file_stem()
-                .and_then(|s| s.to_str())
-                .unwrap_or_default();
-            let about = || path.display().to_string();
-            let name = Name::new(stem).about(about)?;
-            let recipe = Recipe::parse(&fs_err::read_to_string(&path)?).about(about)?;
-            recipes.insert(name, recipe);
-        }
+    for path in files(directory)? {
+        let about = || path.display().to_string();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let name = Name::new(stem)
+            .about(about)
+            .hint(|| "the file's name is the component's name and `.toml`".to_owned())?;
+        let recipe = Recipe::parse(&fs_err::read_to_string(&path)?).about(about)?;
+        recipes.insert(name, recipe);
     }
     if recipes.is_empty() {
         return Err(Error::new(
@@ -199,99 +208,50 @@ pub fn read_all(directory: &Path) -> Result<BTreeMap<Name, Recipe>> {
         .expected("files named `<component>.toml`")
         .hint("name the directory of recipes with `--recipes`"));
     }
+    let mut places = Places::default();
+    for (name, recipe) in &recipes {
+        places.claim_all(name, recipe.paths())?;
+    }
     Ok(recipes)
+}
+
+/// In order, so that of several bad recipes the same one is reported each time.
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs_err::read_dir(directory)
+        .hint(|| "name the directory of recipes with `--recipes`".to_owned())?
+    {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 impl Recipe {
     /// Reads and checks a recipe's text.
     pub fn parse(text: &str) -> Result<Self> {
         let recipe: Self = toml::from_str(text).map_err(|e| {
-            Error::new(
-                Kind::Input,
-                format!("bad recipe\n{}", e.to_string().trim_end()),
-            )
-            .hint("`recipes/etcd.toml` is a commented example of all there is")
+            let what = e.to_string();
+            Error::new(Kind::Input, format!("bad recipe\n{}", what.trim_end())).hint(HINT)
         })?;
-        recipe.check()?;
+        recipe
+            .check()
+            .about(|| "bad recipe")
+            .hint(|| HINT.to_owned())?;
         Ok(recipe)
     }
 
-    fn check(&self) -> Result<()> {
-        let wrong = |why: String| Err(Error::new(Kind::Input, format!("bad recipe: {why}")));
-        if self.artifacts.is_empty() {
-            return wrong("it has no `[[artifact]]`".to_owned());
-        }
-        let debian = matches!(self.version, VersionSource::Debian { .. });
-        for (index, artifact) in self.artifacts.iter().enumerate() {
-            let name = artifact
-                .package
-                .as_ref()
-                .or(artifact.urls.first())
-                .map_or_else(|| format!("artifact {}", index + 1), Clone::clone);
-            if artifact.package.is_some() != debian || artifact.urls.is_empty() != debian {
-                return wrong(format!(
-                    "`{name}`: a recipe `from = \"debian\"` has a `package` in each artifact, every other one has `urls`"
-                ));
-            }
-            if debian != (artifact.format == Format::Deb) {
-                return wrong(format!(
-                    "`{name}`: the format `deb` goes with `from = \"debian\"`, and only with it"
-                ));
-            }
-            if artifact.files.is_empty() {
-                return wrong(format!("`{name}`: it takes no `[[artifact.file]]`"));
-            }
-            let whole = matches!(artifact.format, Format::Plain | Format::OciImage);
-            if whole && (artifact.files.len() != 1 || artifact.files[0].from.is_some()) {
-                return wrong(format!(
-                    "`{name}`: the whole download is taken, as one `[[artifact.file]]` without `from`"
-                ));
-            }
-            if !whole && artifact.files.iter().any(|f| f.from.is_none()) {
-                return wrong(format!("`{name}`: every file of an archive needs `from`"));
-            }
-            if artifact
-                .urls
-                .iter()
-                .any(|u| u.starts_with("oci://") != artifact.format.is_oci())
-            {
-                return wrong(format!(
-                    "`{name}`: `oci://` addresses go with the formats `oci-files` and `oci-image`, and only with them"
-                ));
-            }
-        }
-        Ok(())
+    /// All paths the recipe's component has, of files and of links.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &BundlePath> {
+        self.artifacts.iter().flat_map(|a| {
+            let files = a.files.iter().map(|f| &f.to);
+            files.chain(a.links.iter().map(|l| &l.path))
+        })
     }
 }
 
-/// What is filled into a recipe's strings.
-#[derive(Debug, Clone, Copy)]
-pub struct Fill<'a> {
-    /// The component's version.
-    pub version: &'a Version,
-    /// The processor.
-    pub arch: Arch,
-}
-
-impl Fill<'_> {
-    /// Replaces `{version}`, `{minor}`, `{arch}` and `{goarch}`. Anything else in braces is an error.
-    pub fn apply(&self, template: &str) -> Result<String> {
-        let version = self.version.as_str();
-        let minor = version
-            .match_indices('.')
-            .nth(1)
-            .map_or(version, |(at, _)| &version[..at]);
-        let text = template
-            .replace("{version}", version)
-            .replace("{minor}", minor)
-            .replace("{arch}", self.arch.as_str())
-            .replace("{goarch}", self.arch.go_name());
-        if text.contains(['{', '}']) {
-            return Err(
-                Error::new(Kind::Input, format!("unknown placeholder in `{template}`"))
-                    .expected("`{version}`, `{minor}`, `{arch}` or `{goarch}`"),
-            );
-        }
-        Ok(text)
-    }
-}
+#[cfg(test)]
+mod tests;
