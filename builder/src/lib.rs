@@ -3,5 +3,6 @@
 pub mod cli;
 pub mod digest;
 pub mod files;
+pub mod lock;
 pub mod lockfile;
 pub mod recipe;
