@@ -1,6 +1,7 @@
 //! Makes Usernetes bundles: recipes → lock → fetch → pack.
 
 pub mod cli;
+pub mod debian;
 pub mod digest;
 pub mod files;
 pub mod lock;

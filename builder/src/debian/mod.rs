@@ -1,0 +1,24 @@
+//! The Debian channel: components out of the archive this machine's apt installs from.
+//!
+//! A chain without a gap leads from the machine's keyring to a file: [`release`] fetches `InRelease` and has gpgv check
+//! its signature, it holds the digest of the package index that [`packages`] reads, which holds the digest of each
+//! `.deb`, which [`resolve`] puts into the lockfile. No host name goes there: [`apt`] says where the archive is, when
+//! it is asked for and again when something is fetched.
+
+pub mod apt;
+mod deb822;
+mod gpgv;
+pub mod packages;
+pub mod release;
+pub mod resolve;
+#[cfg(test)]
+mod tests;
+pub mod version;
+
+use stub::error::Result;
+
+/// What a lockfile's URL begins with when the rest of it is a path in the archive. See [`apt::archive_base`].
+pub const SCHEME: &str = "debian:";
+
+/// Fetches a URL into memory: the URL, and how many bytes are accepted at most.
+pub type Get<'a> = dyn Fn(&str, u64) -> Result<Vec<u8>> + 'a;

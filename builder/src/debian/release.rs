@@ -1,0 +1,321 @@
+//! `InRelease`: the signed list of a suite's indexes.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use stub::bundle::Name;
+use stub::digest::Sha256;
+use stub::error::{Context, Error, Kind, Result};
+use stub::progress::Progress;
+
+use super::apt::Archive;
+use super::deb822::{self, Line};
+use super::{Get, gpgv};
+
+/// That of sid is 190 kB long.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// A suite's signed list.
+#[derive(Debug)]
+pub struct Release {
+    /// The suite, as it was asked for.
+    pub suite: Name,
+    /// Fingerprint of the key that signed it.
+    pub key: String,
+    fields: BTreeMap<String, String>,
+    /// Digest and length in bytes, by the path below the suite's directory.
+    files: BTreeMap<String, (Sha256, u64)>,
+}
+
+/// A package index, as `InRelease` describes it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Index {
+    /// Its path in the archive.
+    pub(super) path: String,
+    /// Its digest.
+    pub(super) sha256: Sha256,
+    /// Its length in bytes.
+    pub(super) size: u64,
+    /// Its length in bytes when unpacked.
+    pub(super) unpacked_size: u64,
+}
+
+/// Fetches the `InRelease` of a suite and checks all of it: signature, origin, suite, and that it is still valid.
+pub fn fetch(archive: &Archive, suite: &Name, get: &Get, progress: &Progress) -> Result<Release> {
+    let url = archive.url(&format!("dists/{suite}/InRelease"));
+    let read = || {
+        let signed = gpgv::verify(&get(&url, MAX_BYTES)?, &archive.keyring)?;
+        let release = Release::parse(&signed.text, suite, signed.key)?;
+        match release.check_valid(archive.valid_at) {
+            Ok(()) => {}
+            Err(error) if archive.valid_at.is_none() => progress.line(format!(
+                "{url}: {}; taken nevertheless, as apt's configuration says `Acquire::Check-Valid-Until \"false\"`",
+                error.message()
+            )),
+            Err(error) => return Err(error),
+        }
+        Ok(release)
+    };
+    read().about(|| &url)
+}
+
+impl Release {
+    /// Reads the text that was signed, and checks that it is Debian's list of the suite.
+    pub(super) fn parse(text: &[u8], suite: &Name, key: String) -> Result<Self> {
+        let mut release = Self {
+            suite: suite.clone(),
+            key,
+            fields: BTreeMap::new(),
+            files: BTreeMap::new(),
+        };
+        let mut in_digests = false;
+        deb822::read(text, |line| {
+            match line {
+                Line::Field(name, value) => {
+                    in_digests = name == b"SHA256";
+                    let text = |b| String::from_utf8_lossy(b).into_owned();
+                    release.fields.insert(text(name), text(value));
+                }
+                Line::More(value) if in_digests => {
+                    let (path, file) = parse_file(value)?;
+                    release.files.insert(path, file);
+                }
+                Line::More(_) | Line::End => {}
+            }
+            Ok(())
+        })?;
+        let wrong = |what: &str, expected: &str, found: &str| {
+            Err(Error::new(Kind::Integrity, what)
+                .expected(expected)
+                .found(found)
+                .hint("name another archive with `--debian-archive URL`, or another suite in the recipe's `[version]`"))
+        };
+        if release.field("Origin") != "Debian" {
+            let found = format!("Origin: {}", release.field("Origin"));
+            return wrong("this is not an archive of Debian", "Origin: Debian", &found);
+        }
+        let names = [release.field("Codename"), release.field("Suite")];
+        if !names.contains(&suite.as_str()) {
+            return wrong(
+                "the archive answers with another suite",
+                suite.as_str(),
+                &format!("{} ({})", names[0], names[1]),
+            );
+        }
+        Ok(release)
+    }
+
+    fn field(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", String::as_str)
+    }
+
+    /// That the list is not out of date at an instant, or now. Suites that do not change have no `Valid-Until`.
+    fn check_valid(&self, at: Option<SystemTime>) -> Result<()> {
+        let Some(until) = self.fields.get("Valid-Until") else {
+            return Ok(());
+        };
+        let now = at.unwrap_or_else(SystemTime::now);
+        match parse_date(until) {
+            Some(end) if now <= end => Ok(()),
+            Some(end) => {
+                let days = now.duration_since(end).unwrap_or_default().as_secs() / 86400;
+                Err(Error::new(
+                    Kind::Integrity,
+                    format!("this list of packages was valid until {until}, {days} days ago by this machine's clock"),
+                )
+                .hint("if `date` shows the right day, the mirror is out of date: name another with `--debian-archive URL`, or set `Acquire::Check-Valid-Until \"false\"` in apt's configuration to take it nevertheless"))
+            }
+            None => Err(Error::new(Kind::Input, "`Valid-Until` is not a date")
+                .expected("for example `Fri, 06 Nov 2026 08:08:01 UTC`")
+                .found(format!("{until:?}"))),
+        }
+    }
+
+    /// The index of the component main for an architecture, by Debian's name for it.
+    pub(super) fn index(&self, architecture: &str) -> Result<Index> {
+        let plain = format!("main/binary-{architecture}/Packages");
+        let packed = format!("{plain}.xz");
+        let file = |path: &str| {
+            self.files.get(path).copied().ok_or_else(|| {
+                Error::new(
+                    Kind::Input,
+                    format!("the suite {} has no `{path}`", self.suite),
+                )
+                .detail("architectures", self.field("Architectures"))
+            })
+        };
+        let (sha256, size) = file(&packed)?;
+        let (_, unpacked_size) = file(&plain)?;
+        let directory = format!("dists/{}", self.suite);
+        // By digest, the index that belongs to this list is found even while the mirror is being updated.
+        let path = if self.field("Acquire-By-Hash") == "yes" {
+            format!("{directory}/main/binary-{architecture}/by-hash/SHA256/{sha256}")
+        } else {
+            format!("{directory}/{packed}")
+        };
+        Ok(Index {
+            path,
+            sha256,
+            size,
+            unpacked_size,
+        })
+    }
+}
+
+/// A line `<digest> <length> <path>`.
+fn parse_file(line: &[u8]) -> Result<(String, (Sha256, u64))> {
+    let text = String::from_utf8_lossy(line);
+    let mut words = text.split_ascii_whitespace();
+    let mut parse = || {
+        let digest = words.next()?.parse().ok()?;
+        let size = words.next()?.parse().ok()?;
+        Some((words.next()?.to_owned(), (digest, size)))
+    };
+    parse().ok_or_else(|| {
+        Error::new(Kind::Input, "a line of `SHA256:` cannot be read")
+            .expected("digest, length and path")
+            .found(format!("{text:?}"))
+    })
+}
+
+/// Reads a date such as `Fri, 06 Nov 2026 08:08:01 UTC`.
+fn parse_date(text: &str) -> Option<SystemTime> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [_, day, month, year, time, "UTC" | "GMT" | "+0000"] = words[..] else {
+        return None;
+    };
+    let number = |text: &str, most: u64| text.parse().ok().filter(|n: &u64| *n <= most);
+    let day = number(day, 31)?;
+    let month = MONTHS.iter().zip(0_u64..).find(|(m, _)| **m == month)?.1;
+    let year = number(year, 9999).filter(|y| *y >= 1970)?;
+    let clock: Vec<&str> = time.split(':').collect();
+    let [hours, minutes, seconds] = clock[..] else {
+        return None;
+    };
+    let seconds = number(hours, 23)? * 3600 + number(minutes, 59)? * 60 + number(seconds, 60)?;
+    // Years counted from March, so that the leap day is a year's last.
+    let (shifted, march_month) = if month < 2 {
+        (year - 1, month + 10)
+    } else {
+        (year, month - 2)
+    };
+    let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400;
+    let days = days + (march_month * 153 + 2) / 5 + day;
+    // 719469 is what the lines above give for 1 January 1970.
+    let days = days.checked_sub(719_469)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(days * 86400 + seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+Origin: Debian
+Suite: unstable
+Codename: sid
+Valid-Until: Fri, 06 Nov 2026 08:08:01 UTC
+Acquire-By-Hash: yes
+Architectures: all amd64
+MD5Sum:
+ not read
+SHA256:
+ ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad 50 main/binary-amd64/Packages
+ e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 9 main/binary-amd64/Packages.xz
+";
+
+    fn parse(text: &str, suite: &str) -> Result<Release> {
+        Release::parse(text.as_bytes(), &Name::new(suite).unwrap(), "K".to_owned())
+    }
+
+    #[test]
+    fn the_index_is_found_by_digest_or_name() {
+        let index = parse(TEXT, "sid").unwrap().index("amd64").unwrap();
+        insta::assert_snapshot!(index.path, @"dists/sid/main/binary-amd64/by-hash/SHA256/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!((index.size, index.unpacked_size), (9, 50));
+        let index = parse(&TEXT.replace("Hash: yes", "Hash: no"), "unstable").unwrap();
+        assert_eq!(
+            index.index("amd64").unwrap().path,
+            "dists/unstable/main/binary-amd64/Packages.xz"
+        );
+        insta::assert_snapshot!(index.index("arm64").unwrap_err(), @r"
+        the suite unstable has no `main/binary-arm64/Packages.xz`
+          architectures  all amd64
+        ");
+    }
+
+    #[test]
+    fn another_suite_or_publisher_is_refused() {
+        insta::assert_snapshot!(parse(TEXT, "trixie").unwrap_err(), @r"
+        the archive answers with another suite
+          expected  trixie
+          found     sid (unstable)
+
+        hint: name another archive with `--debian-archive URL`, or another suite in the recipe's `[version]`
+        ");
+        let other = parse(&TEXT.replace("Debian", "Elsewhere"), "sid").unwrap_err();
+        assert!(other.to_string().contains("Origin: Elsewhere"), "{other}");
+        assert!(parse("", "sid").is_err());
+        assert!(parse(&TEXT.replace(" 9 ", " -9 "), "sid").is_err());
+    }
+
+    #[test]
+    fn dates() {
+        let seconds = |text| {
+            let date = parse_date(text)?;
+            Some(
+                date.duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap()
+                    .as_secs(),
+            )
+        };
+        assert_eq!(seconds("Thu, 01 Jan 1970 00:00:00 UTC"), Some(0));
+        assert_eq!(
+            seconds("Thu, 29 Feb 2024 23:59:59 UTC"),
+            Some(1_709_251_199)
+        );
+        assert_eq!(seconds("Fri, 1 Mar 2024 00:00:00 GMT"), Some(1_709_251_200));
+        assert_eq!(
+            seconds("Fri, 06 Nov 2026 08:08:01 +0000"),
+            Some(1_793_952_481)
+        );
+        for bad in [
+            "",
+            "Fri, 06 Nov 2026 08:08:01",
+            "Fri, 06 Nov 2026 08:08 UTC",
+            "Fri, 06 Nov 1926 08:08:01 UTC",
+            "Fri, x Nov 2026 08:08:01 UTC",
+        ] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_old_list_is_not_taken() {
+        let release = parse(TEXT, "sid").unwrap();
+        let end = parse_date("Fri, 06 Nov 2026 08:08:01 UTC").unwrap();
+        release.check_valid(Some(end)).unwrap();
+        let error = release
+            .check_valid(Some(end + Duration::from_hours(17 * 24)))
+            .unwrap_err();
+        assert_eq!(error.kind(), Kind::Integrity);
+        insta::assert_snapshot!(error.message(), @"this list of packages was valid until Fri, 06 Nov 2026 08:08:01 UTC, 17 days ago by this machine's clock");
+        assert!(
+            error.to_string().contains("hint: if `date` shows"),
+            "{error}"
+        );
+        let never = parse(&TEXT.replace("Fri, 06", "soon"), "sid").unwrap();
+        assert!(never.check_valid(Some(end)).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(text in "((Origin: Debian|SHA256:|Codename: sid| [0-9a-f ]{0,80})\n|.{0,20}){0,6}") {
+            let _ = parse(&text, "sid");
+            let _ = parse_date(&text);
+        }
+    }
+}
