@@ -13,9 +13,11 @@ use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
 
 use super::apt::Archive;
-use super::resolve::resolve;
+use super::packages::Package;
+use super::release::Release;
+use super::resolve::{lock, resolve};
 use crate::lockfile::{LockedComponent, Lockfile};
-use crate::recipe::Recipe;
+use crate::recipe::{self, Recipe};
 
 const IN_RELEASE: &str = "http://archive.test/debian/dists/sid/InRelease";
 
@@ -363,4 +365,33 @@ fn another_index_is_refused() {
         assert!(text.contains("not the one that InRelease names"), "{text}");
         assert!(text.contains("hint: the mirror may be"), "{text}");
     }
+}
+
+/// Every recipe of the channel can be locked if the archive has its packages, and no two want one path.
+#[test]
+fn the_channels_recipes_go_together() {
+    let recipes = recipe::read_all(&tests_directory().join("recipes")).unwrap();
+    let signed = b"Origin: Debian\nSuite: unstable\nCodename: sid\n";
+    let release = Release::parse(signed, &Name::new("sid").unwrap(), "K".to_owned()).unwrap();
+    let mut lockfile = Lockfile::new();
+    for (name, recipe) in &recipes {
+        let packages = recipe.artifacts.iter().map(|artifact| {
+            let package = artifact.package.clone().unwrap();
+            let path = format!("pool/main/x/{package}_1.2-3_amd64.deb");
+            let sha256 = Sha256::of(package.as_bytes());
+            let version = "1:1.2-3".to_owned();
+            (
+                package,
+                Package {
+                    version,
+                    path,
+                    size: 1,
+                    sha256,
+                },
+            )
+        });
+        let component = lock(name, recipe, Arch::X86_64, &release, &packages.collect()).unwrap();
+        lockfile.components.insert(name.clone(), component);
+    }
+    lockfile.check().unwrap();
 }
