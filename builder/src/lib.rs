@@ -1,5 +1,6 @@
 //! Makes Usernetes bundles: recipes → lock → fetch → pack.
 
+pub mod archive;
 pub mod cli;
 pub mod debian;
 pub mod digest;

@@ -1,0 +1,332 @@
+//! Reading a tar archive member by member, trusting nothing in it.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io::{self, Read};
+
+use stub::error::{Error, Kind, Result};
+use stub::progress::bytes;
+
+/// Between the contents of two members lie at most so many bytes of headers, long names and extended attributes: the
+/// tar library holds them in memory.
+const MAX_HEADERS: u64 = 1 << 20;
+
+/// One member of an archive.
+pub(super) struct Member<'a> {
+    /// Its name, relative, with `/` between plain parts. Empty for the archive's root.
+    pub(super) name: String,
+    pub(super) sort: Sort,
+    /// Bytes of content, as its header says. [`Member::content`] holds as many, or ends in an error.
+    pub(super) size: u64,
+    pub(super) content: &'a mut dyn Read,
+}
+
+/// What a member is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sort {
+    File,
+    Directory,
+    Symlink(String),
+    Hardlink(String),
+    Sparse,
+    CharDevice,
+    BlockDevice,
+    Fifo,
+    Unknown(u8),
+}
+
+impl fmt::Display for Sort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File => f.write_str("a regular file"),
+            Self::Directory => f.write_str("a directory"),
+            Self::Symlink(target) => write!(f, "a symlink to {}", quoted(target)),
+            Self::Hardlink(target) => write!(f, "a hard link to {}", quoted(target)),
+            Self::Sparse => f.write_str("a sparse file"),
+            Self::CharDevice => f.write_str("a character device"),
+            Self::BlockDevice => f.write_str("a block device"),
+            Self::Fifo => f.write_str("a FIFO"),
+            Self::Unknown(byte) => write!(f, "a member of the unknown type {byte:#04x}"),
+        }
+    }
+}
+
+/// What member names may look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Relative. An absolute one is refused.
+    Relative,
+    /// Relative to the root of an image, whether or not they begin with `/`: some builders of images write one.
+    Rooted,
+}
+
+/// Text out of an archive, fit for a message: without control characters and not endless.
+fn shown(text: &str, most: usize) -> String {
+    let start = text.chars().take(most);
+    let mut shown: String = start.flat_map(char::escape_debug).collect();
+    if text.chars().nth(most).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A name out of an archive, in backticks, fit for a message.
+pub(super) fn quoted(name: &str) -> String {
+    format!("`{}`", shown(name, 200))
+}
+
+/// Shows every member of an uncompressed archive to `visit`, and reads the archive to its end.
+///
+/// `budget` is how many bytes it may be long, and is reduced by what it was. Bytes behind the end marker count, and are
+/// otherwise ignored; a missing end marker is an error.
+pub(super) fn walk(
+    input: &mut dyn Read,
+    names: Names,
+    budget: &mut u64,
+    visit: &mut dyn FnMut(Member<'_>) -> Result<()>,
+) -> Result<()> {
+    let meter = Meter {
+        budget: *budget,
+        position: Cell::new(0),
+        limit: Cell::new(MAX_HEADERS),
+        trouble: RefCell::new(None),
+    };
+    let mut archive = ::tar::Archive::new(Metered {
+        inner: input,
+        meter: &meter,
+    });
+    let outcome = members(&mut archive, &meter, names, visit);
+    // Whoever failed, for example `each` in the middle of a content, may have failed because of this.
+    if let Some(trouble) = meter.trouble.take() {
+        return Err(trouble.into_error(&meter));
+    }
+    outcome?;
+    // The rest holds nothing of interest but the checksum of the compressed data.
+    meter.limit.set(u64::MAX);
+    let drained = io::copy(&mut archive.into_inner(), &mut io::sink());
+    *budget -= meter.position.get();
+    match meter.trouble.take() {
+        Some(Trouble::Ended) | None => drained.map(drop).map_err(Error::from),
+        Some(trouble) => Err(trouble.into_error(&meter)),
+    }
+}
+
+fn members(
+    archive: &mut ::tar::Archive<Metered<'_>>,
+    meter: &Meter,
+    names: Names,
+    visit: &mut dyn FnMut(Member<'_>) -> Result<()>,
+) -> Result<()> {
+    for entry in archive.entries().map_err(damaged)? {
+        let mut entry = entry.map_err(damaged)?;
+        // How long a sparse file is says nothing about how much of it is in the archive.
+        let stored = if entry.header().entry_type().is_gnu_sparse() {
+            entry.header().entry_size().map_err(damaged)?
+        } else {
+            entry.size()
+        };
+        let end = entry.raw_file_position().saturating_add(stored);
+        meter.limit.set(end.saturating_add(MAX_HEADERS));
+        if entry.header().entry_type().is_pax_global_extensions() {
+            continue;
+        }
+        let path = entry.path_bytes().into_owned();
+        let name = normalise(&path, names)?;
+        let sort = sort(&mut entry, &path)?;
+        let size = entry.size();
+        visit(Member {
+            name,
+            sort,
+            size,
+            content: &mut Content { entry, left: size },
+        })?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "reads well in `map_err`")]
+fn damaged(error: io::Error) -> Error {
+    Error::new(
+        Kind::Integrity,
+        "this is not a tar archive, or a damaged one",
+    )
+    // The tar library repeats whatever bytes it found.
+    .found(shown(&error.to_string(), 60))
+    .hint("check that `format` in the recipe says what the download is")
+}
+
+/// The name in one spelling: without leading, doubled and trailing slashes and without `.`. What is not UTF-8 can not be
+/// wanted by anyone, so that it does not matter how it is replaced.
+fn normalise(path: &[u8], names: Names) -> Result<String> {
+    let text = String::from_utf8_lossy(path);
+    let why = if text.starts_with('/') && names == Names::Relative {
+        "an absolute name"
+    } else if text.split('/').any(|part| part == "..") {
+        "a name with `..`"
+    } else {
+        let parts: Vec<&str> = text
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+            .collect();
+        return Ok(parts.join("/"));
+    };
+    Err(
+        Error::new(Kind::Input, format!("the archive has a member with {why}"))
+            .detail("member", quoted(&text))
+            .hint("no honest release holds such a member: do not use this download, and tell its publisher"),
+    )
+}
+
+fn sort(entry: &mut ::tar::Entry<'_, Metered<'_>>, path: &[u8]) -> Result<Sort> {
+    use ::tar::EntryType as T;
+    let target = |entry: &::tar::Entry<'_, Metered<'_>>| {
+        let bytes = entry.link_name_bytes().unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    Ok(match entry.header().entry_type() {
+        // Before POSIX, directories were told by the slash alone.
+        T::Regular if path.ends_with(b"/") => Sort::Directory,
+        T::Regular if has_sparse_extension(entry)? => Sort::Sparse,
+        T::Regular => Sort::File,
+        T::Directory => Sort::Directory,
+        T::Symlink => Sort::Symlink(target(entry)),
+        T::Link => Sort::Hardlink(target(entry)),
+        T::GNUSparse => Sort::Sparse,
+        T::Char => Sort::CharDevice,
+        T::Block => Sort::BlockDevice,
+        T::Fifo => Sort::Fifo,
+        other => Sort::Unknown(other.as_byte()),
+    })
+}
+
+/// Whether the content is a map of a sparse file and its pieces, which GNU tar marks in extended attributes only:
+/// "Storing Sparse Files" in its manual.
+fn has_sparse_extension(entry: &mut ::tar::Entry<'_, Metered<'_>>) -> Result<bool> {
+    let Some(extensions) = entry.pax_extensions().map_err(damaged)? else {
+        return Ok(false);
+    };
+    for extension in extensions {
+        let extension = extension.map_err(damaged)?;
+        if extension.key_bytes().starts_with(b"GNU.sparse.") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A member's content: as many bytes as its header says, or an error.
+struct Content<'a, 'm> {
+    entry: ::tar::Entry<'a, Metered<'m>>,
+    left: u64,
+}
+
+impl Read for Content<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.entry.read(buffer)?;
+        if read == 0 && self.left > 0 && !buffer.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left = self.left.saturating_sub(read as u64);
+        Ok(read)
+    }
+}
+
+/// How far reading has come, how far it may go, and why it stopped. Shared with the reader inside the tar library, whose
+/// own errors do not tell a truncated archive from a damaged one.
+struct Meter {
+    budget: u64,
+    position: Cell<u64>,
+    limit: Cell<u64>,
+    trouble: RefCell<Option<Trouble>>,
+}
+
+enum Trouble {
+    Ended,
+    Failed(io::Error),
+    LongHeaders,
+    OverBudget,
+}
+
+impl Trouble {
+    fn into_error(self, meter: &Meter) -> Error {
+        let after = format!("after {} unpacked bytes", meter.position.get());
+        match self {
+            Self::Ended => Error::new(Kind::Integrity, "the archive is truncated")
+                .expected("the end marker of a tar archive")
+                .found(format!("the end of the data {after}"))
+                .hint("compare the size of the download with the publisher's, and fetch it again"),
+            Self::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Error::new(Kind::Integrity, "the archive is truncated")
+                    .expected("more compressed data")
+                    .found(format!("the end of the data {after}"))
+                    .hint(
+                        "compare the size of the download with the publisher's, and fetch it again",
+                    )
+            }
+            Self::Failed(error) => Error::new(
+                Kind::Integrity,
+                format!("the archive cannot be unpacked: {error}"),
+            )
+            .found(format!("damage {after}"))
+            .hint("check that `format` in the recipe says what the download is"),
+            Self::LongHeaders => Error::new(
+                Kind::Input,
+                "the archive has more headers between two members than anyone needs",
+            )
+            .expected(format!("at most {MAX_HEADERS} bytes"))
+            .hint("do not use this download, and tell its publisher"),
+            Self::OverBudget => Error::new(
+                Kind::Input,
+                format!("the archive unpacks to more than {}", bytes(meter.budget)),
+            )
+            .hint("do not use this download: something this large is no release of a program"),
+        }
+    }
+}
+
+struct Metered<'a> {
+    inner: &'a mut dyn Read,
+    meter: &'a Meter,
+}
+
+impl Read for Metered<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let meter = self.meter;
+        match *meter.trouble.borrow() {
+            None => {}
+            Some(Trouble::Ended) => return Ok(0),
+            Some(_) => return Err(io::ErrorKind::Other.into()),
+        }
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let stop = |trouble| {
+            meter.trouble.replace(Some(trouble));
+            io::Error::from(io::ErrorKind::Other)
+        };
+        let position = meter.position.get();
+        let room = meter.limit.get().min(meter.budget) - position;
+        if room == 0 {
+            return Err(stop(if position == meter.budget {
+                Trouble::OverBudget
+            } else {
+                Trouble::LongHeaders
+            }));
+        }
+        let most = usize::try_from(room)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        match self.inner.read(&mut buffer[..most]) {
+            Ok(0) => {
+                meter.trouble.replace(Some(Trouble::Ended));
+                Ok(0)
+            }
+            Ok(read) => {
+                meter.position.set(position + read as u64);
+                Ok(read)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => Err(stop(Trouble::Failed(error))),
+        }
+    }
+}
