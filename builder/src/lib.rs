@@ -8,3 +8,4 @@ pub mod files;
 pub mod lock;
 pub mod lockfile;
 pub mod recipe;
+pub mod tbz;
