@@ -10,3 +10,4 @@ pub mod error;
 pub mod paths;
 pub mod progress;
 pub mod store;
+pub mod threads;

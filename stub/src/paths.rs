@@ -14,6 +14,9 @@ pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// Base of caches, `$HOME/.cache` when unset.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 
+/// Base of what lives as long as the login: sockets and state. Has no fallback.
+pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+
 /// The project's directory below each of the XDG bases.
 const PROJECT: &str = "usernetes";
 
@@ -30,6 +33,19 @@ pub fn config_dir() -> Result<PathBuf> {
 /// Downloads and compressed frames of `builder`. Everything in it can be made again.
 pub fn cache_dir() -> Result<PathBuf> {
     base(XDG_CACHE_HOME, ".cache")
+}
+
+/// Sockets and state of the running cluster. Fails outside a login session, which has nothing of that kind.
+pub fn runtime_dir() -> Result<PathBuf> {
+    let base = env::var_os(XDG_RUNTIME_DIR).map(PathBuf::from);
+    let base = base.filter(|p| p.is_absolute()).ok_or_else(|| {
+        Error::new(
+            Kind::Host,
+            format!("the environment variable {XDG_RUNTIME_DIR} does not name a directory"),
+        )
+        .hint("log in on a console or over ssh: `su` and `sudo` start no session")
+    })?;
+    Ok(base.join(PROJECT))
 }
 
 /// `$<variable>/usernetes`, or `$HOME/<fallback>/usernetes`. As the specification says, a relative value counts as unset.

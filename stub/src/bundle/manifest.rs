@@ -273,10 +273,26 @@ impl Manifest {
             .find(|(_, f)| f.sha256 == *content)
     }
 
+    /// Everything that is installed, sorted by name: the components, and the stub among them.
+    pub fn installed_components(&self) -> Result<Vec<Component>> {
+        let mut components = self.components.clone();
+        let stub = self.stub_component()?;
+        let at = components.partition_point(|c| c.name < stub.name);
+        components.insert(at, stub);
+        Ok(components)
+    }
+
+    /// How many bytes each content has, by its digest; the stub's too.
+    #[must_use]
+    pub fn content_sizes(&self) -> BTreeMap<Sha256, u64> {
+        let frames = self.frames.iter().map(|f| (f.sha256, f.size));
+        frames.chain([(self.stub.sha256, self.stub.size)]).collect()
+    }
+
     /// Bytes of all files of a component once unpacked.
     #[must_use]
     pub fn unpacked_size(&self, component: &Component) -> u64 {
-        let sizes: BTreeMap<_, _> = self.frames.iter().map(|f| (f.sha256, f.size)).collect();
+        let sizes = self.content_sizes();
         component
             .files
             .iter()

@@ -16,6 +16,7 @@
 //! trailer, the padding and the reserved fields by being zero, the trailer by its magic and its arithmetic. That
 //! is integrity, not origin: who made the file is said by a signature outside of it.
 
+mod contents;
 pub mod frame;
 mod manifest;
 mod names;

@@ -28,20 +28,24 @@ pub struct Bundle {
 impl Bundle {
     /// Opens a file that must be a bundle.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::probe(File::open(path)?, path)?.ok_or_else(|| {
-            damaged(format!("{}: this is not a whole bundle", path.display()))
-                .expected(format!("`{}` {} bytes before the end of the file", String::from_utf8_lossy(&trailer::MAGIC), trailer::LEN))
-                .found("something else: the file is no bundle, or bytes were cut from or added to its end")
-        })
+        Self::probe(File::open(path)?, path)?.ok_or_else(|| not_whole(path))
     }
 
     /// Opens the bundle this process was started from, if it was started from one.
     ///
-    /// `None` for the installed `usernetes` command, which is a stub without a payload.
+    /// `None` for the installed `usernetes` command, which is a stub and nothing behind it. A stub with something
+    /// behind it that does not end as a bundle must is an error: most often a download that broke off.
     pub fn of_this_process() -> Result<Option<Self>> {
         let path = std::env::current_exe()?;
         // By way of /proc, so that a file replaced since we started is not mistaken for ourselves.
-        Self::probe(File::open("/proc/self/exe")?, &path)
+        let file = File::open("/proc/self/exe")?;
+        let whole =
+            elf_len(&file)?.is_none_or(|len| len == file.metadata().map_or(len, |m| m.len()));
+        let bundle = Self::probe(file, &path)?;
+        if bundle.is_none() && !whole {
+            return Err(not_whole(&path));
+        }
+        Ok(bundle)
     }
 
     /// Looks at the end of a file for a trailer and reads the manifest it points to.
@@ -149,52 +153,36 @@ impl Bundle {
         Ok(bytes)
     }
 
-    /// Checks every byte of the file that [`open`](Self::open) has not checked: stub, padding, and each frame both
-    /// packed and decoded. `each` is told the content size of every frame when it is done.
-    pub fn verify(&self, mut each: impl FnMut(&FrameEntry)) -> Result<()> {
-        self.stub()?;
+    /// The compressed bytes of the manifest's frame of that index, compared with their digest.
+    pub(super) fn packed_verified(&self, index: usize) -> Result<Vec<u8>> {
+        let (entry, _) = self.entry(index)?;
+        let packed = self.packed(index)?;
+        let what = format!("the compressed form of {}", self.owners(entry));
+        self.compare(&what, entry.packed, &packed)?;
+        Ok(packed)
+    }
+
+    /// Fails unless the padding between stub and payload is zero.
+    pub(super) fn check_padding(&self) -> Result<()> {
         let padding = self.trailer.payload_offset - self.trailer.stub_len;
         let mut bytes = vec![0; usize::try_from(padding).unwrap_or_default()];
         read_at(&self.file, &mut bytes, self.trailer.stub_len).about(|| self.path.display())?;
-        if bytes.iter().any(|b| *b != 0) {
-            return Err(damaged(format!(
-                "{}: the padding after the stub is not zero",
-                self.path.display()
-            )));
+        if bytes.iter().all(|b| *b == 0) {
+            return Ok(());
         }
-        let mut hub: Option<(Sha256, Vec<u8>)> = None;
-        for (index, entry) in self.manifest.frames.iter().enumerate() {
-            let packed = self.packed(index)?;
-            self.compare(
-                &format!("the compressed form of {}", self.owners(entry)),
-                entry.packed,
-                &packed,
-            )?;
-            let content = match entry.prefix {
-                None => self.decode(entry, &packed, None)?,
-                Some(digest) => {
-                    // The builder puts the members of a family behind their hub, so one is enough to remember.
-                    if hub.as_ref().is_none_or(|(have, _)| *have != digest) {
-                        let (at, _) = self
-                            .manifest
-                            .frame(&digest)
-                            .ok_or_else(|| damaged("a prefix is missing"))?;
-                        hub = Some((digest, self.content(at, None)?));
-                    }
-                    self.decode(
-                        entry,
-                        &packed,
-                        hub.as_ref().map(|(_, content)| content.as_slice()),
-                    )?
-                }
-            };
-            drop(content);
-            each(entry);
-        }
-        Ok(())
+        let path = self.path.display();
+        Err(damaged(format!(
+            "{path}: the padding after the stub is not zero"
+        )))
     }
 
-    fn decode(&self, entry: &FrameEntry, packed: &[u8], prefix: Option<&[u8]>) -> Result<Vec<u8>> {
+    /// Decodes a frame and compares the content with its digest.
+    pub(super) fn decode(
+        &self,
+        entry: &FrameEntry,
+        packed: &[u8],
+        prefix: Option<&[u8]>,
+    ) -> Result<Vec<u8>> {
         let content = frame::decompress(packed, prefix, entry.size)
             .hint(|| DAMAGED_HINT.to_owned())
             .about(|| format!("{}: {}", self.path.display(), self.owners(entry)))?;
@@ -241,6 +229,33 @@ impl Bundle {
             .collect();
         names.join(" and ")
     }
+}
+
+fn not_whole(path: &Path) -> Error {
+    damaged(format!("{}: this is not a whole bundle", path.display()))
+        .expected(format!(
+            "`{}` {} bytes before the end of the file",
+            String::from_utf8_lossy(&trailer::MAGIC),
+            trailer::LEN
+        ))
+        .found("something else: the file is no bundle, or bytes were cut from or added to its end")
+}
+
+/// Where the ELF program at a file's start ends, if it says so: linkers put the table of sections last. Its place,
+/// entry size and count stand at 40, 58 and 60 in the header (System V ABI, chapter 4, 64-bit).
+fn elf_len(file: &File) -> Result<Option<u64>> {
+    let mut header = [0; 64];
+    match file.file().read_exact_at(&mut header, 0) {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        result => result?,
+    }
+    let number = |at: usize, len: usize| {
+        let bytes = header[at..at + len].iter().rev();
+        bytes.fold(0u64, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let table = number(40, 8);
+    let known = header[..5] == *b"\x7fELF\x02" && table != 0;
+    Ok(known.then(|| table.saturating_add(number(58, 2) * number(60, 2))))
 }
 
 fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> Result<()> {

@@ -1,1 +1,252 @@
-//! The store: immutable, content-addressed directories under `$XDG_DATA_HOME/usernetes`.
+//! The store: immutable, content-addressed directories under `$XDG_DATA_HOME/usernetes`, and the generations made of them.
+//!
+//! ```text
+//! store/<digest>-<component>-<version>/…   files 0444 or 0555, directories 0555: written once, shared by generations
+//! store/.lock                              held by whoever changes anything here; says whose process that is
+//! store/.tmp-<random>/                     not finished; the next change of the store removes it
+//! generations/<n>/manifest.json            the manifest of the bundle it was installed from, whose SHA-256 is its id
+//! generations/<n>/bin/etcd                 → ../../../store/<digest>-etcd-<version>/bin/etcd, and so on
+//! current                                  → generations/<n>
+//! ```
+//!
+//! Everything is made under a temporary name beside its place, brought to the disk, and renamed; `current` comes
+//! last. So whatever stops a change half-way, the generation that was current before still is, and whole.
+
+mod check;
+mod disk;
+mod gc;
+mod generation;
+mod install;
+mod lock;
+mod preflight;
+mod tree;
+mod unpack;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Sha256;
+use crate::error::{Context, Error, Kind, Result};
+use crate::paths;
+
+pub use check::Depth;
+pub use disk::Observer;
+use disk::{Disk, TEMPORARY};
+pub use gc::{Garbage, Unused};
+pub use generation::Generation;
+pub use install::{Installed, Outcome};
+use lock::Lock;
+pub use tree::Damage;
+
+/// Length in bytes of each content, by digest.
+type Sizes = BTreeMap<Sha256, u64>;
+
+/// The store of one user, whether or not there is anything in it yet.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+    disk: Disk,
+}
+
+impl Store {
+    /// The store of the user this process runs as.
+    pub fn open_default() -> Result<Self> {
+        Ok(Self::at(paths::data_dir()?))
+    }
+
+    /// The store in a directory. Nothing is read or made yet.
+    #[must_use]
+    pub fn at(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            disk: Disk::default(),
+        }
+    }
+
+    /// The same store, with an observer that is told every change of the disk before it happens, and can prevent it.
+    #[must_use]
+    pub fn observed(self, observer: Observer) -> Self {
+        let disk = Disk { observer };
+        Self { disk, ..self }
+    }
+
+    /// The directory that holds `store`, `generations` and `current`.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The link that names the current generation.
+    #[must_use]
+    pub fn current_link(&self) -> PathBuf {
+        self.dir.join("current")
+    }
+
+    /// The generation `current` points at, or `None` when nothing is installed.
+    pub fn current(&self) -> Result<Option<Generation>> {
+        match self.current_number()? {
+            Some(number) => self.generation(number).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The current generation, or the error that nothing is installed.
+    pub fn need_current(&self) -> Result<Generation> {
+        self.current()?.ok_or_else(|| {
+            Error::new(Kind::Failed, "nothing is installed")
+                .detail("looked at", self.current_link().display())
+                .hint("run a bundle's own `install`, for example `./usernetes-x86_64 install`")
+        })
+    }
+
+    /// The numbers of all generations, in ascending order.
+    pub fn generation_numbers(&self) -> Result<Vec<u64>> {
+        let mut numbers: Vec<_> = names(&self.generations_dir())?
+            .iter()
+            .filter_map(|name| generation::parse_number(name))
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Reads a generation. What it points to in the store is not looked at.
+    pub fn generation(&self, number: u64) -> Result<Generation> {
+        let path = self.generations_dir().join(number.to_string());
+        Generation::read(number, path, self.store_dir())
+    }
+
+    /// Everything about a generation that is not as it must be: its links, and its components in the store. `read`
+    /// is told how many bytes each file has whose bytes were compared, from several threads at a time.
+    pub fn check(
+        &self,
+        generation: &Generation,
+        depth: Depth,
+        read: impl Fn(u64) + Sync,
+    ) -> Result<Vec<Damage>> {
+        let components = generation.components()?;
+        let mut damages = tree::Tree::of_generation(&components).damages(generation.path());
+        let sizes = generation.manifest().content_sizes();
+        for (_, found) in check::components(&self.store_dir(), &components, &sizes, depth, read)? {
+            damages.extend(found);
+        }
+        Ok(damages)
+    }
+
+    /// Makes a generation current again: the given one, or the one before the current one. Afterwards the change is
+    /// on disk. Fails when something of that generation is missing; contents are not read again.
+    pub fn rollback(&self, to: Option<u64>) -> Result<Generation> {
+        let _lock = self.lock()?;
+        let current = self.current_number()?;
+        let numbers = self.generation_numbers()?;
+        let before = || {
+            let current = current?;
+            numbers.iter().rev().find(|n| **n < current).copied()
+        };
+        let known = || match &numbers[..] {
+            [] => "none".to_owned(),
+            numbers => numbers
+                .iter()
+                .map(u64::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
+        };
+        let number = to.or_else(before).ok_or_else(|| {
+            Error::new(Kind::Usage, "there is no generation before the current one")
+                .detail("generations", known())
+                .hint("name the generation, as in `usernetes rollback 3`")
+        })?;
+        if !numbers.contains(&number) {
+            return Err(
+                Error::new(Kind::Usage, format!("there is no generation {number}"))
+                    .detail("generations", known()),
+            );
+        }
+        let generation = self.generation(number)?;
+        if let Some(damage) = self.check(&generation, Depth::Names, |_| ())?.first() {
+            let release = &generation.manifest().release;
+            return Err(Error::new(
+                Kind::Integrity,
+                format!("generation {number} is not complete"),
+            )
+            .detail("first problem", damage)
+            .hint(format!(
+                "run `install` of the bundle of release {release} instead"
+            )));
+        }
+        self.make_current(number)?;
+        Ok(generation)
+    }
+
+    fn store_dir(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+
+    fn generations_dir(&self) -> PathBuf {
+        self.dir.join("generations")
+    }
+
+    /// The number in `current`, whether or not that generation is there.
+    fn current_number(&self) -> Result<Option<u64>> {
+        let link = self.current_link();
+        let target = match fs_err::read_link(&link) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            target => target?,
+        };
+        let name = target
+            .strip_prefix("generations")
+            .ok()
+            .and_then(Path::to_str);
+        let number = name.and_then(generation::parse_number).ok_or_else(|| {
+            Error::new(Kind::Integrity, format!("{}: this link was changed", link.display()))
+                .expected("a generation, such as `generations/1`")
+                .found(format!("`{}`", target.display()))
+                .hint("choose a generation with `usernetes rollback <N>`, or run a bundle's own `install`")
+        })?;
+        Ok(Some(number))
+    }
+
+    /// Lets `current` point to a generation, in one step. Afterwards that is on disk.
+    fn make_current(&self, number: u64) -> Result<()> {
+        let link = Disk::temporary(&self.dir);
+        self.disk.symlink(&format!("generations/{number}"), &link)?;
+        self.disk.rename(&link, &self.current_link())?;
+        self.disk.sync_dir(&self.dir)
+    }
+
+    /// Makes the directories, takes the lock, and removes what a change that was cut short has left.
+    fn lock(&self) -> Result<Lock> {
+        for dir in [&self.dir, &self.store_dir(), &self.generations_dir()] {
+            self.disk.create_dirs(dir)?;
+        }
+        let lock = Lock::take(&self.store_dir().join(".lock"))?;
+        self.clear_temporary()?;
+        Ok(lock)
+    }
+
+    /// Removes everything temporary. For the holder of the lock.
+    fn clear_temporary(&self) -> Result<()> {
+        for dir in [&self.dir, &self.store_dir(), &self.generations_dir()] {
+            for name in names(dir)?.iter().filter(|n| n.starts_with(TEMPORARY)) {
+                self.disk.remove_all(&dir.join(name)).hint(|| {
+                    "this is left over from an interrupted run: remove it by hand and try again"
+                        .to_owned()
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names in a directory; none if the directory is not there. Names that are not UTF-8 are none of ours.
+fn names(dir: &Path) -> Result<Vec<String>> {
+    let entries = match fs_err::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string().ok());
+    }
+    Ok(names)
+}

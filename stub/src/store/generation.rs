@@ -1,0 +1,107 @@
+//! A generation: one complete installed system, made of links into the store.
+
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use super::tree::{Entry, Tree};
+use crate::bundle::{Component, Manifest};
+use crate::digest::Sha256;
+use crate::error::{Context, Error, Kind, Result};
+
+/// Name of the manifest in a generation's directory.
+const MANIFEST: &str = "manifest.json";
+
+/// One complete installed system.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    number: u64,
+    path: PathBuf,
+    store: PathBuf,
+    id: Sha256,
+    manifest: Manifest,
+}
+
+impl Generation {
+    /// Reads a generation's manifest.
+    pub(super) fn read(number: u64, path: PathBuf, store: PathBuf) -> Result<Self> {
+        let file = path.join(MANIFEST);
+        let hint = || "run the `install` of the bundle it came from again".to_owned();
+        let text = fs_err::read(&file).hint(hint)?;
+        let manifest = Manifest::decode(&text)
+            .map_err(|e| Error::new(Kind::Integrity, e.message()))
+            .about(|| file.display().to_string())
+            .hint(hint)?;
+        let id = Sha256::of(&text);
+        Ok(Self {
+            number,
+            path,
+            store,
+            id,
+            manifest,
+        })
+    }
+
+    /// Writes the directory of a generation under a name it is not used by yet. Nothing is synced.
+    pub(super) fn write(disk: Disk, path: &Path, manifest: &Manifest) -> Result<()> {
+        disk.create_dirs(path)?;
+        disk.write_new(&path.join(MANIFEST), &manifest.encode(), 0o444)?;
+        let components = manifest.installed_components()?;
+        for (name, entry) in Tree::of_generation(&components).entries {
+            match entry {
+                Entry::Directory => disk.create_dirs(&path.join(name))?,
+                Entry::Link { target } => disk.symlink(&target, &path.join(name))?,
+                Entry::File { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Its number. Later ones have higher ones, and none is given twice.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory with all its programs. It names this generation, whichever is current.
+    #[must_use]
+    pub fn bin_dir(&self) -> PathBuf {
+        self.path.join("bin")
+    }
+
+    /// The id of the bundle it was installed from.
+    #[must_use]
+    pub fn id(&self) -> Sha256 {
+        self.id
+    }
+
+    /// What the bundle it was installed from says about itself.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Its components, the stub among them, sorted by name.
+    pub fn components(&self) -> Result<Vec<Component>> {
+        self.manifest.installed_components()
+    }
+
+    /// The directory in the store of the component of that name, if it has one of that name.
+    #[must_use]
+    pub fn component_dir(&self, name: &str) -> Option<PathBuf> {
+        let components = self.components().ok()?;
+        let component = components.iter().find(|c| c.name.as_str() == name)?;
+        Some(self.store.join(component.store_name()))
+    }
+}
+
+/// The number in the name of a generation's directory, if it is one.
+pub(super) fn parse_number(name: &str) -> Option<u64> {
+    let number: u64 = name.parse().ok()?;
+    (number > 0 && number.to_string() == name).then_some(number)
+}

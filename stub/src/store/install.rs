@@ -1,0 +1,234 @@
+//! A bundle becomes the current generation.
+
+use std::io;
+
+use fs_err::File;
+
+use super::check::{self, Depth};
+use super::disk::Disk;
+use super::tree::Tree;
+use super::unpack::unpack;
+use super::{Generation, Store, preflight};
+use crate::bundle::{Bundle, Component};
+use crate::error::{Error, Kind, Result};
+use crate::progress::{Progress, bytes};
+
+/// What installing a bundle came to.
+#[derive(Debug)]
+pub struct Installed {
+    /// The generation of the bundle, which is current now.
+    pub generation: Generation,
+    /// What had to be done to get there.
+    pub outcome: Outcome,
+    /// Titles of the components that were unpacked, sorted. The others were in the store already.
+    pub unpacked: Vec<String>,
+}
+
+/// What had to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing: the generation was current and whole.
+    Unchanged,
+    /// The generation was current, but some of it was damaged.
+    Repaired,
+    /// The generation was there, but another one was current.
+    Reactivated,
+    /// There is a new generation.
+    New,
+}
+
+impl Store {
+    /// Makes a bundle's content the current generation, unpacking only what is not in the store yet.
+    ///
+    /// If it is the current generation already, its files' names, kinds, sizes and permissions are compared, and
+    /// only if they differ from the bundle's is anything done. Afterwards everything is on disk. Where it fails or
+    /// is cut short, what was current before still is.
+    pub fn install(&self, bundle: &Bundle, progress: &Progress) -> Result<Installed> {
+        if let Some(generation) = self.current_from(bundle)
+            && self.check(&generation, Depth::Names, |_| ())?.is_empty()
+        {
+            return Ok(Installed {
+                generation,
+                outcome: Outcome::Unchanged,
+                unpacked: Vec::new(),
+            });
+        }
+        self.repair(bundle, progress)
+    }
+
+    /// Does what [`install`](Self::install) does, and compares the bytes of all installed files with the bundle even
+    /// if nothing seems to be wrong with them.
+    pub fn repair(&self, bundle: &Bundle, progress: &Progress) -> Result<Installed> {
+        preflight::architecture(bundle.manifest().arch)?;
+        preflight::directory(&self.dir)?;
+        preflight::directory(&self.store_dir())?;
+        let _lock = self.lock()?;
+        let installed = self.bring_in(bundle, progress);
+        if installed.is_err() {
+            // A full disk should not stay full because of us. The error that led here is the one to report.
+            let _ = self.clear_temporary();
+        }
+        installed
+    }
+
+    /// The current generation, if it was made from this bundle. One that cannot be read was not.
+    fn current_from(&self, bundle: &Bundle) -> Option<Generation> {
+        let current = self.current().ok().flatten();
+        current.filter(|g| g.id() == bundle.id())
+    }
+
+    fn bring_in(&self, bundle: &Bundle, progress: &Progress) -> Result<Installed> {
+        // Opened before anything is written, see `sync_file_system`.
+        let store = File::open(self.store_dir())?;
+        let manifest = bundle.manifest();
+        let components = manifest.installed_components()?;
+        let lacking = self.lacking(bundle, &components, progress)?;
+        let current = self.current_from(bundle);
+        let present = current.clone().or_else(|| self.generation_from(bundle));
+        let whole = |g: &Generation| {
+            Tree::of_generation(&components)
+                .damages(g.path())
+                .is_empty()
+        };
+        let links_whole = present.as_ref().is_some_and(whole);
+        if lacking.is_empty()
+            && links_whole
+            && let Some(generation) = current
+        {
+            return Ok(Installed {
+                generation,
+                outcome: Outcome::Unchanged,
+                unpacked: Vec::new(),
+            });
+        }
+
+        let total = lacking.iter().map(|c| manifest.unpacked_size(c)).sum();
+        preflight::space(&self.store_dir(), total)?;
+        let task = progress.task("unpack", total);
+        let roots = unpack(self.disk, &self.store_dir(), bundle, &lacking, |n| {
+            task.advance(n);
+        })?;
+        let links = Disk::temporary(&self.generations_dir());
+        if !links_whole {
+            Generation::write(self.disk, &links, manifest)?;
+        }
+        self.disk.sync_file_system(&store)?;
+        for (component, root) in lacking.iter().zip(&roots) {
+            self.publish(component, root, bundle)?;
+        }
+        self.disk.sync_dir(&self.store_dir())?;
+        match lacking.len() {
+            0 => task.clear(),
+            n => task.finish(format!(
+                "{} in {n} of {} components",
+                bytes(total),
+                components.len()
+            )),
+        }
+
+        let number = match &present {
+            Some(generation) => generation.number(),
+            None => self.next_number()?,
+        };
+        let place = self.generations_dir().join(number.to_string());
+        if !links_whole {
+            if present.is_some() {
+                self.disk.exchange(&links, &place)?;
+            } else {
+                self.disk.rename(&links, &place)?;
+            }
+            self.disk.sync_dir(&self.generations_dir())?;
+        }
+        if current.is_none() {
+            self.make_current(number)?;
+        }
+        self.clear_temporary()?;
+        Ok(Installed {
+            generation: self.generation(number)?,
+            outcome: match (&current, &present) {
+                (Some(_), _) => Outcome::Repaired,
+                (None, Some(_)) => Outcome::Reactivated,
+                (None, None) => Outcome::New,
+            },
+            unpacked: lacking.iter().map(|c| c.title()).collect(),
+        })
+    }
+
+    /// The components that are not in the store, or not as they must be.
+    fn lacking<'a>(
+        &self,
+        bundle: &Bundle,
+        components: &'a [Component],
+        progress: &Progress,
+    ) -> Result<Vec<&'a Component>> {
+        let sizes = bundle.manifest().content_sizes();
+        let store = self.store_dir();
+        let there = |c: &&Component| store.join(c.store_name()).is_dir();
+        let total = components
+            .iter()
+            .filter(there)
+            .map(|c| bundle.manifest().unpacked_size(c))
+            .sum();
+        let task = progress.task("check", total);
+        let read = |size| task.advance(size);
+        let found = check::components(&store, components, &sizes, Depth::Contents, read)?;
+        task.clear();
+        for (component, damages) in found.iter().filter(|(c, _)| there(c)) {
+            if let Some(first) = damages.first() {
+                progress.line(format!(
+                    "{} is damaged, unpacking it again: {first}",
+                    component.title()
+                ));
+            }
+        }
+        Ok(found.into_iter().map(|(component, _)| component).collect())
+    }
+
+    /// Puts an unpacked component in its place, and what may have been there under the temporary name.
+    fn publish(
+        &self,
+        component: &Component,
+        root: &std::path::Path,
+        bundle: &Bundle,
+    ) -> Result<()> {
+        let place = self.store_dir().join(component.store_name());
+        if place.symlink_metadata().is_ok() {
+            return self.disk.exchange(root, &place);
+        }
+        match self.disk.rename(root, &place) {
+            // Somebody was faster, on a file system where the lock does not lock.
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) =>
+            {
+                let component = std::slice::from_ref(component);
+                let sizes = bundle.manifest().content_sizes();
+                let found = check::components(
+                    &self.store_dir(),
+                    component,
+                    &sizes,
+                    Depth::Contents,
+                    |_| (),
+                )?;
+                match found.first().and_then(|(_, damages)| damages.first()) {
+                    None => Ok(()),
+                    Some(damage) => Err(Error::new(Kind::Integrity, damage.to_string())
+                        .hint("another process wrote this just now: wait until it has ended, then run the same command again")),
+                }
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// The latest generation made from this bundle, if there is one.
+    fn generation_from(&self, bundle: &Bundle) -> Option<Generation> {
+        let numbers = self.generation_numbers().ok()?;
+        let mut generations = numbers
+            .iter()
+            .rev()
+            .filter_map(|n| self.generation(*n).ok());
+        generations.find(|g| g.id() == bundle.id())
+    }
+}

@@ -1,0 +1,125 @@
+//! What can be known to fail before anything is written.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
+use rustix::process::geteuid;
+
+use crate::bundle::Arch;
+use crate::error::{Context, Error, Kind, Result};
+use crate::progress::bytes;
+
+/// The next step when a directory will not do.
+const ELSEWHERE: &str = "set XDG_DATA_HOME to a directory of yours on another file system";
+
+/// Fails when programs of this architecture do not run here.
+pub(super) fn architecture(bundle: Arch) -> Result<()> {
+    if Arch::host() == Some(bundle) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Host,
+        "the bundle is for another processor architecture",
+    )
+    .expected(std::env::consts::ARCH)
+    .found(bundle)
+    .hint(format!(
+        "get the bundle for this machine: `usernetes-{}`",
+        std::env::consts::ARCH
+    )))
+}
+
+/// Fails when programs cannot be stored in and run from a directory, which need not exist yet.
+pub(super) fn directory(dir: &Path) -> Result<()> {
+    let (existing, metadata) = nearest_existing(dir)?;
+    let shown = existing.display();
+    if !metadata.is_dir() {
+        return Err(
+            Error::new(Kind::Host, format!("{shown} is not a directory"))
+                .detail("wanted for", dir.display())
+                .hint("set HOME to your home directory, or XDG_DATA_HOME to another directory"),
+        );
+    }
+    let file_system = statvfs(existing)
+        .map_err(io::Error::from)
+        .about(|| shown.to_string())?;
+    if file_system.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Err(
+            Error::new(Kind::Host, format!("{shown} is on a read-only file system"))
+                .detail("wanted for", dir.display())
+                .hint(ELSEWHERE),
+        );
+    }
+    if file_system.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+        return Err(Error::new(
+            Kind::Host,
+            format!("{shown} is on a file system from which no programs may be run (noexec)"),
+        )
+        .detail("wanted for", dir.display())
+        .hint(format!(
+            "{ELSEWHERE}, or have the mount option `noexec` taken away"
+        )));
+    }
+    let (owner, user) = (metadata.uid(), geteuid().as_raw());
+    // Whoever else may write to a directory such as /tmp, what one makes there is one's own.
+    let shared = metadata.mode() & 0o1000 != 0 && existing != dir;
+    if owner != user && !shared {
+        let what = if existing == dir {
+            "the store"
+        } else {
+            "the directory"
+        };
+        return Err(Error::new(Kind::Host, format!("{what} {shown} belongs to another user"))
+            .expected(format!("user id {user}, which this process runs as"))
+            .found(format!("user id {owner}"))
+            .hint("run this as the user whose cluster it shall be, without sudo, and with HOME set to that user's home directory"));
+    }
+    if access(existing, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        return Err(Error::new(Kind::Host, format!("{shown} is not writable"))
+            .detail("wanted for", dir.display())
+            .hint(format!("run `chmod u+wx {shown}`, or {ELSEWHERE}")));
+    }
+    Ok(())
+}
+
+/// Fails when so many bytes, and a tenth more, are not free on a directory's file system.
+pub(super) fn space(dir: &Path, needed: u64) -> Result<()> {
+    let file_system = statvfs(dir)
+        .map_err(io::Error::from)
+        .about(|| dir.display().to_string())?;
+    let needed = needed + needed / 10;
+    let free = file_system.f_bavail.saturating_mul(file_system.f_frsize);
+    // Some network file systems do not know their size.
+    if file_system.f_blocks == 0 || free >= needed {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Host,
+        format!("{}: not enough free space", dir.display()),
+    )
+    .detail("needed", bytes(needed))
+    .detail("free", bytes(free))
+    .hint(format!(
+        "free some space, for example with `usernetes gc`, or {ELSEWHERE}"
+    )))
+}
+
+fn nearest_existing(dir: &Path) -> Result<(&Path, std::fs::Metadata)> {
+    for path in dir.ancestors() {
+        match fs_err::metadata(path) {
+            Ok(metadata) => return Ok((path, metadata)),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Err(Error::new(
+        Kind::Host,
+        format!("{} is not an absolute path", dir.display()),
+    ))
+}

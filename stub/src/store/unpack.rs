@@ -1,0 +1,66 @@
+//! Contents of a bundle become directories of the store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use super::tree::{DIRECTORY_MODE, Entry, Tree};
+use crate::bundle::{Bundle, Component};
+use crate::digest::Sha256;
+use crate::error::Result;
+
+/// Unpacks components, each into a temporary directory in the store, and gives those directories in the same order.
+///
+/// They are complete and have their final permissions, but are not synced. `written` is told how many bytes of a
+/// file's content have been written.
+pub(super) fn unpack(
+    disk: Disk,
+    store: &Path,
+    bundle: &Bundle,
+    components: &[&Component],
+    written: impl Fn(u64) + Sync,
+) -> Result<Vec<PathBuf>> {
+    let sizes = bundle.manifest().content_sizes();
+    let mut roots = Vec::new();
+    let mut directories = Vec::new();
+    let mut files: BTreeMap<Sha256, Vec<(PathBuf, u32)>> = BTreeMap::new();
+    for component in components {
+        let root = Disk::temporary(store);
+        disk.create_dirs(&root)?;
+        directories.push(root.clone());
+        for (name, entry) in Tree::of_component(component, &sizes)?.entries {
+            let path = root.join(name);
+            match entry {
+                Entry::Directory => {
+                    disk.create_dirs(&path)?;
+                    directories.push(path);
+                }
+                Entry::Link { target } => disk.symlink(&target, &path)?,
+                Entry::File { mode, sha256, .. } => {
+                    files.entry(sha256).or_default().push((path, mode.bits()));
+                }
+            }
+        }
+        roots.push(root);
+    }
+    let write = |content: &Sha256, bytes: &[u8]| -> Result<()> {
+        for (path, mode) in files.get(content).into_iter().flatten() {
+            disk.write_new(path, bytes, *mode)?;
+            written(bytes.len() as u64);
+        }
+        Ok(())
+    };
+    let stub = bundle.manifest().stub.sha256;
+    if files.contains_key(&stub) {
+        write(&stub, &bundle.stub()?)?;
+    }
+    bundle.contents(
+        |frame| frame.sha256 != stub && files.contains_key(&frame.sha256),
+        |frame, bytes| write(&frame.sha256, bytes),
+    )?;
+    // What is in a directory before the directory itself, which cannot be written to any more then.
+    for directory in directories.iter().rev() {
+        disk.set_mode(directory, DIRECTORY_MODE)?;
+    }
+    Ok(roots)
+}

@@ -1,0 +1,59 @@
+//! Work shared by all cores.
+
+use std::panic::resume_unwind;
+use std::thread;
+
+use crate::error::Result;
+
+/// More threads than this gain nothing on one disk, and each may hold a whole file in memory.
+const MOST: usize = 8;
+
+/// Runs the same loop on as many threads as there are cores, at most eight, and gives the first error.
+///
+/// `work` takes its next item from something shared, and returns when there is none. Where the machine refuses
+/// another thread, fewer do the work.
+pub fn on_all_cores(work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+    let helpers = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MOST)
+        - 1;
+    thread::scope(|scope| {
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, &work).ok();
+        let helpers: Vec<_> = (0..helpers).map_while(spawn).collect();
+        let mut outcome = work();
+        for helper in helpers {
+            outcome = outcome.and(helper.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        outcome
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::error::{Error, Kind};
+
+    #[test]
+    fn every_item_is_done_once_and_an_error_comes_out() {
+        let next = AtomicUsize::new(0);
+        let done = AtomicUsize::new(0);
+        let work = |bad: usize| {
+            next.store(0, Ordering::Relaxed);
+            done.store(0, Ordering::Relaxed);
+            on_all_cores(|| {
+                loop {
+                    match next.fetch_add(1, Ordering::Relaxed) {
+                        100.. => return Ok(()),
+                        item if item == bad => return Err(Error::new(Kind::Failed, "bad item")),
+                        _ => done.fetch_add(1, Ordering::Relaxed),
+                    };
+                }
+            })
+        };
+        work(usize::MAX).unwrap();
+        assert_eq!(done.load(Ordering::Relaxed), 100);
+        assert_eq!(work(57).unwrap_err().message(), "bad item");
+    }
+}
