@@ -101,7 +101,7 @@ impl List {
         let (release, arch, id) = (&manifest.release, manifest.arch, subject.id().short(SHORT));
         print(&format!(
             "{}\nrelease {release} for {arch}, bundle {id}: {} components, {files} files, {} unpacked\n",
-            table(&rows),
+            table(&rows, &[3, 4]),
             components.len(),
             bytes(size),
         ))

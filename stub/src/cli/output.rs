@@ -24,25 +24,22 @@ pub(super) fn print_json(value: &Value) -> Result<()> {
     print(&format!("{value:#}\n"))
 }
 
-/// Rows of cells as aligned columns. Columns whose every cell below the first row begins with a digit are numbers
-/// and go to the right.
-pub(super) fn table(rows: &[Vec<String>]) -> String {
+/// Rows of cells as aligned columns; those with numbers, which are named by index, to the right.
+pub(super) fn table(rows: &[Vec<String>], numbers: &[usize]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
-    let number = |cell: &String| cell.starts_with(|c: char| c.is_ascii_digit());
-    let shape: Vec<_> = (0..columns)
-        .map(|column| {
-            let width = cells(column).map(|c| c.chars().count()).max().unwrap_or(0);
-            (width, cells(column).skip(1).all(number))
-        })
-        .collect();
+    let widths: Vec<_> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
-        for (cell, (width, right)) in row.iter().zip(&shape) {
-            let _ = match right {
-                true => write!(line, "{cell:>width$}  "),
-                false => write!(line, "{cell:width$}  "),
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let _ = if numbers.contains(&column) {
+                write!(line, "{cell:>width$}  ")
+            } else {
+                write!(line, "{cell:width$}  ")
             };
         }
         text.push_str(line.trim_end());

@@ -51,7 +51,7 @@ impl Generations {
         if self.json {
             return print_json(&json!({ "generations": objects }));
         }
-        print(&table(&rows))
+        print(&table(&rows, &[1]))
     }
 }
 
@@ -94,7 +94,7 @@ impl Gc {
             let name = component.store_name.clone();
             rows.push(vec!["component".to_owned(), name, bytes(component.bytes)]);
         }
-        print(&table(&rows))?;
+        print(&table(&rows, &[2]))?;
         let total = bytes(garbage.components.iter().map(|c| c.bytes).sum());
         progress.line(match (self.dry_run, rows.is_empty()) {
             (_, true) => "nothing to remove".to_owned(),

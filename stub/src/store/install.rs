@@ -142,7 +142,8 @@ impl Store {
         if current.is_none() {
             self.make_current(number)?;
         }
-        self.clear_temporary()?;
+        // What cannot be removed now is the next change's concern: this one has succeeded.
+        let _ = self.clear_temporary();
         Ok(Installed {
             generation: self.generation(number)?,
             outcome: match (&current, &present) {

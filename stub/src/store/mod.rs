@@ -159,7 +159,8 @@ impl Store {
         if !numbers.contains(&number) {
             return Err(
                 Error::new(Kind::Usage, format!("there is no generation {number}"))
-                    .detail("generations", known()),
+                    .detail("generations", known())
+                    .hint("name one of those there are, as in `usernetes rollback 3`"),
             );
         }
         let generation = self.generation(number)?;

@@ -1,0 +1,204 @@
+//! A throw-away HOME, and commands run in it.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use fs_err as fs;
+use stub::bundle::Bundle;
+use stub::progress::Progress;
+use stub::store::{Damage, Depth, Generation, Installed, Store};
+use tempfile::TempDir;
+
+/// Permissions do not keep root from anything, so when the tests are run by root, commands are run as this user.
+const NOBODY: u32 = 65534;
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+pub(crate) struct Home {
+    dir: TempDir,
+    as_nobody: bool,
+}
+
+impl Home {
+    /// Commands in it run as the user of the tests.
+    pub(crate) fn new() -> Self {
+        // In memory if possible: every install brings the whole file system to the disk.
+        let in_memory = rustix::fs::statvfs("/dev/shm")
+            .is_ok_and(|s| !s.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC));
+        let dir = if in_memory {
+            tempfile::tempdir_in("/dev/shm")
+        } else {
+            tempfile::tempdir()
+        };
+        Self {
+            dir: dir.unwrap(),
+            as_nobody: false,
+        }
+    }
+
+    /// Commands in it never run as root.
+    pub(crate) fn of_mortal() -> Self {
+        let mut home = Self::new();
+        if is_root() {
+            chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            home.as_nobody = true;
+        }
+        home
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path().join(".local/share/usernetes")
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::at(self.data())
+    }
+
+    /// Writes a file that can be run.
+    pub(crate) fn program(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    pub(crate) fn bundle(&self, bytes: &[u8]) -> Bundle {
+        Bundle::open(&self.program("bundle", bytes)).unwrap()
+    }
+
+    /// Installs from within the test.
+    pub(crate) fn install(&self, bytes: &[u8]) -> Installed {
+        let bundle = self.bundle(bytes);
+        self.store().install(&bundle, &Progress::silent()).unwrap()
+    }
+
+    pub(crate) fn current(&self) -> Generation {
+        self.store().need_current().unwrap()
+    }
+
+    /// Everything wrong with the current generation.
+    pub(crate) fn damages(&self) -> Vec<Damage> {
+        let store = self.store();
+        store
+            .check(&self.current(), Depth::Contents, |_| ())
+            .unwrap()
+    }
+
+    /// The command as it is once installed: a stub without a payload.
+    pub(crate) fn usernetes(&self, arguments: &[&str]) -> Said {
+        self.run(Path::new(env!("CARGO_BIN_EXE_usernetes")), arguments)
+    }
+
+    pub(crate) fn run(&self, program: &Path, arguments: &[&str]) -> Said {
+        self.run_command(self.command(program).args(arguments))
+    }
+
+    /// A command with nothing in its environment but PATH and HOME.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("HOME", self.path());
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.current_dir("/").stdin(Stdio::null());
+        if self.as_nobody {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    pub(crate) fn run_command(&self, command: &mut Command) -> Said {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = spawn(command).wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| {
+            let text = String::from_utf8(bytes).unwrap();
+            text.replace(self.path().to_str().unwrap(), "$HOME")
+        };
+        Said {
+            code: status.code(),
+            stdout: text(stdout),
+            stderr: text(stderr),
+        }
+    }
+}
+
+/// Does something to a path in the store that its read-only directory would not let us do. What is left of that path
+/// and its directory has the permissions it had.
+pub(crate) fn tamper(path: &Path, with: impl FnOnce(&Path)) {
+    let directory = path.parent().unwrap();
+    let modes = [directory, path].map(|p| {
+        let permissions = fs::symlink_metadata(p).ok()?.permissions();
+        fs::set_permissions(p, Permissions::from_mode(0o700)).unwrap();
+        Some((p, permissions))
+    });
+    with(path);
+    for (path, permissions) in modes.into_iter().rev().flatten() {
+        if path.exists() {
+            fs::set_permissions(path, permissions).unwrap();
+        }
+    }
+}
+
+/// Writes to a file in the store.
+pub(crate) fn overwrite(path: &Path, bytes: &[u8]) {
+    tamper(path, |path| fs::write(path, bytes).unwrap());
+}
+
+/// Changes one bit of a file in the store.
+pub(crate) fn flip(path: &Path, at: usize) {
+    let mut content = fs::read(path).unwrap();
+    content[at] ^= 1;
+    overwrite(path, &content);
+}
+
+/// Removes a file from the store.
+pub(crate) fn remove(path: &Path) {
+    tamper(path, |path| fs::remove_file(path).unwrap());
+}
+
+/// Starts a program that was perhaps written a moment ago. Another test that forks at that moment keeps it open for
+/// writing until its child executes something, and so long it cannot be run.
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    loop {
+        match command.spawn() {
+            Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::yield_now();
+            }
+            child => return child.unwrap(),
+        }
+    }
+}
+
+/// The store's directories are read-only, which keeps anybody but root from removing them.
+impl Drop for Home {
+    fn drop(&mut self) {
+        fn unlock(dir: &Path) {
+            let _ = fs::set_permissions(dir, Permissions::from_mode(0o700));
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    unlock(&entry.path());
+                }
+            }
+        }
+        unlock(self.path());
+    }
+}

@@ -1,0 +1,258 @@
+//! Machines on which it cannot be done as they are.
+
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fs_err as fs;
+
+use crate::home::{Home, Said, is_root};
+use crate::pack::Recipe;
+
+fn runnable(home: &Home) -> PathBuf {
+    let bytes = Recipe::new("0.1.0", "3.5.30").runnable().pack();
+    home.program("usernetes-x86_64", &bytes)
+}
+
+#[test]
+fn home_is_missing_or_relative() {
+    let home = Home::new();
+    let bundle = runnable(&home);
+    let said = home.run_command(home.command(&bundle).arg("install").env_remove("HOME"));
+    assert_eq!(said.code, Some(6));
+    insta::assert_snapshot!(said.stderr, @r"
+    error: the environment variable HOME does not name your home directory
+      expected  an absolute path
+      found     not set
+
+    hint: set HOME, or XDG_DATA_HOME, for example `export HOME=/home/$(id -un)`
+    ");
+    let said = home.run_command(home.command(&bundle).arg("install").env("HOME", "relative"));
+    assert_eq!(said.code, Some(6));
+    assert!(
+        said.stderr.contains("found     `relative`"),
+        "{}",
+        said.stderr
+    );
+    let said = home.run_command(
+        home.command(&bundle)
+            .arg("install")
+            .env("HOME", "/dev/null"),
+    );
+    assert_eq!(said.code, Some(6));
+    insta::assert_snapshot!(said.stderr, @r"
+    error: /dev/null is not a directory
+      wanted for  /dev/null/.local/share/usernetes
+
+    hint: set HOME to your home directory, or XDG_DATA_HOME to another directory
+    ");
+}
+
+#[test]
+fn home_is_not_writable() {
+    let home = Home::of_mortal();
+    let bundle = runnable(&home);
+    fs::set_permissions(home.path(), PermissionsExt::from_mode(0o555)).unwrap();
+    let said = home.run(&bundle, &["install"]);
+    assert_eq!(said.code, Some(6));
+    insta::assert_snapshot!(said.stderr, @r"
+    error: $HOME is not writable
+      wanted for  $HOME/.local/share/usernetes
+
+    hint: run `chmod u+wx $HOME`, or set XDG_DATA_HOME to a directory of yours on another file system
+    ");
+}
+
+#[test]
+fn home_is_somebody_elses() {
+    let home = Home::of_mortal();
+    let bundle = runnable(&home);
+    let said = home.run_command(
+        home.command(&bundle)
+            .arg("install")
+            .env("XDG_DATA_HOME", "/usr/share"),
+    );
+    assert_eq!(said.code, Some(6));
+    assert!(
+        said.stderr
+            .starts_with("error: the directory /usr/share belongs to another user\n"),
+        "{}",
+        said.stderr
+    );
+    assert!(
+        said.stderr
+            .contains("hint: run this as the user whose cluster it shall be"),
+        "{}",
+        said.stderr
+    );
+    if is_root() {
+        fs::create_dir_all(home.data()).unwrap();
+        chown(home.data(), Some(12345), None).unwrap();
+        let said = home.run(&bundle, &["install"]);
+        assert_eq!(said.code, Some(6));
+        let expected = "error: the store $HOME/.local/share/usernetes belongs to another user\n";
+        assert!(said.stderr.starts_with(expected), "{}", said.stderr);
+        assert!(
+            said.stderr.contains("found     user id 12345\n"),
+            "{}",
+            said.stderr
+        );
+    }
+}
+
+#[test]
+fn another_process_holds_the_lock() {
+    let home = Home::new();
+    let bundle = runnable(&home);
+    home.install(&Recipe::new("0.1.0", "1").pack());
+    let path = home.data().join("store/.lock");
+    let lock = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .unwrap();
+    lock.file().lock().unwrap();
+    fs::write(&path, "4242\n").unwrap();
+    for arguments in [&["install"][..], &["rollback"], &["gc"]] {
+        let said = home.run(&bundle, arguments);
+        assert_eq!(said.code, Some(7), "{}", said.stderr);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(said.stderr, @r"
+            error: another `usernetes` is changing the store right now
+              lock     $HOME/.local/share/usernetes/store/.lock
+              process  4242
+
+            hint: wait until it has ended, then run the same command again
+            ");
+        }
+    }
+    for arguments in [
+        &["list"][..],
+        &["verify"],
+        &["generations"],
+        &["gc", "--dry-run"],
+    ] {
+        assert_eq!(home.run(&bundle, arguments).code, Some(0));
+    }
+    drop(lock);
+    assert_eq!(home.run(&bundle, &["install"]).code, Some(0));
+}
+
+/// Runs a shell script where HOME is a file system of its own, mounted with these options, and `$1` the bundle.
+/// `None`, said on stderr, where the machine does not let its users do that.
+#[expect(
+    clippy::explicit_write,
+    reason = "what `eprintln!` prints, the test harness keeps to itself"
+)]
+fn on_file_system(options: &str, script: &str) -> Option<Said> {
+    let home = Home::new();
+    let bundle = runnable(&home);
+    let mount = home.path().join("mount");
+    fs::create_dir(&mount).unwrap();
+    let namespaces = [
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "--propagation",
+        "private",
+    ];
+    let able = Command::new("unshare")
+        .args(namespaces)
+        .args(["mount", "-t", "tmpfs", "none"])
+        .arg(&mount)
+        .output();
+    if !able.as_ref().is_ok_and(|o| o.status.success()) {
+        let why = format!("not tested: no mounts in a user namespace here ({able:?})");
+        writeln!(std::io::stderr(), "{why}").unwrap();
+        return None;
+    }
+    let script = format!(
+        "mount -t tmpfs -o size=256m,mode=0700,{options} none \"$HOME\" || exit 97\n{script}"
+    );
+    let mut command = home.command(Path::new("unshare"));
+    command.args(namespaces).args(["sh", "-c", &script, "sh"]);
+    Some(home.run_command(command.arg(&bundle).env("HOME", &mount)))
+}
+
+#[test]
+fn home_is_on_a_read_only_file_system() {
+    let Some(said) = on_file_system("ro", "\"$1\" install") else {
+        return;
+    };
+    assert_eq!(said.code, Some(6), "{}", said.stderr);
+    insta::assert_snapshot!(said.stderr, @r"
+    error: $HOME/mount is on a read-only file system
+      wanted for  $HOME/mount/.local/share/usernetes
+
+    hint: set XDG_DATA_HOME to a directory of yours on another file system
+    ");
+}
+
+#[test]
+fn home_is_on_a_noexec_file_system() {
+    let Some(said) = on_file_system("noexec", "\"$1\" install") else {
+        return;
+    };
+    assert_eq!(said.code, Some(6), "{}", said.stderr);
+    insta::assert_snapshot!(said.stderr, @r"
+    error: $HOME/mount is on a file system from which no programs may be run (noexec)
+      wanted for  $HOME/mount/.local/share/usernetes
+
+    hint: set XDG_DATA_HOME to a directory of yours on another file system, or have the mount option `noexec` taken away
+    ");
+}
+
+#[test]
+fn the_file_system_is_too_small() {
+    let Some(said) = on_file_system(
+        "size=200k",
+        "\"$1\" install; code=$?; ls -A \"$HOME/.local/share/usernetes/store\"; exit $code",
+    ) else {
+        return;
+    };
+    assert_eq!(said.code, Some(6), "{}", said.stderr);
+    assert_eq!(said.stdout, ".lock\n");
+    let lines: Vec<_> = said.stderr.lines().collect();
+    assert_eq!(
+        lines[0],
+        "error: $HOME/mount/.local/share/usernetes/store: not enough free space"
+    );
+    assert!(
+        lines[1].starts_with("  needed  ") && lines[1].ends_with("MB"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[2].starts_with("  free    ") && lines[2].ends_with("kB"),
+        "{lines:?}"
+    );
+    assert!(lines[4].starts_with("hint: free some space"), "{lines:?}");
+}
+
+/// The space is there when it is looked for, but runs out: here, of inodes.
+#[test]
+fn the_file_system_becomes_full() {
+    let script = "\"$1\" install; code=$?; ls -A \"$HOME/.local/share/usernetes/store\"\n\
+        mount --options-mode ignore -o remount,nr_inodes=1000 \"$HOME\" || exit 96\n\
+        \"$1\" install || exit 99\n\"$HOME/.local/share/usernetes/current/bin/usernetes\" verify || exit 98\nexit $code";
+    let Some(said) = on_file_system("nr_inodes=24", script) else {
+        return;
+    };
+    assert_eq!(said.code, Some(6), "{}", said.stderr);
+    assert!(
+        said.stdout.starts_with(".lock\ngeneration 1: whole"),
+        "{}",
+        said.stdout
+    );
+    assert!(
+        said.stderr.starts_with("error: failed to "),
+        "{}",
+        said.stderr
+    );
+    assert!(
+        said.stderr
+            .contains("No space left on device (os error 28)\n\nhint: free some space"),
+        "{}",
+        said.stderr
+    );
+}
