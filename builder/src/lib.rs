@@ -1,11 +1,16 @@
 //! Makes Usernetes bundles: recipes → lock → fetch → pack.
 
 pub mod archive;
+pub mod cache;
 pub mod cli;
 pub mod debian;
 pub mod digest;
+pub mod fetch;
 pub mod files;
+pub mod http;
 pub mod lock;
 pub mod lockfile;
+pub mod mirror;
+pub mod oci;
 pub mod recipe;
 pub mod tbz;

@@ -1,0 +1,232 @@
+//! A download that is not finished: `partial/<hex>` in the cache, with `<hex>.json` beside it for resuming.
+
+use std::fs::TryLockError;
+use std::io::{ErrorKind, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use stub::error::Result;
+
+use crate::cache::{Cache, feed};
+use crate::digest::{Digest, DigestHasher};
+
+/// The file that a download is written to, locked against everybody else who wants the same digest.
+pub(super) struct Partial<'a> {
+    cache: &'a Cache,
+    digest: Digest,
+    path: PathBuf,
+    file: fs_err::File,
+    hasher: DigestHasher,
+    len: u64,
+}
+
+/// Where the first bytes of a partial file came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Origin {
+    /// From where.
+    pub url: String,
+    /// The server's name for that version of the file: a strong `ETag`, or else `Last-Modified`.
+    pub validator: Option<String>,
+    /// The length of the whole in bytes, if the server has said it.
+    pub total: Option<u64>,
+}
+
+impl<'a> Partial<'a> {
+    /// Opens and locks it. If somebody else is at it, calls `waiting` and waits until they are done.
+    pub(super) fn open(cache: &'a Cache, digest: Digest, waiting: impl FnOnce()) -> Result<Self> {
+        let path = cache.root().join("partial").join(digest.hex());
+        if let Some(directory) = path.parent() {
+            fs_err::create_dir_all(directory)?;
+        }
+        let file = lock(&path, waiting)?;
+        Ok(Self {
+            cache,
+            digest,
+            path,
+            file,
+            hasher: digest.hasher(),
+            len: 0,
+        })
+    }
+
+    /// How many bytes there are.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Takes in what an earlier download from this URL has left. `None`, and nothing taken in, if it came from
+    /// somewhere else or cannot be resumed.
+    pub(super) fn resume(&mut self, url: &str) -> Result<Option<Origin>> {
+        self.hasher = self.digest.hasher();
+        self.len = 0;
+        let origin = fs_err::read(self.sidecar()).ok();
+        let origin: Option<Origin> = origin.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let Some(origin) = origin.filter(|o| o.url == url && o.validator.is_some()) else {
+            return Ok(None);
+        };
+        self.file.rewind()?;
+        self.len = feed(&mut self.hasher, &mut self.file)?;
+        Ok(Some(origin).filter(|_| self.len > 0))
+    }
+
+    /// Begins anew, and notes where the bytes to come are from.
+    pub(super) fn begin(&mut self, origin: &Origin) -> Result<()> {
+        self.clear()?;
+        fs_err::write(
+            self.sidecar(),
+            serde_json::to_vec(origin).unwrap_or_default(),
+        )?;
+        Ok(())
+    }
+
+    /// Drops the bytes there are.
+    pub(super) fn clear(&mut self) -> Result<()> {
+        forget(&self.sidecar())?;
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.hasher = self.digest.hasher();
+        self.len = 0;
+        Ok(())
+    }
+
+    /// Appends bytes.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Digest of the bytes there are.
+    pub(super) fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
+    /// Moves it into the cache if it is what it should be. The error is the digest it has instead.
+    pub(super) fn publish(&self) -> Result<Result<(), Digest>> {
+        let found = self.digest();
+        if found != self.digest {
+            return Ok(Err(found));
+        }
+        self.cache.publish(&self.path, &self.digest)?;
+        forget(&self.sidecar())?;
+        Ok(Ok(()))
+    }
+
+    /// Lets go of it without having finished. What can be resumed stays.
+    pub(super) fn leave(self) -> Result<()> {
+        if self.file.metadata()?.len() > 0 {
+            return Ok(());
+        }
+        forget(&self.sidecar())?;
+        forget(&self.path)
+    }
+
+    fn sidecar(&self) -> PathBuf {
+        self.path.with_extension("json")
+    }
+}
+
+/// Opens a file that nobody else has, and that still has its name: whoever had it before may have published it.
+fn lock(path: &Path, waiting: impl FnOnce()) -> Result<fs_err::File> {
+    let mut waiting = Some(waiting);
+    loop {
+        let mut options = fs_err::OpenOptions::new();
+        let file = options.read(true).write(true).create(true).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                if let Some(waiting) = waiting.take() {
+                    waiting();
+                }
+                file.lock()?;
+            }
+            Err(TryLockError::Error(e)) => return Err(e.into()),
+        }
+        match fs_err::metadata(path) {
+            Ok(named) if named.ino() == file.metadata()?.ino() => return Ok(file),
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+fn forget(path: &Path) -> Result<()> {
+    match fs_err::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use stub::digest::Sha256;
+
+    fn origin(url: &str) -> Origin {
+        Origin {
+            url: url.to_owned(),
+            validator: Some("\"1\"".to_owned()),
+            total: None,
+        }
+    }
+
+    #[test]
+    fn only_what_came_from_the_same_url_is_resumed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        let digest: Digest = Sha256::of(b"abcdef").into();
+        let left_by = |origin: &Origin| {
+            let mut partial = Partial::open(&cache, digest, || ()).unwrap();
+            partial.begin(origin).unwrap();
+            partial.write(b"abc").unwrap();
+        };
+        let resumed = |url: &str| {
+            let mut partial = Partial::open(&cache, digest, || ()).unwrap();
+            let origin = partial.resume(url).unwrap();
+            assert_eq!(partial.len(), if origin.is_some() { 3 } else { 0 });
+            origin
+        };
+        left_by(&origin("http://a/"));
+        assert_eq!(resumed("http://a/"), Some(origin("http://a/")));
+        assert_eq!(resumed("http://b/"), None);
+        assert!(resumed("http://a/").is_some(), "asking has cost nothing");
+        left_by(&Origin {
+            validator: None,
+            ..origin("http://a/")
+        });
+        assert_eq!(resumed("http://a/"), None);
+        left_by(&origin("http://a/"));
+        fs_err::write(
+            dir.path().join(format!("partial/{}.json", digest.hex())),
+            "{",
+        )
+        .unwrap();
+        assert_eq!(resumed("http://a/"), None);
+    }
+
+    #[test]
+    fn whoever_comes_second_waits_and_then_has_a_file_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        let digest: Digest = Sha256::of(b"abc").into();
+        let mut first = Partial::open(&cache, digest, || ()).unwrap();
+        let (waits, waiting) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                let partial = Partial::open(&cache, digest, || waits.send(()).unwrap()).unwrap();
+                assert!(cache.contains(&digest));
+                partial.leave().unwrap();
+            });
+            waiting.recv().unwrap();
+            first.write(b"abc").unwrap();
+            first.publish().unwrap().unwrap();
+            drop(first);
+            second.join().unwrap();
+        });
+        assert!(cache.find(&digest).unwrap().is_some());
+    }
+}

@@ -1,0 +1,362 @@
+//! HTTP with the manners a build needs: retries with back-off, a cap on every body, redirects that never leave TLS,
+//! and errors that name the host and the reason.
+//!
+//! Proxies are those of the environment (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`), certificates those of
+//! the operating system.
+
+mod failure;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::blocking::Response as Answer;
+use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
+use reqwest::redirect::Policy;
+use stub::error::{Error, Kind, Result};
+
+pub(crate) use self::failure::{Failure, status_text};
+use self::failure::{passing, root_cause};
+
+const REDIRECTS: usize = 10;
+
+/// What differs between the real world and a test.
+pub struct Settings {
+    /// How long a connection, TLS included, may take to come about.
+    pub connect: Duration,
+    /// How long nothing may arrive. How long a whole download takes is not limited.
+    pub stall: Duration,
+    /// Whether the proxies in the environment are used.
+    pub proxies: bool,
+    /// Waits before the next try.
+    pub sleep: Box<dyn Fn(Duration) + Send + Sync>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            stall: Duration::from_secs(30),
+            proxies: true,
+            sleep: Box::new(std::thread::sleep),
+        }
+    }
+}
+
+/// An HTTP client. Share it by reference between threads. Opens nothing before the first request.
+#[derive(Default)]
+pub struct Client {
+    settings: Settings,
+    inner: Mutex<Option<reqwest::blocking::Client>>,
+    /// `host` or `host:port` of those that could not be reached, and why: they are not tried again.
+    unreachable: Mutex<BTreeMap<String, String>>,
+    answered: AtomicBool,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+/// What a server answered, whole.
+#[derive(Debug)]
+pub struct Response {
+    /// The status code. Never a redirect, 408, 429 or 5xx.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// A header's value, if it is there and is plain text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl Client {
+    /// A client for the real world.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A client with other patience.
+    #[must_use]
+    pub fn with(settings: Settings) -> Self {
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+
+    /// Gets a small document of at most `cap` bytes. Any status but 200 is an error.
+    pub fn get(&self, url: &str, cap: u64) -> Result<Vec<u8>> {
+        let response = self.get_with(url, &[], cap)?;
+        if response.status == 200 {
+            return Ok(response.body);
+        }
+        Err(failed(url, status_text(response.status)))
+    }
+
+    /// Gets a small document of at most `cap` bytes with headers of one's own. Every status is passed on, except
+    /// those that are retried and then are an error: 408, 429 and 5xx.
+    pub fn get_with(&self, url: &str, headers: &[(&str, &str)], cap: u64) -> Result<Response> {
+        let result = self.retrying(|| self.get_once(url, headers, cap));
+        result.map_err(|failure| match failure {
+            Failure::Local(error) => error,
+            Failure::Unreachable { reason, .. }
+            | Failure::Passing { reason, .. }
+            | Failure::Final(reason) => failed(url, reason),
+            Failure::Wrong { expected, found } => {
+                failed(url, "wrong bytes").expected(expected).found(found)
+            }
+        })
+    }
+
+    /// As [`Client::get_with`], without a second try.
+    pub(crate) fn get_once(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        cap: u64,
+    ) -> Result<Response, Failure> {
+        let answer = self.send(url, headers)?;
+        let status = answer.status().as_u16();
+        let headers = answer.headers().clone();
+        let mut body = Vec::new();
+        let read = answer.take(cap + 1).read_to_end(&mut body);
+        read.map_err(|e| self.broken(&e))?;
+        if body.len() as u64 > cap {
+            let reason = format!("the answer is longer than {cap} bytes");
+            return Err(Failure::Final(reason));
+        }
+        Ok(Response {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    /// Whether any server at all has answered so far.
+    pub(crate) fn answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Repeats what may go better next time, with waits in between.
+    pub(crate) fn retrying<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut tries = 1;
+        loop {
+            let failure = match attempt() {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            let (most, wait) = failure.next_try(tries);
+            if tries >= most {
+                if let Failure::Unreachable { host, reason, .. } = &failure {
+                    lock(&self.unreachable).insert(host.clone(), reason.clone());
+                }
+                return Err(failure.after(tries));
+            }
+            if !wait.is_zero() {
+                (self.settings.sleep)(wait);
+            }
+            tries += 1;
+        }
+    }
+
+    /// Sends one request, and further ones as redirects demand. The answer is neither a redirect nor a status that
+    /// may pass; its body has yet to be read.
+    pub(crate) fn send(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
+        let first = Url::parse(url).map_err(|e| Failure::Final(format!("not a URL: {e}")))?;
+        let mut chain = vec![first];
+        let mut own_host = true;
+        loop {
+            let here = &chain[chain.len() - 1];
+            let answer = self.send_once(here, headers, own_host)?;
+            let status = answer.status();
+            if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return passing(answer);
+            }
+            let location = answer.headers().get(LOCATION).and_then(|l| l.to_str().ok());
+            let next = location
+                .and_then(|l| here.join(l).ok())
+                .ok_or_else(|| Failure::Final(format!("{status} without a usable `Location`")))?;
+            check_redirect(&chain, &next).map_err(Failure::Final)?;
+            own_host &= next.origin() == here.origin();
+            chain.push(next);
+        }
+    }
+
+    fn send_once(
+        &self,
+        url: &Url,
+        headers: &[(&str, &str)],
+        own_host: bool,
+    ) -> Result<Answer, Failure> {
+        let host = url.host_str().unwrap_or_default();
+        let host = url
+            .port()
+            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        if let Some(reason) = lock(&self.unreachable).get(&host).cloned() {
+            return Err(Failure::Unreachable {
+                host,
+                reason,
+                quick: false,
+            });
+        }
+        let mut request = self.inner()?.get(url.clone());
+        for (name, value) in headers {
+            // What one host has entrusted to us is no other host's business.
+            if own_host || !name.eq_ignore_ascii_case(AUTHORIZATION.as_str()) {
+                request = request.header(*name, *value);
+            }
+        }
+        let answer = request
+            .send()
+            .map_err(|error| self.classify(&error, host))?;
+        self.answered.store(true, Ordering::Relaxed);
+        Ok(answer)
+    }
+
+    fn inner(&self) -> Result<reqwest::blocking::Client> {
+        let mut inner = lock(&self.inner);
+        if let Some(client) = &*inner {
+            return Ok(client.clone());
+        }
+        // An error says that somebody has installed one already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::blocking::Client::builder()
+            .user_agent(concat!("usernetes-builder/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .connect_timeout(self.settings.connect)
+            // For the blocking client this is not the time of the whole request, but of each wait for more of it.
+            .timeout(self.settings.stall);
+        if !self.settings.proxies {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|e| {
+            Error::new(
+                Kind::Host,
+                format!("cannot set up HTTPS: {}", root_cause(&e)),
+            )
+            .hint("install the system's certificates, for example the package `ca-certificates`")
+        })?;
+        Ok(inner.insert(client).clone())
+    }
+
+    /// What an error while reading a body means.
+    pub(crate) fn broken(&self, error: &io::Error) -> Failure {
+        let timeout = error
+            .get_ref()
+            .and_then(|e| e.downcast_ref::<reqwest::Error>())
+            .is_some_and(reqwest::Error::is_timeout);
+        let reason = if timeout {
+            format!("nothing arrived for {:?}", self.settings.stall)
+        } else {
+            format!("the connection broke: {}", root_cause(error))
+        };
+        Failure::Passing { reason, wait: None }
+    }
+
+    fn classify(&self, error: &reqwest::Error, host: String) -> Failure {
+        let cause = root_cause(error);
+        if error.is_connect() {
+            let reason = if error.is_timeout() {
+                format!("no connection to {host} within {:?}", self.settings.connect)
+            } else if error.is_dns() {
+                format!("cannot find the host {host}: {cause}")
+            } else {
+                format!("cannot connect to {host}: {cause}")
+            };
+            return Failure::Unreachable {
+                host,
+                reason,
+                quick: !error.is_timeout(),
+            };
+        }
+        if error.is_builder() {
+            return Failure::Final(format!("this request cannot be sent: {cause}"));
+        }
+        let reason = if error.is_timeout() {
+            format!("no answer from {host} for {:?}", self.settings.stall)
+        } else {
+            format!("the connection to {host} broke: {cause}")
+        };
+        Failure::Passing { reason, wait: None }
+    }
+}
+
+fn failed(url: &str, reason: impl fmt::Display) -> Error {
+    Error::new(Kind::Network, format!("{url}: cannot be fetched"))
+        .detail("reason", reason)
+        .hint("check the network, the proxy settings in the environment, and the address")
+}
+
+/// Whether a redirect may be followed; `chain` is what has been asked so far. The error says why not.
+fn check_redirect(chain: &[Url], next: &Url) -> Result<(), String> {
+    let trail = || {
+        let urls = chain.iter().chain([next]).map(Url::as_str);
+        urls.collect::<Vec<_>>().join(" → ")
+    };
+    if !matches!(next.scheme(), "http" | "https") {
+        return Err(format!(
+            "redirect to something that is not HTTP: {}",
+            trail()
+        ));
+    }
+    if next.scheme() == "http" && chain.iter().any(|u| u.scheme() == "https") {
+        return Err(format!("redirect from HTTPS to plain HTTP: {}", trail()));
+    }
+    if chain.contains(next) {
+        return Err(format!("redirect loop: {}", trail()));
+    }
+    if chain.len() > REDIRECTS {
+        return Err(format!("more than {REDIRECTS} redirects: {}", trail()));
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn urls(texts: &[&str]) -> Vec<Url> {
+        texts.iter().map(|t| Url::parse(t).unwrap()).collect()
+    }
+
+    #[test]
+    fn redirects_never_leave_tls_and_never_go_in_circles() {
+        let check = |chain: &[&str], next: &str| check_redirect(&urls(chain), &urls(&[next])[0]);
+        assert!(check(&["http://a/"], "https://b/").is_ok());
+        assert!(check(&["http://a/"], "http://b/").is_ok());
+        assert!(check(&["https://a/"], "https://b/").is_ok());
+        insta::assert_snapshot!(check(&["https://a/"], "http://b/").unwrap_err(), @"redirect from HTTPS to plain HTTP: https://a/ → http://b/");
+        assert!(check(&["http://a/", "https://b/"], "http://c/").is_err());
+        assert!(check(&["http://a/"], "file:///etc/passwd").is_err());
+        insta::assert_snapshot!(check(&["http://a/", "http://b/"], "http://a/").unwrap_err(), @"redirect loop: http://a/ → http://b/ → http://a/");
+        let many: Vec<String> = (0..11).map(|n| format!("http://a/{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(check(&many[..10], "http://b/").is_ok());
+        assert!(
+            check(&many, "http://b/")
+                .unwrap_err()
+                .starts_with("more than 10 redirects: http://a/0 → ")
+        );
+    }
+}

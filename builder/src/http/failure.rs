@@ -1,0 +1,142 @@
+//! Why a request fails, and whether trying again may help.
+
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use reqwest::blocking::Response;
+use reqwest::header::RETRY_AFTER;
+use stub::error::Error;
+
+/// How often a URL is asked in all when what fails may pass.
+const TRIES: u32 = 4;
+/// How often when nobody answers: waiting longer rarely helps, and whoever is offline wants to know soon.
+const TRIES_TO_CONNECT: u32 = 2;
+const WAIT_TO_CONNECT: Duration = Duration::from_millis(250);
+/// A server that asks to be left alone for longer is asked again after this.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// Why a request failed, which decides what comes next.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The host's name is unknown, or nobody answers there.
+    Unreachable {
+        /// `host`, or `host:port` if the port is not the usual one.
+        host: String,
+        reason: String,
+        /// Whether it came out at once, so that asking again costs nothing.
+        quick: bool,
+    },
+    /// It may go better next time, after `wait` if the server has named it.
+    Passing {
+        reason: String,
+        wait: Option<Duration>,
+    },
+    /// Nothing will come of this URL.
+    Final(String),
+    /// The bytes are not those that were pinned.
+    Wrong { expected: String, found: String },
+    /// It has nothing to do with the server, and any other would fail in the same way.
+    Local(Error),
+}
+
+impl Failure {
+    /// How often such a request is sent in all, and how long to wait after so many tries.
+    pub(super) fn next_try(&self, tries: u32) -> (u32, Duration) {
+        match self {
+            Self::Unreachable { quick: true, .. } => (TRIES_TO_CONNECT, WAIT_TO_CONNECT),
+            Self::Passing { wait, .. } => {
+                let wait = wait.unwrap_or_else(|| back_off(tries));
+                (TRIES, wait.min(LONGEST_WAIT))
+            }
+            _ => (1, Duration::ZERO),
+        }
+    }
+
+    /// Notes how often it was tried.
+    pub(super) fn after(mut self, tries: u32) -> Self {
+        if let Self::Passing { reason, .. } = &mut self {
+            *reason = format!("{reason} ({tries} tries)");
+        }
+        self
+    }
+
+    /// Puts what the request was for in front of the reason.
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        if let Self::Unreachable { reason, .. }
+        | Self::Passing { reason, .. }
+        | Self::Final(reason) = &mut self
+        {
+            *reason = format!("{what}: {reason}");
+        }
+        self
+    }
+
+    /// The next try can begin at once, because it will ask for something else.
+    pub(crate) fn anew(reason: String) -> Self {
+        Self::Passing {
+            reason,
+            wait: Some(Duration::ZERO),
+        }
+    }
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Local(error.into())
+    }
+}
+
+/// A status code with its name: `404 Not Found`.
+pub(crate) fn status_text(status: u16) -> String {
+    reqwest::StatusCode::from_u16(status).map_or_else(|_| status.to_string(), |s| s.to_string())
+}
+
+/// Sorts out the answers that may be another the next time.
+pub(super) fn passing(answer: Response) -> Result<Response, Failure> {
+    let status = answer.status();
+    if !(status.is_server_error() || matches!(status.as_u16(), 408 | 429)) {
+        return Ok(answer);
+    }
+    // The form with a date is rare, and wants the clocks to agree.
+    let seconds = answer.headers().get(RETRY_AFTER);
+    let seconds = seconds.and_then(|v| v.to_str().ok()?.trim().parse().ok());
+    Err(Failure::Passing {
+        reason: status.to_string(),
+        wait: seconds.map(Duration::from_secs),
+    })
+}
+
+/// `2^(tries-1)` seconds and up to a quarter more, so that many clients do not come back in step.
+fn back_off(tries: u32) -> Duration {
+    let wait = Duration::from_secs(1 << (tries - 1).min(3));
+    // The standard library's only source of randomness.
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    let thousandths = (random % 250) as u32;
+    wait + wait / 1000 * thousandths
+}
+
+/// The innermost of an error's causes: the outer ones only say that a request failed.
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn back_off_doubles_and_varies_by_a_quarter() {
+        for (tries, seconds) in [(1, 1), (2, 2), (3, 4), (4, 8), (9, 8)] {
+            let wait = back_off(tries);
+            let least = Duration::from_secs(seconds);
+            assert!(
+                wait >= least && wait < least.mul_f64(1.25),
+                "{tries}: {wait:?}"
+            );
+        }
+    }
+}
