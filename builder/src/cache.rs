@@ -13,6 +13,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use stub::digest::{Hasher, Sha256};
 use stub::error::{Error, Kind, Result};
 use stub::paths;
 
@@ -141,12 +142,7 @@ impl Cache {
 
     /// Copies content in, if its digest is this one. Gives its length in bytes. It appears whole or not at all.
     pub fn insert(&self, digest: &Digest, mut content: impl Read) -> Result<u64> {
-        let tmp = self.root.join("tmp");
-        fs_err::create_dir_all(&tmp)?;
-        // The mode from the start: the file systems of USB sticks refuse to change it.
-        let mut file = tempfile::Builder::new()
-            .permissions(PermissionsExt::from_mode(MODE))
-            .tempfile_in(&tmp)?;
+        let mut file = self.temporary()?;
         let mut hasher = digest.hasher();
         let size = pump(&mut content, |bytes| {
             hasher.update(bytes);
@@ -165,6 +161,25 @@ impl Cache {
         Ok(size)
     }
 
+    /// Copies content in, whatever its digest is. Gives that and its length in bytes.
+    pub fn take_in(&self, content: &mut dyn Read) -> Result<(Sha256, u64)> {
+        let mut file = self.temporary()?;
+        let mut hasher = Hasher::new(&mut file);
+        let size = io::copy(content, &mut hasher)?;
+        let (_, digest) = hasher.finish();
+        file.persist(self.made_path(&digest.into())?)
+            .map_err(|e| e.error)?;
+        Ok((digest, size))
+    }
+
+    /// Reads a whole file into memory, verified. Errors as [`Cache::open_verified`].
+    pub fn content(&self, digest: Sha256) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open_verified(&digest.into())?
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Gives a verified file, which lies in this cache, the name by which it is found.
     pub(crate) fn publish(&self, file: &Path, digest: &Digest) -> Result<()> {
         let path = self.made_path(digest)?;
@@ -172,6 +187,15 @@ impl Cache {
         // Not before: whoever is killed in between could not write to the file again.
         fs_err::set_permissions(path, PermissionsExt::from_mode(MODE))?;
         Ok(())
+    }
+
+    fn temporary(&self) -> Result<tempfile::NamedTempFile> {
+        let tmp = self.root.join("tmp");
+        fs_err::create_dir_all(&tmp)?;
+        // The mode from the start: the file systems of USB sticks refuse to change it.
+        Ok(tempfile::Builder::new()
+            .permissions(PermissionsExt::from_mode(MODE))
+            .tempfile_in(&tmp)?)
     }
 
     fn made_path(&self, digest: &Digest) -> Result<PathBuf> {

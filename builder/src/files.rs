@@ -1,6 +1,8 @@
 //! Files that are either whole or not there.
 
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use stub::error::Result;
@@ -15,6 +17,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     fs_err::create_dir_all(directory)?;
     let mut file = tempfile::Builder::new()
         .prefix(".tmp-")
+        .permissions(Permissions::from_mode(0o644))
         .tempfile_in(directory)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;

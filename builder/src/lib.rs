@@ -3,7 +3,9 @@
 pub mod archive;
 pub mod cache;
 pub mod cli;
+mod command;
 pub mod debian;
+mod demo;
 pub mod digest;
 pub mod fetch;
 pub mod files;
@@ -12,5 +14,8 @@ pub mod lock;
 pub mod lockfile;
 pub mod mirror;
 pub mod oci;
+pub mod pack;
 pub mod recipe;
 pub mod tbz;
+pub mod verify;
+pub mod workspace;

@@ -48,7 +48,7 @@ impl Mirror {
 }
 
 /// What an export did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Exported {
     /// Files the mirror now has of those the lockfile needs.
     pub files: usize,

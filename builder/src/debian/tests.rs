@@ -23,7 +23,7 @@ const IN_RELEASE: &str = "http://archive.test/debian/dists/sid/InRelease";
 
 const ETCD: &str = r#"
 summary = "s"
-homepage = "h"
+homepage = "https://etcd.io"
 license = "Apache-2.0"
 [version]
 from = "debian"
@@ -164,7 +164,7 @@ fn a_recipe_becomes_a_lockfile_entry() {
             ]
           },
           "family": "etcd",
-          "homepage": "h",
+          "homepage": "https://etcd.io",
           "license": "Apache-2.0",
           "version": "3.5.30-2"
         }

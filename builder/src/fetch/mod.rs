@@ -40,7 +40,7 @@ pub struct Options<'a> {
 }
 
 /// What a fetch did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
     /// Files that were in the cache. An image is several.
     pub cached: usize,

@@ -206,7 +206,7 @@ fn unknown_keys_and_hostile_paths_are_named() {
     "#);
     insta::assert_snapshot!(refused("bin/tool", "etc/passwd"), @r"
     tool: `etc/passwd` has no place in the installed tree
-      expected  a path below bin/, images/, libexec/, share/
+      expected  a path below bin/, images/, lib/, libexec/, share/
 
     hint: change `to` in the recipe
     ");

@@ -139,13 +139,13 @@ mod tests {
     fn there_are_four_directories_and_the_stub_has_its_place() {
         insta::assert_snapshot!(refused(&[("a", "etc/passwd")]), @r"
         a: `etc/passwd` has no place in the installed tree
-          expected  a path below bin/, images/, libexec/, share/
+          expected  a path below bin/, images/, lib/, libexec/, share/
 
         hint: change `to` in the recipe
         ");
         insta::assert_snapshot!(refused(&[("a", "bin")]), @r"
         a: `bin` has no place in the installed tree
-          expected  a path below bin/, images/, libexec/, share/
+          expected  a path below bin/, images/, lib/, libexec/, share/
 
         hint: change `to` in the recipe
         ");

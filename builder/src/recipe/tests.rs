@@ -119,7 +119,7 @@ fn hostile_paths_are_refused() {
     "#);
     insta::assert_snapshot!(refused("bin/tool", "etc/cron.d/tool"), @r"
     bad recipe: `etc/cron.d/tool` has no place in the installed tree
-      expected  a path below bin/, images/, libexec/, share/
+      expected  a path below bin/, images/, lib/, libexec/, share/
 
     hint: change `to` in the recipe
     ");

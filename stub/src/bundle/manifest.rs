@@ -21,6 +21,8 @@ pub struct Manifest {
     pub components: Vec<Component>,
     /// The payload's frames in the order they lie in the file, back to back.
     pub frames: Vec<FrameEntry>,
+    /// The compression level of the frames, without which nobody could make the same bytes again.
+    pub level: i32,
     /// Digest of the lockfile the bundle was built from.
     pub lockfile: Sha256,
     /// Version of Usernetes itself.
@@ -121,6 +123,15 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The mode of a file at a path: what lies below `bin/` or `libexec/` is a program.
+    #[must_use]
+    pub fn at(path: &BundlePath) -> Self {
+        match path.segments().next() {
+            Some("bin" | "libexec") => Self::Program,
+            _ => Self::Data,
+        }
+    }
+
     /// The permission bits.
     #[must_use]
     pub fn bits(self) -> u32 {

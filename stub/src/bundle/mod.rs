@@ -33,7 +33,7 @@ pub use writer::write;
 pub const STUB_COMPONENT: &str = "usernetes";
 
 /// The directories a component may have: the generation joins those of all components into one tree.
-pub const TOP_DIRECTORIES: [&str; 4] = ["bin", "images", "libexec", "share"];
+pub const TOP_DIRECTORIES: [&str; 5] = ["bin", "images", "lib", "libexec", "share"];
 
 /// The payload begins at a multiple of this many bytes.
 const ALIGNMENT: u64 = 4096;

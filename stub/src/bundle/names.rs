@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,13 @@ macro_rules! checked_text {
         impl TryFrom<String> for $name {
             type Error = Error;
             fn try_from(text: String) -> Result<Self> {
+                Self::new(text)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+            fn from_str(text: &str) -> Result<Self> {
                 Self::new(text)
             }
         }

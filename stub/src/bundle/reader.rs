@@ -217,7 +217,8 @@ impl Bundle {
     }
 
     /// The files a frame holds, for messages: `component: path`.
-    fn owners(&self, entry: &FrameEntry) -> String {
+    #[must_use]
+    pub fn owners(&self, entry: &FrameEntry) -> String {
         let files = self
             .manifest
             .components

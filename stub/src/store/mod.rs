@@ -39,6 +39,17 @@ pub use install::{Installed, Outcome};
 use lock::Lock;
 pub use tree::Damage;
 
+/// Removes whatever is at a path, with the read-only directories a store is made of. Nothing there is no error.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    if path
+        .symlink_metadata()
+        .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+    {
+        return Ok(());
+    }
+    Disk::default().remove_all(path)
+}
+
 /// Length in bytes of each content, by digest.
 type Sizes = BTreeMap<Sha256, u64>;
 

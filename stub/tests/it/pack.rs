@@ -129,6 +129,7 @@ impl Pack {
             arch: recipe.arch,
             components: self.components,
             frames: self.frames.iter().map(|(entry, _)| entry.clone()).collect(),
+            level: 3,
             lockfile: Sha256::of(b"lockfile"),
             release: Version::new(recipe.release).unwrap(),
             stub: StubEntry {

@@ -1,0 +1,259 @@
+//! What the commands do, in the words of the modules that know how.
+
+use std::path::{Path, PathBuf};
+
+use stub::bundle::{Arch, Bundle, Name};
+use stub::error::{Error, Kind, Result};
+use stub::progress::{Progress, bytes};
+
+use crate::cache::Cache;
+use crate::cli::{self, BuildArgs, Inputs, LockArgs, OutputFormat, Selection, VerifyArgs};
+use crate::http::Client;
+use crate::lock::update::Update;
+use crate::lockfile::Lockfile;
+use crate::pack::{self, head};
+use crate::workspace::Workspace;
+use crate::{debian, fetch, lock, mirror, recipe, verify};
+
+impl Inputs {
+    fn workspace(&self) -> Result<Workspace> {
+        Workspace::find(self.workspace.as_deref())
+    }
+
+    /// The lockfile's path: the one named, or the checkout's.
+    pub(crate) fn lockfile_path(&self) -> Result<PathBuf> {
+        self.lockfile
+            .clone()
+            .map_or_else(|| Ok(self.workspace()?.lockfile()), Ok)
+    }
+
+    /// The recipes' directory: the one named, or the checkout's.
+    pub(crate) fn recipes_path(&self) -> Result<PathBuf> {
+        self.recipes
+            .clone()
+            .map_or_else(|| Ok(self.workspace()?.recipes()), Ok)
+    }
+}
+
+/// The architecture named, or this machine's.
+fn arch(named: Option<Arch>) -> Result<Arch> {
+    named.or_else(Arch::host).ok_or_else(|| {
+        Error::new(
+            Kind::Usage,
+            format!(
+                "there are no bundles for this machine's architecture, {}",
+                std::env::consts::ARCH
+            ),
+        )
+        .hint("name another one with `--arch`")
+    })
+}
+
+/// `builder fetch`: everything the lockfile pins, into the cache.
+pub(crate) fn fetch(inputs: &Inputs, selection: &Selection, progress: &Progress) -> Result<()> {
+    let lockfile = Lockfile::read(&inputs.lockfile_path()?)?;
+    let summary = fill_cache(
+        inputs,
+        &lockfile,
+        arch(selection.arch)?,
+        &selection.components,
+        &Cache::of_user()?,
+        progress,
+    )?;
+    let text = format!(
+        "{} files fetched ({}), {} were in the cache\n",
+        summary.fetched,
+        bytes(summary.bytes),
+        summary.cached
+    );
+    cli::print(inputs, &text, &summary)
+}
+
+/// `builder build`: the cache is filled first, so that one command is enough.
+pub(crate) fn build(inputs: &Inputs, args: &BuildArgs, progress: &Progress) -> Result<()> {
+    let lockfile = Lockfile::read(&inputs.lockfile_path()?)?;
+    let arch = arch(args.selection.arch)?;
+    let extension = if args.format == OutputFormat::Tbz {
+        ".tbz"
+    } else {
+        ""
+    };
+    let output = args
+        .output
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("usernetes-{arch}{extension}")));
+    let cache = Cache::of_user()?;
+    fill_cache(
+        inputs,
+        &lockfile,
+        arch,
+        &args.selection.components,
+        &cache,
+        progress,
+    )?;
+    let order = pack::Order {
+        lockfile: &lockfile,
+        arch,
+        only: &args.selection.components,
+        level: args.level,
+        stub: stub(inputs, arch, args.stub.as_deref(), progress)?,
+        output: &output,
+    };
+    let report = match args.format {
+        OutputFormat::Exe => pack::build(&order, &cache, progress)?,
+        OutputFormat::Tbz => pack::build_tbz(&order, &cache, progress)?,
+    };
+    let text = format!(
+        "{}\n{}  {}\n",
+        report.table(),
+        report.sha256,
+        report.file.display()
+    );
+    cli::print(inputs, &text, &report)
+}
+
+/// `builder verify`: integrity, and on request whether the checkout makes the same bytes.
+pub(crate) fn verify(inputs: &Inputs, args: &VerifyArgs, progress: &Progress) -> Result<()> {
+    let (original, mut report) = verify::integrity(&args.file, progress)?;
+    let mut text = format!(
+        "{}: every byte is as its manifest says: {} components, {} unpacked\nbundle id {}\norigin was not checked: that takes a signature\n",
+        args.file.display(),
+        report.components,
+        bytes(report.unpacked),
+        report.id
+    );
+    if args.rebuild {
+        rebuild(inputs, &original, progress)?;
+        report.rebuilt = true;
+        text += "built again from this checkout: the same bytes\n";
+    }
+    cli::print(inputs, &text, &report)
+}
+
+/// `builder mirror export`.
+pub(crate) fn export(
+    inputs: &Inputs,
+    selection: &Selection,
+    directory: &Path,
+    progress: &Progress,
+) -> Result<()> {
+    let lockfile = Lockfile::read(&inputs.lockfile_path()?)?;
+    let arch = arch(selection.arch)?;
+    let cache = Cache::of_user()?;
+    fill_cache(
+        inputs,
+        &lockfile,
+        arch,
+        &selection.components,
+        &cache,
+        progress,
+    )?;
+    let exported = mirror::export(&lockfile, &[arch], &selection.components, &cache, directory)?;
+    let text = format!(
+        "{} files, {} in {}\n",
+        exported.files,
+        bytes(exported.bytes),
+        directory.display()
+    );
+    cli::print(inputs, &text, &exported)
+}
+
+/// `builder lock`: checks by default, resolves with `--update`.
+pub(crate) fn lock(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Result<()> {
+    let recipes = recipe::read_all(&inputs.recipes_path()?)?;
+    let path = inputs.lockfile_path()?;
+    if !args.update {
+        let report = lock::check::check(&recipes, &Lockfile::read(&path)?)?;
+        cli::print(inputs, &report.to_string(), &report)?;
+        return report.verdict();
+    }
+    if inputs.offline {
+        return Err(Error::new(
+            Kind::Usage,
+            "`lock --update` asks upstreams, which `--offline` forbids",
+        ));
+    }
+    let old = if path.exists() {
+        Lockfile::read(&path)?
+    } else {
+        Lockfile::new()
+    };
+    let update = Update {
+        names: &args.names,
+        arch: arch(args.arch)?,
+        debian_archive: inputs.debian_archive.as_deref(),
+        debian_suite: args.debian_suite.as_ref(),
+    };
+    let new = update.run(&recipes, &old, &Client::new(), progress)?;
+    new.write(&path)?;
+    let changes = lock::update::changes(&old, &new);
+    let text = lock::update::table(&changes);
+    cli::print(
+        inputs,
+        &format!(
+            "{text}{}: {} components\n",
+            path.display(),
+            new.components.len()
+        ),
+        &changes,
+    )
+}
+
+/// Downloads whatever the selection needs and the cache lacks.
+fn fill_cache(
+    inputs: &Inputs,
+    lockfile: &Lockfile,
+    arch: Arch,
+    only: &[Name],
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<fetch::Summary> {
+    pack::require_pinned(lockfile, arch, only)?;
+    let mirror = inputs
+        .mirror
+        .as_deref()
+        .map(mirror::Mirror::parse)
+        .transpose()?;
+    let options = fetch::Options {
+        mirror,
+        offline: inputs.offline,
+        debian_base: &|| debian::apt::archive_base(inputs.debian_archive.as_deref()),
+        client: &Client::new(),
+        plain_http_registries: Vec::new(),
+    };
+    fetch::fetch(lockfile, arch, only, cache, &options, progress)
+}
+
+/// The stub named, once it has proven fit, or the checkout's, compiled.
+fn stub(inputs: &Inputs, arch: Arch, named: Option<&Path>, progress: &Progress) -> Result<PathBuf> {
+    match named {
+        Some(program) => head::require_static(program, arch).map(|()| program.to_owned()),
+        None => head::compile(&inputs.workspace()?, arch, inputs.offline, progress),
+    }
+}
+
+/// Builds what a bundle says it was built from, and compares.
+fn rebuild(inputs: &Inputs, original: &Bundle, progress: &Progress) -> Result<()> {
+    let lockfile = Lockfile::read(&inputs.lockfile_path()?)?;
+    let manifest = original.manifest();
+    if lockfile.digest()? != manifest.lockfile {
+        return Err(Error::new(Kind::Input, format!("{}: it was built from another lockfile", original.path().display()))
+            .expected(format!("sha256 {}", manifest.lockfile))
+            .found(format!("sha256 {}", lockfile.digest()?))
+            .hint("check out the commit the bundle was built from, or name its lockfile with `--lockfile`"));
+    }
+    let only = verify::components(original);
+    let cache = Cache::of_user()?;
+    fill_cache(inputs, &lockfile, manifest.arch, &only, &cache, progress)?;
+    let scratch = tempfile::tempdir()?;
+    let order = pack::Order {
+        lockfile: &lockfile,
+        arch: manifest.arch,
+        only: &only,
+        level: manifest.level,
+        stub: stub(inputs, manifest.arch, None, progress)?,
+        output: &scratch.path().join("rebuilt"),
+    };
+    pack::build(&order, &cache, progress)?;
+    verify::same_bytes(original, &Bundle::open(order.output)?)
+}

@@ -1,0 +1,362 @@
+//! `builder demo`: the main job from one end to the other, on what a Debian mirror alone can give.
+//!
+//! Every step runs the real programs in processes of their own: this builder, and then the bundle it made.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde::Serialize;
+use stub::bundle::{Arch, Bundle};
+use stub::digest::Sha256;
+use stub::error::{Error, Kind, Result};
+use stub::progress::{Progress, bytes};
+use stub::store;
+
+use crate::cli::{self, DemoArgs, Inputs};
+use crate::workspace::Workspace;
+
+/// Programs of the Debian channel and how to ask each for its version.
+const PROGRAMS: [(&str, &[&str]); 4] = [
+    ("etcd", &["--version"]),
+    ("containerd", &["--version"]),
+    ("kubectl", &["version", "--client"]),
+    ("crun", &["--version"]),
+];
+
+/// What the demo did.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Where the bundle lies.
+    bundle: PathBuf,
+    /// Its digest.
+    sha256: Sha256,
+    /// Its length in bytes.
+    size: u64,
+    /// How many components it has.
+    components: usize,
+    /// Bytes of its files once unpacked.
+    unpacked: u64,
+    /// What was done, in order.
+    steps: Vec<Step>,
+}
+
+/// One thing the demo did.
+#[derive(Debug, Serialize)]
+struct Step {
+    /// What.
+    name: String,
+    /// How long it took, in seconds.
+    seconds: f64,
+    /// What came of it.
+    outcome: String,
+}
+
+/// Runs the demo. The bundle stays in the demo's directory; everything else it made there is replaced by the next run.
+pub(crate) fn run(inputs: &Inputs, args: &DemoArgs, progress: &Progress) -> Result<()> {
+    let workspace = Workspace::find(inputs.workspace.as_deref())?;
+    let arch = Arch::host().ok_or_else(|| {
+        Error::new(
+            Kind::Host,
+            "there are no bundles for this machine's architecture",
+        )
+    })?;
+    let directory = args
+        .directory
+        .clone()
+        .unwrap_or_else(|| workspace.target().join("demo"));
+    let mut demo = Demo {
+        inputs,
+        progress,
+        workspace,
+        directory,
+        arch,
+        level: args.level,
+        steps: Vec::new(),
+    };
+    let report = demo.run()?;
+    cli::print(inputs, &report.table(), &report)
+}
+
+struct Demo<'a> {
+    inputs: &'a Inputs,
+    progress: &'a Progress,
+    workspace: Workspace,
+    directory: PathBuf,
+    arch: Arch,
+    level: i32,
+    steps: Vec<Step>,
+}
+
+impl Demo<'_> {
+    fn run(&mut self) -> Result<Report> {
+        let lockfile = self.directory.join("lockfile.json");
+        let bundle = self.directory.join(format!("usernetes-{}", self.arch));
+        let other = self
+            .directory
+            .join("rebuilt")
+            .join(format!("usernetes-{}", self.arch));
+        let home = self.directory.join("home");
+        for scratch in [
+            &home,
+            &self.directory.join("checkouts"),
+            &self.directory.join("rebuilt"),
+        ] {
+            store::remove_tree(scratch)?;
+        }
+
+        let recipes = self.workspace.root().join("tests/debian/recipes");
+        let mut lock = self.builder(&lockfile)?;
+        lock.args(["lock", "--update", "--recipes"]).arg(&recipes);
+        self.step("lock the Debian channel", || last_line(&mut lock))?;
+        let mut fetch = self.builder(&lockfile)?;
+        fetch.arg("fetch");
+        self.step("fetch", || last_line(&mut fetch))?;
+
+        // Twice from two copies of the sources, with nothing else in common: the second has its own cache and
+        // compresses everything again, its downloads coming from the first one's cache as a mirror.
+        let cache = stub::paths::cache_dir()?;
+        let (first, second) = (self.checkout("a")?, self.checkout("b/in another place")?);
+        self.build(
+            "build",
+            &Site {
+                checkout: first,
+                cache: None,
+                umask: "022",
+                zone: "UTC",
+            },
+            &lockfile,
+            &bundle,
+        )?;
+        let elsewhere = Site {
+            checkout: second,
+            cache: Some((self.directory.join("checkouts/cache"), cache)),
+            umask: "077",
+            zone: "Asia/Kathmandu",
+        };
+        self.build("build again elsewhere", &elsewhere, &lockfile, &other)?;
+        let (one, two) = (Bundle::open(&bundle)?, Bundle::open(&other)?);
+        self.step("compare", || {
+            crate::verify::same_bytes(&one, &two)?;
+            Ok("the same bytes".to_owned())
+        })?;
+
+        self.bundle("install", &bundle, &home, &["install", "--start="])?;
+        self.bundle("verify the file", &bundle, &home, &["verify"])?;
+        let bin = home.join(".local/share/usernetes/current/bin");
+        self.bundle(
+            "verify what is installed",
+            &bin.join("usernetes"),
+            &home,
+            &["verify"],
+        )?;
+        for (program, arguments) in PROGRAMS {
+            self.bundle(
+                &format!("run {program}"),
+                &bin.join(program),
+                &home,
+                arguments,
+            )?;
+        }
+        self.bundle("install again", &bundle, &home, &["install", "--start="])?;
+        self.step("remove", || {
+            store::remove_tree(&home)?;
+            Ok(String::new())
+        })?;
+        for scratch in ["checkouts", "rebuilt"] {
+            store::remove_tree(&self.directory.join(scratch))?;
+        }
+
+        let (sha256, size) = Sha256::of_reader(fs_err::File::open(&bundle)?)?;
+        let manifest = one.manifest();
+        Ok(Report {
+            bundle,
+            sha256,
+            size,
+            components: manifest.components.len(),
+            unpacked: manifest
+                .components
+                .iter()
+                .map(|c| manifest.unpacked_size(c))
+                .sum(),
+            steps: std::mem::take(&mut self.steps),
+        })
+    }
+
+    /// Does something, and notes how long it took and what came of it.
+    fn step(&mut self, name: &str, work: impl FnOnce() -> Result<String>) -> Result<()> {
+        self.progress.line(format!("── {name}"));
+        let started = Instant::now();
+        let outcome = work().map_err(|e| e.about(format!("demo: {name}")))?;
+        self.steps.push(Step {
+            name: name.to_owned(),
+            seconds: started.elapsed().as_secs_f64(),
+            outcome,
+        });
+        Ok(())
+    }
+
+    /// This builder, to be run in a process of its own with the inputs the demo was given.
+    fn builder(&self, lockfile: &Path) -> Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .current_dir(self.workspace.root())
+            .arg("--lockfile")
+            .arg(lockfile);
+        if self.inputs.offline {
+            command.arg("--offline");
+        }
+        for (flag, value) in [
+            ("--mirror", &self.inputs.mirror),
+            ("--debian-archive", &self.inputs.debian_archive),
+        ] {
+            if let Some(value) = value {
+                command.args([flag, value]);
+            }
+        }
+        Ok(command)
+    }
+
+    /// A copy of the sources without what was compiled from them.
+    fn checkout(&self, name: &str) -> Result<PathBuf> {
+        let copy = self.directory.join("checkouts").join(name);
+        copy_tree(
+            self.workspace.root(),
+            &copy,
+            &[".git".as_ref(), "target".as_ref()],
+        )?;
+        Ok(copy)
+    }
+
+    /// A step that builds the bundle from a copy of the sources.
+    fn build(&mut self, name: &str, site: &Site, lockfile: &Path, output: &Path) -> Result<()> {
+        // The umask is inherited, and only a shell can set it for the process that follows it.
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", "umask \"$0\" && exec \"$@\"", site.umask])
+            .arg(std::env::current_exe()?);
+        command.args(["--offline", "--lockfile"]).arg(lockfile);
+        if let Some((cache, mirror)) = &site.cache {
+            command
+                .arg("--mirror")
+                .arg(mirror)
+                .env("XDG_CACHE_HOME", cache);
+        }
+        command
+            .args(["build", "--level", &self.level.to_string(), "--output"])
+            .arg(output);
+        command
+            .current_dir(&site.checkout)
+            .env("TZ", site.zone)
+            .env("CARGO_TARGET_DIR", site.checkout.join("target"));
+        self.step(name, || last_line(&mut command))
+    }
+
+    /// A step that runs the bundle, or a program of it, as a user who has nothing but it.
+    fn bundle(
+        &mut self,
+        name: &str,
+        program: &Path,
+        home: &Path,
+        arguments: &[&str],
+    ) -> Result<()> {
+        fs_err::create_dir_all(home)?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", home)
+            .env("PATH", "/usr/bin:/bin")
+            .current_dir(home);
+        // Debian's C programs look for libraries that a machine may lack; the channel brings them.
+        command.env(
+            "LD_LIBRARY_PATH",
+            home.join(".local/share/usernetes/current/lib"),
+        );
+        self.step(name, || first_line(&mut command))
+    }
+}
+
+/// Where a build takes place, and what is different there.
+struct Site {
+    checkout: PathBuf,
+    /// A cache of its own, and the mirror that fills it.
+    cache: Option<(PathBuf, PathBuf)>,
+    umask: &'static str,
+    zone: &'static str,
+}
+
+/// The first line a program prints.
+fn first_line(command: &mut Command) -> Result<String> {
+    Ok(output(command)?
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned())
+}
+
+/// The last line a program prints.
+fn last_line(command: &mut Command) -> Result<String> {
+    Ok(output(command)?
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .to_owned())
+}
+
+/// Runs a program to its end and gives what it printed on stdout. Its stderr is ours: that is where it shows what it does.
+fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|e| Error::new(Kind::Failed, format!("cannot run {program}: {e}")))?;
+    if !output.status.success() {
+        return Err(Error::new(Kind::Failed, format!("`{program}` failed"))
+            .expected("exit code 0")
+            .found(output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Copies a directory with everything in it, except entries of these names at its top. The copy is new: files are
+/// those of whoever runs the demo.
+fn copy_tree(from: &Path, to: &Path, except: &[&OsStr]) -> Result<()> {
+    fs_err::create_dir_all(to)?;
+    for entry in fs_err::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let target = to.join(&name);
+        let kind = entry.file_type()?;
+        if except.contains(&name.as_os_str()) {
+            continue;
+        }
+        if kind.is_dir() {
+            copy_tree(&entry.path(), &target, &[])?;
+        } else if kind.is_file() {
+            fs_err::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+impl Report {
+    fn table(&self) -> String {
+        let mut text = format!("{:28} {:>8}  outcome\n", "step", "seconds");
+        for step in &self.steps {
+            text += format!("{:28} {:>8.1}  {}", step.name, step.seconds, step.outcome).trim_end();
+            text.push('\n');
+        }
+        text += &format!(
+            "\n{} components, {} unpacked, {} as a bundle\n{}\nsha256 {}\n",
+            self.components,
+            bytes(self.unpacked),
+            bytes(self.size),
+            self.bundle.display(),
+            self.sha256
+        );
+        text
+    }
+}
