@@ -1,0 +1,26 @@
+# Put in front of every scenario. Each runs in a new login of the unprivileged user, in its home.
+set -euo pipefail
+U=$HOME/usernetes-x86_64
+DATA=$HOME/.local/share/usernetes
+BIN=$DATA/current/bin
+export PATH=$BIN:$PATH
+
+# say WHAT: a line of progress with the machine's uptime.
+say() { printf '%8.1f  %s\n' "$(cut -d' ' -f1 /proc/uptime)" "$*"; }
+
+# fail WHY: ends the scenario.
+fail() { say "FAILED: $*"; exit 1; }
+
+# within SECONDS WHAT COMMAND…: repeats the command until it succeeds.
+within() {
+    local limit=$1 what=$2 start=$SECONDS
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        if [ $((SECONDS - start)) -ge "$limit" ]; then
+            "$@" || true
+            fail "$what: not within $limit s"
+        fi
+        sleep 1
+    done
+    say "$what: after $((SECONDS - start)) s"
+}
