@@ -1,0 +1,188 @@
+//! Kubeconfigs of the components and the administrator.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::json;
+
+use crate::error::{Error, Kind, Result};
+use crate::pki::MASTER;
+
+/// Name of the cluster, the user and the context in every kubeconfig the project writes.
+pub const NAME: &str = "usernetes";
+
+/// The administrator's kubeconfig below the configuration directory, for use on the host itself.
+#[must_use]
+pub fn admin_file(config_dir: &Path) -> PathBuf {
+    config_dir.join(MASTER).join("admin-localhost.kubeconfig")
+}
+
+/// Text of the administrator's kubeconfig. It contains a private key.
+pub fn print(config_dir: &Path) -> Result<String> {
+    let file = admin_file(config_dir);
+    match fs_err::read_to_string(&file) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::new(
+            Kind::Host,
+            format!("{}: there is no such kubeconfig", file.display()),
+        )
+        .expected("the administrator's kubeconfig")
+        .found("no such file")
+        .hint("run `usernetes install` first; a worker has no kubeconfig for an administrator")),
+        text => Ok(text?),
+    }
+}
+
+/// Who connects where: all that a kubeconfig says. The texts are PEM.
+pub(crate) struct Access<'a> {
+    pub(crate) server: String,
+    pub(crate) authority: &'a str,
+    pub(crate) certificate: &'a str,
+    pub(crate) key: &'a str,
+}
+
+impl Access<'_> {
+    /// The kubeconfig with everything embedded. JSON is YAML, so whatever reads one reads the other.
+    pub(crate) fn to_json(&self) -> String {
+        let text = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{ "name": NAME, "cluster": {
+                "server": self.server,
+                "certificate-authority-data": BASE64.encode(self.authority),
+            }}],
+            "users": [{ "name": NAME, "user": {
+                "client-certificate-data": BASE64.encode(self.certificate),
+                "client-key-data": BASE64.encode(self.key),
+            }}],
+            "contexts": [{ "name": NAME, "context": { "cluster": NAME, "user": NAME } }],
+            "current-context": NAME,
+        });
+        format!("{text:#}\n")
+    }
+
+    /// What of this a kubeconfig of any make lacks, `None` if it has all. Looks for the embedded values themselves, so
+    /// the YAML that the shell scripts had kubectl write is as good as our JSON.
+    pub(crate) fn missing_from(&self, text: &str) -> Option<&'static str> {
+        let embedded = |pem: &str| text.contains(&BASE64.encode(pem));
+        let server = text
+            .split(&self.server)
+            .skip(1)
+            .any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
+        [
+            (server, "the address of the API server"),
+            (embedded(self.authority), "the cluster authority"),
+            (embedded(self.certificate), "the current certificate"),
+            (embedded(self.key), "the current key"),
+        ]
+        .into_iter()
+        .find_map(|(there, what)| (!there).then_some(what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCESS: Access = Access {
+        server: String::new(),
+        authority: "-----BEGIN CERTIFICATE-----\nca\n",
+        certificate: "-----BEGIN CERTIFICATE-----\nadmin\n",
+        key: "-----BEGIN PRIVATE KEY-----\nadmin\n",
+    };
+
+    fn access() -> Access<'static> {
+        Access {
+            server: "https://127.0.0.1:6443".to_owned(),
+            ..ACCESS
+        }
+    }
+
+    #[test]
+    fn json_form() {
+        insta::assert_snapshot!(access().to_json(), @r#"
+        {
+          "apiVersion": "v1",
+          "clusters": [
+            {
+              "cluster": {
+                "certificate-authority-data": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmNhCg==",
+                "server": "https://127.0.0.1:6443"
+              },
+              "name": "usernetes"
+            }
+          ],
+          "contexts": [
+            {
+              "context": {
+                "cluster": "usernetes",
+                "user": "usernetes"
+              },
+              "name": "usernetes"
+            }
+          ],
+          "current-context": "usernetes",
+          "kind": "Config",
+          "users": [
+            {
+              "name": "usernetes",
+              "user": {
+                "client-certificate-data": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmFkbWluCg==",
+                "client-key-data": "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCmFkbWluCg=="
+              }
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn own_json_and_kubectls_yaml_are_recognised() {
+        let json = access().to_json();
+        assert_eq!(access().missing_from(&json), None);
+        let yaml: String = json
+            .lines()
+            .map(|l| l.replace(['"', ','], "") + "\n")
+            .collect();
+        assert_eq!(access().missing_from(&yaml), None);
+    }
+
+    #[test]
+    fn what_changed_is_named() {
+        let json = access().to_json();
+        let other_port = Access {
+            server: "https://127.0.0.1:644".to_owned(),
+            ..ACCESS
+        };
+        assert_eq!(
+            other_port.missing_from(&json),
+            Some("the address of the API server")
+        );
+        let renewed = Access {
+            certificate: "renewed",
+            ..access()
+        };
+        assert_eq!(renewed.missing_from(&json), Some("the current certificate"));
+        let rekeyed = Access {
+            key: "rekeyed",
+            ..access()
+        };
+        assert_eq!(rekeyed.missing_from(&json), Some("the current key"));
+        let moved = Access {
+            authority: "another",
+            ..access()
+        };
+        assert_eq!(moved.missing_from(&json), Some("the cluster authority"));
+    }
+
+    #[test]
+    fn printing_before_installing_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = print(dir.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("hint: run `usernetes install` first"),
+            "{error}"
+        );
+    }
+}

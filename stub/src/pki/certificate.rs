@@ -1,0 +1,290 @@
+//! One certificate: read and judged, or issued.
+
+use std::collections::BTreeSet;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyUsagePurpose, SerialNumber,
+};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::parse_x509_certificate;
+use x509_parser::pem::Pem;
+use x509_parser::time::ASN1Time;
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+
+use super::identity::{Authority, Leaf, Usage};
+use super::key::Key;
+use super::san::San;
+use super::{DAY, RENEW_BEFORE};
+use crate::error::{Error, Kind, Result};
+
+/// Certificates are valid from this many seconds before they are made: clocks differ.
+const BACKDATED: i64 = 60 * 60;
+/// Seconds a leaf is valid, unless its authority ends earlier.
+const LEAF_LIFETIME: i64 = 365 * DAY;
+/// Seconds an authority is valid.
+const AUTHORITY_LIFETIME: i64 = 3650 * DAY;
+
+/// What the project looks at in a certificate. Times are seconds since 1970.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    /// Text of the file. Its first certificate is the one described here.
+    pub(super) pem: String,
+    der: Vec<u8>,
+    /// Subject and issuer as people write them.
+    pub(super) subject: String,
+    pub(super) issuer: String,
+    subject_der: Vec<u8>,
+    issuer_der: Vec<u8>,
+    common_names: Vec<String>,
+    organisations: Vec<String>,
+    /// DER `SubjectPublicKeyInfo`.
+    pub(super) public_key: Vec<u8>,
+    pub(super) not_before: i64,
+    pub(super) not_after: i64,
+    pub(super) sans: BTreeSet<San>,
+    server: bool,
+    client: bool,
+    /// May it sign certificates?
+    pub(super) authority: bool,
+}
+
+impl Certificate {
+    /// Reads the first certificate of a PEM text.
+    pub(super) fn parse(pem: &str) -> Result<Self> {
+        let wrong = |found: String| {
+            Error::new(Kind::Input, "not a certificate that can be read")
+                .expected("an X.509 certificate in PEM form")
+                .found(found)
+                .hint("restore the file from a backup, or move it away")
+        };
+        let block = Pem::iter_from_buffer(pem.as_bytes())
+            .find(|block| block.as_ref().map_or(true, |b| b.label == "CERTIFICATE"))
+            .ok_or_else(|| wrong("no `-----BEGIN CERTIFICATE-----`".to_owned()))?
+            .map_err(|e| wrong(format!("damaged PEM: {e}")))?;
+        let (_, x509) = parse_x509_certificate(&block.contents)
+            .map_err(|e| wrong(format!("damaged DER: {e}")))?;
+        if !ordinary(x509.subject()) {
+            return Err(wrong(
+                "a subject that is not made of single attributes".to_owned(),
+            ));
+        }
+        Self::of(&x509, pem).map_err(|e| wrong(format!("damaged extension: {e}")))
+    }
+
+    fn of(x509: &X509Certificate, pem: &str) -> Result<Self, x509_parser::error::X509Error> {
+        let constraints = x509.basic_constraints()?;
+        let usage = x509.key_usage()?;
+        let extended = x509.extended_key_usage()?;
+        let names = x509.subject_alternative_name()?;
+        Ok(Self {
+            pem: pem.to_owned(),
+            der: x509.as_raw().to_vec(),
+            subject: x509.subject().to_string(),
+            issuer: x509.issuer().to_string(),
+            subject_der: x509.subject().as_raw().to_vec(),
+            issuer_der: x509.issuer().as_raw().to_vec(),
+            common_names: texts(x509.subject().iter_common_name()),
+            organisations: texts(x509.subject().iter_organization()),
+            public_key: x509.public_key().raw.to_vec(),
+            not_before: x509.validity().not_before.timestamp(),
+            not_after: x509.validity().not_after.timestamp(),
+            sans: names
+                .iter()
+                .flat_map(|n| &n.value.general_names)
+                .filter_map(San::of)
+                .collect(),
+            server: extended
+                .as_ref()
+                .is_some_and(|e| e.value.server_auth || e.value.any),
+            client: extended
+                .as_ref()
+                .is_some_and(|e| e.value.client_auth || e.value.any),
+            authority: constraints.is_some_and(|c| c.value.ca)
+                && usage.is_none_or(|u| u.value.key_cert_sign()),
+        })
+    }
+
+    /// Was it signed by this authority? By name and by signature.
+    pub(super) fn issued_by(&self, authority: &Self) -> bool {
+        let (Ok((_, this)), Ok((_, issuer))) = (
+            parse_x509_certificate(&self.der),
+            parse_x509_certificate(&authority.der),
+        ) else {
+            return false;
+        };
+        self.issuer_der == authority.subject_der
+            && this.verify_signature(Some(issuer.public_key())).is_ok()
+    }
+
+    /// Same holder with the same key: whatever one of them issued, the other vouches for.
+    pub(super) fn same_holder(&self, other: &Self) -> bool {
+        self.subject_der == other.subject_der && self.public_key == other.public_key
+    }
+
+    /// Why its validity is over or nearly so, if it is.
+    pub(super) fn time_fault(&self, now: i64) -> Option<String> {
+        if now < self.not_before {
+            Some(format!("is not valid before {}", rfc3339(self.not_before)))
+        } else if now > self.not_after {
+            Some(format!("expired on {}", rfc3339(self.not_after)))
+        } else if self.not_after - now < RENEW_BEFORE {
+            Some(format!("expires on {}", rfc3339(self.not_after)))
+        } else {
+            None
+        }
+    }
+
+    /// Why it is not the certificate that should be there, if it is not.
+    pub(super) fn fault(&self, wanted: &Leaf, now: i64) -> Option<String> {
+        if let Some(fault) = self.time_fault(now) {
+            return Some(fault);
+        }
+        let organisations: Vec<_> = wanted.organisation.into_iter().collect();
+        if self.common_names != [wanted.common_name.as_str()] || self.organisations != organisations
+        {
+            return Some(format!("was issued to `{}`", self.subject));
+        }
+        for (needed, present, name) in [
+            (wanted.usage.server(), self.server, "servers"),
+            (wanted.usage.client(), self.client, "clients"),
+        ] {
+            if needed && !present {
+                return Some(format!("is not for {name}"));
+            }
+        }
+        let missing: Vec<String> = wanted
+            .sans
+            .difference(&self.sans)
+            .map(San::to_string)
+            .collect();
+        (!missing.is_empty()).then(|| format!("lacks {}", missing.join(", ")))
+    }
+
+    /// Makes an authority of a key: signed by itself, for ten years, for signing leaves only.
+    pub(super) fn authority(authority: Authority, key: &Key, now: i64) -> Result<Self> {
+        let file = format!("{}.pem", authority.stem());
+        let mut params = params(authority.common_name(), None, now, now + AUTHORITY_LIFETIME)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let made = params
+            .self_signed(&key.pair)
+            .map_err(|e| cannot(&file, &e))?;
+        Self::parse(&made.pem())
+    }
+
+    /// Issues a leaf for a key, for one year or as long as the authority lasts.
+    pub(super) fn issue(
+        leaf: &Leaf,
+        key: &Key,
+        authority: &Self,
+        signer: &Key,
+        now: i64,
+    ) -> Result<Self> {
+        let file = format!("{}/{}.pem", leaf.dir, leaf.stem);
+        let end = (now + LEAF_LIFETIME).min(authority.not_after);
+        let mut params = params(&leaf.common_name, leaf.organisation, now, end)?;
+        params.subject_alt_names = leaf.sans.iter().map(San::to_rcgen).collect::<Result<_>>()?;
+        // Written out, because only then the library adds the key identifier.
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = match leaf.usage {
+            Usage::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+            Usage::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
+            Usage::Both => vec![
+                ExtendedKeyUsagePurpose::ServerAuth,
+                ExtendedKeyUsagePurpose::ClientAuth,
+            ],
+        };
+        let issuer = Issuer::from_ca_cert_der(&authority.der.as_slice().into(), &signer.pair)
+            .map_err(|e| cannot(&file, &e))?;
+        let made = params
+            .signed_by(&key.pair, &issuer)
+            .map_err(|e| cannot(&file, &e))?;
+        let made = Self::parse(&made.pem())?;
+        // Another program's authority may have a subject that the library does not write back byte for byte.
+        if made.issued_by(authority) {
+            Ok(made)
+        } else {
+            Err(cannot(
+                &file,
+                &format!("the subject `{}` of its authority", authority.subject),
+            ))
+        }
+    }
+}
+
+/// One attribute in each part, of an object identifier that exists? rcgen panics when it repeats another subject.
+fn ordinary(subject: &X509Name) -> bool {
+    subject.iter().all(|part| {
+        let mut attributes = part.iter();
+        let known_root = |a: &AttributeTypeAndValue| {
+            a.attr_type()
+                .iter()
+                .and_then(|mut arcs| arcs.next())
+                .is_some_and(|root| root <= 2)
+        };
+        attributes.next().is_some_and(known_root) && attributes.next().is_none()
+    })
+}
+
+/// What all certificates have in common.
+fn params(
+    common_name: &str,
+    organisation: Option<&str>,
+    now: i64,
+    end: i64,
+) -> Result<CertificateParams> {
+    let mut serial = [0_u8; 16];
+    rustix::rand::getrandom(&mut serial, rustix::rand::GetRandomFlags::empty())
+        .map_err(std::io::Error::from)?;
+    let date = |seconds| {
+        ASN1Time::from_timestamp(seconds)
+            .map(|t| t.to_datetime())
+            .map_err(|e| cannot(common_name, &e))
+    };
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    params.not_before = date(now - BACKDATED)?;
+    params.not_after = date(end)?;
+    params.distinguished_name = DistinguishedName::new();
+    if let Some(organisation) = organisation {
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, organisation);
+    }
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+fn cannot(what: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::new(
+        Kind::Failed,
+        format!("cannot issue the certificate {what}: {why}"),
+    )
+}
+
+fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Vec<String> {
+    attributes
+        .filter_map(|a| a.as_str().ok())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A time as RFC 3339 writes it, in UTC: `2027-06-01T12:00:00Z`.
+pub(super) fn rfc3339(seconds: i64) -> String {
+    let Ok(time) = ASN1Time::from_timestamp(seconds) else {
+        return format!("{seconds} seconds since 1970");
+    };
+    let t = time.to_datetime();
+    let (hour, minute, second) = t.to_hms();
+    let month = u8::from(t.month());
+    format!(
+        "{:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z",
+        t.year(),
+        t.day()
+    )
+}

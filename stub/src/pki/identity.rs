@@ -1,0 +1,246 @@
+//! The table of who is who: three authorities, the certificates they issue, and the kubeconfigs made of them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use Authority::{Cluster, Etcd, FrontProxy};
+use Usage::{Both, Client, Server};
+
+use super::san::{San, host_name};
+use super::{MASTER, NODE, Request};
+use crate::error::{Error, Kind, Result};
+
+/// One of the three certificate authorities. Their separation keeps an etcd or front-proxy certificate from
+/// authenticating to the API server, and the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Authority {
+    Cluster,
+    Etcd,
+    FrontProxy,
+}
+
+impl Authority {
+    pub(super) const ALL: [Self; 3] = [Self::Cluster, Self::Etcd, Self::FrontProxy];
+
+    /// Stem of its files in `master/`.
+    pub(super) fn stem(self) -> &'static str {
+        match self {
+            Self::Cluster => "ca",
+            Self::Etcd => "etcd-ca",
+            Self::FrontProxy => "front-proxy-ca",
+        }
+    }
+
+    pub(super) fn common_name(self) -> &'static str {
+        match self {
+            Self::Cluster => "usernetes-ca",
+            Self::Etcd => "usernetes-etcd-ca",
+            Self::FrontProxy => "usernetes-front-proxy-ca",
+        }
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cluster => "cluster authority",
+            Self::Etcd => "etcd authority",
+            Self::FrontProxy => "front-proxy authority",
+        })
+    }
+}
+
+/// What a certificate proves its holder to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Usage {
+    Server,
+    Client,
+    Both,
+}
+
+impl Usage {
+    pub(super) fn server(self) -> bool {
+        self != Self::Client
+    }
+
+    pub(super) fn client(self) -> bool {
+        self != Self::Server
+    }
+}
+
+/// A certificate as it should be.
+#[derive(Debug, Clone)]
+pub(super) struct Leaf {
+    /// `master` or `node`.
+    pub(super) dir: &'static str,
+    /// Stem of its files: `<stem>.pem` and `<stem>-key.pem`.
+    pub(super) stem: &'static str,
+    pub(super) authority: Authority,
+    pub(super) usage: Usage,
+    /// What Kubernetes takes as the user's name.
+    pub(super) common_name: String,
+    /// What Kubernetes takes as the user's group.
+    pub(super) organisation: Option<&'static str>,
+    pub(super) sans: BTreeSet<San>,
+}
+
+/// A kubeconfig that carries a leaf of the same directory.
+#[derive(Debug)]
+pub(super) struct Access {
+    /// File name without `.kubeconfig`.
+    pub(super) stem: &'static str,
+    /// Directory and stem of the leaf.
+    pub(super) dir: &'static str,
+    pub(super) leaf: &'static str,
+    pub(super) server: SocketAddr,
+}
+
+/// Every certificate of a single-node cluster. User and group names are those of the Kubernetes documentation
+/// ("PKI certificates and requirements", "Using RBAC Authorization"), so that the API server's own bindings apply.
+pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
+    let node = node_name(request)?;
+    let user = format!("system:node:{node}");
+    let local = local_names(&node, request);
+    let api = api_names(&local, request)?;
+    let kubelets_client = "kube-apiserver-kubelet-client";
+    let etcds_client = "kube-apiserver-etcd-client";
+    Ok(vec![
+        Leaf::new(MASTER, "kube-apiserver", Cluster, "kube-apiserver").serves(Server, &api),
+        Leaf::new(MASTER, "apiserver-kubelet-client", Cluster, kubelets_client).of(ADMINISTRATORS),
+        Leaf::new(MASTER, etcds_client, Etcd, etcds_client),
+        Leaf::new(
+            MASTER,
+            "front-proxy-client",
+            FrontProxy,
+            "front-proxy-client",
+        ),
+        // etcd's own gateway connects to it with the serving certificate, so that one is for clients too.
+        Leaf::new(MASTER, "etcd", Etcd, "etcd").serves(Both, &local),
+        Leaf::new(MASTER, "etcd-peer", Etcd, "etcd-peer").serves(Both, &local),
+        Leaf::new(MASTER, "etcd-client", Etcd, "etcd-client"),
+        Leaf::new(MASTER, "admin", Cluster, "kubernetes-admin").of(ADMINISTRATORS),
+        Leaf::new(
+            MASTER,
+            CONTROLLERS,
+            Cluster,
+            "system:kube-controller-manager",
+        ),
+        Leaf::new(MASTER, SCHEDULER, Cluster, "system:kube-scheduler"),
+        Leaf::new(NODE, "node", Cluster, &user)
+            .of(NODES)
+            .serves(Server, &local),
+        Leaf::new(NODE, "node-client", Cluster, &user).of(NODES),
+        Leaf::new(NODE, "kube-proxy", Cluster, "system:kube-proxy"),
+        Leaf::new(NODE, "flannel", Cluster, "system:flannel"),
+    ])
+}
+
+/// Every kubeconfig.
+pub(super) fn accesses(request: &Request) -> Vec<Access> {
+    let published = SocketAddr::from((Ipv4Addr::LOCALHOST, request.api_port));
+    let component = request.component_server;
+    [
+        ("admin-localhost", MASTER, "admin", published),
+        (CONTROLLERS, MASTER, CONTROLLERS, component),
+        (SCHEDULER, MASTER, SCHEDULER, component),
+        ("node", NODE, "node-client", component),
+        ("kube-proxy", NODE, "kube-proxy", component),
+        ("flannel", NODE, "flannel", component),
+    ]
+    .map(|(stem, dir, leaf, server)| Access {
+        stem,
+        dir,
+        leaf,
+        server,
+    })
+    .into()
+}
+
+const CONTROLLERS: &str = "kube-controller-manager";
+const SCHEDULER: &str = "kube-scheduler";
+const ADMINISTRATORS: &str = "system:masters";
+const NODES: &str = "system:nodes";
+
+impl Leaf {
+    /// A client's certificate.
+    fn new(dir: &'static str, stem: &'static str, authority: Authority, common_name: &str) -> Self {
+        Self {
+            dir,
+            stem,
+            authority,
+            usage: Client,
+            common_name: common_name.to_owned(),
+            organisation: None,
+            sans: BTreeSet::new(),
+        }
+    }
+
+    fn of(mut self, organisation: &'static str) -> Self {
+        self.organisation = Some(organisation);
+        self
+    }
+
+    fn serves(mut self, usage: Usage, sans: &BTreeSet<San>) -> Self {
+        self.usage = usage;
+        self.sans.clone_from(sans);
+        self
+    }
+}
+
+fn node_name(request: &Request) -> Result<String> {
+    let name = host_name(&request.node_name).map_err(|e| e.about("node name"))?;
+    if name == request.node_name {
+        return Ok(name);
+    }
+    let found = &request.node_name;
+    Err(Error::new(
+        Kind::Usage,
+        format!("node name: `{found}` is not in lower case"),
+    )
+    .expected(format!(
+        "`{name}`, because Kubernetes only takes lower-case node names"
+    ))
+    .found(format!("`{found}`"))
+    .hint("give the node's name in lower case"))
+}
+
+/// Where whatever runs on this node is reached.
+fn local_names(node: &str, request: &Request) -> BTreeSet<San> {
+    let addresses = [
+        Ipv4Addr::LOCALHOST.into(),
+        Ipv6Addr::LOCALHOST.into(),
+        request.child_ip,
+    ];
+    ["localhost", node]
+        .map(|name| San::Dns(name.to_owned()))
+        .into_iter()
+        .chain(addresses.map(San::Ip))
+        .collect()
+}
+
+/// Where the API server is reached: also through its service, and where it is published.
+fn api_names(local: &BTreeSet<San>, request: &Request) -> Result<BTreeSet<San>> {
+    let domain = host_name(&request.cluster_domain).map_err(|e| e.about("cluster domain"))?;
+    let mut names = local.clone();
+    names.insert(San::Ip(request.service_ip));
+    for service in ["kubernetes", "kubernetes.default", "kubernetes.default.svc"] {
+        names.insert(San::Dns(service.to_owned()));
+    }
+    names.insert(San::Dns(format!("kubernetes.default.svc.{domain}")));
+    for name in &request.extra_sans {
+        names.insert(San::parse(name).map_err(|e| e.about("additional name of the API server"))?);
+    }
+    Ok(names)
+}
+
+/// `IpAddr` fields of a request that no certificate can hold in a useful way.
+pub(super) fn check_addresses(request: &Request) -> Result<()> {
+    let check = |what: &str, ip: IpAddr| {
+        San::parse(&ip.to_string())
+            .map(drop)
+            .map_err(|e| e.about(what))
+    };
+    check("service address of the API server", request.service_ip)?;
+    check("address in the RootlessKit network", request.child_ip)
+}

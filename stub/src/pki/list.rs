@@ -1,0 +1,136 @@
+//! What certificates there are, and what is wrong with them.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use x509_parser::pem::Pem;
+
+use super::certificate::{Certificate, rfc3339};
+use super::key::Key;
+use super::{DAY, MASTER, NODE, files, seconds};
+use crate::error::Result;
+
+/// One certificate file, for `certs list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CertInfo {
+    /// Relative to the configuration directory, for example `master/etcd.pem`.
+    pub file: PathBuf,
+    /// Whom it was issued to; empty if the file cannot be read.
+    pub subject: String,
+    /// Who issued it; empty if the file cannot be read.
+    pub issuer: String,
+    /// Last instant of its validity, RFC 3339 in UTC; empty if the file cannot be read.
+    pub not_after: String,
+    /// Whole days left; negative once it has expired.
+    pub days_left: i64,
+    /// Names and addresses it answers for.
+    pub sans: Vec<String>,
+    /// What is wrong with it.
+    pub problem: Option<String>,
+}
+
+/// Every certificate in `master/` and `node/`, in the order of their names; none if there is no PKI. Service account
+/// public keys are no certificates and are left out. A file that cannot be read is an entry with a problem.
+pub fn list(config_dir: &Path, now: SystemTime) -> Result<Vec<CertInfo>> {
+    let now = seconds(now)?;
+    let mut found = Vec::new();
+    for dir in [MASTER, NODE] {
+        for file in pem_files(&config_dir.join(dir))? {
+            let certificate = match files::read(&file) {
+                Ok(Some(text)) if is_bare_key(&text) => continue,
+                Ok(text) => Certificate::parse(&text.unwrap_or_default()),
+                Err(error) => Err(error),
+            };
+            found.push((file, certificate));
+        }
+    }
+    let authorities: Vec<&Certificate> = found
+        .iter()
+        .filter_map(|(_, c)| c.as_ref().ok())
+        .filter(|c| c.authority)
+        .collect();
+    Ok(found
+        .iter()
+        .map(|(file, certificate)| {
+            let relative = file.strip_prefix(config_dir).unwrap_or(file).to_owned();
+            match certificate {
+                Ok(certificate) => CertInfo {
+                    file: relative,
+                    subject: certificate.subject.clone(),
+                    issuer: certificate.issuer.clone(),
+                    not_after: rfc3339(certificate.not_after),
+                    days_left: (certificate.not_after - now).div_euclid(DAY),
+                    sans: certificate.sans.iter().map(ToString::to_string).collect(),
+                    problem: problem(file, certificate, &authorities, now),
+                },
+                Err(error) => CertInfo {
+                    file: relative,
+                    subject: String::new(),
+                    issuer: String::new(),
+                    not_after: String::new(),
+                    days_left: 0,
+                    sans: Vec::new(),
+                    problem: Some(error.message().to_owned()),
+                },
+            }
+        })
+        .collect())
+}
+
+/// `*.pem` except private keys, sorted. None if the directory does not exist.
+fn pem_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    let mut files = Vec::new();
+    for entry in fs_err::read_dir(dir)? {
+        let path = entry?.path();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let pem = path.extension().is_some_and(|e| e == "pem");
+        if pem && !stem.starts_with('.') && !stem.ends_with("-key") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn is_bare_key(text: &str) -> bool {
+    Pem::iter_from_buffer(text.as_bytes())
+        .next()
+        .and_then(Result::ok)
+        .is_some_and(|block| block.label.ends_with("PUBLIC KEY"))
+}
+
+/// The first of: time, issuer, key. A lone authority's certificate is no problem: a node has nothing else.
+fn problem(
+    file: &Path,
+    certificate: &Certificate,
+    authorities: &[&Certificate],
+    now: i64,
+) -> Option<String> {
+    if let Some(fault) = certificate.time_fault(now) {
+        return Some(fault);
+    }
+    if !authorities
+        .iter()
+        .any(|authority| certificate.issued_by(authority))
+    {
+        return Some("was issued by none of the authorities here".to_owned());
+    }
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let key_file = file.with_file_name(format!("{stem}-key.pem"));
+    match files::read(&key_file) {
+        Ok(None) if certificate.authority => None,
+        Ok(None) => Some("has lost its key".to_owned()),
+        Err(error) => Some(error.message().to_owned()),
+        Ok(Some(pem)) => match Key::parse(pem) {
+            Err(error) => Some(format!("its key: {}", error.message())),
+            Ok(key) if key.public() != certificate.public_key => {
+                Some("does not belong to its key".to_owned())
+            }
+            Ok(_) => None,
+        },
+    }
+}

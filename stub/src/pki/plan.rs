@@ -1,0 +1,189 @@
+//! What there is against what should be: judges every file, changes none.
+
+mod issue;
+mod rest;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::certificate::Certificate;
+use super::files::{self, DIRECTORY, SECRET};
+use super::identity::{Access, Authority, Leaf};
+use super::key::Key;
+use super::{MASTER, Made, NODE, Renew, Report};
+use crate::error::{Context as _, Error, Kind, Result};
+
+/// A file to be written.
+pub(super) struct Write {
+    pub(super) file: PathBuf,
+    pub(super) text: String,
+    pub(super) mode: u32,
+}
+
+/// Everything to be done, in this order.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// Certificates whose key is lost: gone before the new key comes, or it would be found beside a strange certificate.
+    pub(super) remove: Vec<PathBuf>,
+    pub(super) keys: Vec<Write>,
+    pub(super) certificates: Vec<Write>,
+    /// What is made of certificates: kubeconfigs, the node's copy of the cluster authority.
+    pub(super) copies: Vec<Write>,
+    pub(super) tighten: Vec<(PathBuf, u32)>,
+    pub(super) report: Report,
+}
+
+/// An authority's certificate, and its key if that is there.
+struct Signer {
+    which: Authority,
+    certificate: Certificate,
+    key: Option<Key>,
+    /// Was there no certificate?
+    made: bool,
+}
+
+/// Certificate and key of a leaf, as they will be.
+struct Identity {
+    certificate: String,
+    key: String,
+}
+
+struct Planner<'a> {
+    config_dir: &'a Path,
+    renew: Renew,
+    now: i64,
+    plan: Plan,
+    /// Files that do not fit to their authority or key.
+    misfits: Vec<(String, String)>,
+}
+
+const MISSING: &str = "was missing";
+
+/// Compares the files below the configuration directory with what should be there.
+pub(super) fn make(
+    config_dir: &Path,
+    leaves: &[Leaf],
+    accesses: &[Access],
+    renew: Renew,
+    now: i64,
+) -> Result<Plan> {
+    let mut planner = Planner {
+        config_dir,
+        renew,
+        now,
+        plan: Plan::default(),
+        misfits: Vec::new(),
+    };
+    for dir in [MASTER, NODE] {
+        let path = config_dir.join(dir);
+        if files::open_to_others(&path)? {
+            planner.plan.report.tightened.push(dir.into());
+            planner.plan.tighten.push((path, DIRECTORY));
+        }
+    }
+    let signers = Authority::ALL
+        .into_iter()
+        .map(|which| planner.authority(which))
+        .collect::<Result<Vec<_>>>()?;
+    planner.service_accounts()?;
+    let mut identities = BTreeMap::new();
+    for leaf in leaves {
+        for signer in signers.iter().filter(|s| s.which == leaf.authority) {
+            let identity = planner.leaf(leaf, signer)?;
+            identities.insert((leaf.dir, leaf.stem), identity);
+        }
+    }
+    for signer in signers.iter().filter(|s| s.which == Authority::Cluster) {
+        planner.copy_for_node(&signer.certificate)?;
+        for access in accesses {
+            if let Some(Some(identity)) = identities.get(&(access.dir, access.leaf)) {
+                planner.kubeconfig(access, &signer.certificate, identity)?;
+            }
+        }
+    }
+    planner.finish()
+}
+
+impl Planner<'_> {
+    fn path(&self, dir: &str, name: &str) -> PathBuf {
+        self.config_dir.join(dir).join(name)
+    }
+
+    fn relative(&self, file: &Path) -> PathBuf {
+        file.strip_prefix(self.config_dir)
+            .unwrap_or(file)
+            .to_owned()
+    }
+
+    /// Plans a file as part of one of the plan's batches.
+    fn write(
+        &mut self,
+        batch: fn(&mut Plan) -> &mut Vec<Write>,
+        file: PathBuf,
+        text: String,
+        mode: u32,
+        reason: &str,
+    ) {
+        self.plan.report.made.push(Made {
+            file: self.relative(&file),
+            reason: reason.to_owned(),
+        });
+        batch(&mut self.plan).push(Write { file, text, mode });
+    }
+
+    fn misfit(&mut self, file: &Path, what: String) {
+        let file = self.relative(file).display().to_string();
+        self.misfits.push((file, what));
+    }
+
+    /// A file that stays. A secret that others can read does not stay so.
+    fn keep(&mut self, file: PathBuf, mode: u32) -> Result<()> {
+        let relative = self.relative(&file);
+        if mode == SECRET && files::open_to_others(&file)? {
+            self.plan.report.tightened.push(relative.clone());
+            self.plan.tighten.push((file, mode));
+        }
+        self.plan.report.kept.push(relative);
+        Ok(())
+    }
+
+    fn read_key(file: &Path) -> Result<Option<Key>> {
+        files::read(file)?
+            .map(|pem| Key::parse(pem).about(|| file.display()))
+            .transpose()
+    }
+
+    fn read_certificate(file: &Path) -> Result<Option<Certificate>> {
+        files::read(file)?
+            .map(|pem| Certificate::parse(&pem).about(|| file.display()))
+            .transpose()
+    }
+
+    fn keep_or_make(&mut self, key: Option<Key>, file: PathBuf) -> Result<Key> {
+        if let Some(key) = key {
+            self.keep(file, SECRET)?;
+            return Ok(key);
+        }
+        let key = Key::generate()?;
+        self.write(|p| &mut p.keys, file, key.pem.clone(), SECRET, MISSING);
+        Ok(key)
+    }
+
+    fn finish(self) -> Result<Plan> {
+        if self.misfits.is_empty() {
+            return Ok(self.plan);
+        }
+        let error = Error::new(
+            Kind::Input,
+            format!(
+                "{}: the files there do not fit together",
+                self.config_dir.display()
+            ),
+        );
+        Err(self
+            .misfits
+            .iter()
+            .fold(error, |error, (file, what)| error.detail(file, what))
+            .hint("restore these files from a backup, or move each with its `-key.pem` away to have it made anew"))
+    }
+}

@@ -1,0 +1,177 @@
+//! Authorities and the certificates they issue.
+
+use std::path::Path;
+
+use super::super::certificate::{Certificate, rfc3339};
+use super::super::files::{PUBLIC, SECRET};
+use super::super::identity::{Authority, Leaf};
+use super::super::key::Key;
+use super::super::{MASTER, NODE, Renew};
+use super::{Identity, MISSING, Planner, Signer};
+use crate::error::{Error, Kind, Result};
+
+impl Planner<'_> {
+    pub(super) fn authority(&mut self, which: Authority) -> Result<Signer> {
+        let file = self.path(MASTER, &format!("{}.pem", which.stem()));
+        let key_file = self.path(MASTER, &format!("{}-key.pem", which.stem()));
+        let key = Self::read_key(&key_file)?;
+        let Some(certificate) = Self::read_certificate(&file)? else {
+            let key = self.keep_or_make(key, key_file)?;
+            let certificate = Certificate::authority(which, &key, self.now)?;
+            self.write(
+                |p| &mut p.certificates,
+                file,
+                certificate.pem.clone(),
+                PUBLIC,
+                MISSING,
+            );
+            return Ok(Signer {
+                which,
+                certificate,
+                key: Some(key),
+                made: true,
+            });
+        };
+
+        let wrong = |what: &str| Error::new(Kind::Input, format!("{}: {what}", file.display()));
+        if !certificate.authority {
+            return Err(wrong(&format!("this certificate cannot be the {which}"))
+                .expected("a certificate that may sign certificates")
+                .found(format!(
+                    "one that may not, issued to `{}`",
+                    certificate.subject
+                ))
+                .hint(format!(
+                    "restore `{}` and its key from a backup",
+                    file.display()
+                )));
+        }
+        if let Some(fault) = certificate.time_fault(self.now) {
+            let hint = if self.now < certificate.not_before {
+                "check this machine's clock with `date`".to_owned()
+            } else {
+                format!(
+                    "renew it by hand with its key, or move `{}` and `{}` away to have all certificates made anew; every client then needs its new kubeconfig",
+                    self.config_dir.join(MASTER).display(),
+                    self.config_dir.join(NODE).display(),
+                )
+            };
+            return Err(wrong(&format!("the certificate of the {which} {fault}"))
+                .expected("an authority that is valid for at least 30 more days")
+                .found(format!(
+                    "not before {}, not after {}",
+                    rfc3339(certificate.not_before),
+                    rfc3339(certificate.not_after)
+                ))
+                .detail("now", rfc3339(self.now))
+                .hint(hint));
+        }
+        if key
+            .as_ref()
+            .is_some_and(|k| k.public() != certificate.public_key)
+        {
+            return Err(wrong(&format!(
+                "the certificate of the {which} does not belong to its key"
+            ))
+            .expected(format!(
+                "the certificate of the key in `{}`",
+                key_file.display()
+            ))
+            .found("another key's")
+            .hint("restore both files from the same backup"));
+        }
+        if key.is_some() {
+            self.keep(key_file, SECRET)?;
+        }
+        self.keep(file, PUBLIC)?;
+        Ok(Signer {
+            which,
+            certificate,
+            key,
+            made: false,
+        })
+    }
+
+    /// `None` if the files that are there do not fit together.
+    pub(super) fn leaf(&mut self, leaf: &Leaf, signer: &Signer) -> Result<Option<Identity>> {
+        let file = self.path(leaf.dir, &format!("{}.pem", leaf.stem));
+        let key_file = self.path(leaf.dir, &format!("{}-key.pem", leaf.stem));
+        let key = Self::read_key(&key_file)?;
+        let certificate = Self::read_certificate(&file)?;
+        if let Some(misfit) = certificate
+            .as_ref()
+            .and_then(|c| misfit(c, key.as_ref(), signer))
+        {
+            self.misfit(&file, misfit);
+            return Ok(None);
+        }
+
+        let mut reason = MISSING.to_owned();
+        if let Some(certificate) = certificate {
+            if let Some(key) = &key {
+                let renew = (self.renew == Renew::All).then(|| "was to be renewed".to_owned());
+                let Some(fault) = certificate.fault(leaf, self.now).or(renew) else {
+                    self.keep(key_file, SECRET)?;
+                    self.keep(file, PUBLIC)?;
+                    return Ok(Some(Identity {
+                        certificate: certificate.pem,
+                        key: key.pem.clone(),
+                    }));
+                };
+                reason = fault;
+            } else {
+                self.plan.remove.push(file.clone());
+                "had lost its key".clone_into(&mut reason);
+            }
+        }
+        let key = self.keep_or_make(key, key_file)?;
+        let Some(signing_key) = &signer.key else {
+            return Err(self.no_signing_key(signer.which, &file, &reason));
+        };
+        let certificate =
+            Certificate::issue(leaf, &key, &signer.certificate, signing_key, self.now)?;
+        self.write(
+            |p| &mut p.certificates,
+            file,
+            certificate.pem.clone(),
+            PUBLIC,
+            &reason,
+        );
+        Ok(Some(Identity {
+            certificate: certificate.pem,
+            key: key.pem,
+        }))
+    }
+
+    fn no_signing_key(&self, which: Authority, file: &Path, reason: &str) -> Error {
+        let key_file = self.path(MASTER, &format!("{}-key.pem", which.stem()));
+        Error::new(
+            Kind::Input,
+            format!(
+                "{}: cannot be issued without the key of the {which}",
+                file.display()
+            ),
+        )
+        .expected(format!("the key in `{}`", key_file.display()))
+        .found("no such file")
+        .detail("needed", format!("because the certificate {reason}"))
+        .hint(format!("restore `{}` from a backup", key_file.display()))
+    }
+}
+
+/// Why a certificate cannot be one that this PKI made, if so.
+fn misfit(certificate: &Certificate, key: Option<&Key>, signer: &Signer) -> Option<String> {
+    if key.is_some_and(|key| key.public() != certificate.public_key) {
+        Some("does not belong to its key".to_owned())
+    } else if certificate.issued_by(&signer.certificate) {
+        None
+    } else {
+        let name = &certificate.issuer;
+        let file = format!("`{MASTER}/{}.pem`", signer.which.stem());
+        Some(if signer.made {
+            format!("was issued by `{name}`, but {file} is missing")
+        } else {
+            format!("was issued by `{name}`, not with the key of {file}")
+        })
+    }
+}

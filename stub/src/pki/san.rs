@@ -1,0 +1,156 @@
+//! The names and addresses a serving certificate answers for.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use rcgen::SanType;
+use x509_parser::extensions::GeneralName;
+
+use crate::error::{Error, Kind, Result};
+
+/// A DNS name or an IP address, as a certificate's subject alternative name holds it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum San {
+    Dns(String),
+    Ip(IpAddr),
+}
+
+impl San {
+    /// Reads what a person wrote: an address a client can connect to, or a host name.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let Ok(ip) = text.parse::<IpAddr>() else {
+            return host_name(text).map(Self::Dns);
+        };
+        if ip.is_unspecified() || ip.is_multicast() {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("`{text}` cannot be in a certificate: nobody connects to that address"),
+            )
+            .expected("the address of one host")
+            .found(ip)
+            .hint("name the address under which clients reach the API server"));
+        }
+        Ok(Self::Ip(ip))
+    }
+
+    /// As an existing certificate holds it; `None` for kinds of names no component here looks at.
+    pub(super) fn of(name: &GeneralName) -> Option<Self> {
+        match name {
+            GeneralName::DNSName(name) => Some(Self::Dns(name.to_ascii_lowercase())),
+            GeneralName::IPAddress(bytes) => match bytes.len() {
+                4 => <[u8; 4]>::try_from(*bytes).ok().map(|b| Self::Ip(b.into())),
+                16 => <[u8; 16]>::try_from(*bytes)
+                    .ok()
+                    .map(|b| Self::Ip(b.into())),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// For the certificate to be issued.
+    pub(super) fn to_rcgen(&self) -> Result<SanType> {
+        match self {
+            Self::Ip(ip) => Ok(SanType::IpAddress(*ip)),
+            Self::Dns(name) => match name.as_str().try_into() {
+                Ok(name) => Ok(SanType::DnsName(name)),
+                Err(_) => Err(not_a_host_name(name, "characters outside ASCII")),
+            },
+        }
+    }
+}
+
+impl fmt::Display for San {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) => f.write_str(name),
+            Self::Ip(ip) => ip.fmt(f),
+        }
+    }
+}
+
+/// Checks a host name (RFC 1123, section 2.1) and gives it in lower case. The last label may not be a number alone,
+/// or a mistyped address would pass for a name.
+pub(super) fn host_name(text: &str) -> Result<String> {
+    let name = text.to_ascii_lowercase();
+    if name.is_empty() || name.len() > 253 {
+        return Err(not_a_host_name(text, &format!("{} bytes", name.len())));
+    }
+    for label in name.split('.') {
+        let fault = if label.is_empty() {
+            Some("an empty label".to_owned())
+        } else if label.len() > 63 {
+            Some(format!("a label of {} bytes", label.len()))
+        } else if label.starts_with('-') || label.ends_with('-') {
+            Some(format!("the label `{label}`"))
+        } else {
+            label
+                .chars()
+                .find(|c| !(c.is_ascii_alphanumeric() || *c == '-'))
+                .map(|c| format!("the character `{}`", c.escape_debug()))
+        };
+        if let Some(fault) = fault {
+            return Err(not_a_host_name(text, &fault));
+        }
+    }
+    let last = name.rsplit('.').next().unwrap_or_default();
+    if last.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(not_a_host_name(text, "a number as the last label"));
+    }
+    Ok(name)
+}
+
+fn not_a_host_name(text: &str, found: &str) -> Error {
+    Error::new(
+        Kind::Usage,
+        format!("`{}` is neither a host name nor an IP address", text.escape_debug()),
+    )
+    .expected("letters, digits and hyphens in labels of at most 63 bytes, separated by dots, 253 bytes in all")
+    .found(found)
+    .hint("write it as clients do, without scheme, port, wildcard or final dot: `k8s.example.org` or `192.0.2.7`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_addresses() {
+        for (text, printed) in [
+            ("localhost", "localhost"),
+            ("K8S.Example.org", "k8s.example.org"),
+            ("192.0.2.7", "192.0.2.7"),
+            ("2001:DB8::1", "2001:db8::1"),
+            ("7up.example", "7up.example"),
+        ] {
+            assert_eq!(San::parse(text).unwrap().to_string(), printed);
+        }
+    }
+
+    #[test]
+    fn what_is_neither_is_refused_with_the_reason() {
+        for (text, found) in [
+            ("", "0 bytes"),
+            ("a..b", "an empty label"),
+            ("example.org.", "an empty label"),
+            ("*.example.org", "the character `*`"),
+            ("https://a", "the character `:`"),
+            ("a b", "the character ` `"),
+            ("a\nb", "the character `\\n`"),
+            ("bücher.example", "the character `ü`"),
+            ("-a", "the label `-a`"),
+            ("192.0.2.777", "a number as the last label"),
+            ("192.0.2.7:6443", "the character `:`"),
+            ("0.0.0.0", "0.0.0.0"),
+            ("::", "::"),
+        ] {
+            let error = San::parse(text).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            let printed = error.to_string();
+            assert!(printed.contains(&format!("found     {found}")), "{printed}");
+            assert!(printed.contains("hint: "), "{printed}");
+        }
+        assert!(host_name(&"a".repeat(64)).is_err());
+        assert!(host_name(&["abc."; 80].concat()).is_err());
+    }
+}

@@ -1,0 +1,291 @@
+//! What is refused, in which words, and that nothing was changed then.
+
+use super::super::certificate::Certificate;
+use super::super::key::Key;
+use super::*;
+
+/// Does something to a fresh PKI, sees `ensure` refuse it and change nothing, and gives the message.
+fn refused(day: u64, harm: impl FnOnce(&Path)) -> String {
+    let dir = fresh();
+    harm(&dir.path().join(MASTER));
+    let before = contents(dir.path());
+    let error = ensure(dir.path(), &request(), Renew::Due, at(day)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Input);
+    assert_eq!(contents(dir.path()), before);
+    error.to_string().replace(dir.path().to_str().unwrap(), "…")
+}
+
+fn remove(file: PathBuf) {
+    fs_err::remove_file(file).unwrap();
+}
+
+#[test]
+fn an_authority_that_ends() {
+    insta::assert_snapshot!(refused(3630, |_| ()), @"
+    …/master/ca.pem: the certificate of the cluster authority expires on 2036-12-29T00:00:00Z
+      expected  an authority that is valid for at least 30 more days
+      found     not before 2026-12-31T23:00:00Z, not after 2036-12-29T00:00:00Z
+      now       2036-12-09T00:00:00Z
+
+    hint: renew it by hand with its key, or move `…/master` and `…/node` away to have all certificates made anew; every client then needs its new kubeconfig
+    ");
+}
+
+#[test]
+fn an_authority_that_ended() {
+    let text = refused(3651, |_| ());
+    assert!(text.starts_with("…/master/ca.pem: the certificate of the cluster authority expired on 2036-12-29T00:00:00Z\n"), "{text}");
+}
+
+#[test]
+fn an_authority_of_the_future() {
+    let dir = tempfile::tempdir().unwrap();
+    ensure(dir.path(), &request(), Renew::Due, at(10)).unwrap();
+    let before = contents(dir.path());
+    let error = ensure(dir.path(), &request(), Renew::Due, at(0))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("is not valid before 2027-01-10T23:00:00Z"),
+        "{error}"
+    );
+    assert!(
+        error.contains("hint: check this machine's clock"),
+        "{error}"
+    );
+    assert_eq!(contents(dir.path()), before);
+}
+
+#[test]
+fn an_authority_that_is_none() {
+    let text = refused(0, |master| {
+        fs_err::copy(master.join("etcd.pem"), master.join("etcd-ca.pem")).unwrap();
+    });
+    insta::assert_snapshot!(text, @"
+    …/master/etcd-ca.pem: this certificate cannot be the etcd authority
+      expected  a certificate that may sign certificates
+      found     one that may not, issued to `CN=etcd`
+
+    hint: restore `…/master/etcd-ca.pem` and its key from a backup
+    ");
+}
+
+#[test]
+fn an_authority_with_anothers_key() {
+    let text = refused(0, |master| {
+        fs_err::copy(master.join("etcd-ca-key.pem"), master.join("ca-key.pem")).unwrap();
+    });
+    insta::assert_snapshot!(text, @"
+    …/master/ca.pem: the certificate of the cluster authority does not belong to its key
+      expected  the certificate of the key in `…/master/ca-key.pem`
+      found     another key's
+
+    hint: restore both files from the same backup
+    ");
+}
+
+#[test]
+fn an_authority_without_the_key_that_is_needed() {
+    let text = refused(0, |master| {
+        remove(master.join("etcd-ca-key.pem"));
+        remove(master.join("etcd-client.pem"));
+    });
+    insta::assert_snapshot!(text, @"
+    …/master/etcd-client.pem: cannot be issued without the key of the etcd authority
+      expected  the key in `…/master/etcd-ca-key.pem`
+      found     no such file
+      needed    because the certificate was missing
+
+    hint: restore `…/master/etcd-ca-key.pem` from a backup
+    ");
+}
+
+#[test]
+fn a_lost_authority_that_has_issued() {
+    let text = refused(0, |master| {
+        remove(master.join("front-proxy-ca.pem"));
+        remove(master.join("front-proxy-ca-key.pem"));
+    });
+    insta::assert_snapshot!(text, @"
+    …: the files there do not fit together
+      master/front-proxy-client.pem  was issued by `CN=usernetes-front-proxy-ca`, but `master/front-proxy-ca.pem` is missing
+
+    hint: restore these files from a backup, or move each with its `-key.pem` away to have it made anew
+    ");
+}
+
+#[test]
+fn damaged_files() {
+    let certificate = refused(0, |master| {
+        fs_err::write(master.join("ca.pem"), "junk").unwrap();
+    });
+    insta::assert_snapshot!(certificate, @"
+    …/master/ca.pem: not a certificate that can be read
+      expected  an X.509 certificate in PEM form
+      found     no `-----BEGIN CERTIFICATE-----`
+
+    hint: restore the file from a backup, or move it away
+    ");
+    let binary = refused(0, |master| {
+        fs_err::write(master.join("admin.pem"), [0xff; 99]).unwrap();
+    });
+    assert!(
+        binary.starts_with("…/master/admin.pem: not a certificate that can be read"),
+        "{binary}"
+    );
+    let key = refused(0, |master| {
+        let encrypted =
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        fs_err::write(master.join("ca-key.pem"), encrypted).unwrap();
+    });
+    insta::assert_snapshot!(key, @"
+    …/master/ca-key.pem: not a private key that can be used
+      expected  an unencrypted PEM private key: ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits
+      found     `ENCRYPTED PRIVATE KEY`
+
+    hint: restore the file from a backup, or move it away
+    ");
+}
+
+#[test]
+fn files_that_do_not_fit_together_are_all_named() {
+    let text = refused(0, |master| {
+        fs_err::copy(master.join("etcd-key.pem"), master.join("admin-key.pem")).unwrap();
+        fs_err::copy(master.join("etcd.pem"), master.join("kube-apiserver.pem")).unwrap();
+        fs_err::copy(
+            master.join("etcd-key.pem"),
+            master.join("kube-apiserver-key.pem"),
+        )
+        .unwrap();
+        fs_err::copy(
+            master.join("etcd-key.pem"),
+            master.join("service-account-key.pem"),
+        )
+        .unwrap();
+        fs_err::copy(master.join("etcd-ca.pem"), master.join("../node/ca.pem")).unwrap();
+    });
+    insta::assert_snapshot!(text, @"
+    …: the files there do not fit together
+      master/service-account.pem  does not contain the public half of its key
+      master/kube-apiserver.pem   was issued by `CN=usernetes-etcd-ca`, not with the key of `master/ca.pem`
+      master/admin.pem            does not belong to its key
+      node/ca.pem                 is another authority than `master/ca.pem`
+
+    hint: restore these files from a backup, or move each with its `-key.pem` away to have it made anew
+    ");
+}
+
+#[test]
+fn a_service_account_key_that_is_gone() {
+    let text = refused(0, |master| remove(master.join("service-account-key.pem")));
+    insta::assert_snapshot!(text, @"
+    …/master/service-account.pem: the private half of this key is missing
+      expected  the key in `…/master/service-account-key.pem`
+      found     no such file
+
+    hint: restore it from a backup, or move `…/master/service-account.pem` away to have a new pair made; tokens issued so far are then void
+    ");
+}
+
+#[test]
+fn bad_requests() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config");
+    let mut text = String::new();
+    for change in [
+        (|r| r.node_name = "Host".to_owned()) as fn(&mut Request),
+        |r| r.node_name = "a_b".to_owned(),
+        |r| r.cluster_domain = String::new(),
+        |r| r.extra_sans.push("10.0.0.300".to_owned()),
+        |r| r.service_ip = Ipv4Addr::UNSPECIFIED.into(),
+        |r| r.child_ip = Ipv4Addr::new(224, 0, 0, 1).into(),
+    ] {
+        let mut request = request();
+        change(&mut request);
+        let error = ensure(&config, &request, Renew::Due, at(0)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.to_string().contains("hint: "));
+        writeln!(text, "{}", error.message()).unwrap();
+    }
+    insta::assert_snapshot!(text, @"
+    node name: `Host` is not in lower case
+    node name: `a_b` is neither a host name nor an IP address
+    cluster domain: `` is neither a host name nor an IP address
+    additional name of the API server: `10.0.0.300` is neither a host name nor an IP address
+    service address of the API server: `0.0.0.0` cannot be in a certificate: nobody connects to that address
+    address in the RootlessKit network: `224.0.0.1` cannot be in a certificate: nobody connects to that address
+    ");
+    let error = ensure(&config, &request(), Renew::Due, UNIX_EPOCH).unwrap_err();
+    insta::assert_snapshot!(error.to_string(), @"
+    this machine's clock is wrong
+      expected  a time after 2025-01-01
+      found     1970-01-01T00:00:00Z
+
+    hint: set the clock, for example with `sudo timedatectl set-ntp true`
+    ");
+    assert!(!config.exists());
+}
+
+#[test]
+fn two_at_once() {
+    let dir = fresh();
+    let _lock = files::lock(dir.path()).unwrap();
+    let error = ensure(dir.path(), &request(), Renew::Due, at(0)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy);
+}
+
+/// The last of all files cannot be written: none of them may appear.
+#[test]
+fn a_failed_write_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let obstacle = dir.path().join("node/.flannel.kubeconfig.new");
+    fs_err::create_dir_all(&obstacle).unwrap();
+    let error = ensure(dir.path(), &request(), Renew::Due, at(0)).unwrap_err();
+    assert!(
+        error.message().contains(".flannel.kubeconfig.new"),
+        "{error}"
+    );
+    assert_eq!(
+        fs_err::read_dir(dir.path().join(MASTER)).unwrap().count(),
+        0
+    );
+    assert_eq!(fs_err::read_dir(dir.path().join(NODE)).unwrap().count(), 1);
+}
+
+proptest::proptest! {
+    /// The stub aborts when it panics: whatever a file holds must end in an error.
+    #[test]
+    fn damaged_bytes_never_panic(at in 0..4096_usize, bytes in proptest::collection::vec(proptest::num::u8::ANY, 1..4)) {
+        let now = i64::try_from(NOW).unwrap();
+        let leaf = leaves(&request()).unwrap().remove(0);
+        let signer = Key::generate().unwrap();
+        let authority = Certificate::authority(Authority::Cluster, &signer, now).unwrap();
+        let issued = Certificate::issue(&leaf, &signer, &authority, &signer, now).unwrap();
+        for (label, pem) in [
+            ("CERTIFICATE", include_str!("data/cfssl-ca.pem")),
+            ("CERTIFICATE", &issued.pem),
+            ("EC PRIVATE KEY", include_str!("data/sec1-key.pem")),
+        ] {
+            let mut der = der_of(pem);
+            for (i, byte) in bytes.iter().enumerate() {
+                let end = der.len();
+                der[(at + i) % end] = *byte;
+            }
+            let body = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &der);
+            let pem = format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
+            if let Ok(certificate) = Certificate::parse(&pem) {
+                let _ = certificate.fault(&leaf, now);
+                let _ = Certificate::issue(&leaf, &signer, &certificate, &signer, now);
+            }
+            let _ = Key::parse(pem);
+        }
+    }
+}
+
+fn der_of(pem: &str) -> Vec<u8> {
+    x509_parser::pem::Pem::iter_from_buffer(pem.as_bytes())
+        .last()
+        .unwrap()
+        .unwrap()
+        .contents
+}

@@ -1,0 +1,133 @@
+//! What is made again, what is issued again, and what stays meanwhile.
+
+use super::*;
+
+#[test]
+fn a_lost_file_comes_back_and_the_others_stay() {
+    let dir = fresh();
+    let before = contents(dir.path());
+    // Without these there is an error instead, see `refusals`.
+    let irreplaceable = [
+        "master/ca-key.pem",
+        "master/etcd-ca-key.pem",
+        "master/front-proxy-ca-key.pem",
+        "master/service-account-key.pem",
+    ];
+    for lost in before
+        .keys()
+        .filter(|f| !irreplaceable.contains(&f.as_str()))
+    {
+        fs_err::remove_file(dir.path().join(lost)).unwrap();
+        let state = contents(dir.path());
+        let report = ensure(dir.path(), &request(), Renew::Due, at(0)).unwrap();
+        let after = contents(dir.path());
+        assert_eq!(
+            after.keys().collect::<Vec<_>>(),
+            before.keys().collect::<Vec<_>>()
+        );
+        for (name, content) in &state {
+            let written = report.made.iter().any(|m| m.file == Path::new(name));
+            assert_eq!(
+                after[name] != *content,
+                written,
+                "{name} after losing {lost}"
+            );
+        }
+        let unhurt = report.made.iter().all(|m| {
+            m.reason == "was missing"
+                || m.reason.starts_with("did not carry")
+                || m.reason == "had lost its key"
+        });
+        assert!(unhurt, "{lost}: {}", made(&report));
+        assert!(
+            list(dir.path(), at(0))
+                .unwrap()
+                .iter()
+                .all(|i| i.problem.is_none()),
+            "{lost}"
+        );
+        assert_eq!(
+            made(&ensure(dir.path(), &request(), Renew::Due, at(0)).unwrap()),
+            "",
+            "{lost}"
+        );
+    }
+}
+
+#[test]
+fn a_lost_certificate_is_issued_for_its_key_and_its_kubeconfig_follows() {
+    let dir = fresh();
+    fs_err::remove_file(dir.path().join("master/admin.pem")).unwrap();
+    let report = ensure(dir.path(), &request(), Renew::Due, at(0)).unwrap();
+    insta::assert_snapshot!(made(&report), @"
+    master/admin.pem: was missing
+    master/admin-localhost.kubeconfig: did not carry the current certificate
+    ");
+    fs_err::remove_file(dir.path().join("node/node-key.pem")).unwrap();
+    let report = ensure(dir.path(), &request(), Renew::Due, at(0)).unwrap();
+    insta::assert_snapshot!(made(&report), @"
+    node/node-key.pem: was missing
+    node/node.pem: had lost its key
+    ");
+}
+
+#[test]
+fn renewal_keeps_keys_and_gives_another_year() {
+    let dir = fresh();
+    let before = contents(dir.path());
+    let report = ensure(dir.path(), &request(), Renew::Due, at(340)).unwrap();
+    let after = contents(dir.path());
+    assert!(
+        made(&report).contains("master/etcd.pem: expires on 2028-01-01T00:00:00Z\n"),
+        "{}",
+        made(&report)
+    );
+    for (name, content) in &before {
+        let stays = name.ends_with("-key.pem")
+            || name.ends_with("ca.pem")
+            || name.ends_with("service-account.pem");
+        assert_eq!(after[name] == *content, stays, "{name}");
+    }
+    assert!(
+        list(dir.path(), at(700))
+            .unwrap()
+            .iter()
+            .all(|i| i.days_left > 0)
+    );
+
+    let report = ensure(dir.path(), &request(), Renew::All, at(340)).unwrap();
+    assert!(made(&report).contains("master/etcd.pem: was to be renewed\n"));
+    assert!(!made(&report).contains("ca.pem"));
+    assert!(!made(&report).contains("-key.pem"));
+}
+
+#[test]
+fn another_request_renews_what_it_concerns() {
+    let dir = fresh();
+    let mut other = request();
+    other.extra_sans.push("192.0.2.8".to_owned());
+    other.api_port = 7443;
+    let report = ensure(dir.path(), &other, Renew::Due, at(0)).unwrap();
+    insta::assert_snapshot!(made(&report), @"
+    master/kube-apiserver.pem: lacks 192.0.2.8
+    master/admin-localhost.kubeconfig: did not carry the address of the API server
+    ");
+    // The earlier names are still good enough: a certificate may have more than is needed.
+    let mut fewer = other.clone();
+    fewer.extra_sans.clear();
+    assert_eq!(
+        made(&ensure(dir.path(), &fewer, Renew::Due, at(0)).unwrap()),
+        ""
+    );
+
+    other.node_name = "renamed".to_owned();
+    let report = ensure(dir.path(), &other, Renew::Due, at(0)).unwrap();
+    insta::assert_snapshot!(made(&report), @"
+    master/kube-apiserver.pem: lacks renamed
+    master/etcd.pem: lacks renamed
+    master/etcd-peer.pem: lacks renamed
+    node/node.pem: was issued to `O=system:nodes, CN=system:node:host`
+    node/node-client.pem: was issued to `O=system:nodes, CN=system:node:host`
+    node/node.kubeconfig: did not carry the current certificate
+    ");
+}
