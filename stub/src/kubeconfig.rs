@@ -1,4 +1,6 @@
-//! Kubeconfigs of the components and the administrator.
+//! Kubeconfigs: written for the components and the administrator, and merged into the user's own ([`user`]).
+
+pub mod user;
 
 use std::io;
 use std::path::{Path, PathBuf};

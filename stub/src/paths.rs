@@ -1,6 +1,7 @@
 //! Every place on disk and every environment variable the project uses, in one file.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
@@ -13,6 +14,8 @@ pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// Base of caches, `$HOME/.cache` when unset.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
+/// Kubeconfigs that kubectl reads, separated by colons; it writes to the first.
+pub const KUBECONFIG: &str = "KUBECONFIG";
 
 /// Base of what lives as long as the login: sockets and state. Has no fallback.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
@@ -48,17 +51,37 @@ pub fn runtime_dir() -> Result<PathBuf> {
     Ok(base.join(PROJECT))
 }
 
+/// The kubeconfig of the user, which kubectl reads when nobody says otherwise: the first entry of `$KUBECONFIG`, or
+/// `$HOME/.kube/config`. It need not exist.
+pub fn user_kubeconfig() -> Result<PathBuf> {
+    match env::var_os(KUBECONFIG).and_then(|list| first_entry(&list)) {
+        Some(file) => Ok(file),
+        None => Ok(home(KUBECONFIG)?.join(".kube/config")),
+    }
+}
+
+/// Empty entries do not count, as for kubectl.
+fn first_entry(list: &OsStr) -> Option<PathBuf> {
+    env::split_paths(list).find(|p| !p.as_os_str().is_empty())
+}
+
 /// `$<variable>/usernetes`, or `$HOME/<fallback>/usernetes`. As the specification says, a relative value counts as unset.
 fn base(variable: &str, fallback: &str) -> Result<PathBuf> {
-    let absolute = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
     if let Some(dir) = absolute(variable) {
         return Ok(dir.join(PROJECT));
     }
-    let home = absolute(HOME).ok_or_else(|| {
+    Ok(home(variable)?.join(fallback).join(PROJECT))
+}
+
+fn absolute(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|p| p.is_absolute())
+}
+
+/// The home directory, needed because `variable` is not set.
+fn home(variable: &str) -> Result<PathBuf> {
+    absolute(HOME).ok_or_else(|| {
         let found =
             env::var_os(HOME).map_or("not set".to_owned(), |v| format!("`{}`", v.display()));
         Error::new(
@@ -70,6 +93,18 @@ fn base(variable: &str, fallback: &str) -> Result<PathBuf> {
         .hint(format!(
             "set HOME, or {variable}, for example `export HOME=/home/$(id -un)`"
         ))
-    })?;
-    Ok(home.join(fallback).join(PROJECT))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_kubeconfig_is_the_one_that_is_written() {
+        let first = |list: &str| first_entry(list.as_ref()).map(|p| p.display().to_string());
+        assert_eq!(first("/a:/b").as_deref(), Some("/a"));
+        assert_eq!(first(":/b").as_deref(), Some("/b"));
+        assert_eq!(first(""), None);
+    }
 }
