@@ -4,10 +4,13 @@
 //! common words: [`error`], [`digest`], [`progress`], [`paths`]. The binary `usernetes` adds [`cli`] on top.
 
 pub mod bundle;
+pub mod cidr;
 pub mod cli;
+pub mod config;
 pub mod digest;
 pub mod error;
 pub mod kubeconfig;
+pub mod layout;
 pub mod paths;
 pub mod pki;
 pub mod progress;

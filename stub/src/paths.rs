@@ -20,6 +20,9 @@ pub const KUBECONFIG: &str = "KUBECONFIG";
 /// Base of what lives as long as the login: sockets and state. Has no fallback.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 
+/// Base of sockets and other files that vanish with the last session. Made by the login, there is no other place for them.
+pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+
 /// The project's directory below each of the XDG bases.
 const PROJECT: &str = "usernetes";
 
@@ -38,17 +41,21 @@ pub fn cache_dir() -> Result<PathBuf> {
     base(XDG_CACHE_HOME, ".cache")
 }
 
-/// Sockets and state of the running cluster. Fails outside a login session, which has nothing of that kind.
+/// Sockets, and files that are written anew at every start.
 pub fn runtime_dir() -> Result<PathBuf> {
     let base = env::var_os(XDG_RUNTIME_DIR).map(PathBuf::from);
-    let base = base.filter(|p| p.is_absolute()).ok_or_else(|| {
-        Error::new(
+    match base {
+        Some(base) if base.is_absolute() => Ok(base.join(PROJECT)),
+        other => Err(Error::new(
             Kind::Host,
-            format!("the environment variable {XDG_RUNTIME_DIR} does not name a directory"),
+            format!("the environment variable {XDG_RUNTIME_DIR} does not name your runtime directory"),
         )
-        .hint("log in on a console or over ssh: `su` and `sudo` start no session")
-    })?;
-    Ok(base.join(PROJECT))
+        .expected("an absolute path such as `/run/user/1000`")
+        .found(other.map_or("not set".to_owned(), |v| format!("`{}`", v.display())))
+        .hint(
+            "log in over ssh, on a console or with `machinectl shell $(id -un)@`; `su` and `sudo` do not start a user session",
+        )),
+    }
 }
 
 /// The kubeconfig of the user, which kubectl reads when nobody says otherwise: the first entry of `$KUBECONFIG`, or

@@ -1,0 +1,177 @@
+//! An IPv4 network, as the configuration writes it: `10.0.0.0/24`.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Kind, Result};
+
+/// An IPv4 network. Its address is the first one: `10.0.0.7/24` is refused, not rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Cidr {
+    first: u32,
+    prefix: u8,
+}
+
+impl Cidr {
+    /// The network that begins at `address` and whose members share the first `prefix` bits.
+    pub fn new(address: Ipv4Addr, prefix: u8) -> Result<Self> {
+        let found = format!("{address}/{prefix}");
+        if prefix > 32 {
+            return Err(bad(&found).expected("a prefix length from 0 to 32"));
+        }
+        let first = u32::from(address) & mask(prefix);
+        if first != u32::from(address) {
+            let network = Ipv4Addr::from(first);
+            return Err(bad(&found)
+                .expected(format!("`{network}/{prefix}`, which begins the network"))
+                .found(format!("`{address}`, an address in the middle of it")));
+        }
+        Ok(Self { first, prefix })
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub fn address(self) -> Ipv4Addr {
+        Ipv4Addr::from(self.first)
+    }
+
+    /// How many bits its addresses share.
+    #[must_use]
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    /// The address `n` after the first, unless it is outside.
+    #[must_use]
+    pub fn nth(self, n: u32) -> Option<Ipv4Addr> {
+        let address = Ipv4Addr::from(self.first.checked_add(n)?);
+        self.contains(address).then_some(address)
+    }
+
+    /// Whether the address belongs to it.
+    #[must_use]
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        u32::from(address) & mask(self.prefix) == self.first
+    }
+
+    /// Whether some address belongs to both.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.contains(other.address()) || other.contains(self.address())
+    }
+}
+
+/// The bits that all members of a network share.
+fn mask(prefix: u8) -> u32 {
+    u32::MAX
+        .checked_shl(32 - u32::from(prefix))
+        .unwrap_or_default()
+}
+
+fn bad(found: &str) -> Error {
+    Error::new(Kind::Input, format!("bad network `{found}`"))
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}/{}", self.address(), self.prefix))
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let parts = || {
+            let (address, prefix) = text.split_once('/')?;
+            // `parse` alone would take `+8`.
+            let digits = prefix.bytes().all(|c| c.is_ascii_digit());
+            Some((
+                address.parse().ok()?,
+                prefix.parse().ok().filter(|_| digits)?,
+            ))
+        };
+        let (address, prefix) =
+            parts().ok_or_else(|| bad(text).expected("an IPv4 network such as `10.0.42.0/24`"))?;
+        Self::new(address, prefix)
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cidr(text: &str) -> Cidr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn members() {
+        let services = cidr("10.0.0.0/24");
+        assert_eq!(services.nth(53), Some(Ipv4Addr::new(10, 0, 0, 53)));
+        assert_eq!(services.nth(256), None);
+        assert_eq!(cidr("0.0.0.0/0").nth(u32::MAX), Some(Ipv4Addr::BROADCAST));
+        assert_eq!(cidr("255.255.255.255/32").nth(1), None);
+    }
+
+    #[test]
+    fn overlaps_is_containment_of_the_smaller_in_the_larger() {
+        assert!(cidr("10.0.0.0/8").overlaps(cidr("10.88.0.0/16")));
+        assert!(cidr("10.88.0.0/16").overlaps(cidr("0.0.0.0/0")));
+        assert!(!cidr("10.0.0.0/24").overlaps(cidr("10.0.1.0/24")));
+    }
+
+    #[test]
+    fn what_is_refused_and_how() {
+        insta::assert_snapshot!(Cidr::from_str("10.0.0.7/24").unwrap_err(), @r"
+        bad network `10.0.0.7/24`
+          expected  `10.0.0.0/24`, which begins the network
+          found     `10.0.0.7`, an address in the middle of it
+        ");
+        insta::assert_snapshot!(Cidr::from_str("10.0.0.0/33").unwrap_err(), @r"
+        bad network `10.0.0.0/33`
+          expected  a prefix length from 0 to 32
+        ");
+        for bad in [
+            "",
+            "10.0.0.0",
+            "10.0.0/24",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "fd00::/8",
+            "10.0.0.0/256",
+            " 10.0.0.0/8",
+        ] {
+            assert!(bad.parse::<Cidr>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn display_and_parse_are_inverse(address: u32, prefix in 0u8..=32) {
+            let network = Cidr::new(Ipv4Addr::from(address & mask(prefix)), prefix).unwrap();
+            prop_assert_eq!(network.to_string().parse::<Cidr>().unwrap(), network);
+            prop_assert!(network.contains(Ipv4Addr::from(address)));
+        }
+
+        #[test]
+        fn overlap_means_a_common_address(a: u32, p in 8u8..=32, b: u32, q in 8u8..=32) {
+            let (a, b) = (Cidr { first: a & mask(p), prefix: p }, Cidr { first: b & mask(q), prefix: q });
+            let last = |c: Cidr| c.first | !mask(c.prefix);
+            let common = a.first.max(b.first) <= last(a).min(last(b));
+            prop_assert_eq!(a.overlaps(b), common);
+            prop_assert_eq!(b.overlaps(a), common);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Settings that are one of a few words.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Kind, Result};
+
+/// Declares an enum whose variants have one text each, in the configuration as on the command line.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $($(#[$about:meta])* $variant:ident = $text:literal,)*) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+        #[serde(try_from = "String")]
+        pub enum $name {
+            $($(#[$about])* $variant,)*
+        }
+
+        impl $name {
+            /// All there are.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Its text.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+            fn from_str(text: &str) -> Result<Self> {
+                Self::ALL.iter().copied().find(|c| c.as_str() == text).ok_or_else(|| {
+                    let all: Vec<_> = Self::ALL.iter().map(|c| format!("{:?}", c.as_str())).collect();
+                    Error::new(Kind::Input, format!(concat!("unknown ", $what, " {:?}"), text))
+                        .expected(all.join(", "))
+                })
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Error;
+            fn try_from(text: String) -> Result<Self> {
+                text.parse()
+            }
+        }
+    };
+}
+
+choice! {
+    /// The container runtime.
+    Cri, "container runtime",
+    /// containerd, with crun and runc.
+    Containerd = "containerd",
+    /// CRI-O, with crun.
+    Crio = "crio",
+    /// None: this machine runs the control plane and no pods.
+    None = "",
+}
+
+choice! {
+    /// How pods are connected.
+    Cni, "pod network",
+    /// One bridge on this machine.
+    Bridge = "bridge",
+    /// flannel with VXLAN, across machines.
+    Flannel = "flannel",
+}
+
+choice! {
+    /// A systemd target.
+    Target, "target",
+    /// Everything.
+    All = "u7s.target",
+    /// The control plane and etcd.
+    MasterWithEtcd = "u7s-master-with-etcd.target",
+    /// The control plane.
+    Master = "u7s-master.target",
+    /// etcd.
+    Etcd = "u7s-etcd.target",
+    /// kubelet, kube-proxy and the pod network.
+    Node = "u7s-node.target",
+    /// Nothing: units are installed, not started.
+    Nothing = "",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_word_lists_the_known_ones() {
+        insta::assert_snapshot!("docker".parse::<Cri>().unwrap_err(), @r#"
+        unknown container runtime "docker"
+          expected  "containerd", "crio", ""
+        "#);
+    }
+}

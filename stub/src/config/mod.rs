@@ -1,0 +1,249 @@
+//! The configuration of a cluster: `~/.config/usernetes/config.toml`, written by `install` from its flags, read by
+//! every other command.
+
+mod choice;
+mod dns;
+mod port;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use serde::Deserialize;
+
+pub use choice::{Cni, Cri, Target};
+pub use dns::DnsName;
+pub use port::{API_PORT, PortSpec, Proto};
+
+use crate::cidr::Cidr;
+use crate::error::{Context, Error, Kind, Result};
+
+/// The schema this program writes and reads.
+pub const SCHEMA: u32 = 1;
+
+/// What `install` was told about the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The container runtime.
+    pub cri: Cri,
+    /// How pods are connected.
+    pub cni: Cni,
+    /// The name of this machine in the cluster.
+    pub node_name: DnsName,
+    /// The domain of service names.
+    pub cluster_domain: DnsName,
+    /// Ports of the host that lead into the cluster.
+    pub publish: Vec<PortSpec>,
+    /// What is started at login.
+    pub start: Target,
+    /// Addresses.
+    pub network: Network,
+}
+
+/// The networks of a cluster, none of which may overlap another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Between the host and the namespaces.
+    pub rootlesskit: Cidr,
+    /// Of services.
+    pub services: Cidr,
+    /// Of pods.
+    pub pods: Cidr,
+}
+
+impl Config {
+    /// What `install` writes when it is given no flags.
+    #[must_use]
+    pub fn new(node_name: DnsName, cni: Cni) -> Self {
+        Self {
+            schema: SCHEMA,
+            cri: Cri::Containerd,
+            cni,
+            node_name,
+            cluster_domain: default("cluster.local"),
+            publish: vec![PortSpec::API],
+            start: Target::All,
+            network: Network {
+                rootlesskit: default("10.0.42.0/24"),
+                services: default("10.0.0.0/24"),
+                pods: default(match cni {
+                    Cni::Bridge => "10.88.0.0/16",
+                    Cni::Flannel => "10.5.0.0/16",
+                }),
+            },
+        }
+    }
+
+    /// Reads and checks the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = match fs_err::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(
+                    Error::new(Kind::Input, format!("{}: no such file", path.display()))
+                        .expected("the configuration that `install` writes")
+                        .hint("run `usernetes install` first"),
+                );
+            }
+            text => text?,
+        };
+        Self::parse(&text).about(|| path.display()).hint(|| {
+            "correct the file, or move it away and run `usernetes install` again, which writes a new one".to_owned()
+        })
+    }
+
+    /// Reads and checks the text of the file.
+    pub fn parse(text: &str) -> Result<Self> {
+        /// Read first, so that another schema is not reported as a heap of unknown keys.
+        #[derive(Deserialize)]
+        struct Head {
+            schema: u32,
+        }
+        let bad = |error: toml::de::Error| {
+            let error = error.to_string();
+            Error::new(
+                Kind::Input,
+                format!("bad configuration\n{}", error.trim_end()),
+            )
+        };
+        let head: Head = toml::from_str(text).map_err(bad)?;
+        if head.schema != SCHEMA {
+            return Err(Error::new(Kind::Input, "unknown schema of configuration")
+                .expected(format!("`schema = {SCHEMA}`"))
+                .found(format!("`schema = {}`", head.schema))
+                .hint("use the version of Usernetes that wrote it"));
+        }
+        let config: Self = toml::from_str(text).map_err(bad)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether the settings go together. [`Self::parse`] has called it; `install` calls it after it has applied flags.
+    pub fn check(&self) -> Result<()> {
+        let Network {
+            rootlesskit,
+            services,
+            pods,
+        } = self.network;
+        // slirp4netns needs at least /25 (its DHCP range and the tap device's address); the API server takes a service network of at most
+        // 2^20 addresses, and CoreDNS's address is the 53rd; a full node has 110 pods; flannel gives each node a /24.
+        let sizes = [
+            ("network.rootlesskit", rootlesskit, 8..=25),
+            ("network.services", services, 12..=26),
+            (
+                "network.pods",
+                pods,
+                match self.cni {
+                    Cni::Bridge => 8..=25,
+                    Cni::Flannel => 8..=22,
+                },
+            ),
+        ];
+        for (key, cidr, range) in &sizes {
+            if !range.contains(&cidr.prefix()) {
+                let size = if cidr.prefix() < *range.start() {
+                    "large"
+                } else {
+                    "small"
+                };
+                return Err(Error::new(
+                    Kind::Input,
+                    format!("bad configuration: `{key}` is too {size}"),
+                )
+                .expected(format!(
+                    "a prefix length from {} to {}",
+                    range.start(),
+                    range.end()
+                ))
+                .found(format!("`{cidr}`"))
+                .hint(format!(
+                    "for example `{}/{}`",
+                    cidr.address(),
+                    range.end().min(&24)
+                )));
+            }
+        }
+        for (index, (key, cidr, _)) in sizes.iter().enumerate() {
+            for (other_key, other, _) in &sizes[..index] {
+                if cidr.overlaps(*other) {
+                    return Err(Error::new(
+                        Kind::Input,
+                        format!("bad configuration: `{key}` overlaps `{other_key}`"),
+                    )
+                    .expected("networks without a common address")
+                    .found(format!("`{cidr}` and `{other}`"))
+                    .hint(format!("choose another network for `{key}`")));
+                }
+            }
+        }
+        for (index, port) in self.publish.iter().enumerate() {
+            if let Some(other) = self.publish[..index]
+                .iter()
+                .find(|other| port.collides_with(other))
+            {
+                return Err(Error::new(
+                    Kind::Input,
+                    "bad configuration: `publish` has the same port of the host twice",
+                )
+                .found(format!("`{other}` and `{port}`"))
+                .hint("remove one of them"));
+            }
+        }
+        if self.cri == Cri::None && self.start == Target::Node {
+            return Err(Error::new(
+                Kind::Input,
+                "bad configuration: `start` wants a node, but `cri` says there is none",
+            )
+            .expected("`cri = \"containerd\"` or `cri = \"crio\"`")
+            .found("`cri = \"\"`")
+            .hint("start `u7s-master-with-etcd.target`, or choose a container runtime"));
+        }
+        Ok(())
+    }
+
+    /// Address of the host as the namespaces see it.
+    #[must_use]
+    pub fn gateway(&self) -> Ipv4Addr {
+        nth(self.network.rootlesskit, 2)
+    }
+
+    /// Address of the name server that asks the host's.
+    #[must_use]
+    pub fn host_dns(&self) -> Ipv4Addr {
+        nth(self.network.rootlesskit, 3)
+    }
+
+    /// Address of this machine in the cluster: that of the device `tap0`.
+    #[must_use]
+    pub fn node_ip(&self) -> Ipv4Addr {
+        nth(self.network.rootlesskit, 100)
+    }
+
+    /// Address of the service `kubernetes`, the API server's.
+    #[must_use]
+    pub fn api_service_ip(&self) -> Ipv4Addr {
+        nth(self.network.services, 1)
+    }
+
+    /// Address of the cluster's name server, CoreDNS.
+    #[must_use]
+    pub fn cluster_dns(&self) -> Ipv4Addr {
+        nth(self.network.services, 53)
+    }
+}
+
+/// The n-th address of a network that [`Config::check`] has found large enough.
+fn nth(network: Cidr, n: u32) -> Ipv4Addr {
+    network.nth(n).unwrap_or(network.address())
+}
+
+/// A constant of this file.
+#[expect(clippy::expect_used, reason = "a test parses every one of them")]
+fn default<T: std::str::FromStr<Err = Error>>(text: &str) -> T {
+    text.parse().expect("a valid constant")
+}

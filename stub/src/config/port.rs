@@ -1,0 +1,204 @@
+//! A port published on the host.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Kind, Result};
+
+/// A port of the host that leads into the cluster's network namespace, written as RootlessKit writes it:
+/// `IP:PORT:CHILDPORT/PROTO` or `IP:PORT:CHILDIP:CHILDPORT/PROTO`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PortSpec {
+    /// Address on the host; `0.0.0.0` is every one.
+    pub ip: Ipv4Addr,
+    /// Port on the host.
+    pub port: NonZeroU16,
+    /// Address in the namespace; 127.0.0.1 when absent.
+    pub child_ip: Option<Ipv4Addr>,
+    /// Port in the namespace.
+    pub child_port: NonZeroU16,
+    /// Its protocol.
+    pub proto: Proto,
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Proto {
+    /// `tcp`
+    Tcp,
+    /// `udp`
+    Udp,
+}
+
+impl Proto {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+impl PortSpec {
+    /// The API server's port, on the loopback interface only.
+    pub const API: Self = Self {
+        ip: Ipv4Addr::LOCALHOST,
+        port: API_PORT,
+        child_ip: None,
+        child_port: API_PORT,
+        proto: Proto::Tcp,
+    };
+
+    /// Whether both need the same port of the host.
+    #[must_use]
+    pub fn collides_with(&self, other: &Self) -> bool {
+        let address = self.ip == other.ip || self.ip.is_unspecified() || other.ip.is_unspecified();
+        address && (self.port, self.proto) == (other.port, other.proto)
+    }
+}
+
+/// Where the API server listens in the namespace.
+pub const API_PORT: NonZeroU16 = NonZeroU16::new(6443).unwrap();
+
+impl fmt::Display for PortSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:", self.ip, self.port)?;
+        if let Some(ip) = self.child_ip {
+            write!(f, "{ip}:")?;
+        }
+        write!(f, "{}/{}", self.child_port, self.proto.as_str())
+    }
+}
+
+impl FromStr for PortSpec {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = |found: String| {
+            Error::new(Kind::Input, format!("bad published port `{text}`"))
+                .expected("`IP:PORT:CHILDPORT/PROTO`, for example `127.0.0.1:6443:6443/tcp`")
+                .found(found)
+        };
+        let (rest, proto) = text
+            .rsplit_once('/')
+            .ok_or_else(|| wrong("no `/tcp` or `/udp` at the end".to_owned()))?;
+        let proto = match proto {
+            "tcp" => Proto::Tcp,
+            "udp" => Proto::Udp,
+            other => return Err(wrong(format!("the protocol `{other}`"))),
+        };
+        let address = |part: &str| {
+            let ip: std::result::Result<Ipv4Addr, _> = part.parse();
+            ip.map_err(|_| wrong(format!("`{part}`, which is no IPv4 address")))
+        };
+        let port = |part: &str| {
+            let digits = part.bytes().all(|c| c.is_ascii_digit());
+            let number: Option<NonZeroU16> = part.parse().ok().filter(|_| digits);
+            number.ok_or_else(|| wrong(format!("`{part}`, which is no port from 1 to 65535")))
+        };
+        let (ip, host, child_ip, child) = match *rest.split(':').collect::<Vec<_>>() {
+            [ip, host, child] => (ip, host, None, child),
+            [ip, host, child_ip, child] => (ip, host, Some(child_ip), child),
+            ref parts => return Err(wrong(format!("{} parts separated by `:`", parts.len()))),
+        };
+        Ok(Self {
+            ip: address(ip)?,
+            port: port(host)?,
+            child_ip: child_ip.map(address).transpose()?,
+            child_port: port(child)?,
+            proto,
+        })
+    }
+}
+
+impl TryFrom<String> for PortSpec {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn any_port_spec() -> impl Strategy<Value = PortSpec> {
+        let ip = || any::<u32>().prop_map(Ipv4Addr::from);
+        let port = || any::<NonZeroU16>();
+        let proto = prop_oneof![Just(Proto::Tcp), Just(Proto::Udp)];
+        (ip(), port(), proptest::option::of(ip()), port(), proto).prop_map(
+            |(ip, port, child_ip, child_port, proto)| PortSpec {
+                ip,
+                port,
+                child_ip,
+                child_port,
+                proto,
+            },
+        )
+    }
+
+    #[test]
+    fn the_api_servers() {
+        assert_eq!(PortSpec::API.to_string(), "127.0.0.1:6443:6443/tcp");
+    }
+
+    #[test]
+    fn what_is_refused_and_how() {
+        let refused: Vec<_> = [
+            "6443",
+            "127.0.0.1:6443:6443",
+            "127.0.0.1:6443/tcp",
+            "127.0.0.1:6443:6443/sctp",
+            "localhost:6443:6443/tcp",
+            "127.0.0.1:0:6443/tcp",
+            "127.0.0.1:+1:6443/tcp",
+            "127.0.0.1:6443:65536/tcp",
+            "127.0.0.1:1:host:2/tcp",
+        ]
+        .map(|text| {
+            let error = text.parse::<PortSpec>().unwrap_err().to_string();
+            let found = error.lines().last().unwrap().trim();
+            format!("{text}: {found}")
+        })
+        .into();
+        insta::assert_snapshot!(refused.join("\n"), @r"
+        6443: found     no `/tcp` or `/udp` at the end
+        127.0.0.1:6443:6443: found     no `/tcp` or `/udp` at the end
+        127.0.0.1:6443/tcp: found     2 parts separated by `:`
+        127.0.0.1:6443:6443/sctp: found     the protocol `sctp`
+        localhost:6443:6443/tcp: found     `localhost`, which is no IPv4 address
+        127.0.0.1:0:6443/tcp: found     `0`, which is no port from 1 to 65535
+        127.0.0.1:+1:6443/tcp: found     `+1`, which is no port from 1 to 65535
+        127.0.0.1:6443:65536/tcp: found     `65536`, which is no port from 1 to 65535
+        127.0.0.1:1:host:2/tcp: found     `host`, which is no IPv4 address
+        ");
+    }
+
+    #[test]
+    fn collisions() {
+        let port = |text: &str| text.parse::<PortSpec>().unwrap();
+        let api = PortSpec::API;
+        assert!(api.collides_with(&port("0.0.0.0:6443:80/tcp")));
+        assert!(!api.collides_with(&port("0.0.0.0:6443:6443/udp")));
+        assert!(!api.collides_with(&port("192.0.2.1:6443:6443/tcp")));
+    }
+
+    proptest! {
+        #[test]
+        fn display_and_parse_are_inverse(spec in any_port_spec()) {
+            prop_assert_eq!(spec.to_string().parse::<PortSpec>().unwrap(), spec);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,40}") {
+            let _ = text.parse::<PortSpec>();
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Tests of the configuration file as a whole.
+
+use proptest::prelude::*;
+
+use super::port::tests::any_port_spec;
+use super::*;
+
+fn example() -> Config {
+    Config::new(DnsName::new("node-1").unwrap(), Cni::Bridge)
+}
+
+/// The error for the example's text after one replacement.
+fn error(from: &str, to: &str) -> Error {
+    let text = example().to_text();
+    assert!(text.contains(from), "{from}");
+    Config::parse(&text.replacen(from, to, 1)).unwrap_err()
+}
+
+#[test]
+fn the_file_explains_every_key() {
+    insta::assert_snapshot!(example().to_text());
+}
+
+#[test]
+fn the_defaults_are_valid_and_survive_the_file() {
+    for cni in Cni::ALL {
+        let config = Config::new(DnsName::new("n").unwrap(), *cni);
+        config.check().unwrap();
+        assert_eq!(Config::parse(&config.to_text()).unwrap(), config);
+    }
+}
+
+#[test]
+fn derived_addresses() {
+    let config = example();
+    let addresses = [
+        config.gateway(),
+        config.host_dns(),
+        config.node_ip(),
+        config.api_service_ip(),
+        config.cluster_dns(),
+    ];
+    let expected = [
+        "10.0.42.2",
+        "10.0.42.3",
+        "10.0.42.100",
+        "10.0.0.1",
+        "10.0.0.53",
+    ];
+    assert_eq!(addresses.map(|a| a.to_string()), expected);
+}
+
+/// Errors one below the other.
+fn all<const N: usize>(errors: [Error; N]) -> String {
+    errors.map(|e| e.to_string()).join("\n\n")
+}
+
+#[test]
+fn the_offending_line_is_shown() {
+    let errors = [
+        error(r#"cri = "containerd""#, r#"cri = "docker""#),
+        error("10.0.0.0/24", "10.0.0.1/24"),
+        error("127.0.0.1:6443:6443/tcp", "localhost:6443:6443/tcp"),
+        error("start = ", "begin = "),
+        error("node_name = \"node-1\"", ""),
+        error("node-1", "Node_1"),
+        error("publish = [", "publish = "),
+    ];
+    insta::assert_snapshot!(all(errors), @r#"
+    bad configuration
+    TOML parse error at line 8, column 7
+      |
+    8 | cri = "docker"
+      |       ^^^^^^^^
+    unknown container runtime "docker"
+      expected  "containerd", "crio", ""
+
+    bad configuration
+    TOML parse error at line 34, column 12
+       |
+    34 | services = "10.0.0.1/24"
+       |            ^^^^^^^^^^^^^
+    bad network `10.0.0.1/24`
+      expected  `10.0.0.0/24`, which begins the network
+      found     `10.0.0.1`, an address in the middle of it
+
+    bad configuration
+    TOML parse error at line 20, column 11
+       |
+    20 | publish = [
+       |           ^
+    bad published port `localhost:6443:6443/tcp`
+      expected  `IP:PORT:CHILDPORT/PROTO`, for example `127.0.0.1:6443:6443/tcp`
+      found     `localhost`, which is no IPv4 address
+
+    bad configuration
+    TOML parse error at line 26, column 1
+       |
+    26 | begin = "u7s.target"
+       | ^^^^^
+    unknown field `begin`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `start`, `network`
+
+    bad configuration
+    TOML parse error at line 1, column 1
+      |
+    1 | # Usernetes: the configuration of this cluster, written by `usernetes install` from its flags.
+      | ^
+    missing field `node_name`
+
+    bad configuration
+    TOML parse error at line 14, column 13
+       |
+    14 | node_name = "Node_1"
+       |             ^^^^^^^^
+    bad name "Node_1"
+      expected  at most 63 lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit
+
+    bad configuration
+    TOML parse error at line 21, column 30
+       |
+    21 |     "127.0.0.1:6443:6443/tcp",
+       |                              ^
+    key with no value, expected `=`
+    "#);
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_named() {
+    let node_target = example()
+        .to_text()
+        .replace("u7s.target\"\n", "u7s-node.target\"\n");
+    let no_node = node_target.replace(r#"cri = "containerd""#, r#"cri = """#);
+    let flannel = example().to_text().replace("\"bridge\"\n", "\"flannel\"\n");
+    let errors = [
+        error("schema = 1", "schema = 2"),
+        error("10.0.42.0/24", "10.0.42.0/26"),
+        error("10.88.0.0/16", "10.0.0.0/8"),
+        error("10.0.0.0/24", "10.0.0.0/8"),
+        error("    \"127", "    \"0.0.0.0:6443:80/tcp\",\n    \"127"),
+        Config::parse(&no_node).unwrap_err(),
+        Config::parse(&flannel.replace("10.88.0.0/16", "10.88.0.0/23")).unwrap_err(),
+    ];
+    insta::assert_snapshot!(all(errors), @r#"
+    unknown schema of configuration
+      expected  `schema = 1`
+      found     `schema = 2`
+
+    hint: use the version of Usernetes that wrote it
+
+    bad configuration: `network.rootlesskit` is too small
+      expected  a prefix length from 8 to 25
+      found     `10.0.42.0/26`
+
+    hint: for example `10.0.42.0/24`
+
+    bad configuration: `network.pods` overlaps `network.rootlesskit`
+      expected  networks without a common address
+      found     `10.0.0.0/8` and `10.0.42.0/24`
+
+    hint: choose another network for `network.pods`
+
+    bad configuration: `network.services` is too large
+      expected  a prefix length from 12 to 26
+      found     `10.0.0.0/8`
+
+    hint: for example `10.0.0.0/24`
+
+    bad configuration: `publish` has the same port of the host twice
+      found  `0.0.0.0:6443:80/tcp` and `127.0.0.1:6443:6443/tcp`
+
+    hint: remove one of them
+
+    bad configuration: `start` wants a node, but `cri` says there is none
+      expected  `cri = "containerd"` or `cri = "crio"`
+      found     `cri = ""`
+
+    hint: start `u7s-master-with-etcd.target`, or choose a container runtime
+
+    bad configuration: `network.pods` is too small
+      expected  a prefix length from 8 to 22
+      found     `10.88.0.0/23`
+
+    hint: for example `10.88.0.0/22`
+    "#);
+}
+
+#[test]
+fn a_missing_file_says_how_to_get_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    let error = Config::read(&path).unwrap_err().to_string();
+    insta::assert_snapshot!(error.replace(dir.path().to_str().unwrap(), "DIR"), @r"
+    DIR/config.toml: no such file
+      expected  the configuration that `install` writes
+
+    hint: run `usernetes install` first
+    ");
+    fs_err::write(&path, "schema = 1\n").unwrap();
+    let error = Config::read(&path).unwrap_err().to_string();
+    insta::assert_snapshot!(error.replace(dir.path().to_str().unwrap(), "DIR"), @r"
+    DIR/config.toml: bad configuration
+    TOML parse error at line 1, column 1
+      |
+    1 | schema = 1
+      | ^
+    missing field `cri`
+
+    hint: correct the file, or move it away and run `usernetes install` again, which writes a new one
+    ");
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_valid_survives_the_file(
+        cri in proptest::sample::select(Cri::ALL),
+        cni in proptest::sample::select(Cni::ALL),
+        start in proptest::sample::select(Target::ALL),
+        publish in proptest::collection::vec(any_port_spec(), 0..4),
+        name in "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?",
+        third in 0u8..=255,
+    ) {
+        let mut config = Config::new(DnsName::new(name).unwrap(), cni);
+        config.cri = cri;
+        config.start = start;
+        config.publish = publish;
+        config.network.services = Cidr::new(Ipv4Addr::new(10, 96, third, 0), 24).unwrap();
+        match config.check() {
+            Ok(()) => prop_assert_eq!(Config::parse(&config.to_text()).unwrap(), config),
+            Err(_) => prop_assert!(Config::parse(&config.to_text()).is_err()),
+        }
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in ".{0,80}") {
+        let _ = Config::parse(&text);
+    }
+}

@@ -1,0 +1,66 @@
+//! The file's text, with a comment for every key.
+
+use std::fmt::Write as _;
+
+use super::Config;
+
+impl Config {
+    /// The file's text. Every value was checked and holds nothing that TOML would have escaped.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let Self {
+            schema,
+            cri,
+            cni,
+            node_name,
+            cluster_domain,
+            publish,
+            start,
+            network,
+        } = self;
+        let mut ports = String::new();
+        for port in publish {
+            let _ = writeln!(ports, "    \"{port}\",");
+        }
+        let (rootlesskit, services, pods) = (network.rootlesskit, network.services, network.pods);
+        format!(
+            r#"# Usernetes: the configuration of this cluster, written by `usernetes install` from its flags.
+# After a change, run `usernetes install` without flags: it keeps what is here and rewrites what depends on it.
+
+# The form of this file.
+schema = {schema}
+
+# The container runtime: "containerd", "crio", or "" for a control plane that runs no pods.
+cri = "{cri}"
+
+# How pods are connected: "bridge" on one machine, "flannel" (VXLAN) across machines.
+cni = "{cni}"
+
+# The name of this machine in the cluster. Its certificates carry it.
+node_name = "{node_name}"
+
+# The domain of service names: `kubernetes.default.svc.<domain>`.
+cluster_domain = "{cluster_domain}"
+
+# Ports of this host that lead into the cluster, as HOST-IP:PORT:CHILD-PORT/PROTOCOL. 6443 is the API server.
+publish = [
+{ports}]
+
+# What starts when you log in (or at boot, with lingering): "u7s.target", "u7s-master-with-etcd.target",
+# "u7s-master.target", "u7s-etcd.target", "u7s-node.target", or "" for nothing.
+start = "{start}"
+
+# IPv4 networks. They must not overlap each other nor any network this machine has a route to.
+[network]
+# Between the host and the cluster: .2 is the host, .3 its name server, .100 the cluster. No smaller than /25.
+rootlesskit = "{rootlesskit}"
+
+# Service addresses: .1 is the API server, .53 the cluster's name server. No smaller than /26.
+services = "{services}"
+
+# Pod addresses. No smaller than /25 with the bridge, /22 with flannel.
+pods = "{pods}"
+"#
+        )
+    }
+}
