@@ -6,6 +6,7 @@
 pub mod bundle;
 pub mod cidr;
 pub mod cli;
+pub mod components;
 pub mod config;
 pub mod digest;
 pub mod error;

@@ -1,0 +1,191 @@
+//! containerd and its FUSE snapshotter.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Args, ConfigFile, cni, toml};
+use crate::layout::Layout;
+
+/// How layers of images are stacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Snapshotter {
+    /// By the kernel, where it lets a user namespace mount overlayfs.
+    Overlayfs,
+    /// By a FUSE program.
+    FuseOverlayfs,
+}
+
+/// Where containerd answers.
+#[must_use]
+pub fn socket(layout: &Layout) -> PathBuf {
+    layout.runtime("containerd/containerd.sock")
+}
+
+/// Where the FUSE snapshotter answers.
+#[must_use]
+pub fn fuse_socket(layout: &Layout) -> PathBuf {
+    layout.runtime("containerd/fuse-overlayfs.sock")
+}
+
+fn config_file(layout: &Layout) -> PathBuf {
+    layout.runtime("containerd.toml")
+}
+
+fn fuse_root(layout: &Layout) -> PathBuf {
+    layout.data("containerd-fuse-overlayfs")
+}
+
+/// The command line of containerd.
+#[must_use]
+pub fn args(layout: &Layout) -> Vec<String> {
+    Args::of(layout, "containerd")
+        .path("config", config_file(layout))
+        .0
+}
+
+/// The command line of the FUSE snapshotter, which must answer before containerd starts.
+#[must_use]
+pub fn fuse_args(layout: &Layout) -> Vec<String> {
+    let mut args = Args::of(layout, "containerd-fuse-overlayfs-grpc").0;
+    args.push(fuse_socket(layout).display().to_string());
+    args.push(fuse_root(layout).display().to_string());
+    args
+}
+
+#[derive(Serialize)]
+struct Configuration {
+    version: u32,
+    root: PathBuf,
+    state: PathBuf,
+    grpc: Grpc,
+    plugins: Plugins,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    proxy_plugins: BTreeMap<&'static str, ProxyPlugin>,
+}
+
+#[derive(Serialize)]
+struct Grpc {
+    address: PathBuf,
+}
+
+#[derive(Serialize)]
+struct ProxyPlugin {
+    r#type: &'static str,
+    address: PathBuf,
+    exports: BTreeMap<&'static str, PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Plugins {
+    #[serde(rename = "io.containerd.cri.v1.images")]
+    images: Images,
+    #[serde(rename = "io.containerd.cri.v1.runtime")]
+    runtime: Runtime,
+}
+
+#[derive(Serialize)]
+struct Images {
+    snapshotter: Snapshotter,
+    pinned_images: PinnedImages,
+}
+
+#[derive(Serialize)]
+struct PinnedImages {
+    sandbox: String,
+}
+
+#[derive(Serialize)]
+struct Runtime {
+    disable_apparmor: bool,
+    disable_hugetlb_controller: bool,
+    restrict_oom_score_adj: bool,
+    cni: CniDirs,
+    containerd: Containers,
+}
+
+#[derive(Serialize)]
+struct CniDirs {
+    bin_dirs: [PathBuf; 2],
+    conf_dir: &'static str,
+}
+
+#[derive(Serialize)]
+struct Containers {
+    default_runtime_name: &'static str,
+    runtimes: BTreeMap<&'static str, OciRuntime>,
+}
+
+#[derive(Serialize)]
+struct OciRuntime {
+    runtime_type: &'static str,
+    options: OciOptions,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct OciOptions {
+    binary_name: &'static str,
+    systemd_cgroup: bool,
+}
+
+/// Its configuration file, in the form of containerd 2.0 and later. `pause_image` is the name of the image of pods'
+/// sandboxes; it must be imported before the first pod and is kept from garbage collection.
+#[must_use]
+pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Vec<ConfigFile> {
+    // By name, not by path: containers remember it for longer than a generation lives.
+    let runtime = |binary_name| OciRuntime {
+        runtime_type: "io.containerd.runc.v2",
+        options: OciOptions {
+            binary_name,
+            systemd_cgroup: false,
+        },
+    };
+    let proxy_plugins = match snapshotter {
+        Snapshotter::Overlayfs => BTreeMap::new(),
+        Snapshotter::FuseOverlayfs => [(
+            "fuse-overlayfs",
+            ProxyPlugin {
+                r#type: "snapshot",
+                address: fuse_socket(layout),
+                // Tells the kubelet which file system fills up.
+                exports: [("root", fuse_root(layout))].into(),
+            },
+        )]
+        .into(),
+    };
+    let configuration = Configuration {
+        version: 3,
+        root: layout.data("containerd"),
+        state: layout.runtime("containerd"),
+        grpc: Grpc {
+            address: socket(layout),
+        },
+        plugins: Plugins {
+            images: Images {
+                snapshotter,
+                pinned_images: PinnedImages {
+                    sandbox: pause_image.to_owned(),
+                },
+            },
+            runtime: Runtime {
+                // None of these three can be changed by an unprivileged user.
+                disable_apparmor: true,
+                disable_hugetlb_controller: true,
+                restrict_oom_score_adj: true,
+                cni: CniDirs {
+                    bin_dirs: [layout.cni_plugins(), cni::EXTRA_PLUGINS.into()],
+                    conf_dir: cni::CONFIG_DIR,
+                },
+                containerd: Containers {
+                    default_runtime_name: "crun",
+                    runtimes: [("crun", runtime("crun")), ("runc", runtime("runc"))].into(),
+                },
+            },
+        },
+        proxy_plugins,
+    };
+    vec![(config_file(layout), toml(&configuration))]
+}

@@ -1,0 +1,244 @@
+//! CRI-O.
+//!
+//! Sockets and state that CRI-O names itself go to `/run/crio`: that is private to the namespaces, and short enough for
+//! the 107 bytes of a socket's path.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Args, ConfigFile, cni, containerd::Snapshotter, json, toml};
+use crate::layout::Layout;
+
+/// Where it answers.
+#[must_use]
+pub fn socket(layout: &Layout) -> PathBuf {
+    layout.runtime("crio/crio.sock")
+}
+
+/// A directory for further registries, such as a mirror of the bundle's images. It must exist.
+#[must_use]
+pub fn registries_dir(layout: &Layout) -> PathBuf {
+    layout.runtime("crio/registries.conf.d")
+}
+
+fn drop_in_dir(layout: &Layout) -> PathBuf {
+    layout.runtime("crio/crio.conf.d")
+}
+
+fn registries_file(layout: &Layout) -> PathBuf {
+    layout.runtime("crio/registries.conf")
+}
+
+fn policy_file(layout: &Layout) -> PathBuf {
+    layout.runtime("crio/policy.json")
+}
+
+fn storage_file(layout: &Layout) -> PathBuf {
+    layout.runtime("crio/storage.conf")
+}
+
+/// Its command line. It reads nothing of the host's `/etc`.
+#[must_use]
+pub fn args(layout: &Layout) -> Vec<String> {
+    Args::of(layout, "crio")
+        .flag("config", "")
+        .path("config-dir", drop_in_dir(layout))
+        .path("registries-conf", registries_file(layout))
+        .path("registries-conf-dir", registries_dir(layout))
+        .0
+}
+
+/// The environment variables it needs besides `PATH`.
+#[must_use]
+pub fn env(layout: &Layout) -> Vec<(&'static str, String)> {
+    vec![(
+        "CONTAINERS_STORAGE_CONF",
+        storage_file(layout).display().to_string(),
+    )]
+}
+
+#[derive(Serialize)]
+struct Configuration {
+    crio: Crio,
+}
+
+#[derive(Serialize)]
+struct Crio {
+    root: PathBuf,
+    runroot: PathBuf,
+    storage_driver: &'static str,
+    log_dir: &'static str,
+    version_file: &'static str,
+    version_file_persist: PathBuf,
+    clean_shutdown_file: PathBuf,
+    internal_wipe: bool,
+    api: Api,
+    image: Image,
+    network: Network,
+    runtime: Runtime,
+}
+
+#[derive(Serialize)]
+struct Api {
+    listen: PathBuf,
+}
+
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the keys are CRI-O's")]
+struct Image {
+    signature_policy: PathBuf,
+    pause_image: String,
+    pause_command: &'static str,
+    pinned_images: [String; 1],
+}
+
+#[derive(Serialize)]
+struct Network {
+    network_dir: &'static str,
+    plugin_dirs: [PathBuf; 2],
+}
+
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the keys are CRI-O's")]
+struct Runtime {
+    cgroup_manager: &'static str,
+    pinns_path: PathBuf,
+    hooks_dir: [PathBuf; 0],
+    container_exits_dir: &'static str,
+    container_attach_socket_dir: &'static str,
+    namespaces_dir: &'static str,
+    default_runtime: &'static str,
+    runtimes: BTreeMap<&'static str, OciRuntime>,
+}
+
+#[derive(Serialize)]
+struct OciRuntime {
+    runtime_path: PathBuf,
+    runtime_type: &'static str,
+    runtime_root: String,
+    monitor_path: PathBuf,
+    monitor_cgroup: &'static str,
+}
+
+#[derive(Serialize)]
+struct StorageConfiguration {
+    storage: Storage,
+}
+
+#[derive(Serialize)]
+struct Storage {
+    driver: &'static str,
+    runroot: PathBuf,
+    graphroot: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<StorageOptions>,
+}
+
+#[derive(Serialize)]
+struct StorageOptions {
+    overlay: Overlay,
+}
+
+#[derive(Serialize)]
+struct Overlay {
+    mount_program: PathBuf,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Registries {
+    unqualified_search_registries: [&'static str; 1],
+}
+
+#[derive(Serialize)]
+struct Policy {
+    default: [PolicyRule; 1],
+}
+
+#[derive(Serialize)]
+struct PolicyRule {
+    r#type: &'static str,
+}
+
+/// Its configuration files. `pause_image` is the name of the image of pods' sandboxes.
+#[must_use]
+pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Vec<ConfigFile> {
+    let (graphroot, runroot) = (layout.data("containers"), layout.runtime("containers"));
+    let runtime = |name: &'static str| OciRuntime {
+        runtime_path: layout.program(name),
+        runtime_type: "oci",
+        runtime_root: format!("/run/{name}"),
+        monitor_path: layout.program("conmon"),
+        monitor_cgroup: "pod",
+    };
+    let configuration = Configuration {
+        crio: Crio {
+            root: graphroot.clone(),
+            runroot: runroot.clone(),
+            storage_driver: "overlay",
+            log_dir: "/var/log/crio/pods",
+            version_file: "/run/crio/version",
+            version_file_persist: layout.data("crio/version"),
+            clean_shutdown_file: layout.data("crio/clean.shutdown"),
+            internal_wipe: true,
+            api: Api {
+                listen: socket(layout),
+            },
+            image: Image {
+                signature_policy: policy_file(layout),
+                pause_image: pause_image.to_owned(),
+                pause_command: "/pause",
+                pinned_images: [pause_image.to_owned()],
+            },
+            network: Network {
+                network_dir: cni::CONFIG_DIR,
+                plugin_dirs: [layout.cni_plugins(), cni::EXTRA_PLUGINS.into()],
+            },
+            runtime: Runtime {
+                cgroup_manager: "cgroupfs",
+                pinns_path: layout.program("pinns"),
+                hooks_dir: [],
+                container_exits_dir: "/run/crio/exits",
+                container_attach_socket_dir: "/run/crio",
+                namespaces_dir: "/run/crio/ns",
+                default_runtime: "crun",
+                runtimes: [("crun", runtime("crun"))].into(),
+            },
+        },
+    };
+    let storage = StorageConfiguration {
+        storage: Storage {
+            driver: "overlay",
+            runroot,
+            graphroot,
+            options: match snapshotter {
+                Snapshotter::Overlayfs => None,
+                Snapshotter::FuseOverlayfs => Some(StorageOptions {
+                    overlay: Overlay {
+                        mount_program: layout.program("fuse-overlayfs"),
+                    },
+                }),
+            },
+        },
+    };
+    let registries = Registries {
+        unqualified_search_registries: ["docker.io"],
+    };
+    // What comes from a registry is checked by its digest or not at all, as with containerd.
+    let policy = Policy {
+        default: [PolicyRule {
+            r#type: "insecureAcceptAnything",
+        }],
+    };
+    vec![
+        (
+            drop_in_dir(layout).join("10-u7s.conf"),
+            toml(&configuration),
+        ),
+        (storage_file(layout), toml(&storage)),
+        (registries_file(layout), toml(&registries)),
+        (policy_file(layout), json(&policy)),
+    ]
+}

@@ -1,0 +1,34 @@
+//! etcd, one member. The flags are those that 3.5 and 3.6 both take.
+
+use super::Args;
+use crate::layout::Layout;
+
+/// Where it answers clients. Only the namespaces' own loopback interface: nothing but the API server needs it.
+pub const CLIENT_URL: &str = "https://127.0.0.1:2379";
+/// Where it would answer other members.
+const PEER_URL: &str = "https://127.0.0.1:2380";
+/// The member's name. Not the node's, which may change while the data directory stays.
+const MEMBER: &str = "u7s";
+
+/// Its command line. Clients and peers must both show a certificate of etcd's own authority.
+#[must_use]
+pub fn args(layout: &Layout) -> Vec<String> {
+    Args::of(layout, "etcd")
+        .flag("name", MEMBER)
+        .path("data-dir", layout.data("etcd"))
+        .flag("listen-client-urls", CLIENT_URL)
+        .flag("advertise-client-urls", CLIENT_URL)
+        .flag("listen-peer-urls", PEER_URL)
+        .flag("initial-advertise-peer-urls", PEER_URL)
+        .flag("initial-cluster", format!("{MEMBER}={PEER_URL}"))
+        .path("cert-file", layout.master("etcd.pem"))
+        .path("key-file", layout.master("etcd-key.pem"))
+        .path("trusted-ca-file", layout.master("etcd-ca.pem"))
+        .flag("client-cert-auth", true)
+        .path("peer-cert-file", layout.master("etcd-peer.pem"))
+        .path("peer-key-file", layout.master("etcd-peer-key.pem"))
+        .path("peer-trusted-ca-file", layout.master("etcd-ca.pem"))
+        .flag("peer-client-cert-auth", true)
+        .flag("tls-min-version", "TLS1.2")
+        .0
+}

@@ -1,0 +1,39 @@
+//! The controller manager.
+
+use super::{Args, kubelet};
+use crate::config::{Cni, Config};
+use crate::layout::Layout;
+
+/// Its command line. Without leader election it gives up when the API server is not ready within ten seconds:
+/// start it after `/readyz`.
+#[must_use]
+pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
+    let kubeconfig = layout.master("kube-controller-manager.kubeconfig");
+    let args = Args::of(layout, "kube-controller-manager")
+        .path("kubeconfig", &kubeconfig)
+        .path("authentication-kubeconfig", &kubeconfig)
+        .path("authorization-kubeconfig", &kubeconfig)
+        .flag("bind-address", "127.0.0.1")
+        .flag("tls-min-version", "VersionTLS12")
+        .flag("profiling", false)
+        .flag("leader-elect", false)
+        .flag("cluster-name", "kubernetes")
+        .path("cluster-signing-cert-file", layout.master("ca.pem"))
+        .path("cluster-signing-key-file", layout.master("ca-key.pem"))
+        .path("root-ca-file", layout.master("ca.pem"))
+        .path(
+            "service-account-private-key-file",
+            layout.master("service-account-key.pem"),
+        )
+        .flag("use-service-account-credentials", true)
+        // The default lies in /usr, where nobody but root may make it.
+        .path("flex-volume-plugin-dir", kubelet::volume_plugins(layout));
+    match config.cni {
+        Cni::Bridge => args,
+        Cni::Flannel => args
+            .flag("allocate-node-cidrs", true)
+            .flag("cluster-cidr", config.network.pods)
+            .flag("service-cluster-ip-range", config.network.services),
+    }
+    .0
+}

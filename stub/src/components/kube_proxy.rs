@@ -1,0 +1,82 @@
+//! kube-proxy.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Args, ConfigFile, json};
+use crate::config::Config;
+use crate::layout::Layout;
+
+/// How it makes the kernel forward packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// With nftables. Node ports then do not answer on 127.0.0.1: publish them with the node's address as child address.
+    Nftables,
+    /// With iptables. Node ports answer on 127.0.0.1 too.
+    Iptables,
+}
+
+fn config_file(layout: &Layout) -> PathBuf {
+    layout.runtime("kube-proxy.json")
+}
+
+/// Its command line.
+#[must_use]
+pub fn args(layout: &Layout) -> Vec<String> {
+    Args::of(layout, "kube-proxy")
+        .path("config", config_file(layout))
+        .0
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KubeProxyConfiguration {
+    api_version: &'static str,
+    kind: &'static str,
+    client_connection: ClientConnection,
+    #[serde(rename = "clusterCIDR")]
+    cluster_cidr: String,
+    conntrack: Conntrack,
+    hostname_override: String,
+    mode: Mode,
+    oom_score_adj: i16,
+}
+
+#[derive(Serialize)]
+struct ClientConnection {
+    kubeconfig: PathBuf,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Conntrack {
+    max_per_core: u32,
+    tcp_established_timeout: &'static str,
+    tcp_close_wait_timeout: &'static str,
+}
+
+/// Its configuration file.
+#[must_use]
+pub fn files(layout: &Layout, config: &Config, mode: Mode) -> Vec<ConfigFile> {
+    let configuration = KubeProxyConfiguration {
+        api_version: "kubeproxy.config.k8s.io/v1alpha1",
+        kind: "KubeProxyConfiguration",
+        client_connection: ClientConnection {
+            kubeconfig: layout.node("kube-proxy.kubeconfig"),
+        },
+        cluster_cidr: config.network.pods.to_string(),
+        // Zero means leave the kernel's settings alone, which an unprivileged user cannot change.
+        conntrack: Conntrack {
+            max_per_core: 0,
+            tcp_established_timeout: "0s",
+            tcp_close_wait_timeout: "0s",
+        },
+        hostname_override: config.node_name.to_string(),
+        mode,
+        // A user's services begin at 200 and cannot go lower.
+        oom_score_adj: 200,
+    };
+    vec![(config_file(layout), json(&configuration))]
+}

@@ -1,0 +1,135 @@
+//! The kubelet.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Args, ConfigFile, containerd, crio, json};
+use crate::config::{Config, Cri};
+use crate::layout::Layout;
+
+/// Where volume plugins of the old kind are looked for.
+pub(super) fn volume_plugins(layout: &Layout) -> PathBuf {
+    layout.data("kubelet-plugins-exec")
+}
+
+fn config_file(layout: &Layout) -> PathBuf {
+    layout.runtime("kubelet.json")
+}
+
+/// Its command line. It exits at once unless the container runtime answers.
+#[must_use]
+pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
+    let root = layout.data("kubelet");
+    Args::of(layout, "kubelet")
+        .path("config", config_file(layout))
+        .path("kubeconfig", layout.node("node.kubeconfig"))
+        .path("root-dir", &root)
+        .path("cert-dir", root.join("pki"))
+        .flag("hostname-override", &config.node_name)
+        // Otherwise it looks its own name up, which RootlessKit's /etc/hosts answers with 127.0.0.1.
+        .flag("node-ip", config.node_ip())
+        .0
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KubeletConfiguration {
+    api_version: &'static str,
+    kind: &'static str,
+    authentication: Authentication,
+    authorization: Authorization,
+    tls_cert_file: PathBuf,
+    tls_private_key_file: PathBuf,
+    tls_min_version: &'static str,
+    cluster_domain: String,
+    #[serde(rename = "clusterDNS")]
+    cluster_dns: [Ipv4Addr; 1],
+    container_runtime_endpoint: String,
+    volume_plugin_dir: PathBuf,
+    feature_gates: BTreeMap<&'static str, bool>,
+    fail_swap_on: bool,
+    cgroup_driver: &'static str,
+    #[serde(rename = "cgroupsPerQOS")]
+    cgroups_per_qos: bool,
+    enforce_node_allocatable: [&'static str; 0],
+    eviction_hard: BTreeMap<&'static str, &'static str>,
+    #[serde(rename = "imageGCHighThresholdPercent")]
+    image_gc_high_threshold_percent: u8,
+    #[serde(rename = "imageGCLowThresholdPercent")]
+    image_gc_low_threshold_percent: u8,
+    local_storage_capacity_isolation: bool,
+    max_open_files: u32,
+    oom_score_adj: i16,
+}
+
+#[derive(Serialize)]
+struct Authentication {
+    anonymous: Enabled,
+    webhook: Enabled,
+    x509: X509,
+}
+
+#[derive(Serialize)]
+struct Enabled {
+    enabled: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct X509 {
+    #[serde(rename = "clientCAFile")]
+    client_ca_file: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Authorization {
+    mode: &'static str,
+}
+
+/// Its configuration file.
+#[must_use]
+pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
+    let socket = match config.cri {
+        Cri::Crio => crio::socket(layout),
+        Cri::Containerd | Cri::None => containerd::socket(layout),
+    };
+    let configuration = KubeletConfiguration {
+        api_version: "kubelet.config.k8s.io/v1beta1",
+        kind: "KubeletConfiguration",
+        authentication: Authentication {
+            anonymous: Enabled { enabled: false },
+            webhook: Enabled { enabled: true },
+            x509: X509 {
+                client_ca_file: layout.node("ca.pem"),
+            },
+        },
+        authorization: Authorization { mode: "Webhook" },
+        tls_cert_file: layout.node("node.pem"),
+        tls_private_key_file: layout.node("node-key.pem"),
+        tls_min_version: "VersionTLS12",
+        cluster_domain: config.cluster_domain.to_string(),
+        cluster_dns: [config.cluster_dns()],
+        container_runtime_endpoint: format!("unix://{}", socket.display()),
+        volume_plugin_dir: volume_plugins(layout),
+        feature_gates: [("KubeletInUserNamespace", true)].into(),
+        fail_swap_on: false,
+        // The cgroups below the RootlessKit unit are delegated to us; systemd cannot be asked from inside.
+        cgroup_driver: "cgroupfs",
+        cgroups_per_qos: true,
+        enforce_node_allocatable: [],
+        // Homes are fuller than servers' disks: begin to tidy up late, and evict pods only when it is nearly too late.
+        eviction_hard: [("nodefs.available", "3%")].into(),
+        image_gc_high_threshold_percent: 95,
+        image_gc_low_threshold_percent: 90,
+        // Without it the file system of images is not found and nothing is ever evicted.
+        local_storage_capacity_isolation: true,
+        // Not more than the unit's LimitNOFILE.
+        max_open_files: 65536,
+        // A user's services begin at 200 and cannot go lower.
+        oom_score_adj: 200,
+    };
+    vec![(config_file(layout), json(&configuration))]
+}

@@ -1,0 +1,134 @@
+//! Snapshots of every command line and every configuration file.
+
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::config::{Cni, Config, Cri, DnsName};
+use crate::layout::tests::example as layout;
+use containerd::Snapshotter;
+
+fn config(cni: Cni) -> Config {
+    Config::new(DnsName::new("node-1").unwrap(), cni)
+}
+
+fn lines(args: &[String]) -> String {
+    args.join("\n")
+}
+
+fn text(files: &[ConfigFile]) -> String {
+    let file = |(path, text): &ConfigFile| format!("==> {}\n{text}", path.display());
+    files.iter().map(file).collect::<Vec<_>>().join("\n")
+}
+
+const PAUSE: &str = "registry.k8s.io/pause:3.10.1";
+
+#[test]
+fn command_lines() {
+    let (layout, config) = (layout(), config(Cni::Bridge));
+    insta::assert_snapshot!("etcd-args", lines(&etcd::args(&layout)));
+    insta::assert_snapshot!(
+        "kube-apiserver-args",
+        lines(&kube_apiserver::args(&layout, &config))
+    );
+    insta::assert_snapshot!(
+        "kube-controller-manager-args",
+        lines(&kube_controller_manager::args(&layout, &config))
+    );
+    insta::assert_snapshot!("kube-scheduler-args", lines(&kube_scheduler::args(&layout)));
+    insta::assert_snapshot!("kubelet-args", lines(&kubelet::args(&layout, &config)));
+    insta::assert_snapshot!("kube-proxy-args", lines(&kube_proxy::args(&layout)));
+    insta::assert_snapshot!(
+        "rootlesskit-args",
+        lines(&rootlesskit::args(&layout, &config))
+    );
+    insta::assert_snapshot!("containerd-args", lines(&containerd::args(&layout)));
+    insta::assert_snapshot!(
+        "containerd-fuse-args",
+        lines(&containerd::fuse_args(&layout))
+    );
+    insta::assert_snapshot!("crio-args", lines(&crio::args(&layout)));
+    let ip = Ipv4Addr::new(192, 0, 2, 7);
+    insta::assert_snapshot!("flanneld-args", lines(&flannel::args(&layout, ip)));
+}
+
+#[test]
+fn only_flannel_has_the_controller_manager_give_out_pod_networks() {
+    let args = kube_controller_manager::args(&layout(), &config(Cni::Flannel));
+    let bridge = kube_controller_manager::args(&layout(), &config(Cni::Bridge));
+    let more: Vec<_> = args.into_iter().filter(|a| !bridge.contains(a)).collect();
+    insta::assert_snapshot!(lines(&more), @r"
+    --allocate-node-cidrs=true
+    --cluster-cidr=10.5.0.0/16
+    --service-cluster-ip-range=10.0.0.0/24
+    ");
+}
+
+#[test]
+fn configuration_files() {
+    let (layout, config) = (layout(), config(Cni::Bridge));
+    let kernel = Snapshotter::Overlayfs;
+    let fuse = Snapshotter::FuseOverlayfs;
+    insta::assert_snapshot!(
+        "containerd",
+        text(&containerd::files(&layout, kernel, PAUSE))
+    );
+    insta::assert_snapshot!(
+        "containerd-fuse",
+        text(&containerd::files(&layout, fuse, PAUSE))
+    );
+    insta::assert_snapshot!("crio", text(&crio::files(&layout, kernel, PAUSE)));
+    insta::assert_snapshot!("kubelet", text(&kubelet::files(&layout, &config)));
+    let iptables = kube_proxy::files(&layout, &config, kube_proxy::Mode::Iptables);
+    insta::assert_snapshot!("kube-proxy", text(&iptables));
+    insta::assert_snapshot!("cni-bridge", text(&cni::files(&config)));
+    insta::assert_snapshot!(
+        "coredns",
+        coredns::manifest(&config, "registry.k8s.io/coredns/coredns:v1.13.1")
+    );
+    insta::assert_snapshot!("rbac-bridge", rbac::manifest(&config));
+}
+
+#[test]
+fn configuration_files_with_flannel() {
+    let (layout, config) = (layout(), config(Cni::Flannel));
+    insta::assert_snapshot!("cni-flannel", text(&cni::files(&config)));
+    insta::assert_snapshot!("flannel", text(&flannel::files(&layout, &config)));
+    insta::assert_snapshot!("rbac-flannel", rbac::manifest(&config));
+}
+
+#[test]
+fn what_a_choice_changes() {
+    let (layout, mut config) = (layout(), config(Cni::Bridge));
+    let nftables = text(&kube_proxy::files(
+        &layout,
+        &config,
+        kube_proxy::Mode::Nftables,
+    ));
+    assert!(nftables.contains(r#""mode": "nftables""#), "{nftables}");
+    let storage = text(&crio::files(&layout, Snapshotter::FuseOverlayfs, PAUSE));
+    assert!(storage.contains("mount_program = "), "{storage}");
+    config.cri = Cri::Crio;
+    let kubelet = text(&kubelet::files(&layout, &config));
+    assert!(
+        kubelet.contains("unix:///run/user/1001/usernetes/crio/crio.sock"),
+        "{kubelet}"
+    );
+}
+
+/// Keys that would be ignored or mistaken by a parser are not made by odd names: a home with spaces, quotes and percent signs.
+#[test]
+fn odd_paths_stay_one_value() {
+    let odd = Layout::new(
+        "/home/a b\"c%h$x/.config/usernetes".into(),
+        "/home/a b\"c%h$x/.local/share/usernetes".into(),
+        "/run/user/1001/usernetes".into(),
+        "/home/a b\"c%h$x/.local/share/usernetes/generations/1".into(),
+    )
+    .unwrap();
+    let (_, toml) = containerd::files(&odd, Snapshotter::Overlayfs, PAUSE).remove(0);
+    let table: ::toml::Table = toml.parse().unwrap();
+    assert_eq!(table["root"].as_str(), odd.data("containerd").to_str());
+    let (_, json) = kubelet::files(&odd, &config(Cni::Bridge)).remove(0);
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["tlsCertFile"].as_str(), odd.node("node.pem").to_str());
+}
