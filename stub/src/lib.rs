@@ -17,3 +17,4 @@ pub mod pki;
 pub mod progress;
 pub mod store;
 pub mod threads;
+pub mod units;

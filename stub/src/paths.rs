@@ -16,10 +16,6 @@ pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 /// Kubeconfigs that kubectl reads, separated by colons; it writes to the first.
 pub const KUBECONFIG: &str = "KUBECONFIG";
-
-/// Base of what lives as long as the login: sockets and state. Has no fallback.
-pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
-
 /// Base of sockets and other files that vanish with the last session. Made by the login, there is no other place for them.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 

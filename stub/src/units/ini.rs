@@ -1,0 +1,91 @@
+//! The text of a unit file.
+
+use std::fmt::{self, Display};
+use std::path::Path;
+
+/// A unit file: sections with their keys in the order they were added.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unit(Vec<(&'static str, Vec<(&'static str, String)>)>);
+
+impl Unit {
+    /// Begins a section. The keys that follow belong to it.
+    pub(super) fn section(mut self, name: &'static str) -> Self {
+        self.0.push((name, Vec::new()));
+        self
+    }
+
+    /// Adds a key. The value is taken literally: systemd's specifiers are escaped.
+    pub(super) fn key(mut self, key: &'static str, value: impl Display) -> Self {
+        if let Some((_, keys)) = self.0.last_mut() {
+            keys.push((key, value.to_string().replace('%', "%%")));
+        }
+        self
+    }
+
+    /// Adds a key with several values, unless there are none.
+    pub(super) fn list(self, key: &'static str, values: &[String]) -> Self {
+        if values.is_empty() {
+            return self;
+        }
+        self.key(key, values.join(" "))
+    }
+}
+
+impl Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, keys)) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            writeln!(f, "[{name}]")?;
+            for (key, value) in keys {
+                writeln!(f, "{key}={value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A word of a value that systemd splits into words: in double quotes if it needs any (systemd.syntax(7), "Quoting").
+pub(super) fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c) || !c.is_ascii();
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))
+}
+
+/// A command line: its words, with `$` doubled in the arguments, where systemd would put variables. The program's own
+/// path is taken as it is.
+pub(super) fn command(program: &Path, args: &[&str]) -> String {
+    let mut words = vec![word(&program.display().to_string())];
+    words.extend(args.iter().map(|arg| word(&arg.replace('$', "$$"))));
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_escaped() {
+        let unit = Unit::default()
+            .section("Service")
+            .key(
+                "ExecStart",
+                command(Path::new("/home/a b$c/100%/x\"y"), &["boot", "a$b"]),
+            )
+            .key("Environment", word("XDG_DATA_HOME=/home/ü/a'b\\c"))
+            .list("Wants", &[])
+            .section("Install")
+            .list("WantedBy", &["a.target".to_owned(), "b.target".to_owned()]);
+        insta::assert_snapshot!(unit, @r#"
+        [Service]
+        ExecStart="/home/a b$c/100%%/x\"y" boot "a$$b"
+        Environment="XDG_DATA_HOME=/home/ü/a'b\\c"
+
+        [Install]
+        WantedBy=a.target b.target
+        "#);
+    }
+}

@@ -1,0 +1,183 @@
+//! Snapshots of every unit, and systemd's own opinion of them.
+
+use std::process::Command;
+
+use super::*;
+use crate::config::DnsName;
+use crate::layout::tests::example as layout;
+
+/// The first release that knows everything, and one that does not.
+const NEW: u32 = 254;
+const OLD: u32 = 252;
+
+fn config(cri: Cri, cni: Cni) -> Config {
+    let mut config = Config::new(DnsName::new("node-1").unwrap(), cni);
+    config.cri = cri;
+    config
+}
+
+fn all_configs() -> impl Iterator<Item = Config> {
+    let pairs = Cri::ALL
+        .iter()
+        .flat_map(|cri| Cni::ALL.iter().map(move |cni| (*cri, *cni)));
+    pairs.map(|(cri, cni)| config(cri, cni))
+}
+
+/// The values of a key in a unit, all lines and words of it.
+fn values<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        .flat_map(str::split_whitespace)
+        .collect()
+}
+
+#[test]
+fn every_unit() {
+    let units = units(&config(Cri::Containerd, Cni::Flannel), &layout(), NEW);
+    for (name, text) in &units {
+        insta::assert_snapshot!(name.clone(), text);
+    }
+}
+
+#[test]
+fn which_units_there_are() {
+    let names = |cri, cni| {
+        let units = units(&config(cri, cni), &layout(), NEW);
+        units.into_keys().collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!("names-crio-bridge", names(Cri::Crio, Cni::Bridge));
+    insta::assert_snapshot!("names-no-cri", names(Cri::None, Cni::Flannel));
+}
+
+#[test]
+fn an_older_systemd_gets_only_keys_it_knows() {
+    for text in units(&config(Cri::Crio, Cni::Flannel), &layout(), OLD).values() {
+        assert!(!text.contains("RestartSteps"), "{text}");
+        assert!(!text.contains("RestartMaxDelaySec"), "{text}");
+    }
+}
+
+#[test]
+fn no_unit_names_one_that_does_not_exist() {
+    let all = all_names();
+    for config in all_configs() {
+        let units = units(&config, &layout(), NEW);
+        for (name, text) in &units {
+            assert!(all.contains(name), "{name}");
+            for key in ["BindsTo", "Wants", "Upholds", "After", "PartOf"] {
+                for value in values(text, key) {
+                    assert!(units.contains_key(value), "{name}: {key}={value}");
+                }
+            }
+        }
+    }
+}
+
+/// Whether `first` stops before `second`, directly or over others.
+fn stops_before(units: &BTreeMap<String, String>, first: &str, second: &str) -> bool {
+    values(&units[first], "After")
+        .iter()
+        .any(|next| *next == second || stops_before(units, next, second))
+}
+
+/// systemd stops a unit before those it is `After=`.
+#[test]
+fn everything_stops_in_the_right_order() {
+    let units = units(&config(Cri::Containerd, Cni::Flannel), &layout(), NEW);
+    let order = [
+        vec!["u7s-flanneld"],
+        vec!["u7s-kubelet-containerd", "u7s-kube-proxy"],
+        vec!["u7s-kube-controller-manager", "u7s-kube-scheduler"],
+        vec!["u7s-kube-apiserver"],
+        vec!["u7s-etcd"],
+        vec!["u7s-rootlesskit"],
+    ];
+    for (index, group) in order.iter().enumerate() {
+        for (first, second) in group
+            .iter()
+            .flat_map(|f| order[index + 1..].iter().flatten().map(move |s| (f, s)))
+        {
+            // flannel waits for the kubelet and not for kube-proxy, which needs nothing of it.
+            if (*first, *second) != ("u7s-flanneld", "u7s-kube-proxy") {
+                let [first, second] = [first, second].map(|name| format!("{name}.service"));
+                assert!(stops_before(&units, &first, &second), "{first} {second}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_service_but_rootlesskits_returns_after_it() {
+    let units = units(&config(Cri::Crio, Cni::Flannel), &layout(), NEW);
+    for name in units
+        .keys()
+        .filter(|n| n.ends_with(".service") && **n != "u7s-rootlesskit.service")
+    {
+        assert_eq!(
+            values(&units[name], "BindsTo"),
+            ["u7s-rootlesskit.service"],
+            "{name}"
+        );
+        let upheld = units
+            .values()
+            .any(|text| values(text, "Upholds").contains(&name.as_str()));
+        assert!(upheld, "{name}");
+    }
+}
+
+/// Writes the units of a configuration below a directory with an awkward name and has `systemd-analyze` look at them.
+#[test]
+fn systemd_has_nothing_to_say_about_them() {
+    let version = Command::new("systemd-analyze").arg("--version").output();
+    let Ok(version) = version else {
+        eprintln!("no systemd-analyze on this machine: the units were not verified");
+        return;
+    };
+    let version = String::from_utf8(version.stdout).unwrap();
+    let systemd: u32 = version
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .split(|c: char| !c.is_ascii_digit())
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    for config in all_configs() {
+        let home = tempfile::Builder::new().prefix("a b%c").tempdir().unwrap();
+        let below = |name: &str| home.path().join(name);
+        let layout = Layout::new(
+            below("config"),
+            below("data"),
+            below("run"),
+            below("generation 1"),
+        )
+        .unwrap();
+        let program = layout.program("usernetes");
+        fs_err::create_dir_all(program.parent().unwrap()).unwrap();
+        // Any program will do: it is looked at, not run.
+        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &program).unwrap();
+        let directory = below("units");
+        fs_err::create_dir(&directory).unwrap();
+        let units = units(&config, &layout, systemd);
+        for (name, text) in &units {
+            fs_err::write(directory.join(name), text).unwrap();
+        }
+        let output = Command::new("systemd-analyze")
+            .args(["--user", "--man=no", "verify"])
+            .args(units.keys())
+            .current_dir(&directory)
+            .env("XDG_RUNTIME_DIR", home.path())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert_eq!(
+            String::from_utf8_lossy(&said),
+            "",
+            "{:?} {:?}",
+            config.cri,
+            config.cni
+        );
+        assert!(output.status.success(), "{}", output.status);
+    }
+}
