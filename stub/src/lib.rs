@@ -15,6 +15,7 @@ pub mod layout;
 pub mod paths;
 pub mod pki;
 pub mod progress;
+pub mod signature;
 pub mod store;
 pub mod threads;
 pub mod units;
