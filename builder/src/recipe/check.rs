@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use stub::bundle::{Arch, BundlePath, Link, Version};
 use stub::error::{Context, Error, Kind, Result};
+use stub::licenses::Expression;
 
 use super::places::in_tree;
 use super::{ArtifactRecipe, Check, Fill, Format, Recipe, Take, VersionSource};
@@ -18,7 +19,7 @@ impl Recipe {
             return wrong("`summary` is empty");
         }
         check_web(&self.homepage).about(|| "homepage")?;
-        check_license(&self.license)?;
+        Expression::parse(&self.license).about(|| "license")?;
         check_source(&self.version)?;
         if self.artifacts.is_empty() {
             return wrong("it has no `[[artifact]]`");
@@ -167,28 +168,4 @@ fn check_source(source: &VersionSource) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// An SPDX licence expression by its form: identifiers joined by `AND`, `OR` and `WITH`. Whether an identifier is on
-/// SPDX's list is not looked up.
-fn check_license(text: &str) -> Result<()> {
-    let id = |word: &str| {
-        let plain = |c: u8| c.is_ascii_alphanumeric() || b"-.+".contains(&c);
-        !word.is_empty() && word.bytes().all(plain) && !matches!(word, "AND" | "OR" | "WITH")
-    };
-    let words: Vec<_> = text
-        .split_whitespace()
-        .map(|w| w.trim_start_matches('(').trim_end_matches(')'))
-        .collect();
-    let form = words.iter().enumerate().all(|(n, word)| match n % 2 {
-        0 => id(word),
-        _ => matches!(*word, "AND" | "OR" | "WITH"),
-    });
-    if words.len() % 2 == 1 && form && text.matches('(').count() == text.matches(')').count() {
-        return Ok(());
-    }
-    wrong(format!("`license = \"{text}\"` is no SPDX expression")).hint(|| {
-        "write it like `Apache-2.0` or `GPL-2.0-or-later AND MIT`: https://spdx.org/licenses"
-            .to_owned()
-    })
 }

@@ -85,7 +85,7 @@ fn an_unknown_placeholder_is_named() {
 fn a_licence_is_an_expression() {
     let license = "Apache-2.0 AND (MPL-2.0 OR LGPL-3.0-or-later)";
     insta::assert_snapshot!(refused(license, ""), @r#"
-    bad recipe: `license = ""` is no SPDX expression
+    bad recipe: license: `` is no SPDX licence expression
 
     hint: write it like `Apache-2.0` or `GPL-2.0-or-later AND MIT`: https://spdx.org/licenses
     "#);
@@ -100,7 +100,7 @@ fn a_licence_is_an_expression() {
         "GPL/MIT",
     ] {
         let error = refused(license, bad);
-        assert!(error.contains(&format!("`license = \"{bad}\"`")), "{error}");
+        assert!(error.contains(&format!("license: `{bad}`")), "{error}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::frame::MAX_SIZE;
-use super::{BundlePath, Name, STUB_COMPONENT, TOP_DIRECTORIES, Version};
+use super::{BundlePath, Library, Name, STUB_COMPONENT, TOP_DIRECTORIES, Version};
 use crate::digest::Sha256;
 use crate::error::{Error, Kind, Result};
 
@@ -35,6 +35,9 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StubEntry {
+    /// What is linked into it, sorted. Empty: unknown, because it was not compiled by the build.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub libraries: Vec<Library>,
     /// Digest of its bytes.
     pub sha256: Sha256,
     /// Length in bytes.

@@ -17,13 +17,17 @@
 //! is integrity, not origin: who made the file is said by a signature outside of it.
 
 mod contents;
+#[cfg(test)]
+pub(crate) mod example;
 pub mod frame;
+mod library;
 mod manifest;
 mod names;
 mod reader;
 pub mod trailer;
 mod writer;
 
+pub use library::Library;
 pub use manifest::{Arch, Component, File, FrameEntry, Link, Manifest, Mode, Source, StubEntry};
 pub use names::{BundlePath, Name, Version};
 pub use reader::Bundle;

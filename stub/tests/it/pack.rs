@@ -133,6 +133,7 @@ impl Pack {
             lockfile: Sha256::of(b"lockfile"),
             release: Version::new(recipe.release).unwrap(),
             stub: StubEntry {
+                libraries: Vec::new(),
                 sha256: Sha256::of(&recipe.head),
                 size: recipe.head.len() as u64,
             },

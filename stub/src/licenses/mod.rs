@@ -1,0 +1,175 @@
+//! Licences: what each part of a bundle is under, the words of it, and where source code is to be had.
+
+mod expression;
+mod source_code;
+mod texts;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::bundle::{Component, Library, Manifest, STUB_COMPONENT};
+use crate::error::{Context, Error, Kind, Result};
+
+pub use expression::Expression;
+
+/// The words of a licence or exception, by its SPDX identifier. Of the LGPL 3, which adds to the GPL 3, only its own.
+#[must_use]
+pub fn text(id: &str) -> Option<&'static str> {
+    texts::find(id).map(|text| text.words)
+}
+
+/// Every component of a bundle and every library of the stub, with licence and origin: a few lines each, no texts.
+pub fn overview(manifest: &Manifest) -> Result<String> {
+    let mut out = String::new();
+    for component in all(manifest)? {
+        entry(&mut out, &component);
+        out.push('\n');
+    }
+    let _ = writeln!(out, "linked into {STUB_COMPONENT}:");
+    if manifest.stub.libraries.is_empty() {
+        out.push_str("  unknown: it was not compiled by the build that made this bundle\n");
+    }
+    for library in &manifest.stub.libraries {
+        let _ = writeln!(
+            out,
+            "  {} {}: {}",
+            library.name, library.version, library.license
+        );
+    }
+    out.push_str("\nthe texts: `usernetes licenses NAME`, or `usernetes licenses --all`\n");
+    Ok(out)
+}
+
+/// All about one component, or one library of the stub, with the texts.
+pub fn of(manifest: &Manifest, name: &str) -> Result<String> {
+    let mut out = String::new();
+    let mut words = Words::default();
+    if let Some(component) = all(manifest)?.iter().find(|c| c.name.as_str() == name) {
+        section(&mut out, &mut words, component)?;
+        if name == STUB_COMPONENT {
+            for library in &manifest.stub.libraries {
+                library_section(&mut out, &mut words, library)?;
+            }
+        }
+    } else {
+        let mut same = manifest
+            .stub
+            .libraries
+            .iter()
+            .filter(|l| l.name == name)
+            .peekable();
+        if same.peek().is_none() {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("nothing in this bundle is named `{name}`"),
+            )
+            .hint("`usernetes licenses` without a name shows all there is"));
+        }
+        for library in same {
+            library_section(&mut out, &mut words, library)?;
+        }
+    }
+    words.append_to(&mut out);
+    Ok(out)
+}
+
+/// All about everything, with each text once.
+pub fn complete(manifest: &Manifest) -> Result<String> {
+    let mut out = String::new();
+    let mut words = Words::default();
+    for component in all(manifest)? {
+        section(&mut out, &mut words, &component)?;
+    }
+    for library in &manifest.stub.libraries {
+        library_section(&mut out, &mut words, library)?;
+    }
+    words.append_to(&mut out);
+    Ok(out)
+}
+
+/// The stub first, then the components in their order.
+fn all(manifest: &Manifest) -> Result<Vec<Component>> {
+    let mut all = vec![manifest.stub_component()?];
+    all.extend(manifest.components.iter().cloned());
+    Ok(all)
+}
+
+fn entry(out: &mut String, component: &Component) {
+    let _ = writeln!(
+        out,
+        "{}: {}\n  {}",
+        component.title(),
+        component.license,
+        component.homepage
+    );
+    for source in &component.sources {
+        let _ = writeln!(out, "  {}\n    {}", source.url, source.digest);
+    }
+}
+
+fn section(out: &mut String, words: &mut Words, component: &Component) -> Result<()> {
+    let expression = words.want(&component.license).about(|| component.title())?;
+    entry(out, component);
+    out.push_str("  source code:\n");
+    for place in source_code::places(component) {
+        let _ = writeln!(out, "    {place}");
+    }
+    let documents = component.files.iter().map(|f| f.path.as_str());
+    for path in documents.filter(|path| path.starts_with("share/doc/")) {
+        let _ = writeln!(out, "  its authors' own notices, once installed: {path}");
+    }
+    if expression.wants_source() {
+        let _ = writeln!(out, "  {}", source_code::OFFER);
+    }
+    out.push('\n');
+    Ok(())
+}
+
+fn library_section(out: &mut String, words: &mut Words, library: &Library) -> Result<()> {
+    let title = format!("{} {}", library.name, library.version);
+    let expression = words.want(&library.license).about(|| &title)?;
+    let _ = writeln!(out, "{title}: {}\n  {}", library.license, library.purl);
+    for line in &library.copyright {
+        let _ = writeln!(out, "  {line}");
+    }
+    if expression.wants_source() {
+        let _ = writeln!(out, "  {}", source_code::OFFER);
+    }
+    out.push('\n');
+    Ok(())
+}
+
+/// The texts that what was written so far calls for, by name; `None` for a licence we have no text of.
+#[derive(Default)]
+struct Words(BTreeMap<String, Option<&'static str>>);
+
+impl Words {
+    /// Notes what an expression calls for.
+    fn want(&mut self, license: &str) -> Result<Expression> {
+        let expression = Expression::parse(license)?;
+        for id in expression.licenses().chain(expression.exceptions()) {
+            match texts::find(id) {
+                Some(text) => self.0.insert(text.id.to_owned(), Some(text.words)),
+                None => self.0.insert(id.to_owned(), None),
+            };
+        }
+        // The LGPL 3 is a set of permissions on top of the GPL 3, and has to be passed on together with it.
+        if self.0.contains_key("LGPL-3.0") {
+            self.0.insert("GPL-3.0".to_owned(), text("GPL-3.0"));
+        }
+        Ok(expression)
+    }
+
+    fn append_to(&self, out: &mut String) {
+        for (id, words) in &self.0 {
+            let missing = format!(
+                "This program does not have the text: see https://spdx.org/licenses/{id}.html\n"
+            );
+            let words = words.unwrap_or(&missing);
+            let _ = write!(out, "──── {id} ────\n\n{}\n\n", words.trim_end());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
