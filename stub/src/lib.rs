@@ -17,6 +17,7 @@ pub mod paths;
 pub mod pki;
 pub mod progress;
 pub mod purl;
+pub mod sbom;
 pub mod signature;
 pub mod store;
 pub mod threads;
