@@ -10,6 +10,7 @@ pub mod digest;
 pub mod fetch;
 pub mod files;
 pub mod http;
+pub mod libraries;
 pub mod lock;
 pub mod lockfile;
 pub mod mirror;

@@ -6,6 +6,7 @@ use builder::lock::check;
 use builder::lockfile::{Evidence, Lockfile};
 use builder::recipe;
 use stub::bundle::{Arch, Name};
+use stub::licenses::Expression;
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -122,4 +123,24 @@ fn kubernetes_is_one_family() {
             "kubelet"
         ]
     );
+}
+
+#[test]
+fn every_licence_that_occurs_has_a_text() {
+    let mut licenses: Vec<(String, String)> = Vec::new();
+    for directory in ["recipes", "tests/debian/recipes"] {
+        for (name, recipe) in recipe::read_all(&path(directory)).unwrap() {
+            licenses.push((name.to_string(), recipe.license));
+        }
+    }
+    let lockfile = Lockfile::read(&path("lockfile.json")).unwrap();
+    for (name, component) in lockfile.components {
+        licenses.push((name.to_string(), component.license));
+    }
+    for (name, license) in licenses {
+        let expression = Expression::parse(&license).unwrap();
+        for id in expression.licenses().chain(expression.exceptions()) {
+            assert!(stub::licenses::text(id).is_some(), "{name}: {id}");
+        }
+    }
 }
