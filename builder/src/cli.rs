@@ -9,6 +9,7 @@ use serde::Serialize;
 use stub::bundle::{Arch, Name, frame};
 use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
+use stub::sbom;
 
 use crate::command;
 
@@ -69,6 +70,8 @@ enum Command {
     Build(BuildArgs),
     /// Check every byte of a bundle, and with --rebuild that it can be made again
     Verify(VerifyArgs),
+    /// Print the software bill of materials of a bundle
+    Sbom(SbomArgs),
     /// Keep a copy of the downloads for machines without a network
     #[command(subcommand)]
     Mirror(MirrorCommand),
@@ -134,6 +137,23 @@ pub struct VerifyArgs {
     /// Build it again from this checkout and compare every byte
     #[arg(long)]
     pub rebuild: bool,
+    /// Its minisign signature [default: FILE.minisig, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
+    /// The public key that must have signed it, or a file with it [default: the release's]
+    #[arg(long, value_name = "KEY|FILE")]
+    pub key: Option<String>,
+}
+
+/// Arguments of `builder sbom`.
+#[derive(Debug, Args)]
+pub struct SbomArgs {
+    /// The bundle
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Form of the document
+    #[arg(long, value_enum, default_value_t)]
+    pub format: sbom::Format,
 }
 
 #[derive(Debug, Subcommand)]
@@ -169,6 +189,7 @@ pub fn main() -> ExitCode {
         Command::Fetch(args) => command::fetch(&inputs, &args, &progress),
         Command::Build(args) => command::build(&inputs, &args, &progress),
         Command::Verify(args) => command::verify(&inputs, &args, &progress),
+        Command::Sbom(args) => command::sbom(&args),
         Command::Mirror(MirrorCommand::Export {
             directory,
             selection,
@@ -190,6 +211,11 @@ pub fn print(inputs: &Inputs, text: &str, value: &impl Serialize) -> Result<()> 
     } else {
         text.to_owned()
     };
+    write(&text)
+}
+
+/// Writes text to stdout. A closed pipe is no error.
+pub fn write(text: &str) -> Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),

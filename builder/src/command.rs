@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use stub::bundle::{Arch, Bundle, Name};
 use stub::error::{Error, Kind, Result};
 use stub::progress::{Progress, bytes};
+use stub::{sbom, signature};
 
 use crate::cache::Cache;
-use crate::cli::{self, BuildArgs, Inputs, LockArgs, OutputFormat, Selection, VerifyArgs};
+use crate::cli::{
+    self, BuildArgs, Inputs, LockArgs, OutputFormat, SbomArgs, Selection, VerifyArgs,
+};
 use crate::http::Client;
 use crate::lock::update::Update;
 use crate::lockfile::Lockfile;
-use crate::pack::{self, head};
+use crate::pack::{self, head::Head};
 use crate::workspace::Workspace;
 use crate::{debian, fetch, lock, mirror, recipe, verify};
 
@@ -96,7 +99,7 @@ pub(crate) fn build(inputs: &Inputs, args: &BuildArgs, progress: &Progress) -> R
         arch,
         only: &args.selection.components,
         level: args.level,
-        stub: stub(inputs, arch, args.stub.as_deref(), progress)?,
+        head: head(inputs, arch, args.stub.as_deref(), progress)?,
         output: &output,
     };
     let report = match args.format {
@@ -115,19 +118,31 @@ pub(crate) fn build(inputs: &Inputs, args: &BuildArgs, progress: &Progress) -> R
 /// `builder verify`: integrity, and on request whether the checkout makes the same bytes.
 pub(crate) fn verify(inputs: &Inputs, args: &VerifyArgs, progress: &Progress) -> Result<()> {
     let (original, mut report) = verify::integrity(&args.file, progress)?;
+    let origin = signature::check(&args.file, args.signature.as_deref(), args.key.as_deref())?;
     let mut text = format!(
-        "{}: every byte is as its manifest says: {} components, {} unpacked\nbundle id {}\norigin was not checked: that takes a signature\n",
+        "{}: every byte is as its manifest says: {} components, {} unpacked\nbundle id {}\n{origin}\n",
         args.file.display(),
         report.components,
         bytes(report.unpacked),
         report.id
     );
+    report.origin = Some(origin);
     if args.rebuild {
         rebuild(inputs, &original, progress)?;
         report.rebuilt = true;
         text += "built again from this checkout: the same bytes\n";
     }
     cli::print(inputs, &text, &report)
+}
+
+/// `builder sbom`.
+pub(crate) fn sbom(args: &SbomArgs) -> Result<()> {
+    let bundle = Bundle::open(&args.file)?;
+    cli::write(&sbom::document(
+        bundle.manifest(),
+        &bundle.id(),
+        args.format,
+    )?)
 }
 
 /// `builder mirror export`.
@@ -225,10 +240,10 @@ fn fill_cache(
 }
 
 /// The stub named, once it has proven fit, or the checkout's, compiled.
-fn stub(inputs: &Inputs, arch: Arch, named: Option<&Path>, progress: &Progress) -> Result<PathBuf> {
+fn head(inputs: &Inputs, arch: Arch, named: Option<&Path>, progress: &Progress) -> Result<Head> {
     match named {
-        Some(program) => head::require_static(program, arch).map(|()| program.to_owned()),
-        None => head::compile(&inputs.workspace()?, arch, inputs.offline, progress),
+        Some(program) => Head::named(program, arch),
+        None => Head::compiled(&inputs.workspace()?, arch, inputs.offline, progress),
     }
 }
 
@@ -251,7 +266,7 @@ fn rebuild(inputs: &Inputs, original: &Bundle, progress: &Progress) -> Result<()
         arch: manifest.arch,
         only: &only,
         level: manifest.level,
-        stub: stub(inputs, manifest.arch, None, progress)?,
+        head: head(inputs, manifest.arch, None, progress)?,
         output: &scratch.path().join("rebuilt"),
     };
     pack::build(&order, &cache, progress)?;

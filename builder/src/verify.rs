@@ -9,6 +9,7 @@ use stub::bundle::{Bundle, Name};
 use stub::digest::Sha256;
 use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
+use stub::signature::Verdict;
 
 /// What was checked.
 #[derive(Debug, Clone, Serialize)]
@@ -19,6 +20,8 @@ pub struct Report {
     pub components: usize,
     /// How many bytes its files have once unpacked.
     pub unpacked: u64,
+    /// What a signature says of its origin.
+    pub origin: Option<Verdict>,
     /// Whether it was built again with the same result.
     pub rebuilt: bool,
 }
@@ -35,6 +38,7 @@ pub fn integrity(file: &Path, progress: &Progress) -> Result<(Bundle, Report)> {
         id: bundle.id(),
         components: manifest.components.len(),
         unpacked,
+        origin: None,
         rebuilt: false,
     };
     Ok((bundle, report))

@@ -5,10 +5,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use stub::bundle::Arch;
+use stub::bundle::{Arch, Library};
 use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
 
+use crate::libraries;
 use crate::workspace::Workspace;
 
 /// Variables that would change what cargo, rustc and the C compiler make.
@@ -33,11 +34,44 @@ const FOREIGN_PREFIXES: [&str; 7] = [
     "ZSTD_SYS_",
 ];
 
+/// A program to put a payload behind.
+#[derive(Debug)]
+pub struct Head {
+    /// Where it is: a static program for the bundle's architecture.
+    pub program: PathBuf,
+    /// What is linked into it; nothing where nobody knows.
+    pub libraries: Vec<Library>,
+}
+
+impl Head {
+    /// A ready program, if it is fit.
+    pub fn named(program: &Path, arch: Arch) -> Result<Self> {
+        require_static(program, arch)?;
+        Ok(Self {
+            program: program.to_owned(),
+            libraries: Vec::new(),
+        })
+    }
+
+    /// The stub of a checkout, compiled.
+    pub fn compiled(
+        workspace: &Workspace,
+        arch: Arch,
+        offline: bool,
+        progress: &Progress,
+    ) -> Result<Self> {
+        Ok(Self {
+            program: compile(workspace, arch, offline, progress)?,
+            libraries: libraries::of_stub(workspace.root(), arch, offline)?,
+        })
+    }
+}
+
 /// Compiles the stub of a checkout and gives the program's path.
 ///
 /// The bytes depend on the sources, `Cargo.lock`, the Rust toolchain and the machine's linker and static C library;
 /// not on directories, user, time, locale or number of cores.
-pub fn compile(
+fn compile(
     workspace: &Workspace,
     arch: Arch,
     offline: bool,
@@ -104,7 +138,7 @@ pub fn compile(
 const PT_INTERP: [u8; 4] = 3u32.to_le_bytes();
 
 /// Checks that a program is a static ELF executable for the architecture: one without a dynamic loader.
-pub fn require_static(program: &Path, arch: Arch) -> Result<()> {
+fn require_static(program: &Path, arch: Arch) -> Result<()> {
     let bytes = fs_err::read(program)?;
     let wrong = |found: String| {
         Error::new(

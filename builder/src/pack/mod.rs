@@ -21,6 +21,7 @@ use stub::error::{Context, Error, Kind, Result};
 use stub::progress::{Progress, bytes};
 
 use self::frames::FrameCache;
+use self::head::Head;
 use crate::cache::Cache;
 use crate::lockfile::Lockfile;
 use crate::tbz;
@@ -36,8 +37,8 @@ pub struct Order<'a> {
     pub only: &'a [Name],
     /// Compression level, one of [`bundle::frame::LEVELS`].
     pub level: i32,
-    /// The stub: a static program for `arch`.
-    pub stub: PathBuf,
+    /// The stub.
+    pub head: Head,
     /// Where the bundle goes.
     pub output: &'a Path,
 }
@@ -85,7 +86,7 @@ pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report
     let manifest = parts.manifest(order, frames.fill(&plan, progress)?)?;
     let mut id = None;
     let (sha256, size) = write_file(order.output, 0o755, |out| {
-        let stub = File::open(&order.stub)?;
+        let stub = File::open(&order.head.program)?;
         id = Some(bundle::write(out, stub, &manifest, |index| {
             frames.frame(&plan[index])
         })?);
@@ -133,7 +134,7 @@ pub fn build_tbz(order: &Order, cache: &Cache, progress: &Progress) -> Result<Re
                 let (mode, content) = match from {
                     From::Stub => (
                         Mode::Program,
-                        tbz::Content::File(fs_err::read(&order.stub)?),
+                        tbz::Content::File(fs_err::read(&order.head.program)?),
                     ),
                     From::Cache(mode, sha256) => (mode, tbz::Content::File(cache.content(sha256)?)),
                     From::Link(target) => (Mode::Data, tbz::Content::Link(target)),
@@ -186,7 +187,7 @@ impl Parts {
     }
 
     fn manifest(self, order: &Order, frames: Vec<FrameEntry>) -> Result<Manifest> {
-        let (sha256, size) = Sha256::of_reader(File::open(&order.stub)?)?;
+        let (sha256, size) = Sha256::of_reader(File::open(&order.head.program)?)?;
         let manifest = Manifest {
             arch: order.arch,
             components: self.components,
@@ -194,7 +195,11 @@ impl Parts {
             level: order.level,
             lockfile: order.lockfile.digest()?,
             release: Version::new(env!("CARGO_PKG_VERSION"))?,
-            stub: StubEntry { sha256, size },
+            stub: StubEntry {
+                libraries: order.head.libraries.clone(),
+                sha256,
+                size,
+            },
         };
         manifest.check()?;
         Ok(manifest)

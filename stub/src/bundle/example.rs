@@ -28,6 +28,7 @@ pub(crate) fn manifest() -> Manifest {
         arch: Arch::X86_64,
         frames: vec![frame(&crun), frame(&mnl)],
         components: vec![crun, mnl],
+        level: 19,
         lockfile: Sha256::of(b"lockfile"),
         release: Version::new("0.1.0").unwrap(),
         stub: StubEntry {

@@ -13,6 +13,7 @@ use crate::digest::Sha256;
 use crate::error::{Error, Kind, Result};
 use crate::progress::{Progress, bytes};
 use crate::store::{Depth, Generation, Store};
+use crate::{licenses, sbom, signature};
 
 /// What this process is about: the bundle it was started from, or else the current generation.
 enum Subject {
@@ -110,6 +111,12 @@ impl List {
 
 #[derive(Debug, Args)]
 pub(super) struct Licenses {
+    /// Everything about one component: licence texts, notices, where its source code is
+    #[arg(value_name = "COMPONENT", conflicts_with = "json")]
+    name: Option<String>,
+    /// Everything about all of them
+    #[arg(long, conflicts_with_all = ["name", "json"])]
+    all: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -118,8 +125,9 @@ pub(super) struct Licenses {
 impl Licenses {
     pub(super) fn run(&self) -> Result<()> {
         let subject = Subject::of_this_process()?;
-        let components = subject.manifest().installed_components()?;
+        let manifest = subject.manifest();
         if self.json {
+            let components = manifest.installed_components()?;
             let objects: Vec<_> = components
                 .iter()
                 .map(|c| {
@@ -131,14 +139,29 @@ impl Licenses {
                 .collect();
             return print_json(&json!({ "components": objects }));
         }
-        let mut text = String::new();
-        for c in &components {
-            let _ = writeln!(text, "{}: {}\n  {}", c.title(), c.license, c.homepage);
-            for source in &c.sources {
-                let _ = writeln!(text, "  {}\n    {}", source.url, source.digest);
-            }
-        }
-        print(&text)
+        print(&match &self.name {
+            Some(name) => licenses::of(manifest, name)?,
+            None if self.all => licenses::complete(manifest)?,
+            None => licenses::overview(manifest)?,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sbom {
+    /// Form of the document
+    #[arg(long, value_enum, default_value_t)]
+    format: sbom::Format,
+}
+
+impl Sbom {
+    pub(super) fn run(&self) -> Result<()> {
+        let subject = Subject::of_this_process()?;
+        print(&sbom::document(
+            subject.manifest(),
+            &subject.id(),
+            self.format,
+        )?)
     }
 }
 
@@ -146,6 +169,12 @@ impl Licenses {
 pub(super) struct Verify {
     /// The bundle; without one, the bundle this is run from, or what is installed
     file: Option<PathBuf>,
+    /// Its minisign signature [default: FILE.minisig, if there is one]
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// The public key that must have signed it, or a file with it [default: the release's]
+    #[arg(long, value_name = "KEY|FILE")]
+    key: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -167,16 +196,20 @@ impl Verify {
         let task = progress.task("verify", total);
         bundle.verify(|frame| task.advance(frame.size))?;
         task.clear();
+        let origin = signature::check(
+            bundle.path(),
+            self.signature.as_deref(),
+            self.key.as_deref(),
+        )?;
         let (path, id) = (bundle.path().display(), bundle.id());
         let len = bundle.trailer().file_len;
         if self.json {
             return print_json(&json!({
-                "bundle": id, "bytes": len, "file": bundle.path(), "integrity": "whole", "origin": "not checked",
+                "bundle": id, "bytes": len, "file": bundle.path(), "integrity": "whole", "signature": origin,
             }));
         }
         print(&format!(
-            "{path}: whole: all {len} bytes are those of bundle {id}\n\
-             integrity was checked, origin was not: compare the bundle id or the file's signature with its publisher's\n"
+            "{path}: whole: all {len} bytes are those of bundle {id}\n{origin}\n"
         ))
     }
 

@@ -31,8 +31,10 @@ enum Command {
     List(inspect::List),
     /// Check every byte of a bundle, or of what is installed
     Verify(inspect::Verify),
-    /// Licences of the components, and where these come from
+    /// Licences of the components, their texts, and where source code is
     Licenses(inspect::Licenses),
+    /// Print the software bill of materials
+    Sbom(inspect::Sbom),
     /// What has been installed, and which of it is current
     Generations(store::Generations),
     /// Make an earlier generation current again
@@ -59,6 +61,7 @@ fn run(cli: &Cli) -> Result<()> {
         Some(Command::List(args)) => args.run(),
         Some(Command::Verify(args)) => args.run(&progress),
         Some(Command::Licenses(args)) => args.run(),
+        Some(Command::Sbom(args)) => args.run(),
         Some(Command::Generations(args)) => args.run(),
         Some(Command::Rollback(args)) => args.run(&progress),
         Some(Command::Gc(args)) => args.run(&progress),

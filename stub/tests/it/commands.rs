@@ -29,7 +29,7 @@ fn portable(home: &Home, text: &str) -> String {
 fn help_lists_commands_and_exit_codes() {
     let said = Home::new().usernetes(&["--help"]);
     assert_eq!(said.code, Some(0));
-    insta::assert_snapshot!(said.stdout, @r"
+    insta::assert_snapshot!(said.stdout, @"
     Rootless Kubernetes under $HOME
 
     Usage: usernetes [COMMAND]
@@ -38,7 +38,8 @@ fn help_lists_commands_and_exit_codes() {
       install      Unpack the bundle and make it the current generation
       list         What is inside: components, versions, licences, sizes
       verify       Check every byte of a bundle, or of what is installed
-      licenses     Licences of the components, and where these come from
+      licenses     Licences of the components, their texts, and where source code is
+      sbom         Print the software bill of materials
       generations  What has been installed, and which of it is current
       rollback     Make an earlier generation current again
       gc           Remove what neither the current nor the previous generation nor a running process needs
@@ -105,25 +106,34 @@ fn list() {
 #[test]
 fn licenses() {
     let home = upgraded();
-    insta::assert_snapshot!(home.usernetes(&["licenses"]).stdout, @r"
+    insta::assert_snapshot!(home.usernetes(&["licenses"]).stdout, @"
+    usernetes 0.2.0: Apache-2.0
+      https://github.com/rootless-containers/usernetes
+
     etcd 3.6.0: Apache-2.0
       https://etcd.example
       https://etcd.example/3.6.0.tar.gz
         sha256:2825c0070d83b0f42dfd83d39a0f96183cd72aed6f7342b23dde1f3c4133d48e
+
     kube-apiserver 1.36.3: Apache-2.0
       https://kube-apiserver.example
       https://kube-apiserver.example/1.36.3.tar.gz
         sha256:b47ad0b3d6e1e97b1e0ea4aee1bbf78c7f3eeeafbcf682798a86f8c75f2e834f
+
     kube-scheduler 1.36.3: Apache-2.0
       https://kube-scheduler.example
       https://kube-scheduler.example/1.36.3.tar.gz
         sha256:b47ad0b3d6e1e97b1e0ea4aee1bbf78c7f3eeeafbcf682798a86f8c75f2e834f
+
     runc 1.4.0: Apache-2.0 AND LGPL-2.1-only
       https://runc.example
       https://runc.example/1.4.0.tar.gz
         sha256:74b860b3270666137a4d543c3e3d1e4e473d54636f7593d1c17bf693e6540bbe
-    usernetes 0.2.0: Apache-2.0
-      https://github.com/rootless-containers/usernetes
+
+    linked into usernetes:
+      unknown: it was not compiled by the build that made this bundle
+
+    the texts: `usernetes licenses NAME`, or `usernetes licenses --all`
     ");
     let json: serde_json::Value =
         serde_json::from_str(&home.usernetes(&["licenses", "--json"]).stdout).unwrap();
@@ -274,9 +284,9 @@ fn verify_of_a_bundle_says_what_it_did_not_check() {
     let portable = |text: &str| portable(&home, text).replace(&bytes.len().to_string(), "<len>");
     let said = home.usernetes(&["verify", file.to_str().unwrap()]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
-    insta::assert_snapshot!(portable(&said.stdout), @r"
+    insta::assert_snapshot!(portable(&said.stdout), @"
     $HOME/bundle: whole: all <len> bytes are those of bundle <id 1>
-    integrity was checked, origin was not: compare the bundle id or the file's signature with its publisher's
+    only integrity was checked, not origin: there is no signature beside the file
     ");
     let said = home.usernetes(&["verify", file.to_str().unwrap(), "--json"]);
     insta::assert_snapshot!(portable(&said.stdout), @r#"
@@ -285,7 +295,9 @@ fn verify_of_a_bundle_says_what_it_did_not_check() {
       "bytes": <len>,
       "file": "$HOME/bundle",
       "integrity": "whole",
-      "origin": "not checked"
+      "signature": {
+        "origin": "unsigned"
+      }
     }
     "#);
     let said = home.usernetes(&["verify", "/nonexistent"]);
