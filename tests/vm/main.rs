@@ -111,11 +111,8 @@ fn run(options: &Options) -> Result<()> {
     let mut rows = Vec::new();
     let mut failed = 0;
     for scenario in &scenarios {
-        if let Some(missing) = scenario.needs.iter().find(|n| !components.contains(*n)) {
-            rows.push(format!(
-                "{:34} {:>8}  left out: the bundle has no {missing}",
-                scenario.name, ""
-            ));
+        if let Some(why) = scenario.unfit(&components) {
+            rows.push(format!("{:34} {:>8}  left out: {why}", scenario.name, ""));
             continue;
         }
         eprintln!("── {}", scenario.name);

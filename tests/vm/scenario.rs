@@ -1,5 +1,6 @@
 //! Scenarios: shell files that run as the unprivileged user inside the machine.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::Result;
@@ -11,6 +12,8 @@ pub struct Scenario {
     pub name: String,
     /// Components the bundle must have: the line `# needs: etcd containerd`.
     pub needs: Vec<String>,
+    /// Components it must not have: the line `# lacks: kube-apiserver`.
+    pub lacks: Vec<String>,
     script: String,
 }
 
@@ -31,14 +34,16 @@ impl Scenario {
                 library = script;
                 continue;
             }
-            let needs = script
-                .lines()
-                .find_map(|l| l.strip_prefix("# needs:"))
-                .unwrap_or_default();
-            let needs = needs.split_whitespace().map(str::to_owned).collect();
+            let words = |prefix: &str| {
+                let line = script.lines().find_map(|l| l.strip_prefix(prefix));
+                let words = line.unwrap_or_default().split_whitespace();
+                words.map(str::to_owned).collect()
+            };
+            let (needs, lacks) = (words("# needs:"), words("# lacks:"));
             scenarios.push(Self {
                 name,
                 needs,
+                lacks,
                 script,
             });
         }
@@ -47,6 +52,15 @@ impl Scenario {
         }
         scenarios.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(scenarios)
+    }
+
+    /// Why it cannot be run with a bundle of these components, if it cannot.
+    pub fn unfit(&self, components: &BTreeSet<String>) -> Option<String> {
+        let missing = self.needs.iter().find(|n| !components.contains(*n));
+        let surplus = self.lacks.iter().find(|n| components.contains(*n));
+        missing
+            .map(|n| format!("the bundle has no {n}"))
+            .or(surplus.map(|n| format!("the bundle has {n}, with which others test more")))
     }
 
     /// Runs it. A line `# reboot` alone cuts the script: the machine is restarted there, and the rest goes on.

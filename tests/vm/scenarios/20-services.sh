@@ -1,0 +1,31 @@
+# needs: etcd containerd rootlesskit
+# lacks: kube-apiserver
+# What a bundle without a Kubernetes server can do: namespaces, etcd with our PKI, containers, ports, uninstall.
+say "install"
+"$U" install --start ""
+systemd-analyze --user verify ~/.config/systemd/user/u7s-*.service ~/.config/systemd/user/u7s-*.target
+say "units verified"
+usernetes start u7s-rootlesskit.service
+usernetes start u7s-etcd.target
+usernetes status || true
+within 60 "etcd is healthy, asked over TLS with our client certificate" usernetes etcdctl endpoint health
+usernetes etcdctl put scenario passed
+usernetes etcdctl get scenario | grep passed
+say "etcd refuses who has no certificate"
+! usernetes nsenter curl -sk https://127.0.0.1:2379/v2/keys 2>/dev/null | grep -q . || fail "etcd answered without a client certificate"
+say "a container"
+root=$HOME/rootfs
+mkdir -p "$root/bin"
+cp /usr/bin/busybox "$root/bin/"
+usernetes ctr run --rm --runc-binary "$BIN/crun" --rootfs "$root" hello /bin/busybox echo "hello from a container" | grep "hello from a container"
+say "a published port"
+usernetes nsenter busybox nc -l -p 8080 -e echo "hello through the port" </dev/null >/dev/null 2>&1 &
+usernetes rootlessctl add-ports 127.0.0.1:18080:8080/tcp
+within 20 "an answer on the host" sh -c 'busybox nc 127.0.0.1 18080 </dev/null | grep "hello through"'
+say "kill -9 etcd: it comes back"
+pkill -9 -x etcd
+within 60 "etcd is back" usernetes etcdctl endpoint health
+usernetes etcdctl get scenario | grep passed
+say "stop"
+usernetes stop
+[ -z "$(systemctl --user list-units 'u7s-*.service' --state=active --plain --no-legend)" ] || fail "units are still active"
