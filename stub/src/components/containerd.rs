@@ -3,19 +3,30 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Args, ConfigFile, cni, toml};
 use crate::layout::Layout;
 
 /// How layers of images are stacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Snapshotter {
     /// By the kernel, where it lets a user namespace mount overlayfs.
     Overlayfs,
     /// By a FUSE program.
     FuseOverlayfs,
+}
+
+impl Snapshotter {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Overlayfs => "overlayfs",
+            Self::FuseOverlayfs => "fuse-overlayfs",
+        }
+    }
 }
 
 /// Where containerd answers.

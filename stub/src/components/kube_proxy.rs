@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Args, ConfigFile, json};
 use crate::config::Config;
 use crate::layout::Layout;
 
 /// How it makes the kernel forward packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// With nftables. Node ports then do not answer on 127.0.0.1: publish them with the node's address as child address.
