@@ -3,6 +3,7 @@
 //! `builder` depends on it for the one definition of the bundle format ([`bundle`]) and for the house's
 //! common words: [`error`], [`digest`], [`progress`], [`paths`]. The binary `usernetes` adds [`cli`] on top.
 
+pub mod boot;
 pub mod bundle;
 pub mod cidr;
 pub mod cli;
@@ -10,6 +11,7 @@ pub mod components;
 pub mod config;
 pub mod digest;
 pub mod error;
+pub mod https;
 pub mod kubeconfig;
 pub mod layout;
 pub mod licenses;

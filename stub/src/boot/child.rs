@@ -1,0 +1,134 @@
+//! The first program of ours inside the namespaces. It is their root, and RootlessKit, which is their first process,
+//! reaps what others leave.
+
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+
+use super::cri::{self, Companion};
+use super::images::{self, Loader, bundled_name};
+use super::notify::notify;
+use super::supervise::Supervisor;
+use super::{Probe, command, mounts, remove_if_there, rootlesskit, say, write_files};
+use crate::components::containerd::{self, Snapshotter};
+use crate::components::{cni, crio};
+use crate::config::{Config, Cri};
+use crate::error::{Error, Kind, Result};
+use crate::layout::Layout;
+
+/// Prepares the namespaces and runs the container runtime to its end. Gives its exit code.
+pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
+    let started = Instant::now();
+    images::unset_loaded(layout)?;
+    mounts::prepare(layout)?;
+    let probe = Probe::run(layout)?;
+    probe.notes.iter().for_each(say);
+    write_files(cni::files(config))?;
+    say(format!(
+        "the namespaces are prepared after {:.1} s",
+        started.elapsed().as_secs_f64()
+    ));
+    match config.cri {
+        Cri::Containerd => run_containerd(layout, probe.snapshotter),
+        Cri::Crio => run_crio(layout, probe.snapshotter),
+        Cri::None => {
+            let mut supervisor = Supervisor::new()?;
+            ready(layout)?;
+            supervisor.wait_for_end();
+            Ok(0)
+        }
+    }
+}
+
+fn run_containerd(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
+    fs::create_dir_all(layout.runtime("containerd"))?;
+    write_files(containerd::files(
+        layout,
+        snapshotter,
+        &bundled_name(layout, "pause")?,
+    ))?;
+    let companion = match snapshotter {
+        Snapshotter::Overlayfs => None,
+        Snapshotter::FuseOverlayfs => Some(start_fuse_snapshotter(layout)?),
+    };
+    let own = layout.clone();
+    cri::run(
+        || command(layout, containerd::args(layout)),
+        companion,
+        &layout.runtime("containerd/notify.sock"),
+        move || {
+            ready(&own)?;
+            let ctr = || {
+                let mut ctr = Command::new(own.program("ctr"));
+                ctr.arg("--address").arg(containerd::socket(&own));
+                ctr
+            };
+            let snapshotter = snapshotter.as_str();
+            Loader {
+                ctr: &ctr,
+                snapshotter,
+            }
+            .load(&own)?;
+            images::set_loaded(&own)
+        },
+    )
+}
+
+/// Tells the service manager. Whatever needs no images can start now; the kubelet waits for them itself.
+fn ready(layout: &Layout) -> Result<()> {
+    rootlesskit::wait_complete(layout)?;
+    notify("READY=1")
+}
+
+/// containerd asks its snapshotter when it starts, so that one must answer first.
+fn start_fuse_snapshotter(layout: &Layout) -> Result<Companion> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let socket = containerd::fuse_socket(layout);
+    remove_if_there(&socket)?;
+    let mut child: Child = command(layout, containerd::fuse_args(layout)).spawn()?;
+    let started = Instant::now();
+    while UnixStream::connect(&socket).is_err() {
+        if let Some(status) = child.try_wait()? {
+            return Err(Error::new(Kind::Failed, format!("the FUSE snapshotter ended: {status}"))
+                .hint("`/dev/fuse` must be readable and writable for you: ask the administrator to load the module `fuse`"));
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(
+                Error::new(Kind::Failed, "the FUSE snapshotter does not answer")
+                    .detail("socket", socket.display())
+                    .detail("waited", format!("{} s", PATIENCE.as_secs())),
+            );
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(Companion {
+        name: "the FUSE snapshotter",
+        child,
+    })
+}
+
+fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
+    fs::create_dir_all(crio::registries_dir(layout))?;
+    write_files(crio::files(
+        layout,
+        snapshotter,
+        &bundled_name(layout, "pause")?,
+    ))?;
+    let own = layout.clone();
+    cri::run(
+        || {
+            let mut crio_command = command(layout, crio::args(layout));
+            crio_command.envs(crio::env(layout));
+            crio_command
+        },
+        None,
+        &layout.runtime("crio/notify.sock"),
+        move || {
+            ready(&own)?;
+            images::set_loaded(&own)
+        },
+    )
+}

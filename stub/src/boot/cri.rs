@@ -1,0 +1,166 @@
+//! The container runtime inside the namespaces, up to the moment it can start pods and beyond.
+
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::notify::{Listener, NOTIFY_SOCKET};
+use super::say;
+use super::supervise::Supervisor;
+use crate::error::{Error, Kind, Result};
+
+/// A program the runtime cannot do without. When it ends, so does the runtime.
+pub(super) struct Companion {
+    pub(super) name: &'static str,
+    pub(super) child: Child,
+}
+
+/// Runs the container runtime to its end and gives its exit code. `on_serving` is called, in a thread of its own, when the
+/// runtime first says that it serves. If that fails, the runtime is stopped and the error is the outcome.
+///
+/// A runtime that has served and ends without being asked to is started again: containers outlive it.
+pub(super) fn run(
+    runtime: impl Fn() -> Command,
+    companion: Option<Companion>,
+    notify_socket: &Path,
+    on_serving: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Result<u8> {
+    let mut supervisor = Supervisor::new()?;
+    let (failed, failure) = mpsc::channel();
+    let (pids, newest_pid) = mpsc::channel();
+    if let Some(companion) = companion {
+        watch(companion, failed.clone(), newest_pid);
+    }
+    let mut on_serving = Some(on_serving);
+    loop {
+        let listener = Listener::bind(notify_socket.to_owned())?;
+        let mut command = runtime();
+        command.env(NOTIFY_SOCKET, listener.path());
+        let served = Arc::new(AtomicBool::new(false));
+        let outcome = supervisor.run(command, |pid| {
+            // Nobody listens when there is no companion.
+            let _ = pids.send(pid);
+            let (served, on_serving, failed) =
+                (Arc::clone(&served), on_serving.take(), failed.clone());
+            thread::spawn(move || {
+                if let Err(error) = once_serving(&listener, &served, on_serving) {
+                    // The receiver lives until the runtime has ended.
+                    let _ = failed.send(error);
+                    stop(pid);
+                }
+            });
+        })?;
+        if let Ok(error) = failure.try_recv() {
+            return Err(error);
+        }
+        if outcome.asked || !served.load(Ordering::Relaxed) {
+            return Ok(outcome.code);
+        }
+        say(format!(
+            "the container runtime ended with code {}; starting it again",
+            outcome.code
+        ));
+    }
+}
+
+fn once_serving(
+    listener: &Listener,
+    served: &AtomicBool,
+    on_serving: Option<impl FnOnce() -> Result<()>>,
+) -> Result<()> {
+    let started = Instant::now();
+    listener.wait_ready()?;
+    served.store(true, Ordering::Relaxed);
+    say(format!(
+        "the container runtime serves after {:.1} s",
+        started.elapsed().as_secs_f64()
+    ));
+    on_serving.map_or(Ok(()), |on_serving| on_serving())
+}
+
+/// Stops the runtime when the companion ends.
+fn watch(mut companion: Companion, failed: mpsc::Sender<Error>, pids: mpsc::Receiver<Pid>) {
+    thread::spawn(move || {
+        let ended = companion.child.wait();
+        let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let error = Error::new(Kind::Failed, format!("{} ended: {how}", companion.name));
+        let _ = failed.send(error);
+        // It may not have started yet, and it may have been started again since.
+        let Ok(first) = pids.recv() else {
+            return;
+        };
+        stop(pids.try_iter().last().unwrap_or(first));
+    });
+}
+
+fn stop(pid: Pid) {
+    // It may have ended by itself.
+    let _ = kill_process(pid, Signal::TERM);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    /// Says `READY=1` on the socket as soon as somebody listens.
+    fn say_ready(socket: &Path) {
+        let to = socket.to_owned();
+        thread::spawn(move || {
+            let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+            while sender.send_to(b"READY=1", &to).is_err() {
+                thread::yield_now();
+            }
+        });
+    }
+
+    #[test]
+    fn a_failure_once_it_serves_ends_the_runtime_and_is_the_outcome() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("notify");
+        say_ready(&socket);
+        let load = || Err(Error::new(Kind::Input, "pause.tar is damaged"));
+        let error = run(|| sh("exec sleep 1000"), None, &socket, load).unwrap_err();
+        assert_eq!(error.message(), "pause.tar is damaged");
+    }
+
+    #[test]
+    fn a_runtime_that_never_served_gives_its_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let code = run(|| sh("exit 3"), None, &dir.path().join("notify"), || Ok(())).unwrap();
+        assert_eq!(code, 3);
+    }
+
+    #[test]
+    fn the_end_of_a_companion_is_the_end_of_the_runtime() {
+        let dir = tempfile::tempdir().unwrap();
+        let child = sh("read line; exit 4")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let companion = Companion {
+            name: "the snapshotter",
+            child,
+        };
+        let socket = dir.path().join("notify");
+        let error = run(
+            || sh("exec sleep 1000"),
+            Some(companion),
+            &socket,
+            || Ok(()),
+        )
+        .unwrap_err();
+        assert_eq!(error.message(), "the snapshotter ended: exit status: 4");
+    }
+}

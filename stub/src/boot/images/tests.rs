@@ -1,0 +1,133 @@
+use super::*;
+
+#[test]
+fn rows_of_ctr() {
+    let table = "REF TYPE DIGEST SIZE PLATFORMS LABELS\n\
+        registry.k8s.io/pause:3.10.1 application/vnd.oci.image.manifest.v1+json sha256:5e 311.5 KiB linux/amd64 io.cri-containerd.image=managed\n";
+    assert_eq!(
+        parse(table).into_iter().collect::<Vec<_>>(),
+        ["registry.k8s.io/pause:3.10.1 sha256:5e"]
+    );
+    assert!(parse("REF TYPE DIGEST\n").is_empty());
+}
+
+/// A machine with a `ctr` that keeps what it is given as lines of the file `have`, and names its archives in `log`.
+/// Of a tar stream it takes the lines that begin with `row`.
+struct Machine {
+    dir: tempfile::TempDir,
+}
+
+/// What stands for an image in the layout of the generation.
+const BLOB: &str = "gen/images/pause/blobs/sha256/1";
+
+const CTR: &str = r#"cd "${0%/*}"; for last; do :; done
+case $4 in
+list) echo REF TYPE DIGEST; cat have;;
+import) echo "${last##*/}" >> log; cat "$last" | grep -a '^row' > rows || exit 1; sed 's/^row *//' rows >> have;;
+esac"#;
+
+impl Machine {
+    fn new() -> Self {
+        let machine = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        for dir in [
+            "gen/images/pause/blobs/sha256",
+            "data/images",
+            "data/containerd",
+        ] {
+            fs::create_dir_all(machine.at(dir)).unwrap();
+        }
+        for (file, text) in [("ctr", CTR), ("have", ""), ("log", "")] {
+            machine.write(file, text);
+        }
+        machine.write(
+            "gen/images/pause/index.json",
+            r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:1","size":1,"annotations":{"io.containerd.image.name":"k8s/pause:3"}}]}"#,
+        );
+        machine.write(BLOB, "\nrow k8s/pause:3 t sha256:1\n");
+        machine
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.at(name), text).unwrap();
+    }
+
+    fn load(&self) -> Result<()> {
+        let layout = Layout::new(
+            self.at("config"),
+            self.at("data"),
+            self.at("run"),
+            self.at("gen"),
+        )
+        .unwrap();
+        let ctr = || {
+            let mut command = Command::new("/bin/sh");
+            command.arg(self.at("ctr"));
+            command
+        };
+        Loader {
+            ctr: &ctr,
+            snapshotter: "overlayfs",
+        }
+        .load(&layout)
+    }
+
+    /// Which archives were read since the last time, `-` being a layout.
+    fn imports(&self) -> String {
+        self.load().unwrap();
+        let log = fs::read_to_string(self.at("log")).unwrap();
+        self.write("log", "");
+        log.lines().collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[test]
+fn an_image_is_loaded_once_until_it_changes_or_is_gone() {
+    let machine = Machine::new();
+    machine.write("data/images/notes.txt", "no archive");
+    assert_eq!(machine.imports(), "-");
+    assert_eq!(machine.imports(), "");
+    machine.write("data/images/own.tar", "row own t sha256:2\n");
+    assert_eq!(machine.imports(), "own.tar");
+    assert_eq!(machine.imports(), "");
+    machine.write("have", "own t sha256:2\n");
+    assert_eq!(machine.imports(), "-");
+    machine.write("have", "k8s/pause:3 t sha256:1\n");
+    assert_eq!(machine.imports(), "own.tar");
+    machine.write("data/images/own.tar", "row own t sha256:34\n");
+    assert_eq!(machine.imports(), "own.tar");
+    assert_eq!(machine.imports(), "");
+}
+
+#[test]
+fn only_an_image_of_the_bundle_must_load() {
+    let machine = Machine::new();
+    fs::create_dir_all(machine.at("data/images/bad.tar")).unwrap();
+    machine.write("data/images/empty.tar", "");
+    machine.load().unwrap();
+    machine.write("have", "");
+    machine.write(BLOB, "something else");
+    let error = machine.load().unwrap_err();
+    assert!(
+        error.message().contains("`ctr images import` failed"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_image_that_is_not_what_its_index_says_is_noticed() {
+    let machine = Machine::new();
+    machine.write(BLOB, "\nrow k8s/pause:3 t sha256:2\n");
+    let error = machine.load().unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "image k8s/pause:3 is not there after it was loaded\n  expected  k8s/pause:3 sha256:1"
+        ),
+        "{error}"
+    );
+}

@@ -1,0 +1,244 @@
+//! What the units run: each brings one component up in RootlessKit's namespaces and then is that component.
+//!
+//! [`rootlesskit`] makes the namespaces; its child, [`child`], prepares their inside and runs the container runtime.
+//! Everything else enters the namespaces that are there ([`namespaces`]).
+
+mod apiserver;
+mod child;
+mod cri;
+mod image_layout;
+mod images;
+mod mounts;
+mod namespaces;
+mod notify;
+mod probe;
+mod rootlesskit;
+mod supervise;
+
+use std::env;
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fs_err as fs;
+
+use crate::components::{self, ConfigFile, Daemon};
+use crate::config::Config;
+use crate::error::{Context, Error, Kind, Result};
+use crate::layout::Layout;
+
+pub use namespaces::{Namespaces, enter};
+pub use probe::Probe;
+
+/// What RootlessKit runs inside the namespaces, as an argument of `boot`.
+const CHILD: &str = "rootlesskit-child";
+
+/// Becomes the component of this name. Returns its exit code if it had to be a child of this process.
+pub fn run(component: &str) -> Result<u8> {
+    let layout = Layout::of_user(generation_of_this_program()?)?;
+    let config = Config::read(&layout.config_file())?;
+    if component == CHILD {
+        return child::run(&layout, &config);
+    }
+    let daemon = Daemon::ALL
+        .into_iter()
+        .find(|daemon| daemon.as_str() == component)
+        .ok_or_else(|| {
+            Error::new(Kind::Usage, format!("there is no component `{component}`"))
+                .expected(Daemon::ALL.map(Daemon::as_str).join(", "))
+        })?;
+    match daemon {
+        Daemon::Rootlesskit => rootlesskit::run(&layout, &config),
+        Daemon::Etcd => become_daemon(
+            &layout,
+            Namespaces::Network,
+            components::etcd::args(&layout),
+        ),
+        Daemon::KubeApiserver => become_daemon(
+            &layout,
+            Namespaces::Network,
+            components::kube_apiserver::args(&layout, &config),
+        ),
+        Daemon::KubeControllerManager => {
+            let args = components::kube_controller_manager::args(&layout, &config);
+            after_apiserver(&layout, daemon, args)
+        }
+        Daemon::KubeScheduler => {
+            after_apiserver(&layout, daemon, components::kube_scheduler::args(&layout))
+        }
+        Daemon::Kubelet => {
+            write_files(components::kubelet::files(&layout, &config))?;
+            images::wait_loaded(&layout)?;
+            become_daemon(
+                &layout,
+                Namespaces::All,
+                components::kubelet::args(&layout, &config),
+            )
+        }
+        Daemon::KubeProxy => {
+            let mode = Probe::read(&layout)?.proxy_mode;
+            write_files(components::kube_proxy::files(&layout, &config, mode))?;
+            become_daemon(
+                &layout,
+                Namespaces::All,
+                components::kube_proxy::args(&layout),
+            )
+        }
+        Daemon::Flanneld => {
+            write_files(components::flannel::files(&layout, &config))?;
+            let mut command = command(
+                &layout,
+                components::flannel::args(&layout, outward_address()?),
+            );
+            command.env("NODE_NAME", config.node_name.as_str());
+            enter(&layout, Namespaces::All, command)
+        }
+    }
+}
+
+fn become_daemon(layout: &Layout, namespaces: Namespaces, args: Vec<String>) -> Result<u8> {
+    enter(layout, namespaces, command(layout, args))
+}
+
+/// The controller manager and the scheduler give up when the API server is not ready, which it says only at `/readyz`:
+/// its notification to the service manager comes long before.
+fn after_apiserver(layout: &Layout, daemon: Daemon, args: Vec<String>) -> Result<u8> {
+    namespaces::join(layout, Namespaces::Network)?;
+    apiserver::wait_ready(layout, daemon.as_str())?;
+    Err(namespaces::replace_this_process(command(layout, args)))
+}
+
+/// A command of the generation with the environment components run in.
+fn command(layout: &Layout, args: Vec<String>) -> Command {
+    let mut args = args.into_iter();
+    let mut command = Command::new(args.next().unwrap_or_default());
+    command
+        .args(args)
+        .env("PATH", search_path(layout, env::var_os("PATH")));
+    command
+}
+
+/// The generation's host tools and programs, then the host's: `newuidmap` and `newgidmap` can only come from there.
+fn search_path(layout: &Layout, inherited: Option<OsString>) -> OsString {
+    let mut path = OsString::new();
+    for directory in [
+        layout.generation().join("libexec/host"),
+        layout.generation().join("bin"),
+    ] {
+        path.push(directory);
+        path.push(":");
+    }
+    if let Some(inherited) = inherited.filter(|inherited| !inherited.is_empty()) {
+        path.push(inherited);
+        path.push(":");
+    }
+    path.push("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    path
+}
+
+/// A unit names the program of its own generation, absolutely, which is the first thing a program is told.
+fn generation_of_this_program() -> Result<PathBuf> {
+    let program = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    program
+        .parent()
+        .filter(|bin| program.is_absolute() && bin.ends_with("bin"))
+        .and_then(Path::parent)
+        .map(Path::to_owned)
+        .ok_or_else(|| {
+            Error::new(Kind::Usage, "`boot` was not started by a unit")
+                .expected("the path of a generation's `bin/usernetes`")
+                .found(format!("`{}`", program.display()))
+                .hint("start the cluster with `usernetes start`")
+        })
+}
+
+/// The address by which other machines see this one. A connected UDP socket has it, and nothing is sent.
+fn outward_address() -> Result<Ipv4Addr> {
+    // TEST-NET-1 of RFC 5737: nobody's address, reached by the default route.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|socket| {
+            socket
+                .connect((Ipv4Addr::new(192, 0, 2, 1), 9))
+                .map(|()| socket)
+        })
+        .and_then(|socket| socket.local_addr());
+    match socket
+        .about(|| "looking for the address of this machine")?
+        .ip()
+    {
+        std::net::IpAddr::V4(address) => Ok(address),
+        std::net::IpAddr::V6(address) => {
+            Err(Error::new(Kind::Host, "this machine has no IPv4 address")
+                .found(format!("`{address}`")))
+        }
+    }
+}
+
+/// Writes configuration files, making their directories. They come from `config.toml` at every start, so they never
+/// differ from it.
+fn write_files(files: Vec<ConfigFile>) -> Result<()> {
+    for (path, text) in files {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        write_atomically(&path, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Replaces a file as a whole. Not synced: all of this can be made again.
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    fs::write(&new, bytes)?;
+    Ok(fs::rename(&new, path)?)
+}
+
+/// Removes a file that may not be there.
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A line for the journal.
+#[expect(clippy::print_stderr, reason = "stderr of a unit is the journal")]
+fn say(text: impl AsRef<str>) {
+    eprintln!("usernetes: {}", text.as_ref());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generations_programs_come_before_the_hosts() {
+        let layout = Layout::new("/c".into(), "/d".into(), "/r".into(), "/g".into()).unwrap();
+        let system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        for (inherited, between) in [
+            (None, ""),
+            (Some(""), ""),
+            (Some("/run/wrappers/bin"), "/run/wrappers/bin:"),
+        ] {
+            let path = search_path(&layout, inherited.map(Into::into));
+            assert_eq!(
+                path.to_str().unwrap(),
+                format!("/g/libexec/host:/g/bin:{between}{system}")
+            );
+        }
+    }
+
+    #[test]
+    fn files_are_replaced_with_their_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/file");
+        for text in ["one\n", "two\n"] {
+            write_files(vec![(path.clone(), text.to_owned())]).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(dir.path().join("a/b")).unwrap().count(), 1);
+    }
+}

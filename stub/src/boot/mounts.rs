@@ -1,0 +1,123 @@
+//! Making the inside of the namespaces fit for containers, as their root and before anything runs in them.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use fs_err as fs;
+use rustix::mount::mount_bind;
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::layout::Layout;
+
+/// RootlessKit's copy-up fills `/etc`, `/run`, `/var/lib` and `/opt` with links to the host's files. Behind these links
+/// are the host's own container programs, whose state is neither ours nor writable.
+const HOST_STATE: [&str; 13] = [
+    "/etc/cni",
+    "/etc/containerd",
+    "/etc/containers",
+    "/etc/crio",
+    "/etc/kubernetes",
+    "/run/containerd",
+    "/run/containers",
+    "/run/crio",
+    "/run/crun",
+    "/run/flannel",
+    "/run/netns",
+    "/run/runc",
+    "/run/xtables.lock",
+];
+
+/// Where programs insist on writing. Each is backed by a directory of ours that survives a reboot.
+const OURS: [&str; 5] = [
+    "/var/lib/kubelet",
+    "/var/lib/cni",
+    "/var/lib/containers",
+    "/var/log",
+    "/var/cache",
+];
+
+/// Parameters of the network namespace: pods are routed, and what crosses the bridge passes the service rules.
+const SYSCTLS: [(&str, &str); 2] = [
+    ("net/ipv4/ip_forward", "1"),
+    ("net/bridge/bridge-nf-call-iptables", "1"),
+];
+
+/// Hides the host's container state and puts ours in its place.
+pub(super) fn prepare(layout: &Layout) -> Result<()> {
+    HOST_STATE.into_iter().map(Path::new).try_for_each(unlink)?;
+    for target in OURS {
+        let source = layout.data(&target.replace('/', "_"));
+        bind(&source, Path::new(target))?;
+    }
+    SYSCTLS
+        .into_iter()
+        .try_for_each(|(key, value)| sysctl(key, value))
+}
+
+/// Removes a link. What is no link stays.
+fn unlink(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => Ok(fs::remove_file(path)?),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Shows the directory `source` at `target`, making both.
+fn bind(source: &Path, target: &Path) -> Result<()> {
+    fs::create_dir_all(source)?;
+    if target.starts_with("/var/lib") {
+        unlink(target)?;
+    }
+    fs::create_dir_all(target)?;
+    mount_bind(source, target)
+        .map_err(std::io::Error::from)
+        .about(|| format!("mounting `{}` on `{}`", source.display(), target.display()))
+}
+
+/// Sets a kernel parameter unless it has the value.
+fn sysctl(key: &str, value: &str) -> Result<()> {
+    let path = Path::new("/proc/sys").join(key);
+    match fs::read_to_string(&path) {
+        Ok(now) if now.trim() == value => Ok(()),
+        Ok(_) => Ok(fs::write(&path, value)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::new(
+            Kind::Host,
+            format!("the kernel has no parameter `{}`", key.replace('/', ".")),
+        )
+        .hint("ask the administrator to load the module `br_netfilter`")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_links_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link, missing) = (
+            dir.path().join("file"),
+            dir.path().join("link"),
+            dir.path().join("missing"),
+        );
+        fs::write(&file, "").unwrap();
+        fs_err::os::unix::fs::symlink("/nowhere", &link).unwrap();
+        for path in [&file, &link, &missing] {
+            unlink(path).unwrap();
+        }
+        assert!(file.exists());
+        assert!(fs::symlink_metadata(&link).is_err());
+    }
+
+    #[test]
+    fn a_missing_parameter_names_the_module() {
+        let error = sysctl("net/bridge/no-such-parameter", "1").unwrap_err();
+        insta::assert_snapshot!(error, @r"
+        the kernel has no parameter `net.bridge.no-such-parameter`
+
+        hint: ask the administrator to load the module `br_netfilter`
+        ");
+    }
+}

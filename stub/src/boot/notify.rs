@@ -1,0 +1,81 @@
+//! systemd's readiness protocol, `sd_notify(3)`: text datagrams to the socket that `NOTIFY_SOCKET` names.
+
+use std::env;
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+use super::remove_if_there;
+use crate::error::{Context, Result};
+
+/// The environment variable that names the socket.
+pub(super) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
+/// Tells the service manager something, for example `READY=1`. Without a service manager it does nothing.
+pub(super) fn notify(message: &str) -> Result<()> {
+    let Some(socket) = env::var_os(NOTIFY_SOCKET) else {
+        return Ok(());
+    };
+    send(Path::new(&socket), message)
+        .about(|| format!("the service manager at `{}`", socket.display()))
+}
+
+fn send(socket: &Path, message: &str) -> io::Result<()> {
+    UnixDatagram::unbound()?.send_to(message.as_bytes(), socket)?;
+    Ok(())
+}
+
+/// A socket on which a program this process starts says that it is ready.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Listener {
+    /// Makes the socket, replacing one that an earlier run left.
+    pub(super) fn bind(path: PathBuf) -> Result<Self> {
+        remove_if_there(&path)?;
+        let socket = UnixDatagram::bind(&path).about(|| format!("`{}`", path.display()))?;
+        Ok(Self { socket, path })
+    }
+
+    /// What the program's `NOTIFY_SOCKET` must be.
+    #[must_use]
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits until the program says that it is ready.
+    pub(super) fn wait_ready(&self) -> Result<()> {
+        let mut buffer = [0; 4096];
+        loop {
+            let length = self.socket.recv(&mut buffer)?;
+            if buffer[..length]
+                .split(|&b| b == b'\n')
+                .any(|line| line == b"READY=1")
+            {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_is_a_line_among_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        fs_err::write(&path, "left over").unwrap();
+        let listener = Listener::bind(path).unwrap();
+        send(listener.path(), "STATUS=loading READY=1 soon").unwrap();
+        send(listener.path(), "STATUS=up\nREADY=1\n").unwrap();
+        listener.wait_ready().unwrap();
+        send(listener.path(), "one more").unwrap();
+        let mut rest = [0; 16];
+        assert_eq!(listener.socket.recv(&mut rest).unwrap(), 8);
+    }
+}

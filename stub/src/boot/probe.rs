@@ -1,0 +1,183 @@
+//! What this machine's kernel allows inside the namespaces, found by doing it.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use fs_err as fs;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use serde::{Deserialize, Serialize};
+
+use super::{supervise, write_atomically};
+use crate::components::containerd::Snapshotter;
+use crate::components::kube_proxy::Mode;
+use crate::error::{Context, Error, Kind, Result};
+use crate::layout::Layout;
+
+/// What was found, for those who start later and for `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// What stores the layers of containers.
+    pub snapshotter: Snapshotter,
+    /// How kube-proxy programs the kernel.
+    pub proxy_mode: Mode,
+    /// Why the first choice was not taken, one line each.
+    pub notes: Vec<String>,
+}
+
+/// File name of the result, in the runtime directory.
+const FILE: &str = "probe.json";
+
+/// Rules of the kinds kube-proxy makes. The table goes in the same transaction it came.
+const NFT_RULES: &str = "\
+add table ip usernetes-probe
+add chain ip usernetes-probe a { type nat hook prerouting priority dstnat; }
+add chain ip usernetes-probe b
+add map ip usernetes-probe m { type ipv4_addr . inet_proto . inet_service : verdict; }
+add rule ip usernetes-probe a fib daddr type local ip daddr . meta l4proto . th dport vmap @m
+add rule ip usernetes-probe b ct state new meta mark set mark or 0x4000 numgen random mod 2 vmap { 0 : drop, 1 : return }
+delete table ip usernetes-probe
+";
+
+impl Probe {
+    /// Tries everything. Must run as the root of the namespaces, before anything else uses them.
+    pub(super) fn run(layout: &Layout) -> Result<Self> {
+        let mut notes = Vec::new();
+        let mut works = |what: &str, result: Result<()>| match result {
+            Ok(()) => true,
+            Err(error) => {
+                notes.push(format!("{what}: {error}"));
+                false
+            }
+        };
+        let snapshotter = if works("overlayfs", overlay(&layout.data("containerd"))) {
+            Snapshotter::Overlayfs
+        } else {
+            Snapshotter::FuseOverlayfs
+        };
+        // Published ports arrive on the namespace's loopback address, where kube-proxy answers for a NodePort in
+        // iptables mode only (Kubernetes documentation, "Virtual IPs and Service Proxies", nftables: NodePort interfaces).
+        let proxy_mode = if works("iptables", iptables()) || !works("nftables", nftables()) {
+            Mode::Iptables
+        } else {
+            Mode::Nftables
+        };
+        let probe = Self {
+            snapshotter,
+            proxy_mode,
+            notes,
+        };
+        write_atomically(
+            &layout.runtime(FILE),
+            &serde_json::to_vec(&probe).map_err(io::Error::from)?,
+        )?;
+        Ok(probe)
+    }
+
+    /// What [`Self::run`] found when RootlessKit was last started.
+    pub fn read(layout: &Layout) -> Result<Self> {
+        let path = layout.runtime(FILE);
+        serde_json::from_slice(&fs::read(&path)?)
+            .map_err(io::Error::from)
+            .about(|| path.display())
+            .hint(|| {
+                "restart RootlessKit with `systemctl --user restart u7s-rootlesskit`".to_owned()
+            })
+    }
+}
+
+/// Mounts an overlay as containerd does in a user namespace and deletes a file of its lower layer.
+fn overlay(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    let dir = dir.join(".probe");
+    let _ = fs::remove_dir_all(&dir);
+    let [lower, upper, work, merged] =
+        ["lower", "upper", "work", "merged"].map(|name| dir.join(name));
+    for dir in [&lower, &upper, &work, &merged] {
+        fs::create_dir_all(dir)?;
+    }
+    fs::write(lower.join("file"), "")?;
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},userxattr\0",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    let options = std::ffi::CStr::from_bytes_with_nul(options.as_bytes())
+        .map_err(|_| Error::new(Kind::Host, format!("`{}` has a zero byte", dir.display())))?;
+    let mounted = mount("overlay", &merged, "overlay", MountFlags::empty(), options);
+    let result = mounted
+        .map_err(io::Error::from)
+        .about(|| "mount")
+        .and_then(|()| {
+            let deleted = fs::remove_file(merged.join("file"));
+            unmount(&merged, UnmountFlags::empty()).map_err(io::Error::from)?;
+            Ok(deleted?)
+        });
+    fs::remove_dir_all(&dir)?;
+    result
+}
+
+fn iptables() -> Result<()> {
+    // The rule needs the modules that the first services would need.
+    let rule = [
+        "OUTPUT",
+        "-w",
+        "-t",
+        "nat",
+        "-m",
+        "comment",
+        "--comment",
+        "probe",
+        "-m",
+        "addrtype",
+        "--dst-type",
+        "LOCAL",
+        "-j",
+        "RETURN",
+    ];
+    for action in ["-A", "-D"] {
+        let mut iptables = Command::new("iptables");
+        iptables.arg(action).args(rule);
+        supervise::output(iptables)?;
+    }
+    Ok(())
+}
+
+fn nftables() -> Result<()> {
+    let mut nft = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .about(|| "`nft`")?;
+    if let Some(mut stdin) = nft.stdin.take() {
+        stdin.write_all(NFT_RULES.as_bytes())?;
+    }
+    let output = nft.wait_with_output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(
+        Error::new(Kind::Host, format!("`nft` failed: {}", output.status))
+            .detail("said", String::from_utf8_lossy(&output.stderr).trim()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_form() {
+        let probe = Probe {
+            snapshotter: Snapshotter::FuseOverlayfs,
+            proxy_mode: Mode::Iptables,
+            notes: vec!["overlayfs: mount: Operation not permitted (os error 1)".to_owned()],
+        };
+        let json = serde_json::to_string(&probe).unwrap();
+        insta::assert_snapshot!(json, @r#"{"snapshotter":"fuse-overlayfs","proxy_mode":"iptables","notes":["overlayfs: mount: Operation not permitted (os error 1)"]}"#);
+        assert_eq!(serde_json::from_str::<Probe>(&json).unwrap(), probe);
+    }
+}

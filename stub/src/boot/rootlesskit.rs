@@ -1,0 +1,48 @@
+//! RootlessKit: the namespaces everything else runs in.
+
+use std::io::{Error as IoError, ErrorKind};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+
+use super::namespaces::replace_this_process;
+use super::{CHILD, command, remove_if_there};
+use crate::components;
+use crate::config::Config;
+use crate::error::{Context, Result};
+use crate::layout::Layout;
+
+/// The file in which RootlessKit says who the first process in the namespaces is.
+pub(super) const CHILD_PID: &str = "child_pid";
+
+/// Becomes RootlessKit, which runs `boot rootlesskit-child` inside. Only returns on failure.
+pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
+    fs::create_dir_all(layout.rootlesskit())?;
+    // A RootlessKit that was killed leaves them, and whoever reads them would go astray.
+    for stale in [CHILD_PID, "api.sock"] {
+        remove_if_there(&layout.rootlesskit().join(stale))?;
+    }
+    let mut args = components::rootlesskit::args(layout, config);
+    args.extend([
+        layout.program("usernetes").display().to_string(),
+        "boot".to_owned(),
+        CHILD.to_owned(),
+    ]);
+    Err(replace_this_process(command(layout, args)))
+}
+
+/// Waits until RootlessKit has published the ports and can be found, which takes it a moment longer than starting the
+/// child that calls this.
+pub(super) fn wait_complete(layout: &Layout) -> Result<()> {
+    let file = layout.rootlesskit().join(CHILD_PID);
+    let started = Instant::now();
+    while !file.exists() {
+        if started.elapsed() > Duration::from_mins(1) {
+            return Err(IoError::from(ErrorKind::TimedOut))
+                .about(|| format!("waiting for `{}`", file.display()));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}

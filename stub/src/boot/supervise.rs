@@ -1,0 +1,190 @@
+//! Standing in front of a program that has to be a child: signals go through, its exit code comes back.
+
+use std::io::{IsTerminal, stdin};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus};
+
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// What a program is sent when this process gets it.
+const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+
+/// Those of them that ask a program to end.
+const ENDING: [i32; 3] = [SIGINT, SIGQUIT, SIGTERM];
+
+/// Passes signals on to one program after another.
+pub(super) struct Supervisor {
+    signals: Signals,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// Its exit code: 128 + n when signal n ended it.
+    pub(super) code: u8,
+    /// Whether it was passed a signal that asks a program to end.
+    pub(super) asked: bool,
+}
+
+impl Supervisor {
+    /// From now on signals are collected, so that none is lost between two programs.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
+            signals: Signals::new(PASSED_ON.into_iter().chain([SIGCHLD]))?,
+        })
+    }
+
+    /// Runs a program to its end. `started` is told its PID.
+    pub(super) fn run(
+        &mut self,
+        mut command: Command,
+        started: impl FnOnce(Pid),
+    ) -> Result<Outcome> {
+        let mut child = command
+            .spawn()
+            .about(|| format!("`{}`", command.get_program().display()))?;
+        let pid = Pid::from_child(&child);
+        started(pid);
+        // A terminal sends these two to every process in the foreground, hence to the program as well.
+        let by_terminal = |signal| matches!(signal, SIGINT | SIGQUIT) && stdin().is_terminal();
+        let mut asked = false;
+        loop {
+            for signal in self.signals.wait() {
+                if signal == SIGCHLD {
+                    if let Some(status) = child.try_wait()? {
+                        return Ok(Outcome {
+                            code: exit_code(status),
+                            asked,
+                        });
+                    }
+                    continue;
+                }
+                asked |= ENDING.contains(&signal);
+                if let Some(signal) =
+                    Signal::from_named_raw(signal).filter(|_| !by_terminal(signal))
+                {
+                    // It can only have ended, and then SIGCHLD is next.
+                    let _ = kill_process(pid, signal);
+                }
+            }
+        }
+    }
+
+    /// Waits until this process is asked to end.
+    pub(super) fn wait_for_end(&mut self) {
+        while !self.signals.wait().any(|signal| ENDING.contains(&signal)) {}
+    }
+}
+
+/// The exit code of a shell's `$?`.
+fn exit_code(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    u8::try_from(code).unwrap_or(u8::MAX)
+}
+
+/// Runs a program to its end and gives what it wrote to stdout. Its stderr goes into the error when it fails.
+pub(super) fn output(mut command: Command) -> Result<String> {
+    let program = command.get_program().display().to_string();
+    let output = command.output().about(|| format!("`{program}`"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::new(
+            Kind::Failed,
+            format!("`{program}` failed: {}", output.status),
+        )
+        .detail("said", said.trim()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn run(command: Command) -> Result<Outcome> {
+        Supervisor::new().unwrap().run(command, |_| ())
+    }
+
+    #[test]
+    fn exit_codes_are_the_programs_own() {
+        for (script, code) in [
+            ("exit 0", 0),
+            ("exit 7", 7),
+            ("kill -KILL $$", 137),
+            ("kill -TERM $$", 143),
+        ] {
+            assert_eq!(
+                run(sh(script)).unwrap(),
+                Outcome { code, asked: false },
+                "{script}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_named() {
+        let error = run(Command::new("/nonexistent/etcd")).unwrap_err();
+        assert!(
+            error.message().starts_with("`/nonexistent/etcd`: "),
+            "{error}"
+        );
+    }
+
+    /// The test runs itself again as the process that stands in front, because a signal is for a whole process.
+    #[test]
+    fn signals_go_through() {
+        const IN_FRONT: &str = "USERNETES_TEST_IN_FRONT";
+        if std::env::var_os(IN_FRONT).is_some() {
+            let mut supervisor = Supervisor::new().unwrap();
+            let trap = "trap 'exit 9' HUP; kill -HUP $PPID; while :; do sleep 0.01; done";
+            let hung_up = supervisor.run(sh(trap), |_| ()).unwrap();
+            let ended = supervisor
+                .run(sh("kill -TERM $PPID; exec sleep 1000"), |_| ())
+                .unwrap();
+            assert_eq!(
+                hung_up,
+                Outcome {
+                    code: 9,
+                    asked: false
+                }
+            );
+            assert_eq!(
+                ended,
+                Outcome {
+                    code: 143,
+                    asked: true
+                }
+            );
+            return;
+        }
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again
+            .args(["--exact", "boot::supervise::tests::signals_go_through"])
+            .env(IN_FRONT, "1");
+        output(again).unwrap();
+    }
+
+    #[test]
+    fn output_of_a_failure_has_what_it_said() {
+        let error = output(sh("echo because >&2; exit 3"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("exit status: 3") && error.contains("because"),
+            "{error}"
+        );
+        assert_eq!(output(sh("echo 1; echo 2 >&2")).unwrap(), "1\n");
+    }
+}

@@ -1,0 +1,155 @@
+//! Asking the API server one thing over HTTPS, with a client certificate, and nothing more.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// How long the server may keep silent.
+const SILENCE: Duration = Duration::from_secs(10);
+/// The longest answer that is read, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// A server and how to prove to it who asks.
+#[derive(Debug, Clone)]
+pub struct Client {
+    server: SocketAddr,
+    config: Arc<ClientConfig>,
+}
+
+/// The answer of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status, for example 200.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+impl Client {
+    /// A client that trusts the authority `ca` only. All three files are PEM.
+    pub fn new(server: SocketAddr, ca: &Path, certificate: &Path, key: &Path) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(ca)? {
+            roots.add(certificate).map_err(|error| bad(ca, &error))?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::new(Kind::Failed, error.to_string()))?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(
+                certificates(certificate)?,
+                PrivateKeyDer::from_pem_slice(&fs_err::read(key)?)
+                    .map_err(|error| bad(key, &error))?,
+            )
+            .map_err(|error| bad(certificate, &error))?;
+        Ok(Self {
+            server,
+            config: Arc::new(config),
+        })
+    }
+
+    /// `GET path`. An answer of any status is a success.
+    pub fn get(&self, path: &str) -> Result<Answer> {
+        self.ask(path)
+            .about(|| format!("https://{}{path}", self.server))
+    }
+
+    fn ask(&self, path: &str) -> Result<Answer> {
+        let stream = TcpStream::connect_timeout(&self.server, SILENCE)?;
+        stream.set_read_timeout(Some(SILENCE))?;
+        stream.set_write_timeout(Some(SILENCE))?;
+        let name = ServerName::IpAddress(self.server.ip().into());
+        let connection = ClientConnection::new(Arc::clone(&self.config), name)
+            .map_err(|error| Error::new(Kind::Failed, error.to_string()))?;
+        let mut stream = StreamOwned::new(connection, stream);
+        // HTTP/1.0 has no chunks and ends the answer by closing the connection.
+        write!(
+            stream,
+            "GET {path} HTTP/1.0\r\nHost: {}\r\nUser-Agent: usernetes\r\n\r\n",
+            self.server
+        )?;
+        let mut answer = Vec::new();
+        match stream.take(LONGEST).read_to_end(&mut answer) {
+            // Go closes without a TLS good-bye when it is in a hurry.
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error.into()),
+            _ => {}
+        }
+        parse(&answer)
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&fs_err::read(path)?)
+        .collect::<Result<_, _>>()
+        .map_err(|error| bad(path, &error))?;
+    if found.is_empty() {
+        return Err(bad(path, &"it holds no certificate"));
+    }
+    Ok(found)
+}
+
+fn bad(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::new(Kind::Input, format!("{}: {error}", path.display()))
+        .hint("`usernetes certs list` says what is wrong with the certificates")
+}
+
+fn parse(answer: &[u8]) -> Result<Answer> {
+    let text = String::from_utf8_lossy(answer);
+    text.split_once("\r\n\r\n")
+        .and_then(|(head, body)| {
+            let status = head.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()?;
+            Some(Answer {
+                status,
+                body: body.to_owned(),
+            })
+        })
+        .ok_or_else(|| {
+            Error::new(Kind::Failed, "the server does not speak HTTP")
+                .expected("`HTTP/1.x`, a status and an empty line")
+                .found(format!("{:?}", text.chars().take(80).collect::<String>()))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers() {
+        let good = parse(b"HTTP/1.0 403 Forbidden\r\nA: b\r\n\r\nno\r\n\r\nreally").unwrap();
+        assert_eq!(
+            good,
+            Answer {
+                status: 403,
+                body: "no\r\n\r\nreally".to_owned()
+            }
+        );
+        for bad in [
+            &b""[..],
+            b"HTTP/1.1 200 OK\r\n",
+            b"SSH-2.0\r\n\r\n",
+            b"HTTP/1.1 \xff\xff\r\n\r\n",
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert_eq!(error.message(), "the server does not speak HTTP");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.pem");
+        fs_err::write(&file, "nothing").unwrap();
+        let error = certificates(&file).unwrap_err().to_string();
+        assert!(error.contains("ca.pem: it holds no certificate"), "{error}");
+    }
+}
