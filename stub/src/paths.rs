@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
@@ -20,7 +21,7 @@ pub const KUBECONFIG: &str = "KUBECONFIG";
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 
 /// The project's directory below each of the XDG bases.
-const PROJECT: &str = "usernetes";
+pub(crate) const PROJECT: &str = "usernetes";
 
 /// Persistent data: store, generations, `current`, and the data of the cluster.
 pub fn data_dir() -> Result<PathBuf> {
@@ -37,21 +38,26 @@ pub fn cache_dir() -> Result<PathBuf> {
     base(XDG_CACHE_HOME, ".cache")
 }
 
-/// Sockets, and files that are written anew at every start.
+/// Sockets, and files that are written anew at every start. Where `su` or `sudo` have not set [`XDG_RUNTIME_DIR`], the
+/// place where systemd-logind makes that directory counts, if it is there and belongs to the user.
 pub fn runtime_dir() -> Result<PathBuf> {
-    let base = env::var_os(XDG_RUNTIME_DIR).map(PathBuf::from);
-    match base {
-        Some(base) if base.is_absolute() => Ok(base.join(PROJECT)),
-        other => Err(Error::new(
+    let set = env::var_os(XDG_RUNTIME_DIR).map(PathBuf::from);
+    let uid = rustix::process::getuid().as_raw();
+    let usual = PathBuf::from(format!("/run/user/{uid}"));
+    let ours = |dir: &PathBuf| fs_err::metadata(dir).is_ok_and(|m| m.is_dir() && m.uid() == uid);
+    let base = set.clone().filter(|dir| dir.is_absolute());
+    let base = base.or_else(|| Some(usual).filter(ours)).ok_or_else(|| {
+        Error::new(
             Kind::Host,
             format!("the environment variable {XDG_RUNTIME_DIR} does not name your runtime directory"),
         )
-        .expected("an absolute path such as `/run/user/1000`")
-        .found(other.map_or("not set".to_owned(), |v| format!("`{}`", v.display())))
+        .expected(format!("an absolute path such as `/run/user/{uid}`"))
+        .found(set.map_or("not set".to_owned(), |v| format!("`{}`", v.display())))
         .hint(
             "log in over ssh, on a console or with `machinectl shell $(id -un)@`; `su` and `sudo` do not start a user session",
-        )),
-    }
+        )
+    })?;
+    Ok(base.join(PROJECT))
 }
 
 /// The kubeconfig of the user, which kubectl reads when nobody says otherwise: the first entry of `$KUBECONFIG`, or

@@ -1,0 +1,93 @@
+//! Control groups: the version, and what of them the user was given.
+
+use std::path::Path;
+
+use rustix::fs::statfs;
+
+use super::{Finding, Level, Machine};
+
+const MOUNT: &str = "/sys/fs/cgroup";
+/// `CGROUP2_SUPER_MAGIC` of linux/magic.h.
+const CGROUP2_MAGIC: u64 = 0x6367_7270;
+/// Without these there are no limits for pods.
+const NEEDED: [&str; 3] = ["cpu", "memory", "pids"];
+const DROP_IN: &str = "/etc/systemd/system/user@.service.d/usernetes-delegate.conf";
+
+pub(super) fn version(machine: &Machine) -> Finding {
+    judge_version(magic(&machine.at(MOUNT)))
+}
+
+/// What file system something is on. The type of the field differs between architectures.
+#[expect(clippy::cast_sign_loss, reason = "a magic number, not a quantity")]
+#[allow(clippy::unnecessary_cast, reason = "see above")]
+pub(super) fn magic(path: &Path) -> Option<u64> {
+    statfs(path).ok().map(|s| s.f_type as u64)
+}
+
+pub(super) fn judge_version(magic: Option<u64>) -> Finding {
+    let id = "cgroup-v2";
+    if magic == Some(CGROUP2_MAGIC) {
+        return Finding::ok(id, format!("{MOUNT} is cgroup v2"));
+    }
+    let found = match magic {
+        Some(_) => format!("{MOUNT} is not cgroup v2, but version 1 or a mixture"),
+        None => format!("{MOUNT} is not mounted"),
+    };
+    Finding::new(id, Level::Fatal, found)
+        .expected("the unified hierarchy, version 2")
+        .fix("boot with the kernel parameter `systemd.unified_cgroup_hierarchy=1`, for example in GRUB_CMDLINE_LINUX of /etc/default/grub")
+}
+
+/// `control_group` is what systemd says about the user's manager; by default it is where systemd puts it.
+pub(super) fn controllers(machine: &Machine, control_group: Option<&str>) -> Finding {
+    let id = "cgroup-controllers";
+    let usual = format!(
+        "/user.slice/user-{uid}.slice/user@{uid}.service",
+        uid = machine.uid
+    );
+    let file = format!(
+        "{MOUNT}{}/cgroup.controllers",
+        control_group.unwrap_or(&usual)
+    );
+    let Some(text) = machine.read(&file) else {
+        return Finding::new(id, Level::Fatal, format!("{file} cannot be read"))
+            .expected("cgroup v2 and a systemd that runs for the user");
+    };
+    // Whole words: `cpuset` is not `cpu`.
+    let given: Vec<_> = text.split_whitespace().collect();
+    let missing: Vec<_> = NEEDED.into_iter().filter(|c| !given.contains(c)).collect();
+    if missing.is_empty() {
+        return Finding::ok(id, given.join(" "));
+    }
+    let finding = Finding::new(
+        id,
+        Level::Fatal,
+        format!(
+            "your systemd was not given the controllers {}",
+            missing.join(", ")
+        ),
+    )
+    .expected(format!("{} in {file}", NEEDED.join(" ")));
+    if machine.at(DROP_IN).exists() {
+        return finding.fix(format!(
+            "{DROP_IN} is there: log out of all sessions and in again, or reboot"
+        ));
+    }
+    finding
+        .fix("have the block for the administrator run, then log out of all sessions and in again")
+        .admin(
+            [
+                format!("mkdir -p {}", parent(DROP_IN)),
+                format!("printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' >{DROP_IN}"),
+                "systemctl daemon-reload".to_owned(),
+            ],
+            [
+                format!("rm -f {DROP_IN}"),
+                "systemctl daemon-reload".to_owned(),
+            ],
+        )
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(parent, _)| parent)
+}

@@ -1,0 +1,85 @@
+//! Devices and limits of the kernel.
+
+use std::os::unix::fs::FileTypeExt;
+
+use rustix::fs::{Access, access};
+
+use super::{Finding, Level, Machine};
+
+const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
+const WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
+/// A control plane with a few dozen pods was seen to run out below this (several threads about kind and k3s).
+const ENOUGH_INSTANCES: u64 = 512;
+/// What kubelet, its volumes and log readers may need at most.
+const ENOUGH_WATCHES: u64 = 65536;
+const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-inotify.conf";
+
+pub(super) fn tun(machine: &Machine) -> Finding {
+    let id = "tun";
+    device(machine, "/dev/net/tun", id).unwrap_or_else(|found| {
+        Finding::new(id, Level::Fatal, found)
+            .expected("a device that you may open: slirp4netns connects the cluster with it")
+            .fix("have the block for the administrator run")
+            .admin(
+                [
+                    "modprobe tun",
+                    "echo tun >/etc/modules-load.d/usernetes-tun.conf",
+                    "chmod 0666 /dev/net/tun",
+                ],
+                ["rm -f /etc/modules-load.d/usernetes-tun.conf"],
+            )
+    })
+}
+
+pub(super) fn fuse(machine: &Machine) -> Finding {
+    let id = "fuse";
+    device(machine, "/dev/fuse", id).unwrap_or_else(|found| {
+        Finding::new(id, Level::Note, found)
+            .expected("only needed where the kernel's own overlay file system does not mount in a user namespace")
+    })
+}
+
+fn device(machine: &Machine, path: &str, id: &'static str) -> Result<Finding, String> {
+    let file = machine.at(path);
+    match fs_err::metadata(&file) {
+        Err(_) => Err(format!("{path} is missing")),
+        Ok(metadata) if !metadata.file_type().is_char_device() => {
+            Err(format!("{path} is not a device"))
+        }
+        Ok(_) if access(&file, Access::READ_OK | Access::WRITE_OK).is_err() => {
+            Err(format!("{path} may not be opened by you"))
+        }
+        Ok(_) => Ok(Finding::ok(id, path)),
+    }
+}
+
+/// The kernel counts instances for each user and tells nobody how many are left, so the processes' files are counted.
+pub(super) fn inotify(machine: &Machine) -> Finding {
+    let id = "inotify";
+    let (Some(instances), Some(watches)) = (machine.number(INSTANCES), machine.number(WATCHES))
+    else {
+        return Finding::new(id, Level::Note, format!("{INSTANCES} cannot be read"));
+    };
+    let used = machine
+        .own_files(|target| target == "anon_inode:inotify")
+        .count() as u64;
+    let found = format!("{instances} instances, {used} of them in use, and {watches} watches");
+    if instances.saturating_sub(used) >= ENOUGH_INSTANCES / 2 && watches >= ENOUGH_WATCHES {
+        return Finding::ok(id, found);
+    }
+    Finding::new(id, Level::Warn, found)
+        .expected(format!(
+            "{} free instances and {ENOUGH_WATCHES} watches, or programs fail with \"too many open files\"",
+            ENOUGH_INSTANCES / 2
+        ))
+        .fix("have the block for the administrator run")
+        .admin(
+            [
+                format!(
+                    "printf 'fs.inotify.max_user_instances=8192\\nfs.inotify.max_user_watches=524288\\n' >{SYSCTL}"
+                ),
+                format!("sysctl -q -p {SYSCTL}"),
+            ],
+            [format!("rm -f {SYSCTL}  # takes effect with the next boot")],
+        )
+}

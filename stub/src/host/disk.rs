@@ -1,0 +1,120 @@
+//! The file systems that programs, containers' files and keys are to lie on.
+
+use std::path::Path;
+
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
+use super::cgroup::magic;
+use super::{Finding, Level, Machine};
+
+/// Names of the checks, see [`Finding::prevents_installing`](super::Finding::prevents_installing).
+pub(super) const DATA_DIR: &str = "data-dir";
+pub(super) const CONFIG_DIR: &str = "config-dir";
+/// What the file systems are, by linux/magic.h and, where it does not say, by their own sources.
+const UNFIT: [(u64, &str); 9] = [
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB 2"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0xf15f, "eCryptfs"),
+    (0x0102_1997, "9p"),
+    (0x6573_5546, "FUSE"),
+];
+const ELSEWHERE: &str = "set XDG_DATA_HOME to a directory of yours on a local disk";
+
+/// The deepest directory on the way to a path that exists.
+fn existing(path: &Path) -> &Path {
+    path.ancestors()
+        .find(|p| p.exists())
+        .unwrap_or(Path::new("/"))
+}
+
+pub(super) fn data_dir(machine: &Machine, dir: &Path) -> Finding {
+    let place = existing(dir);
+    let flags = statvfs(place).map_or(StatVfsMountFlags::empty(), |s| s.f_flag);
+    judge(
+        &dir.display().to_string(),
+        &mount_point(machine, place),
+        magic(place),
+        flags,
+    )
+}
+
+pub(super) fn judge(
+    dir: &str,
+    mount: &str,
+    magic: Option<u64>,
+    flags: StatVfsMountFlags,
+) -> Finding {
+    let on = format!("{dir} is on {mount}");
+    for (flag, name, why) in [
+        (
+            StatVfsMountFlags::RDONLY,
+            "read-only",
+            "one that can be written to",
+        ),
+        (
+            StatVfsMountFlags::NOEXEC,
+            "noexec",
+            "one that programs may be run from",
+        ),
+    ] {
+        if flags.contains(flag) {
+            return Finding::new(
+                DATA_DIR,
+                Level::Fatal,
+                format!("{on}, which is mounted {name}"),
+            )
+            .expected(why)
+            .fix(format!(
+                "{ELSEWHERE}, or have the mount option `{name}` taken away"
+            ));
+        }
+    }
+    if let Some((_, name)) = UNFIT.iter().find(|(number, _)| Some(*number) == magic) {
+        // Other users' ids, and trusted attributes, are what these do not keep; etcd's writes they delay.
+        return Finding::new(DATA_DIR, Level::Fatal, format!("{on}, which is {name}"))
+            .expected("a local file system: containers' files belong to other user ids, and etcd needs a fast disk")
+            .fix(ELSEWHERE);
+    }
+    if flags.contains(StatVfsMountFlags::NOSUID) {
+        return Finding::new(
+            DATA_DIR,
+            Level::Note,
+            format!("{on}, which is mounted nosuid"),
+        )
+        .expected("programs such as `sudo` and `ping` inside containers gain nothing there");
+    }
+    Finding::ok(DATA_DIR, on)
+}
+
+/// Where the file system that holds a path is mounted, by the longest matching entry of `/proc/self/mounts`.
+fn mount_point(machine: &Machine, path: &Path) -> String {
+    let mounts = machine.read("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    // Spaces are written as \040 there, see proc(5).
+    let points = points.map(|point| point.replace("\\040", " "));
+    let holding = points.filter(|point| path.starts_with(point));
+    holding
+        .max_by_key(String::len)
+        .unwrap_or_else(|| "/".to_owned())
+}
+
+/// Configuration and keys are little and read rarely: any file system will do that takes them.
+pub(super) fn config_dir(dir: &Path) -> Finding {
+    let id = CONFIG_DIR;
+    let place = existing(dir);
+    let flags = statvfs(place).map_or(StatVfsMountFlags::empty(), |s| s.f_flag);
+    if flags.contains(StatVfsMountFlags::RDONLY) {
+        return Finding::new(
+            id,
+            Level::Fatal,
+            format!("{} is on a read-only file system", dir.display()),
+        )
+        .expected("one that can be written to")
+        .fix("set XDG_CONFIG_HOME to another directory of yours");
+    }
+    Finding::ok(id, dir.display().to_string())
+}

@@ -1,0 +1,240 @@
+//! The user's subordinate user and group ids, and the programs that map them.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::{Finding, Level, Machine};
+
+/// As many ids as images may use: user `nobody` is 65534.
+const NEEDED: u64 = 65536;
+/// Where the first range begins by the defaults of the package shadow (`SUB_UID_MIN` in login.defs(5)).
+const FIRST: u64 = 100_000;
+
+pub(super) fn programs(machine: &Machine) -> Vec<Finding> {
+    ["newuidmap", "newgidmap"]
+        .map(|name| program(machine, name))
+        .into()
+}
+
+fn program(machine: &Machine, id: &'static str) -> Finding {
+    let Some(path) = machine.find(id) else {
+        return Finding::new(id, Level::Fatal, format!("there is no `{id}` in PATH"))
+            .expected("the package `uidmap` (Debian, Ubuntu) or `shadow-utils` (Fedora, RHEL)")
+            .fix("install that package")
+            .admin(
+                ["if command -v apt-get >/dev/null; then apt-get install -y uidmap; elif command -v dnf >/dev/null; then dnf install -y shadow-utils; fi"],
+                ["# the package uidmap may stay: other programs use it too"],
+            );
+    };
+    let shown = path.strip_prefix(&machine.root).unwrap_or(&path);
+    let shown = Path::new("/").join(shown).display().to_string();
+    let (mode, owner) = fs_err::metadata(&path)
+        .map(|m| (m.mode(), m.uid()))
+        .unwrap_or_default();
+    let capable = rustix::fs::getxattr(&path, "security.capability", &mut [0; 64][..]).is_ok();
+    judge_program(id, &shown, mode & 0o4000 != 0 && owner == 0, capable)
+}
+
+pub(super) fn judge_program(
+    id: &'static str,
+    path: &str,
+    set_uid_root: bool,
+    capable: bool,
+) -> Finding {
+    match (set_uid_root, capable) {
+        (true, _) => Finding::ok(id, format!("{path}, set-user-ID root")),
+        (_, true) => Finding::ok(id, format!("{path}, with file capabilities")),
+        _ => Finding::new(id, Level::Fatal, format!("{path} may not map ids"))
+            .expected("set-user-ID root, or file capabilities")
+            .fix("have the block for the administrator run")
+            .admin([format!("chmod u+s {path}")], [format!("chmod u-s {path}")]),
+    }
+}
+
+/// A range of subordinate ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Range {
+    /// Name or user id.
+    owner: String,
+    first: u64,
+    count: u64,
+}
+
+impl Range {
+    /// A line of subuid(5): `name:first:count`.
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.trim().split(':');
+        let (owner, first, count) = (fields.next()?, fields.next()?, fields.next()?);
+        let range = Self {
+            owner: owner.to_owned(),
+            first: first.parse().ok()?,
+            count: count.parse().ok()?,
+        };
+        (fields.next().is_none() && !owner.is_empty()).then_some(range)
+    }
+
+    /// A line of getsubids(1): `0: name first count`.
+    fn parse_getsubids(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace().skip(1);
+        let (owner, first, count) = (words.next()?, words.next()?, words.next()?);
+        Some(Self {
+            owner: owner.to_owned(),
+            first: first.parse().ok()?,
+            count: count.parse().ok()?,
+        })
+    }
+
+    fn end(&self) -> u64 {
+        self.first.saturating_add(self.count)
+    }
+}
+
+/// The ranges a file gives to anybody.
+fn read(machine: &Machine, file: &str) -> Vec<Range> {
+    machine
+        .read(file)
+        .unwrap_or_default()
+        .lines()
+        .filter_map(Range::parse)
+        .collect()
+}
+
+/// The ranges of a user, as given by number or by name.
+pub(super) fn mine(machine: &Machine, file: &str) -> Vec<(u64, u64)> {
+    let (name, uid) = (
+        machine.user_name().unwrap_or_default(),
+        machine.uid.to_string(),
+    );
+    let own = read(machine, file).into_iter();
+    own.filter(|r| r.owner == name || r.owner == uid)
+        .map(|r| (r.first, r.count))
+        .collect()
+}
+
+/// What a directory service knows (nsswitch.conf(5), `subid`), if there is the program that asks it.
+fn by_getsubids(machine: &Machine, group: bool) -> Vec<(u64, u64)> {
+    let (Some(program), Some(name)) = (machine.find("getsubids"), machine.user_name()) else {
+        return Vec::new();
+    };
+    let mut command = machine.command(&program);
+    if group {
+        command.arg("-g");
+    }
+    let Ok(output) = command.arg(name).output() else {
+        return Vec::new();
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines()
+        .filter_map(Range::parse_getsubids)
+        .map(|r| (r.first, r.count))
+        .collect()
+}
+
+pub(super) fn ranges(machine: &Machine) -> Vec<Finding> {
+    let free = first_free(machine);
+    vec![
+        range(machine, "subuid", "/etc/subuid", false, free),
+        range(machine, "subgid", "/etc/subgid", true, free),
+    ]
+}
+
+/// The first id that neither file has given to anybody, at a multiple of the size of a range.
+fn first_free(machine: &Machine) -> u64 {
+    let files = ["/etc/subuid", "/etc/subgid"];
+    let ends = files
+        .iter()
+        .flat_map(|file| read(machine, file))
+        .map(|r| r.end());
+    let end = ends.max().unwrap_or_default();
+    if end <= FIRST {
+        FIRST
+    } else {
+        FIRST + (end - FIRST).div_ceil(NEEDED) * NEEDED
+    }
+}
+
+fn range(machine: &Machine, id: &'static str, file: &str, group: bool, free: u64) -> Finding {
+    let mut ranges = mine(machine, file);
+    let mut source = file;
+    if ranges.is_empty() {
+        ranges = by_getsubids(machine, group);
+        source = "getsubids";
+    }
+    let total: u64 = ranges.iter().map(|(_, count)| count).sum();
+    let listed: Vec<_> = ranges
+        .iter()
+        .map(|(first, count)| format!("{first}:{count}"))
+        .collect();
+    let user = machine
+        .user_name()
+        .unwrap_or_else(|| machine.uid.to_string());
+    let last = free + NEEDED - 1;
+    let option = if group { "subgids" } else { "subuids" };
+    let give = |finding: Finding| {
+        finding.fix("have the block for the administrator run").admin(
+            [format!(
+                "grep -q '^{user}:{free}:' {file} 2>/dev/null || usermod --add-{option} {free}-{last} {user}"
+            )],
+            [format!("usermod --del-{option} {free}-{last} {user}")],
+        )
+    };
+    if total < NEEDED {
+        let found = match total {
+            0 => format!("{file} gives {user} no ids"),
+            _ => format!(
+                "{source} gives {user} only {total} ids: {}",
+                listed.join(", ")
+            ),
+        };
+        return give(
+            Finding::new(id, Level::Fatal, found).expected(format!("at least {NEEDED} ids")),
+        );
+    }
+    let own = u64::from(machine.uid);
+    if let Some((first, count)) = ranges
+        .iter()
+        .find(|(first, count)| (*first..first + count).contains(&own))
+    {
+        return Finding::new(
+            id,
+            Level::Fatal,
+            format!(
+                "{source} gives {user} the range {first}:{count}, which holds {own}, your own id"
+            ),
+        )
+        .expected("a range without it")
+        .fix(format!(
+            "have an administrator replace that line of {file} by `{user}:{free}:{NEEDED}`"
+        ));
+    }
+    let others = read(machine, file)
+        .into_iter()
+        .filter(|r| r.owner != user && r.owner != machine.uid.to_string());
+    let shared = others.into_iter().find(|other| {
+        ranges
+            .iter()
+            .any(|(first, count)| other.first < first + count && *first < other.end())
+    });
+    if let Some(other) = shared {
+        return Finding::new(
+            id,
+            Level::Warn,
+            format!(
+                "{file}: {} has ids of yours, {}:{}",
+                other.owner, other.first, other.count
+            ),
+        )
+        .expected("ranges that do not overlap: that user can read what your containers write")
+        .fix(format!(
+            "have an administrator give you another range, for example {free}:{NEEDED}"
+        ));
+    }
+    if machine.at(file).is_symlink() {
+        return Finding::new(id, Level::Warn, format!("{file} is a symbolic link"))
+            .expected("a file: some programs that read it do not follow links");
+    }
+    Finding::ok(
+        id,
+        format!("{total} ids from {source}: {}", listed.join(", ")),
+    )
+}

@@ -1,0 +1,159 @@
+//! What the checks look at: this machine, or in tests one made of files.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::getuid;
+
+use crate::paths;
+
+/// A machine as one of its users sees it.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Where its file system begins: `/`.
+    pub root: PathBuf,
+    /// The user.
+    pub uid: u32,
+    /// `$USER`.
+    pub user: Option<String>,
+    /// `$XDG_RUNTIME_DIR`.
+    pub runtime_dir: Option<PathBuf>,
+    /// `$PATH`.
+    pub path: OsString,
+    /// This program, which the check of namespaces runs once more; without it that check only reads.
+    pub program: Option<PathBuf>,
+}
+
+impl Machine {
+    /// The machine and the user this process runs on and as.
+    #[must_use]
+    pub fn this() -> Self {
+        Self {
+            root: PathBuf::from("/"),
+            uid: getuid().as_raw(),
+            user: env::var("USER").ok().filter(|u| !u.is_empty()),
+            runtime_dir: env::var_os(paths::XDG_RUNTIME_DIR).map(PathBuf::from),
+            path: env::var_os("PATH").unwrap_or_default(),
+            program: Some(PathBuf::from("/proc/self/exe")),
+        }
+    }
+
+    /// A path of the machine.
+    pub(super) fn at(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// A text file of the machine; `None` if it cannot be read.
+    pub(crate) fn read(&self, path: impl AsRef<Path>) -> Option<String> {
+        fs_err::read_to_string(self.at(path)).ok()
+    }
+
+    /// A number in a file of the machine.
+    pub(super) fn number(&self, path: &str) -> Option<u64> {
+        self.read(path)?.trim().parse().ok()
+    }
+
+    /// A program in `$PATH`.
+    pub(crate) fn find(&self, name: &str) -> Option<PathBuf> {
+        let executable = |path: &PathBuf| {
+            fs_err::metadata(path).is_ok_and(|m| m.is_file() && m.mode() & 0o111 != 0)
+        };
+        env::split_paths(&self.path)
+            .filter(|dir| dir.is_absolute())
+            .map(|dir| self.at(dir).join(name))
+            .find(executable)
+    }
+
+    /// A command with the environment systemd's programs need to find the user's manager.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env("PATH", &self.path);
+        if let Some(dir) = self.session_dir() {
+            command.env(paths::XDG_RUNTIME_DIR, dir);
+        }
+        command
+    }
+
+    /// The user's name, by the machine's own list of users, then by `$USER`; the C library, which could ask a
+    /// directory service, is not to be had in a static program.
+    #[must_use]
+    pub fn user_name(&self) -> Option<String> {
+        let by_uid = |line: &str| {
+            let mut fields = line.split(':');
+            let (name, uid) = (fields.next()?, fields.nth(1)?);
+            (uid.parse() == Ok(self.uid)).then(|| name.to_owned())
+        };
+        let listed = self
+            .read("/etc/passwd")
+            .and_then(|users| users.lines().find_map(by_uid));
+        listed.or_else(|| self.user.clone())
+    }
+
+    /// Where the login keeps the user's sockets: `$XDG_RUNTIME_DIR`, or the place where it is known to be.
+    #[must_use]
+    pub fn session_dir(&self) -> Option<PathBuf> {
+        let ours =
+            |dir: &PathBuf| fs_err::metadata(dir).is_ok_and(|m| m.is_dir() && m.uid() == self.uid);
+        let by_environment = self.runtime_dir.clone().filter(|d| d.is_absolute());
+        by_environment
+            .filter(ours)
+            .or_else(|| Some(self.at(self.usual_session_dir())).filter(ours))
+    }
+
+    /// The addresses other machines may reach this one at: its own IPv4 addresses except those of the loopback
+    /// interface, in ascending order. The routing table lists them as `|-- address` followed by `/32 host LOCAL`.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeSet<Ipv4Addr> {
+        let text = self.read("/proc/net/fib_trie").unwrap_or_default();
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        let local = lines.windows(2).filter(|pair| pair[1] == "/32 host LOCAL");
+        let addresses = local.filter_map(|pair| pair[0].strip_prefix("|-- ")?.parse().ok());
+        addresses
+            .filter(|address: &Ipv4Addr| !address.is_loopback())
+            .collect()
+    }
+
+    /// The user's processes: their ids and their directories in `/proc`.
+    fn own_processes(&self) -> impl Iterator<Item = (u32, PathBuf)> {
+        let entries = fs_err::read_dir(self.at("/proc"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        entries.filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let owner = entry.metadata().ok()?.uid();
+            (owner == self.uid).then(|| (pid, entry.path()))
+        })
+    }
+
+    /// The user's processes that have a file open whose link in `/proc/<pid>/fd` satisfies a condition, once for each
+    /// such file. Others' files are not to be seen.
+    pub(super) fn own_files(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = (u32, PathBuf)> {
+        self.own_processes().flat_map(move |(pid, dir)| {
+            let files = fs_err::read_dir(dir.join("fd"))
+                .into_iter()
+                .flatten()
+                .flatten();
+            let links = files.filter_map(|file| fs_err::read_link(file.path()).ok());
+            let number = links
+                .filter(|link| link.to_str().is_some_and(&wanted))
+                .count();
+            std::iter::repeat_n((pid, dir), number)
+        })
+    }
+
+    /// Where systemd-logind makes the directory of a user.
+    #[must_use]
+    pub fn usual_session_dir(&self) -> PathBuf {
+        PathBuf::from(format!("/run/user/{}", self.uid))
+    }
+}

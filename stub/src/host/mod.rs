@@ -1,0 +1,209 @@
+//! Whether this machine can run a cluster: read-only checks, all of them at once.
+//!
+//! Every check is a function that looks at a [`Machine`] and gives [`Finding`]s. Nothing is changed and nothing is
+//! asked of root; what an administrator has to do is collected, with its undo, in one block ([`admin`]).
+
+pub mod admin;
+mod cgroup;
+mod devices;
+mod disk;
+mod ids;
+mod machine;
+mod namespaces;
+mod ports;
+mod routes;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+pub use machine::Machine;
+pub use namespaces::{PROBE, probe_child};
+pub use session::Manager;
+
+use crate::config::Config;
+use crate::error::{Error, Kind};
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Worth knowing.
+    Note,
+    /// Something will not work, or only worse.
+    Warn,
+    /// The cluster cannot run.
+    Fatal,
+}
+
+impl Level {
+    /// Its word in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Warn => "warn",
+            Self::Fatal => "fatal",
+        }
+    }
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The check's name. Scripts may rely on it.
+    pub id: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// What is the case.
+    pub found: String,
+    /// What should be the case. Empty if it is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub expected: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub fix: String,
+    /// What an administrator has to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<Admin>,
+}
+
+/// Commands for root. Running them twice does no more than running them once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Admin {
+    /// Lines of a shell script.
+    pub commands: Vec<String>,
+    /// Lines of the shell script that takes it back.
+    pub undo: Vec<String>,
+}
+
+impl Finding {
+    /// Everything is as it should be.
+    fn ok(id: &'static str, found: impl Into<String>) -> Self {
+        Self::new(id, Level::Ok, found)
+    }
+
+    fn new(id: &'static str, level: Level, found: impl Into<String>) -> Self {
+        Self {
+            id,
+            level,
+            found: found.into(),
+            expected: String::new(),
+            fix: String::new(),
+            admin: None,
+        }
+    }
+
+    fn expected(mut self, text: impl Into<String>) -> Self {
+        self.expected = text.into();
+        self
+    }
+
+    fn fix(mut self, text: impl Into<String>) -> Self {
+        self.fix = text.into();
+        self
+    }
+
+    fn admin<C: Into<String>, U: Into<String>>(
+        mut self,
+        commands: impl IntoIterator<Item = C>,
+        undo: impl IntoIterator<Item = U>,
+    ) -> Self {
+        self.admin = Some(Admin {
+            commands: commands.into_iter().map(Into::into).collect(),
+            undo: undo.into_iter().map(Into::into).collect(),
+        });
+        self
+    }
+
+    /// Whether not even unpacking and writing units makes sense. Everything else only matters once units start.
+    #[must_use]
+    pub fn prevents_installing(&self) -> bool {
+        self.level == Level::Fatal && [disk::DATA_DIR, disk::CONFIG_DIR].contains(&self.id)
+    }
+}
+
+/// Looks at everything a cluster of this configuration needs of the machine, without changing anything.
+/// `data_dir` and `config_dir` need not exist yet.
+#[must_use]
+pub fn check(
+    machine: &Machine,
+    config: &Config,
+    data_dir: &Path,
+    config_dir: &Path,
+) -> Vec<Finding> {
+    let manager = Manager::ask(machine);
+    let mut findings = vec![session::user(machine), session::runtime_dir(machine)];
+    findings.push(session::manager(machine, &manager));
+    findings.push(session::linger(machine));
+    findings.push(cgroup::version(machine));
+    findings.push(cgroup::controllers(machine, manager.control_group()));
+    findings.extend(ids::programs(machine));
+    findings.extend(ids::ranges(machine));
+    findings.push(namespaces::allowed(machine, data_dir));
+    findings.push(devices::tun(machine));
+    findings.push(devices::fuse(machine));
+    findings.push(devices::inotify(machine));
+    findings.push(disk::data_dir(machine, data_dir));
+    findings.push(disk::config_dir(config_dir));
+    findings.extend(ports::bound(machine, &config.publish, data_dir));
+    findings.extend(ports::privileged(machine, &config.publish));
+    findings.extend(routes::collisions(machine, &config.network));
+    findings
+}
+
+/// All findings as text, the worst last, where a terminal shows it. Those that are as they should be take one line.
+#[must_use]
+pub fn report(findings: &[Finding]) -> String {
+    let mut sorted: Vec<_> = findings.iter().collect();
+    sorted.sort_by_key(|f| f.level);
+    let mut text = String::new();
+    for finding in sorted {
+        let _ = writeln!(
+            text,
+            "{:5} {}: {}",
+            finding.level.as_str(),
+            finding.id,
+            finding.found
+        );
+        for (label, value) in [("expected", &finding.expected), ("fix", &finding.fix)] {
+            if !value.is_empty() {
+                let _ = writeln!(text, "      {label:8}  {value}");
+            }
+        }
+    }
+    text
+}
+
+/// One error for all findings that keep a command from going on.
+#[must_use]
+pub fn refusal(fatal: &[Finding]) -> Error {
+    let number = fatal.len();
+    let things = if number == 1 { "thing" } else { "things" };
+    let mut error = Error::new(
+        Kind::Host,
+        format!("{number} {things} must be put right before a cluster can run here"),
+    );
+    for finding in fatal {
+        error = error.detail(finding.id, &finding.found);
+        if !finding.expected.is_empty() {
+            error = error.detail("", format!("expected: {}", finding.expected));
+        }
+        if !finding.fix.is_empty() {
+            error = error.detail("", format!("fix: {}", finding.fix));
+        }
+    }
+    match admin::block(fatal) {
+        Some(block) => error.hint(format!(
+            "nothing was changed; an administrator runs this, and then you try again:\n\n{block}"
+        )),
+        None => error.hint("nothing was changed; put it right and run the same command again"),
+    }
+}

@@ -1,0 +1,215 @@
+//! User namespaces: what forbids them, and whether they work.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use rustix::mount::{MountFlags, mount};
+use rustix::thread::UnshareFlags;
+
+use super::{Finding, Level, Machine, ids};
+use crate::error::{Context, Error, Kind, Result};
+
+const ID: &str = "user-namespaces";
+const MAX: &str = "/proc/sys/user/max_user_namespaces";
+const CLONE: &str = "/proc/sys/kernel/unprivileged_userns_clone";
+const APPARMOR: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+const PROFILE: &str = "/etc/apparmor.d/usernetes";
+const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-userns.conf";
+
+/// The argument with which this program is to call [`probe_child`].
+pub const PROBE: &str = "probe-namespaces";
+
+/// Whether user namespaces can be made, ids mapped into them, and file systems mounted: by doing it, and if that fails
+/// by what is known to forbid it.
+pub(super) fn allowed(machine: &Machine, data_dir: &Path) -> Finding {
+    let failure = match machine
+        .program
+        .as_deref()
+        .map(|program| probe(machine, program))
+    {
+        Some(Ok(())) => {
+            return Finding::ok(ID, "made one, mapped ids and mounted a file system in it");
+        }
+        Some(Err(error)) => Some(error.message().to_owned()),
+        None => None,
+    };
+    forbidden(machine, data_dir, failure.as_deref()).unwrap_or_else(|| match failure {
+        Some(failure) => Finding::new(ID, Level::Fatal, failure)
+            .expected("a user namespace with mapped ids in which a file system can be mounted")
+            .fix("look for the cause in the kernel's log (`dmesg`, `journalctl -k`): a security module or a container may forbid it"),
+        None => Finding::ok(ID, "nothing forbids them"),
+    })
+}
+
+/// What a setting forbids. `failure` is what happened when it was tried.
+fn forbidden(machine: &Machine, data_dir: &Path, failure: Option<&str>) -> Option<Finding> {
+    let because = failure.map_or_else(String::new, |failure| format!(" ({failure})"));
+    let sysctl = |file: &str, value: u64, found: &str| {
+        let name = file.trim_start_matches("/proc/sys/").replace('/', ".");
+        let old = machine.number(file).unwrap_or_default();
+        Finding::new(
+            ID,
+            Level::Fatal,
+            format!("{name} is {old}, which forbids {found}{because}"),
+        )
+        .expected(format!("{name} = {value} or more"))
+        .fix("have the block for the administrator run")
+        .admin(
+            [
+                format!("echo {name}={value} >{SYSCTL}"),
+                format!("sysctl -q -p {SYSCTL}"),
+            ],
+            [
+                format!("rm -f {SYSCTL}"),
+                format!("sysctl -q -w {name}={old}"),
+            ],
+        )
+    };
+    if machine.number(MAX) == Some(0) {
+        return Some(sysctl(MAX, 28633, "user namespaces"));
+    }
+    if machine.number(CLONE) == Some(0) {
+        return Some(sysctl(CLONE, 1, "user namespaces to all but root"));
+    }
+    if machine.number(APPARMOR) == Some(1) {
+        return Some(apparmor(machine, data_dir, &because));
+    }
+    None
+}
+
+/// The kernel forbids namespaces to programs without a profile. The profile must name the program where it really is,
+/// links resolved; so it names every version of RootlessKit in the store.
+fn apparmor(machine: &Machine, data_dir: &Path, because: &str) -> Finding {
+    let pattern = format!("{}/store/*-rootlesskit-*/**", data_dir.display());
+    if machine
+        .read(PROFILE)
+        .is_some_and(|profile| profile.contains(&pattern))
+    {
+        return Finding::new(
+            ID,
+            Level::Note,
+            format!("AppArmor allows them to RootlessKit by {PROFILE}"),
+        );
+    }
+    let profile = format!(
+        "abi <abi/4.0>,\ninclude <tunables/global>\nprofile usernetes \"{pattern}\" flags=(unconfined) {{\n  userns,\n}}"
+    );
+    Finding::new(
+        ID,
+        Level::Fatal,
+        format!("AppArmor forbids user namespaces to programs without a profile{because}"),
+    )
+    .expected(format!("a profile for \"{pattern}\" in {PROFILE}"))
+    .fix("have the block for the administrator run")
+    .admin(
+        [
+            format!("cat >{PROFILE} <<'PROFILE'\n{profile}\nPROFILE"),
+            format!("apparmor_parser --replace {PROFILE}"),
+        ],
+        [
+            format!("apparmor_parser --remove {PROFILE} || true"),
+            format!("rm -f {PROFILE}"),
+        ],
+    )
+}
+
+/// Runs this program once more, lets it enter namespaces of its own, maps the user's ids into them from outside, as
+/// RootlessKit does, and lets it mount something.
+fn probe(machine: &Machine, program: &Path) -> Result<()> {
+    let mut command = Command::new(program);
+    command
+        .arg(PROBE)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = command
+        .spawn()
+        .about(|| "starting this program once more")?;
+    let outcome = converse(machine, &mut child);
+    // It may have ended by itself.
+    let _ = child.kill();
+    child.wait()?;
+    outcome
+}
+
+fn converse(machine: &Machine, child: &mut Child) -> Result<()> {
+    let broken = || Error::new(Kind::Failed, "the probe has no pipes");
+    let mut to = child.stdin.take().ok_or_else(broken)?;
+    let mut from = BufReader::new(child.stdout.take().ok_or_else(broken)?);
+    expect(&mut from, "unshared")?;
+    for (name, file, own) in [
+        ("newuidmap", "/etc/subuid", machine.uid),
+        (
+            "newgidmap",
+            "/etc/subgid",
+            rustix::process::getgid().as_raw(),
+        ),
+    ] {
+        map(machine, name, child.id(), own, &ids::mine(machine, file))?;
+    }
+    to.write_all(b"go\n")?;
+    expect(&mut from, "mounted")
+}
+
+/// Reads a line of the probe: the word that means success, or the reason for the failure.
+fn expect(from: &mut BufReader<ChildStdout>, word: &str) -> Result<()> {
+    let mut line = String::new();
+    from.read_line(&mut line)?;
+    match line.trim() {
+        said if said == word => Ok(()),
+        "" => Err(Error::new(Kind::Host, "the probe ended without a word")),
+        reason => Err(Error::new(Kind::Host, reason)),
+    }
+}
+
+/// Maps 0 to the user and the rest to the subordinate ids. Programs or ranges that are missing are other checks' findings.
+fn map(machine: &Machine, name: &str, pid: u32, own: u32, ranges: &[(u64, u64)]) -> Result<()> {
+    let Some(program) = machine.find(name).filter(|_| !ranges.is_empty()) else {
+        return Ok(());
+    };
+    let mut command = machine.command(&program);
+    command.args([
+        pid.to_string(),
+        "0".to_owned(),
+        own.to_string(),
+        "1".to_owned(),
+    ]);
+    let mut inside = 1;
+    for (first, count) in ranges {
+        command.args([inside, *first, *count].map(|n| n.to_string()));
+        inside += count;
+    }
+    let output = command.output().about(|| name.to_owned())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(
+        Kind::Host,
+        format!("{name} failed: {}", said.trim()),
+    ))
+}
+
+/// The other side: enters new namespaces, says so, waits for the word, mounts, and says so. Whatever goes wrong is the
+/// line it says. Must be called before the process has a second thread.
+pub fn probe_child() -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    let mut say = |line: &str| -> Result<()> {
+        writeln!(stdout, "{line}")?;
+        Ok(stdout.flush()?)
+    };
+    #[expect(deprecated, reason = "what became unsafe about it is the flag FILES")]
+    let unshared = rustix::thread::unshare(
+        UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWPID,
+    );
+    match unshared {
+        Ok(()) => say("unshared")?,
+        Err(error) => return say(&format!("making a user namespace failed: {error}")),
+    }
+    io::stdin().lock().read_exact(&mut [0; 3])?;
+    match mount("tmpfs", "/tmp", "tmpfs", MountFlags::empty(), None) {
+        Ok(()) => say("mounted"),
+        Err(error) => say(&format!("mounting in a user namespace failed: {error}")),
+    }
+}

@@ -1,0 +1,164 @@
+//! Ports of this machine that lead into the cluster.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddrV4, TcpListener, UdpSocket};
+use std::path::Path;
+
+use super::{Finding, Level, Machine};
+use crate::config::{PortSpec, Proto};
+
+const ID: &str = "ports";
+const FIRST_UNPRIVILEGED: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-ports.conf";
+
+/// One finding for each port that somebody else has. A port that this cluster's own RootlessKit holds is not taken.
+pub(super) fn bound(machine: &Machine, ports: &[PortSpec], data_dir: &Path) -> Vec<Finding> {
+    let mut findings: Vec<_> = ports
+        .iter()
+        .filter(|port| bind(port).is_err_and(|e| e.kind() == ErrorKind::AddrInUse))
+        .filter_map(|port| taken(machine, port, data_dir))
+        .collect();
+    if findings.is_empty() {
+        let list: Vec<_> = ports
+            .iter()
+            .map(|p| format!("{}:{}/{}", p.ip, p.port, p.proto.as_str()))
+            .collect();
+        findings.push(Finding::ok(
+            ID,
+            format!("free or already this cluster's: {}", list.join(", ")),
+        ));
+    }
+    findings
+}
+
+/// Takes the port and lets it go. The standard library sets `SO_REUSEADDR`, so connections that have just ended do not count.
+fn bind(port: &PortSpec) -> io::Result<()> {
+    let address = SocketAddrV4::new(port.ip, port.port.get());
+    match port.proto {
+        Proto::Tcp => TcpListener::bind(address).map(drop),
+        Proto::Udp => UdpSocket::bind(address).map(drop),
+    }
+}
+
+/// Who has a port that could not be bound; `None` if it is a program out of our own store.
+pub(super) fn taken(machine: &Machine, port: &PortSpec, data_dir: &Path) -> Option<Finding> {
+    let shown = format!("{}:{}/{}", port.ip, port.port, port.proto.as_str());
+    let owner = match holder(machine, port) {
+        Some(Holder::Mine { pid, program }) => {
+            if Path::new(&program).starts_with(data_dir) {
+                return None;
+            }
+            format!("process {pid} of yours, {program}")
+        }
+        Some(Holder::Other { uid }) => match uid {
+            0 => "a process of root".to_owned(),
+            uid => format!("a process of user id {uid}"),
+        },
+        None => "a process that cannot be seen from here".to_owned(),
+    };
+    Some(
+        Finding::new(ID, Level::Fatal, format!("{shown} is taken by {owner}"))
+            .expected("a free port")
+            .fix(format!(
+                "stop that process, or choose another port, for example `--publish {}`",
+                elsewhere(port)
+            )),
+    )
+}
+
+/// The same, ten thousand ports away.
+fn elsewhere(port: &PortSpec) -> PortSpec {
+    let number = port.port.get();
+    let other = number
+        .checked_add(10_000)
+        .unwrap_or_else(|| number - 10_000);
+    PortSpec {
+        port: other.try_into().unwrap_or(port.port),
+        ..*port
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    Mine { pid: u32, program: String },
+    Other { uid: u32 },
+}
+
+/// Looks through `/proc/net/{tcp,udp}{,6}` for the socket, and through the user's processes for its owner.
+pub(super) fn holder(machine: &Machine, port: &PortSpec) -> Option<Holder> {
+    let (inode, uid) = sockets(machine, port)?;
+    let link = format!("socket:[{inode}]");
+    match machine.own_files(|target| target == link).next() {
+        Some((pid, dir)) => {
+            let program = fs_err::read_link(dir.join("exe"))
+                .ok()?
+                .display()
+                .to_string();
+            let program = program.trim_end_matches(" (deleted)").to_owned();
+            Some(Holder::Mine { pid, program })
+        }
+        None => Some(Holder::Other { uid }),
+    }
+}
+
+/// Inode and user id of the socket that is in the way. Columns by the kernel's `Documentation/networking/proc_net_tcp.rst`:
+/// `sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode`.
+fn sockets(machine: &Machine, port: &PortSpec) -> Option<(u64, u32)> {
+    let proto = port.proto.as_str();
+    // What listens, and what has a UDP port: TCP_LISTEN and TCP_CLOSE of the kernel.
+    let state = if port.proto == Proto::Tcp { "0A" } else { "07" };
+    let files = [format!("/proc/net/{proto}"), format!("/proc/net/{proto}6")];
+    let lines = files.iter().filter_map(|file| machine.read(file));
+    let lines: Vec<String> = lines
+        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    lines.iter().find_map(|line| {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        let (address, number) = columns.get(1)?.split_once(':')?;
+        let here = columns.get(3) == Some(&state)
+            && u16::from_str_radix(number, 16) == Ok(port.port.get())
+            && in_the_way(address, port);
+        here.then(|| Some((columns.get(9)?.parse().ok()?, columns.get(7)?.parse().ok()?)))?
+    })
+}
+
+/// Whether a socket bound to this address keeps ours from being bound. IPv4 addresses are written as one number in the
+/// machine's byte order; an IPv6 socket is in the way when it takes every address.
+fn in_the_way(address: &str, port: &PortSpec) -> bool {
+    if address.bytes().all(|digit| digit == b'0') || port.ip.is_unspecified() {
+        return true;
+    }
+    let number = u32::from_str_radix(address, 16).map(|n| u32::from_be_bytes(n.to_ne_bytes()));
+    number == Ok(port.ip.into())
+}
+
+/// Ports that only root may take.
+pub(super) fn privileged(machine: &Machine, ports: &[PortSpec]) -> Option<Finding> {
+    let first = machine.number(FIRST_UNPRIVILEGED)?;
+    let lowest = ports
+        .iter()
+        .map(|p| u64::from(p.port.get()))
+        .filter(|p| *p < first)
+        .min()?;
+    Some(
+        Finding::new(
+            "privileged-ports",
+            Level::Fatal,
+            format!("port {lowest} is to be published, but ports below {first} are root's"),
+        )
+        .expected(format!("`{FIRST_UNPRIVILEGED}` at most {lowest}"))
+        .fix(format!(
+            "have the block for the administrator run, or publish a port from {first} on"
+        ))
+        .admin(
+            [
+                format!("echo net.ipv4.ip_unprivileged_port_start={lowest} >{SYSCTL}"),
+                format!("sysctl -q -p {SYSCTL}"),
+            ],
+            [
+                format!("rm -f {SYSCTL}"),
+                format!("sysctl -q -w net.ipv4.ip_unprivileged_port_start={first}"),
+            ],
+        ),
+    )
+}

@@ -1,0 +1,95 @@
+//! Networks of the cluster that this machine already has a route to.
+
+use std::net::Ipv4Addr;
+
+use super::{Finding, Level, Machine};
+use crate::cidr::Cidr;
+use crate::config::Network;
+
+const ID: &str = "networks";
+const ROUTES: &str = "/proc/net/route";
+/// `RTF_REJECT` of linux/route.h: a route to nowhere.
+const REJECT: u32 = 0x200;
+
+/// A route of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Route {
+    interface: String,
+    network: Cidr,
+}
+
+impl Route {
+    /// A line of `/proc/net/route`: `Iface Destination Gateway Flags RefCnt Use Metric Mask …`. Addresses are numbers
+    /// in the machine's byte order. The default route collides with nothing: everything more specific wins over it.
+    fn parse(line: &str) -> Option<Self> {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        let number = |index: usize| u32::from_str_radix(columns.get(index)?, 16).ok();
+        let address = |index: usize| Some(Ipv4Addr::from(number(index)?.to_ne_bytes()));
+        let (destination, mask) = (address(1)?, address(7)?);
+        if mask.is_unspecified() || number(3)? & REJECT != 0 {
+            return None;
+        }
+        let prefix = u8::try_from(u32::from(mask).leading_ones()).ok()?;
+        let network = Cidr::new(destination, prefix).ok()?;
+        Some(Self {
+            interface: (*columns.first()?).to_owned(),
+            network,
+        })
+    }
+}
+
+/// One finding for each network of the cluster in which the machine reaches something else.
+pub(super) fn collisions(machine: &Machine, network: &Network) -> Vec<Finding> {
+    let Some(text) = machine.read(ROUTES) else {
+        return vec![Finding::new(
+            ID,
+            Level::Note,
+            format!("{ROUTES} cannot be read"),
+        )];
+    };
+    let routes: Vec<_> = text.lines().skip(1).filter_map(Route::parse).collect();
+    let wanted = [
+        ("network.rootlesskit", network.rootlesskit, "--cidr NETWORK"),
+        (
+            "network.services",
+            network.services,
+            "`services` in config.toml",
+        ),
+        ("network.pods", network.pods, "`pods` in config.toml"),
+    ];
+    let mut findings = Vec::new();
+    for (key, cidr, setting) in wanted {
+        let Some(route) = routes.iter().find(|r| r.network.overlaps(cidr)) else {
+            continue;
+        };
+        let proposal = free(cidr, &routes, &wanted.map(|(_, cidr, _)| cidr));
+        let proposal = proposal.map_or_else(String::new, |free| format!(", for example {free}"));
+        findings.push(
+            Finding::new(
+                ID,
+                Level::Fatal,
+                format!("`{key}` is {cidr}, but this machine has a route to {} by {}", route.network, route.interface),
+            )
+            .expected("a network this machine has no route to: what is there could not be reached from the cluster")
+            .fix(format!("choose another with {setting}{proposal}")),
+        );
+    }
+    if findings.is_empty() {
+        let list = wanted.map(|(_, cidr, _)| cidr.to_string()).join(", ");
+        findings.push(Finding::ok(ID, format!("no route leads to {list}")));
+    }
+    findings
+}
+
+/// A network of the same size in 10.0.0.0/8 or 172.16.0.0/12 that meets neither a route nor another of the cluster's.
+fn free(like: Cidr, routes: &[Route], others: &[Cidr]) -> Option<Cidr> {
+    let prefix = like.prefix().max(16);
+    let candidates = (64..=255).map(|n| Ipv4Addr::new(10, n, 0, 0));
+    let candidates = candidates.chain((16..=31).map(|n| Ipv4Addr::new(172, n, 0, 0)));
+    candidates
+        .filter_map(|address| Cidr::new(address, prefix).ok())
+        .find(|candidate| {
+            !routes.iter().any(|r| r.network.overlaps(*candidate))
+                && !others.iter().any(|o| o.overlaps(*candidate))
+        })
+}

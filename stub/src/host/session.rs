@@ -1,0 +1,194 @@
+//! The login session: its directory, the user's service manager, and whether it outlives the login.
+
+use std::path::PathBuf;
+
+use super::{Finding, Level, Machine};
+use crate::paths::XDG_RUNTIME_DIR;
+
+/// `Upholds=`, which brings units back, is as old as this version of systemd (its `NEWS`).
+const OLDEST_SYSTEMD: u32 = 249;
+
+/// How to log in so that there is a session.
+const LOG_IN: &str = "log in over ssh, on a console or with `machinectl shell $(id -un)@`; `su` and `sudo` start no session";
+
+pub(super) fn user(machine: &Machine) -> Finding {
+    let id = "user";
+    if machine.uid == 0 {
+        return Finding::new(id, Level::Fatal, "this is root")
+            .expected("an ordinary user, whose cluster it will be")
+            .fix("log in as that user, without `sudo`");
+    }
+    match machine.user_name() {
+        Some(name) => Finding::ok(id, format!("{name}, user id {}", machine.uid)),
+        None => Finding::new(
+            id,
+            Level::Warn,
+            format!("user id {} has no name", machine.uid),
+        )
+        .expected("an entry in /etc/passwd, or the environment variable USER")
+        .fix("set USER to your user name"),
+    }
+}
+
+pub(super) fn runtime_dir(machine: &Machine) -> Finding {
+    let id = "runtime-dir";
+    let usual = machine.usual_session_dir();
+    let said = match &machine.runtime_dir {
+        None => format!("{XDG_RUNTIME_DIR} is not set"),
+        Some(dir) => format!("{XDG_RUNTIME_DIR} is `{}`", dir.display()),
+    };
+    match machine.session_dir() {
+        Some(dir) if Some(&dir) == machine.runtime_dir.as_ref() => {
+            Finding::ok(id, dir.display().to_string())
+        }
+        Some(_) => Finding::new(
+            id,
+            Level::Note,
+            format!(
+                "{said}, but {} is there and yours, so that is used",
+                usual.display()
+            ),
+        ),
+        None => Finding::new(
+            id,
+            Level::Fatal,
+            format!("{said}, and there is no {} of yours", usual.display()),
+        )
+        .expected("a directory that belongs to you, made by the login")
+        .fix(LOG_IN),
+    }
+}
+
+/// What the user's service manager says about itself.
+#[derive(Debug)]
+pub struct Manager {
+    answer: Result<String, Silence>,
+}
+
+/// Why it says nothing.
+#[derive(Debug)]
+enum Silence {
+    NoSystemctl,
+    NotBooted,
+    Failed(String),
+}
+
+impl Manager {
+    /// Asks with one run of `systemctl`.
+    #[must_use]
+    pub fn ask(machine: &Machine) -> Self {
+        let answer = || {
+            let systemctl = machine.find("systemctl").ok_or(Silence::NoSystemctl)?;
+            let mut command = machine.command(&systemctl);
+            command.args([
+                "--user",
+                "show",
+                "--property=Version,SystemState,ControlGroup",
+            ]);
+            let output = command
+                .output()
+                .map_err(|e| Silence::Failed(e.to_string()))?;
+            if output.status.success() {
+                return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+            }
+            // sd_booted(3) looks for this directory.
+            if !machine.at("/run/systemd/system").is_dir() {
+                return Err(Silence::NotBooted);
+            }
+            Err(Silence::Failed(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            ))
+        };
+        Self { answer: answer() }
+    }
+
+    /// Whether units can be started.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.answer.is_ok()
+    }
+
+    fn property(&self, name: &str) -> Option<&str> {
+        let lines = self.answer.as_ref().ok()?.lines();
+        let (_, value) = lines
+            .filter_map(|l| l.split_once('='))
+            .find(|(key, _)| *key == name)?;
+        Some(value).filter(|v| !v.is_empty())
+    }
+
+    /// The number systemd's version begins with, for example 257.
+    #[must_use]
+    pub fn version(&self) -> Option<u32> {
+        let version = self.property("Version")?;
+        version
+            .split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
+    }
+
+    /// Its cgroup, for example `/user.slice/user-1000.slice/user@1000.service`.
+    #[must_use]
+    pub fn control_group(&self) -> Option<&str> {
+        self.property("ControlGroup")
+    }
+}
+
+pub(super) fn manager(machine: &Machine, manager: &Manager) -> Finding {
+    let id = "systemd-user";
+    let fatal = |found: String| {
+        Finding::new(id, Level::Fatal, found)
+            .expected("an answer from your own systemd (`systemctl --user`)")
+    };
+    match &manager.answer {
+        Err(Silence::NoSystemctl) => fatal("there is no `systemctl` in PATH".to_owned())
+            .fix("use a machine that runs systemd, or only unpack with `install --start \"\"`"),
+        Err(Silence::NotBooted) => fatal("this machine was not booted with systemd".to_owned())
+            .fix("use a machine that runs systemd, or only unpack with `install --start \"\"`"),
+        Err(Silence::Failed(said)) => {
+            let bus = machine.session_dir().map(|d| d.join("bus"));
+            let found = match &bus {
+                Some(bus) if !bus.exists() => format!("{} is missing: {said}", bus.display()),
+                _ => said.clone(),
+            };
+            fatal(found).fix(format!(
+                "{LOG_IN}; on Debian and Ubuntu the package `dbus-user-session` must be there"
+            ))
+        }
+        Ok(_) => version(id, manager),
+    }
+}
+
+fn version(id: &'static str, manager: &Manager) -> Finding {
+    let version = manager.property("Version").unwrap_or("of unknown version");
+    let state = manager
+        .property("SystemState")
+        .unwrap_or("in an unknown state");
+    let found = format!("systemd {version}, {state}");
+    match manager.version() {
+        Some(number) if number < OLDEST_SYSTEMD => Finding::new(id, Level::Warn, found)
+            .expected(format!("systemd {OLDEST_SYSTEMD} or later"))
+            .fix("units that fail for good will not come back by themselves: `usernetes restart` brings them back"),
+        _ => Finding::ok(id, found),
+    }
+}
+
+pub(super) fn linger(machine: &Machine) -> Finding {
+    let id = "linger";
+    let Some(name) = machine.user_name() else {
+        return Finding::new(id, Level::Note, "unknown, because the user has no name");
+    };
+    if machine
+        .at(PathBuf::from("/var/lib/systemd/linger").join(&name))
+        .exists()
+    {
+        return Finding::ok(id, "units start at boot and outlive the login");
+    }
+    Finding::new(id, Level::Warn, "the cluster stops when you log out")
+        .expected(format!("lingering for {name}"))
+        .fix("run `loginctl enable-linger`, which `install` tries by itself")
+        .admin(
+            [format!("loginctl enable-linger {name}")],
+            [format!("loginctl disable-linger {name}")],
+        )
+}
