@@ -1,8 +1,8 @@
 //! Showing what a long-running command does: bars on a terminal, plain lines elsewhere, always on stderr.
 
 use std::io::{IsTerminal, stderr};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -55,6 +55,32 @@ impl Progress {
         }
     }
 
+    /// Begins to wait for something.
+    pub fn wait(&self, label: impl Into<String>) -> Wait<'_> {
+        let label = label.into();
+        let bar = match &self.style {
+            Style::Bars(bars) => {
+                let bar = bars.add(ProgressBar::new_spinner());
+                if let Ok(style) =
+                    ProgressStyle::with_template("  {spinner} {prefix} {msg} {elapsed}")
+                {
+                    bar.set_style(style);
+                }
+                bar.set_prefix(label.clone());
+                bar.enable_steady_tick(Duration::from_millis(200));
+                Some(bar)
+            }
+            _ => None,
+        };
+        Wait {
+            progress: self,
+            label,
+            started: Instant::now(),
+            said: Mutex::new((String::new(), Instant::now())),
+            bar,
+        }
+    }
+
     /// Begins a task of so many bytes. `total` 0 means that nobody knows how many.
     pub fn task(&self, label: impl Into<String>, total: u64) -> Task<'_> {
         let label = label.into();
@@ -82,6 +108,53 @@ impl Progress {
             started: Instant::now(),
             said: Mutex::new(Instant::now()),
             bar,
+        }
+    }
+}
+
+/// A wait for something whose end nobody can foretell: a spinner with the time, or a line now and then.
+#[derive(Debug)]
+pub struct Wait<'a> {
+    progress: &'a Progress,
+    label: String,
+    started: Instant,
+    said: Mutex<(String, Instant)>,
+    bar: Option<ProgressBar>,
+}
+
+impl Wait<'_> {
+    /// How things stand. Without a terminal it becomes a line if it is news, or if nothing was said for a while.
+    pub fn say(&self, state: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(state.to_owned());
+            return;
+        }
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.0 == state && said.1.elapsed() < PLAIN_INTERVAL {
+            return;
+        }
+        *said = (state.to_owned(), Instant::now());
+        let seconds = self.started.elapsed().as_secs();
+        self.progress
+            .line(format!("{}: {state} ({seconds} s) …", self.label));
+    }
+
+    /// It is over: a line says what came of it. Gives the seconds it took.
+    pub fn finish(self, outcome: &str) -> f64 {
+        let seconds = self.started.elapsed().as_secs_f64();
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        self.progress
+            .line(format!("{}: {outcome} ({seconds:.1} s)", self.label));
+        seconds
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn wait_loaded(layout: &Layout) -> Result<()> {
 }
 
 /// The name of one of the images the generation brings, by the name of its directory.
-pub(super) fn bundled_name(layout: &Layout, directory: &str) -> Result<String> {
+pub fn bundled_name(layout: &Layout, directory: &str) -> Result<String> {
     let directory = layout.generation().join(IMAGES).join(directory);
     Ok(ImageLayout::read(&directory)?.name)
 }

@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
 
+pub use images::bundled_name;
 pub use namespaces::{Namespaces, enter};
 pub use probe::Probe;
 
@@ -121,7 +122,7 @@ fn command(layout: &Layout, args: Vec<String>) -> Command {
 }
 
 /// The generation's host tools and programs, then the host's: `newuidmap` and `newgidmap` can only come from there.
-fn search_path(layout: &Layout, inherited: Option<OsString>) -> OsString {
+pub(crate) fn search_path(layout: &Layout, inherited: Option<OsString>) -> OsString {
     let mut path = OsString::new();
     for directory in [
         layout.generation().join("libexec/host"),

@@ -1,64 +1,210 @@
-//! `install`
+//! `install`, `uninstall`, `show-cleanup-command`
+
+use std::fmt::Write as _;
 
 use clap::Args;
+use serde_json::json;
 
-use crate::bundle::Bundle;
-use crate::error::{Error, Kind, Result};
+use super::output::{print, print_json};
+use crate::cidr::Cidr;
+use crate::config::{Cni, Cri, PortSpec};
+use crate::error::Result;
+use crate::host::{self, Level, Machine};
+use crate::install::{self, Flags, Installed, Start};
 use crate::progress::Progress;
-use crate::store::{Outcome, Store};
 
 #[derive(Debug, Args)]
 pub(super) struct Install {
-    /// Unit to start afterwards; this release starts none, which is what "" says
-    #[arg(
-        long,
-        value_name = "UNIT",
-        default_value = "",
-        hide_default_value = true
-    )]
-    start: String,
+    /// Container runtime: "containerd", "crio", or "" for a control plane without a node
+    #[arg(long, value_name = "RUNTIME")]
+    cri: Option<Cri>,
+    /// Pod network: "" or "bridge" on one machine, "flannel" across machines
+    #[arg(long, value_name = "NETWORK", value_parser = cni)]
+    cni: Option<Cni>,
+    /// Network between this machine and the cluster, for example 10.0.42.0/24
+    #[arg(long, value_name = "NETWORK")]
+    cidr: Option<Cidr>,
+    /// Port that leads into the cluster; may be given several times, and the API server's is always among them
+    #[arg(short, long, value_name = "IP:PORT:CHILDPORT/PROTO")]
+    publish: Vec<PortSpec>,
+    /// Unit to start, now and (a target) with every login; "" for nothing
+    #[arg(long, value_name = "UNIT")]
+    start: Option<Start>,
     /// Read every installed file and unpack again what is damaged, even if nothing seems to be wrong
     #[arg(long)]
     repair: bool,
+    /// Start the cluster even if this machine is found unfit; what was found is shown
+    #[arg(long)]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The shell-script Usernetes called the bridge "".
+fn cni(text: &str) -> Result<Cni> {
+    match text {
+        "" => Ok(Cni::Bridge),
+        text => text.parse(),
+    }
 }
 
 impl Install {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
-        if !self.start.is_empty() {
-            let unit = &self.start;
-            return Err(
-                Error::new(Kind::Usage, format!("unit `{unit}` cannot be started"))
-                    .expected("`--start=`: this release unpacks its programs and starts no units")
-                    .found(format!("`--start={unit}`"))
-                    .hint("run `install --start=`"),
-            );
+        let flags = Flags {
+            cri: self.cri,
+            cni: self.cni,
+            cidr: self.cidr,
+            publish: Some(self.publish.clone()).filter(|ports| !ports.is_empty()),
+            start: self.start.clone(),
+            repair: self.repair,
+            force: self.force,
+        };
+        let installed = install::install(&flags, &Machine::this(), progress)?;
+        if self.json {
+            return print_json(&as_json(&installed));
         }
-        let bundle = Bundle::of_this_process()?.ok_or_else(|| {
-            Error::new(
-                Kind::Usage,
-                "this `usernetes` has no payload to install: it is the installed command",
-            )
-            .hint("run a bundle's own `install`, for example `./usernetes-x86_64 install`")
-        })?;
-        let store = Store::open_default()?;
-        let installed = if self.repair {
-            store.repair(&bundle, progress)?
-        } else {
-            store.install(&bundle, progress)?
-        };
-        let number = installed.generation.number();
-        let release = &installed.generation.manifest().release;
-        let what = match installed.outcome {
-            Outcome::Unchanged => "was current already, nothing to do",
-            Outcome::Repaired => "was current already and is whole again",
-            Outcome::Reactivated => "was there already and is current now",
-            Outcome::New => "is installed and current now",
-        };
-        progress.line(format!("generation {number} (release {release}) {what}"));
-        if installed.outcome != Outcome::Unchanged {
-            let bin = store.current_link().join("bin");
-            progress.line(format!("its programs are in {}", bin.display()));
+        for finding in worth_saying(&installed) {
+            progress.line(finding);
+        }
+        progress.line(summary(&installed).trim_end());
+        Ok(())
+    }
+}
+
+/// What was found about the machine. If nothing was to be started, that it could not be is enough.
+fn worth_saying(installed: &Installed) -> Vec<String> {
+    if !installed.changed {
+        return Vec::new();
+    }
+    let fatal = installed
+        .findings
+        .iter()
+        .filter(|f| f.level == Level::Fatal)
+        .count();
+    if installed.started.is_empty() {
+        let line = format!(
+            "{fatal} findings keep this machine from running a cluster: `usernetes doctor` lists them"
+        );
+        return if fatal > 0 { vec![line] } else { Vec::new() };
+    }
+    let bad = installed
+        .findings
+        .iter()
+        .filter(|f| f.level >= Level::Warn && f.id != "linger");
+    bad.map(|f| format!("{} {}: {}", f.level.as_str(), f.id, f.found))
+        .collect()
+}
+
+fn as_json(installed: &Installed) -> serde_json::Value {
+    json!({
+        "changed": installed.changed, "changes": installed.changes, "findings": installed.findings,
+        "generation": installed.generation, "kubeconfig": installed.kubeconfig, "lingering": installed.lingering,
+        "missing": installed.missing, "outcome": installed.outcome, "phases": installed.phases, "release": installed.release,
+        "started": installed.started,
+    })
+}
+
+/// What a person wants to know at the end.
+fn summary(installed: &Installed) -> String {
+    let (number, release, what) = (installed.generation, &installed.release, installed.outcome);
+    let headline = format!("generation {number} (release {release}) {what}\n");
+    if !installed.changed && installed.phases.is_empty() {
+        return headline;
+    }
+    let mut text = String::new();
+    for change in &installed.changes {
+        let _ = writeln!(text, "changed  {change}");
+    }
+    for phase in &installed.phases {
+        let _ = writeln!(text, "{:7.1} s  {}", phase.seconds, phase.name);
+    }
+    text.push_str(&headline);
+    let _ = writeln!(
+        text,
+        "the command `usernetes` and all programs are in {}",
+        installed.bin.display()
+    );
+    if !installed.missing.is_empty() {
+        let _ = writeln!(text, "this bundle has no {}", installed.missing.join(", "));
+    }
+    match installed.started.as_str() {
+        "" => text.push_str("nothing was started: `usernetes start UNIT` starts a unit\n"),
+        unit => {
+            let _ = writeln!(text, "{unit} is up");
+            if !installed.lingering {
+                text.push_str("to keep it running when you log out: `sudo loginctl enable-linger $(id -un)`\n");
+            }
+        }
+    }
+    if !installed.missing.contains(&"kube-apiserver") {
+        let path = installed.kubeconfig.display();
+        let _ = write!(
+            text,
+            "to use the cluster:\n  usernetes kubectl get pods --all-namespaces\nor with a kubectl of your own:\n  export KUBECONFIG={path}\nor, for good:\n  usernetes kubeconfig merge\n"
+        );
+    }
+    text.push_str("to remove it: `usernetes uninstall`\n");
+    text
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Uninstall {
+    /// Also remove programs, configuration, keys and all data of the cluster
+    #[arg(long)]
+    purge: bool,
+}
+
+impl Uninstall {
+    pub(super) fn run(&self, progress: &Progress) -> Result<()> {
+        install::uninstall(self.purge, &Machine::this(), progress)?;
+        if !self.purge {
+            progress.line(format!(
+                "to remove the data as well, run this:\n  {}",
+                install::cleanup_command(&Machine::this())?
+            ));
         }
         Ok(())
+    }
+}
+
+/// `show-cleanup-command`
+pub(super) fn show_cleanup_command() -> Result<()> {
+    print(&format!(
+        "{}\n",
+        install::cleanup_command(&Machine::this())?
+    ))
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    /// Gives the exit code: 6 if the cluster cannot run as things are.
+    pub(super) fn run(&self) -> Result<u8> {
+        let findings = install::examine(&Machine::this())?;
+        let (block, undo) = (host::admin::block(&findings), host::admin::undo(&findings));
+        if self.json {
+            print_json(&json!({ "admin": block, "findings": findings, "undo": undo }))?;
+        } else {
+            let mut text = host::report(&findings);
+            if let Some(block) = block {
+                let _ = write!(text, "\nAn administrator puts this right with:\n\n{block}");
+            }
+            if let Some(undo) = undo {
+                let _ = write!(text, "\nand takes it back with:\n\n{undo}");
+            }
+            print(&text)?;
+        }
+        let fatal = findings.iter().any(|f| f.level == Level::Fatal);
+        Ok(if fatal {
+            crate::error::Kind::Host.exit_code()
+        } else {
+            0
+        })
     }
 }

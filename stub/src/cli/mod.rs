@@ -2,7 +2,11 @@
 
 mod inspect;
 mod install;
+mod kubeconfig;
+mod lifecycle;
 mod output;
+mod port;
+mod programs;
 mod store;
 
 use std::process::ExitCode;
@@ -25,8 +29,43 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Unpack the bundle and make it the current generation
+    /// Install the bundle and start a cluster; again, apply other settings
     Install(install::Install),
+    /// Stop the cluster and remove its units
+    Uninstall(install::Uninstall),
+    /// Print the command that removes all data, for `eval "$(usernetes show-cleanup-command)"`
+    #[command(name = "show-cleanup-command")]
+    Cleanup,
+    /// Find out what keeps this machine from running a cluster
+    Doctor(install::Doctor),
+    /// How the cluster is, layer by layer
+    Status(lifecycle::Status),
+    /// Start the cluster, or one unit
+    Start(lifecycle::Unit),
+    /// Stop the cluster, or one unit
+    Stop(lifecycle::Unit),
+    /// Stop and start the cluster, or one unit
+    Restart(lifecycle::Unit),
+    /// What units have written
+    Logs(lifecycle::Logs),
+    /// Run kubectl as the cluster's administrator
+    Kubectl(programs::Arguments),
+    /// Run containerd's ctr
+    Ctr(programs::Arguments),
+    /// Run crictl
+    Crictl(programs::Arguments),
+    /// Run etcdctl
+    Etcdctl(programs::Arguments),
+    /// Run rootlessctl
+    Rootlessctl(programs::Arguments),
+    /// Run a program, or a shell, in the cluster's namespaces
+    Nsenter(programs::Arguments),
+    /// The administrator's kubeconfig
+    #[command(subcommand)]
+    Kubeconfig(kubeconfig::Kubeconfig),
+    /// Ports of this machine that lead into the cluster
+    #[command(subcommand)]
+    Port(port::Port),
     /// What is inside: components, versions, licences, sizes
     List(inspect::List),
     /// Check every byte of a bundle, or of what is installed
@@ -41,29 +80,59 @@ enum Command {
     Rollback(store::Rollback),
     /// Remove what neither the current nor the previous generation nor a running process needs
     Gc(store::Gc),
+    /// Become a component of the cluster; for units
+    #[command(hide = true)]
+    Boot {
+        /// Its name
+        component: String,
+    },
+    /// Try to make namespaces; for the checks
+    #[command(name = crate::host::PROBE, hide = true)]
+    ProbeNamespaces,
 }
 
 /// Runs the command line of this process and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     match run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => error.report(),
     }
 }
 
-fn run(cli: &Cli) -> Result<()> {
+/// Gives the exit code where there is no error to report.
+fn run(cli: &Cli) -> Result<u8> {
     let progress = Progress::stderr();
-    match &cli.command {
-        _ if cli.version => inspect::version(),
-        None => Ok(()),
-        Some(Command::Install(args)) => args.run(&progress),
-        Some(Command::List(args)) => args.run(),
-        Some(Command::Verify(args)) => args.run(&progress),
-        Some(Command::Licenses(args)) => args.run(),
-        Some(Command::Sbom(args)) => args.run(),
-        Some(Command::Generations(args)) => args.run(),
-        Some(Command::Rollback(args)) => args.run(&progress),
-        Some(Command::Gc(args)) => args.run(&progress),
-    }
+    let Some(command) = cli.command.as_ref().filter(|_| !cli.version) else {
+        return inspect::version().map(|()| 0);
+    };
+    match command {
+        Command::Doctor(args) => return args.run(),
+        Command::Status(args) => return args.run(),
+        Command::Logs(args) => return args.run(),
+        Command::Kubectl(args) => return args.kubectl(),
+        Command::Ctr(args) => return args.ctr(),
+        Command::Crictl(args) => return args.crictl(),
+        Command::Etcdctl(args) => return args.etcdctl(),
+        Command::Rootlessctl(args) => return args.rootlessctl(),
+        Command::Nsenter(args) => return args.nsenter(),
+        Command::Boot { component } => return crate::boot::run(component),
+        Command::ProbeNamespaces => crate::host::probe_child(),
+        Command::Install(args) => args.run(&progress),
+        Command::Uninstall(args) => args.run(&progress),
+        Command::Cleanup => install::show_cleanup_command(),
+        Command::Start(args) => args.start(&progress),
+        Command::Stop(args) => args.stop(&progress),
+        Command::Restart(args) => args.restart(&progress),
+        Command::Kubeconfig(command) => command.run(&progress),
+        Command::Port(command) => command.run(&progress),
+        Command::List(args) => args.run(),
+        Command::Verify(args) => args.run(&progress),
+        Command::Licenses(args) => args.run(),
+        Command::Sbom(args) => args.run(),
+        Command::Generations(args) => args.run(),
+        Command::Rollback(args) => args.run(&progress),
+        Command::Gc(args) => args.run(&progress),
+    }?;
+    Ok(0)
 }

@@ -1,10 +1,14 @@
 //! `generations`, `rollback`, `gc`
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
 use clap::Args;
 use serde_json::json;
 
 use super::output::{print, print_json, table};
-use crate::error::Result;
+use crate::error::{Context as _, Result};
+use crate::install::Receipt;
 use crate::paths;
 use crate::progress::{Progress, bytes};
 use crate::store::Store;
@@ -69,7 +73,13 @@ impl Rollback {
         progress.line(format!(
             "generation {number} (release {release}) is current now"
         ));
-        Ok(())
+        if Receipt::read(&paths::data_dir()?)?.is_none() {
+            return Ok(());
+        }
+        // Its units, and what else it makes of the configuration, its own program knows.
+        let program = generation.bin_dir().join("usernetes");
+        let error = Command::new(&program).arg("install").exec();
+        Err(error).about(|| program.display().to_string())
     }
 }
 

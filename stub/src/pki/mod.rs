@@ -116,6 +116,15 @@ pub fn ensure(
     files::carry_out(config_dir, plan)
 }
 
+/// What [`ensure`] would do about certificates that are missing or due, and whether it would refuse. Changes nothing.
+pub fn check(config_dir: &Path, request: &Request, now: SystemTime) -> Result<Report> {
+    let leaves = identity::leaves(request)?;
+    identity::check_addresses(request)?;
+    let accesses = identity::accesses(request);
+    let plan = plan::make(config_dir, &leaves, &accesses, Renew::Due, seconds(now)?)?;
+    Ok(plan.report)
+}
+
 /// Seconds since 1970. Refuses a clock that was never set: everything it stamps would be expired once it is.
 fn seconds(now: SystemTime) -> Result<i64> {
     const YEAR_2025: i64 = 1_735_689_600;

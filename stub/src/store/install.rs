@@ -59,9 +59,7 @@ impl Store {
     /// Does what [`install`](Self::install) does, and compares the bytes of all installed files with the bundle even
     /// if nothing seems to be wrong with them.
     pub fn repair(&self, bundle: &Bundle, progress: &Progress) -> Result<Installed> {
-        preflight::architecture(bundle.manifest().arch)?;
-        preflight::directory(&self.dir)?;
-        preflight::directory(&self.store_dir())?;
+        self.preflight(bundle)?;
         let _lock = self.lock()?;
         let installed = self.bring_in(bundle, progress);
         if installed.is_err() {
@@ -69,6 +67,13 @@ impl Store {
             let _ = self.clear_temporary();
         }
         installed
+    }
+
+    /// Fails if programs of the bundle do not run here, or cannot be stored. Changes nothing.
+    pub fn preflight(&self, bundle: &Bundle) -> Result<()> {
+        preflight::architecture(bundle.manifest().arch)?;
+        preflight::directory(&self.dir)?;
+        preflight::directory(&self.store_dir())
     }
 
     /// The current generation, if it was made from this bundle. One that cannot be read was not.

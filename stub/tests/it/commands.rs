@@ -29,21 +29,36 @@ fn portable(home: &Home, text: &str) -> String {
 fn help_lists_commands_and_exit_codes() {
     let said = Home::new().usernetes(&["--help"]);
     assert_eq!(said.code, Some(0));
-    insta::assert_snapshot!(said.stdout, @"
+    insta::assert_snapshot!(said.stdout, @r#"
     Rootless Kubernetes under $HOME
 
     Usage: usernetes [COMMAND]
 
     Commands:
-      install      Unpack the bundle and make it the current generation
-      list         What is inside: components, versions, licences, sizes
-      verify       Check every byte of a bundle, or of what is installed
-      licenses     Licences of the components, their texts, and where source code is
-      sbom         Print the software bill of materials
-      generations  What has been installed, and which of it is current
-      rollback     Make an earlier generation current again
-      gc           Remove what neither the current nor the previous generation nor a running process needs
-      help         Print this message or the help of the given subcommand(s)
+      install               Install the bundle and start a cluster; again, apply other settings
+      uninstall             Stop the cluster and remove its units
+      show-cleanup-command  Print the command that removes all data, for `eval "$(usernetes show-cleanup-command)"`
+      doctor                Find out what keeps this machine from running a cluster
+      status                How the cluster is, layer by layer
+      start                 Start the cluster, or one unit
+      stop                  Stop the cluster, or one unit
+      restart               Stop and start the cluster, or one unit
+      logs                  What units have written
+      kubectl               Run kubectl as the cluster's administrator
+      ctr                   Run containerd's ctr
+      crictl                Run crictl
+      etcdctl               Run etcdctl
+      rootlessctl           Run rootlessctl
+      nsenter               Run a program, or a shell, in the cluster's namespaces
+      kubeconfig            The administrator's kubeconfig
+      port                  Ports of this machine that lead into the cluster
+      list                  What is inside: components, versions, licences, sizes
+      verify                Check every byte of a bundle, or of what is installed
+      licenses              Licences of the components, and where these come from
+      generations           What has been installed, and which of it is current
+      rollback              Make an earlier generation current again
+      gc                    Remove what neither the current nor the previous generation nor a running process needs
+      help                  Print this message or the help of the given subcommand(s)
 
     Options:
       -V, --version  Print the release and, of a bundle, the beginning of its id
@@ -58,7 +73,7 @@ fn help_lists_commands_and_exit_codes() {
       5  something could not be fetched
       6  this machine cannot do it as it is (space, permissions, architecture, a missing program)
       7  another process holds the lock
-    ");
+    "#);
 }
 
 #[test]

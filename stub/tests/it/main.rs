@@ -4,6 +4,7 @@
     reason = "these are tests, their helpers included"
 )]
 
+mod cluster;
 mod commands;
 mod damaged_bundle;
 mod gc;

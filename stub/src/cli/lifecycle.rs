@@ -1,0 +1,146 @@
+//! `start`, `stop`, `restart`, `status`, `logs`
+
+use std::fmt::Write as _;
+use std::os::unix::process::CommandExt as _;
+
+use clap::Args;
+use serde_json::json;
+
+use super::output::{print, print_json, table};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::install::{self, Current, unit_name};
+use crate::progress::Progress;
+use crate::status::{self, State};
+
+#[derive(Debug, Args)]
+pub(super) struct Unit {
+    /// Unit, for example u7s-etcd.service or just etcd; everything if none is given
+    unit: Option<String>,
+}
+
+impl Unit {
+    pub(super) fn start(&self, progress: &Progress) -> Result<()> {
+        let current = Current::read()?;
+        let unit = match &self.unit {
+            Some(unit) => unit_name(unit)?,
+            None => start_target(&current)?,
+        };
+        install::start(&current, &unit, progress)
+    }
+
+    /// Stops, and waits until all has stopped.
+    pub(super) fn stop(&self, progress: &Progress) -> Result<()> {
+        let current = Current::read()?;
+        let systemd = current.systemd()?;
+        match &self.unit {
+            Some(unit) => systemd.run(["stop", &unit_name(unit)?]),
+            None => install::stop(&systemd, progress),
+        }
+    }
+
+    pub(super) fn restart(&self, progress: &Progress) -> Result<()> {
+        let current = Current::read()?;
+        let systemd = current.systemd()?;
+        if let Some(unit) = &self.unit {
+            return systemd.run(["restart", &unit_name(unit)?]);
+        }
+        let target = start_target(&current)?;
+        install::stop(&systemd, progress)?;
+        current.restarted()?;
+        install::start(&current, &target, progress)
+    }
+}
+
+fn start_target(current: &Current) -> Result<String> {
+    match current.config.start.as_str() {
+        "" => Err(Error::new(Kind::Usage, "the configuration starts nothing")
+            .found(format!(
+                "`start = \"\"` in {}",
+                current.layout.config_file().display()
+            ))
+            .hint("name the unit, as in `usernetes start u7s.target`")),
+        target => Ok(target.to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    /// Gives the exit code: 1 if something that should work does not.
+    pub(super) fn run(&self) -> Result<u8> {
+        let current = Current::read()?;
+        let layers = status::layers(&current)?;
+        let days = status::certificate_days(&current)?;
+        let well = layers.iter().all(|l| l.state == State::Ok);
+        let (number, release) = (
+            current.generation.number(),
+            &current.generation.manifest().release,
+        );
+        if self.json {
+            print_json(&json!({
+                "certificate_days": days, "generation": number, "layers": layers, "ok": well, "release": release,
+            }))?;
+        } else {
+            let rows: Vec<_> = layers
+                .iter()
+                .map(|l| {
+                    vec![
+                        l.name.to_owned(),
+                        l.state.as_str().to_owned(),
+                        l.detail.clone(),
+                    ]
+                })
+                .collect();
+            let mut text = format!(
+                "generation {number} (release {release})\n{}",
+                table(&rows, &[])
+            );
+            if let Some(days) = days.filter(|days| *days < 30) {
+                let _ = writeln!(
+                    text,
+                    "certificates end in {days} days: `usernetes install` renews them"
+                );
+            }
+            if let Some(layer) = layers.last().filter(|l| !l.next.is_empty()) {
+                let _ = writeln!(text, "next: {}", layer.next);
+            }
+            print(&text)?;
+        }
+        Ok(u8::from(!well))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// Unit, for example u7s-etcd.service or just etcd; all of them if none is given
+    unit: Option<String>,
+    /// Go on with what is written from now on
+    #[arg(short, long)]
+    follow: bool,
+    /// How many lines
+    #[arg(short = 'n', long, value_name = "N")]
+    lines: Option<u32>,
+}
+
+impl Logs {
+    pub(super) fn run(&self) -> Result<u8> {
+        let current = Current::read()?;
+        let unit = self.unit.as_deref().map(unit_name).transpose()?;
+        let mut command = current
+            .systemd()?
+            .journal(unit.as_deref().unwrap_or_default())?;
+        if self.follow {
+            command.arg("--follow");
+        }
+        if let Some(lines) = self.lines {
+            command.args(["--lines", &lines.to_string()]);
+        }
+        let error = command.exec();
+        Err(error).about(|| "journalctl")
+    }
+}

@@ -1,0 +1,133 @@
+//! `port publish|unpublish|list`
+
+use std::process::Command;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::output::{print, table};
+use crate::config::PortSpec;
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::install::Current;
+use crate::progress::Progress;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Port {
+    /// Publish a port now and from now on
+    Publish {
+        /// For example 0.0.0.0:30080:30080/tcp
+        #[arg(value_name = "IP:PORT:CHILDPORT/PROTO")]
+        port: PortSpec,
+    },
+    /// Publish it no longer
+    Unpublish {
+        /// As `port list` shows it
+        #[arg(value_name = "IP:PORT:CHILDPORT/PROTO")]
+        port: PortSpec,
+    },
+    /// The published ports, one a line
+    List,
+}
+
+impl Port {
+    pub(super) fn run(&self, progress: &Progress) -> Result<()> {
+        let mut current = Current::read()?;
+        let mut config = current.config.clone();
+        match self {
+            Self::List => {
+                let lines: Vec<_> = config.publish.iter().map(|p| vec![p.to_string()]).collect();
+                return print(&table(&lines, &[]));
+            }
+            Self::Publish { port } => {
+                if config.publish.contains(port) {
+                    progress.line(format!("{port} is published already"));
+                    return Ok(());
+                }
+                config.publish.push(*port);
+                config.check()?;
+                // First what can fail: somebody else may have the port.
+                if is_running(&current) {
+                    rootlessctl(&current, &["add-ports", &port.to_string()])?;
+                }
+            }
+            Self::Unpublish { port } => {
+                if !config.publish.contains(port) {
+                    let list: Vec<_> = config.publish.iter().map(ToString::to_string).collect();
+                    return Err(Error::new(Kind::Usage, format!("{port} is not published"))
+                        .expected(list.join(", ")));
+                }
+                config.publish.retain(|p| p != port);
+                config.check()?;
+                if is_running(&current) {
+                    for id in ids(&rootlessctl(&current, &["list-ports", "--json"])?, port) {
+                        rootlessctl(&current, &["remove-ports", &id.to_string()])?;
+                    }
+                }
+            }
+        }
+        current.set_config(config)
+    }
+}
+
+fn is_running(current: &Current) -> bool {
+    current.layout.rootlesskit().join("api.sock").exists()
+}
+
+fn rootlessctl(current: &Current, arguments: &[&str]) -> Result<String> {
+    let program = current.program("rootlessctl")?;
+    let socket = current.layout.rootlesskit().join("api.sock");
+    let mut command = Command::new(&program);
+    let output = command.arg("--socket").arg(socket).args(arguments).output();
+    let output = output.about(|| program.display().to_string())?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(
+        Kind::Failed,
+        format!("`rootlessctl {}` failed", arguments.join(" ")),
+    )
+    .detail("said", said.trim())
+    .hint("`usernetes doctor` says who has a port"))
+}
+
+/// The numbers RootlessKit gave to a port, by its list: JSON objects with `id` and `spec`.
+fn ids(list: &str, port: &PortSpec) -> Vec<u64> {
+    let wanted = |object: &Value| {
+        let spec = &object["spec"];
+        spec["proto"]
+            .as_str()
+            .is_some_and(|proto| proto.starts_with(port.proto.as_str()))
+            && spec["parentIP"]
+                .as_str()
+                .is_none_or(|ip| ip == port.ip.to_string())
+            && spec["parentPort"] == port.port.get()
+    };
+    // One object a line, or an array of them: both are a stream of JSON values.
+    let values = serde_json::Deserializer::from_str(list)
+        .into_iter::<Value>()
+        .filter_map(Result::ok);
+    let objects = values.flat_map(|value| match value {
+        Value::Array(objects) => objects,
+        object => vec![object],
+    });
+    objects
+        .filter(wanted)
+        .filter_map(|object| object["id"].as_u64())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_found_in_either_form_of_list() {
+        let port: PortSpec = "0.0.0.0:30080:30080/tcp".parse().unwrap();
+        let one = r#"{"id":2,"spec":{"proto":"tcp","parentIP":"0.0.0.0","parentPort":30080,"childPort":30080}}"#;
+        let other = r#"{"id":1,"spec":{"proto":"tcp","parentIP":"127.0.0.1","parentPort":6443,"childPort":6443}}"#;
+        assert_eq!(ids(&format!("{other}\n{one}\n"), &port), [2]);
+        assert_eq!(ids(&format!("[{other},{one}]"), &port), [2]);
+        assert_eq!(ids("", &port), Vec::<u64>::new());
+    }
+}

@@ -1,0 +1,138 @@
+//! `kubectl`, `ctr`, `crictl`, `etcdctl`, `rootlessctl`, `nsenter`: programs with the environment they need, where
+//! they need it.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use clap::Args;
+
+use crate::boot::{Namespaces, enter, search_path};
+use crate::components::{containerd, crio, etcd};
+use crate::config::Cri;
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::install::{Current, api_address};
+use crate::kubeconfig;
+use crate::paths::KUBECONFIG;
+
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct Arguments {
+    /// Its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Where a program runs.
+#[derive(Clone, Copy)]
+enum Place {
+    Host,
+    Inside(Namespaces),
+}
+
+impl Arguments {
+    /// On this machine if it reaches the API server from here, so that port-forwarding and files work as they do elsewhere.
+    pub(super) fn kubectl(&self) -> Result<u8> {
+        let current = Current::read()?;
+        let mut command = self.command(&current, "kubectl")?;
+        command.env(KUBECONFIG, kubeconfig::admin_file(current.layout.config()));
+        let place = match api_address(&current.config) {
+            Some(_) => Place::Host,
+            None => Place::Inside(Namespaces::Network),
+        };
+        run(&current, place, command)
+    }
+
+    pub(super) fn ctr(&self) -> Result<u8> {
+        let current = Current::read()?;
+        if current.config.cri != Cri::Containerd {
+            return Err(Error::new(
+                Kind::Usage,
+                "`ctr` is containerd's, and this cluster does not use it",
+            )
+            .expected("`cri = \"containerd\"`")
+            .found(format!("`cri = \"{}\"`", current.config.cri))
+            .hint("`usernetes crictl` works with every container runtime"));
+        }
+        let mut command = self.command(&current, "ctr")?;
+        command
+            .env("CONTAINERD_ADDRESS", containerd::socket(&current.layout))
+            .env("CONTAINERD_NAMESPACE", "k8s.io");
+        run(&current, Place::Inside(Namespaces::All), command)
+    }
+
+    pub(super) fn crictl(&self) -> Result<u8> {
+        let current = Current::read()?;
+        let socket = match current.config.cri {
+            Cri::Crio => crio::socket(&current.layout),
+            _ => containerd::socket(&current.layout),
+        };
+        let endpoint = format!("unix://{}", socket.display());
+        let mut command = self.command(&current, "crictl")?;
+        command
+            .env("CONTAINER_RUNTIME_ENDPOINT", &endpoint)
+            .env("IMAGE_SERVICE_ENDPOINT", &endpoint);
+        run(&current, Place::Inside(Namespaces::All), command)
+    }
+
+    pub(super) fn etcdctl(&self) -> Result<u8> {
+        let current = Current::read()?;
+        let mut command = self.command(&current, "etcdctl")?;
+        let file = |name| current.layout.master(name);
+        command
+            .env("ETCDCTL_API", "3")
+            .env("ETCDCTL_ENDPOINTS", etcd::CLIENT_URL)
+            .env("ETCDCTL_CACERT", file("etcd-ca.pem"))
+            .env("ETCDCTL_CERT", file("etcd-client.pem"))
+            .env("ETCDCTL_KEY", file("etcd-client-key.pem"));
+        run(&current, Place::Inside(Namespaces::Network), command)
+    }
+
+    pub(super) fn rootlessctl(&self) -> Result<u8> {
+        let current = Current::read()?;
+        let mut command = self.command(&current, "rootlessctl")?;
+        command.env("ROOTLESSKIT_STATE_DIR", current.layout.rootlesskit());
+        run(&current, Place::Host, command)
+    }
+
+    /// Any program inside all the namespaces; the user's shell if none is named.
+    pub(super) fn nsenter(&self) -> Result<u8> {
+        let current = Current::read()?;
+        let shell = || std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+        let words = self
+            .arguments
+            .strip_prefix(&[OsString::from("--")])
+            .unwrap_or(&self.arguments);
+        let mut command = match words {
+            [] => Command::new(shell()),
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command
+            }
+        };
+        command.env(
+            "PATH",
+            search_path(&current.layout, std::env::var_os("PATH")),
+        );
+        run(&current, Place::Inside(Namespaces::All), command)
+    }
+
+    fn command(&self, current: &Current, program: &str) -> Result<Command> {
+        let mut command = Command::new(current.program(program)?);
+        command.args(&self.arguments);
+        Ok(command)
+    }
+}
+
+/// Becomes the program, or gives its exit code where it has to be a child.
+fn run(current: &Current, place: Place, mut command: Command) -> Result<u8> {
+    match place {
+        Place::Inside(namespaces) => enter(&current.layout, namespaces, command),
+        Place::Host => {
+            let error = command.exec();
+            Err(error).about(|| Path::new(command.get_program()).display().to_string())
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! `install` and `uninstall`: from a bundle to a running cluster, and back.
+//!
+//! Everything that can be known to fail is looked at first: settings, machine, certificates, unit files of others.
+//! Then, in this order, each step complete before the next: programs, `config.toml`, certificates, units, start. Run
+//! again, each step finds its work done; whatever stops it half-way, the next run completes it. What the containers'
+//! runtime and the components read besides is written by `boot` at every start.
+
+mod current;
+mod ready;
+mod receipt;
+mod remove;
+mod settings;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+pub use current::{Current, unit_name};
+pub use ready::Phase;
+use ready::timed;
+pub use receipt::{Receipt, unit_dir};
+pub use remove::{cleanup_command, stop, uninstall};
+pub use settings::{Flags, Start, api_address, missing};
+use start::bring_up;
+pub use start::start;
+
+use crate::bundle::{Bundle, Manifest};
+use crate::components::Daemon;
+use crate::config::{Cni, Config, Target};
+use crate::error::{Error, Kind, Result};
+use crate::host::{self, Finding, Level, Machine, Manager};
+use crate::layout::Layout;
+use crate::paths;
+use crate::pki;
+use crate::progress::Progress;
+use crate::store::{Generation, Outcome as Unpacked, Store};
+use crate::systemd::Systemd;
+use crate::units;
+
+/// The systemd whose keys units use where there is none to ask.
+const ASSUMED_SYSTEMD: u32 = 257;
+
+/// What `install` came to.
+#[derive(Debug, Default)]
+pub struct Installed {
+    /// Number of the generation that is current now.
+    pub generation: u64,
+    /// Its release.
+    pub release: String,
+    /// Whether anything had to be changed.
+    pub changed: bool,
+    /// What became of the generation, as the end of a sentence about it.
+    pub outcome: &'static str,
+    /// Settings that differ from the last installation's.
+    pub changes: Vec<String>,
+    /// The unit that was started; empty if none.
+    pub started: String,
+    /// Components there is no program for, by name.
+    pub missing: Vec<&'static str>,
+    /// Findings about the machine that did not keep it from going on.
+    pub findings: Vec<Finding>,
+    /// The directory with all programs.
+    pub bin: PathBuf,
+    /// The administrator's kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// Whether the units outlive the login.
+    pub lingering: bool,
+    /// What took how long.
+    pub phases: Vec<Phase>,
+}
+
+/// Where the programs come from.
+enum Source {
+    Bundle(Box<Bundle>),
+    /// They are installed: only the configuration is applied.
+    Installed(Box<Generation>),
+}
+
+impl Source {
+    fn manifest(&self) -> &Manifest {
+        match self {
+            Self::Bundle(bundle) => bundle.manifest(),
+            Self::Installed(generation) => generation.manifest(),
+        }
+    }
+}
+
+/// Installs the bundle this process was started from, or applies the configuration anew if this is the installed
+/// command.
+pub fn install(flags: &Flags, machine: &Machine, progress: &Progress) -> Result<Installed> {
+    let store = Store::open_default()?;
+    let source = match Bundle::of_this_process()? {
+        Some(bundle) => {
+            store.preflight(&bundle)?;
+            Source::Bundle(Box::new(bundle))
+        }
+        None => Source::Installed(Box::new(store.need_current()?)),
+    };
+    let mut installed = Installed::default();
+    let run = Run::prepare(flags, &source, store, machine, &mut installed)?;
+    run.carry_out(&source, flags.repair, progress, installed)
+}
+
+/// An installation whose checks have all passed.
+struct Run<'a> {
+    machine: &'a Machine,
+    store: Store,
+    config: Config,
+    start: Start,
+    receipt: Option<Receipt>,
+    /// Those that will be made.
+    directories: BTreeSet<PathBuf>,
+    systemd: Option<Systemd>,
+    systemd_version: u32,
+}
+
+impl<'a> Run<'a> {
+    /// Looks at everything that could fail, and changes nothing.
+    fn prepare(
+        flags: &Flags,
+        source: &Source,
+        store: Store,
+        machine: &'a Machine,
+        installed: &mut Installed,
+    ) -> Result<Self> {
+        // Which generation it will be does not matter for what is looked at here, unless it is the current one.
+        let current = store.current().ok().flatten();
+        let path = current.map_or_else(|| store.current_link(), |g| g.path().to_owned());
+        let layout = layout(machine, path)?;
+        let receipt = Receipt::read(store.dir())?;
+        let wants = unit_dir(&layout).join("default.target.wants");
+        let directories =
+            receipt::missing_directories([wants.as_path(), store.dir(), layout.config()]);
+        let file = layout.config_file();
+        let existing = file.exists().then(|| Config::read(&file)).transpose()?;
+        let applied = receipt.as_ref().and_then(|r| Config::parse(&r.config).ok());
+        let has_data = layout.data("etcd/member").exists();
+        let settings = settings::merge(
+            flags,
+            existing,
+            applied.as_ref(),
+            source.manifest(),
+            has_data,
+        )?;
+        let config = settings.config;
+        installed.changes = settings.changes;
+        installed.missing = missing(&config, source.manifest())
+            .iter()
+            .map(|d| d.as_str())
+            .collect();
+        check_start(&settings.start, &config, source.manifest())?;
+
+        let starting = !settings.start.unit().is_empty();
+        let findings = host::check(machine, &config, store.dir(), layout.config());
+        let fatal = |f: &&Finding| {
+            f.prevents_installing() || (starting && !flags.force && f.level == Level::Fatal)
+        };
+        let reasons: Vec<_> = findings.iter().filter(fatal).cloned().collect();
+        if !reasons.is_empty() {
+            return Err(host::refusal(&reasons));
+        }
+        installed.findings = findings
+            .into_iter()
+            .filter(|f| f.level > Level::Ok)
+            .collect();
+        settings::check_pki(&layout, &config, machine)?;
+        let manager = Manager::ask(machine);
+        let systemd_version = manager.version().unwrap_or(ASSUMED_SYSTEMD);
+        let units = unit_files(&config, &layout, systemd_version);
+        receipt.clone().unwrap_or_default().check_units(&units)?;
+        Ok(Self {
+            machine,
+            store,
+            config,
+            start: settings.start,
+            receipt,
+            directories,
+            systemd: if manager.answers() {
+                Some(Systemd::of(machine)?)
+            } else {
+                None
+            },
+            systemd_version,
+        })
+    }
+
+    fn carry_out(
+        &self,
+        source: &Source,
+        repair: bool,
+        progress: &Progress,
+        mut installed: Installed,
+    ) -> Result<Installed> {
+        let mut phases = Vec::new();
+        let (generation, unpacked) = timed(&mut phases, "unpack", || match source {
+            Source::Bundle(bundle) => {
+                let done = if repair {
+                    self.store.repair(bundle, progress)?
+                } else {
+                    self.store.install(bundle, progress)?
+                };
+                Ok((done.generation, done.outcome))
+            }
+            Source::Installed(generation) => Ok((generation.as_ref().clone(), Unpacked::Unchanged)),
+        })?;
+        let layout = layout(self.machine, generation.path().to_owned())?;
+
+        let mut receipt = self.receipt.clone().unwrap_or_default();
+        receipt.directories.extend(self.directories.iter().cloned());
+        let text = self.config_text(&layout)?;
+        let mut changed = receipt.stale
+            || unpacked != Unpacked::Unchanged
+            || receipt.generation != generation.number()
+            || self
+                .receipt
+                .as_ref()
+                .and_then(|r| Config::parse(&r.config).ok())
+                .as_ref()
+                != Some(&self.config);
+        timed(&mut phases, "configuration and certificates", || {
+            if let Some(text) = &text {
+                receipt::replace(&layout.config_file(), text, 0o600)?;
+            }
+            let request = settings::pki_request(&self.config, self.machine);
+            let report = pki::ensure(
+                layout.config(),
+                &request,
+                pki::Renew::Due,
+                SystemTime::now(),
+            )?;
+            changed |= !report.made.is_empty();
+            Ok(())
+        })?;
+        timed(&mut phases, "units", || {
+            let units = unit_files(&self.config, &layout, self.systemd_version);
+            changed |= receipt.write_units(self.store.dir(), &units)?;
+            if changed {
+                receipt.generation = generation.number();
+                receipt.config = self.config.to_text();
+                receipt.stale = self.systemd.is_some();
+                receipt.write(self.store.dir())?;
+            }
+            Ok(())
+        })?;
+
+        installed.generation = generation.number();
+        installed.release = generation.manifest().release.to_string();
+        installed.bin = self.store.current_link().join("bin");
+        installed.kubeconfig = layout.master("admin-localhost.kubeconfig");
+        installed.changed = changed;
+        installed.outcome = match unpacked {
+            Unpacked::New => "is installed and current now",
+            Unpacked::Reactivated => "was there already and is current now",
+            Unpacked::Repaired => "was current already and is whole again",
+            Unpacked::Unchanged if changed => "was current already, its settings or units are new",
+            Unpacked::Unchanged => "was current already, nothing to do",
+        };
+        installed.phases = if changed || self.systemd.is_some() {
+            phases
+        } else {
+            Vec::new()
+        };
+        if let Some(systemd) = &self.systemd {
+            self.activate(systemd, &layout, receipt, progress, &mut installed)?;
+        }
+        Ok(installed)
+    }
+
+    /// The text to write, unless the file there says the same: then its comments stay as the user wrote them.
+    fn config_text(&self, layout: &Layout) -> Result<Option<String>> {
+        let file = layout.config_file();
+        let same = file.exists() && Config::read(&file)? == self.config;
+        Ok((!same).then(|| self.config.to_text()))
+    }
+
+    /// Tells systemd, and starts what is to be started.
+    fn activate(
+        &self,
+        systemd: &Systemd,
+        layout: &Layout,
+        mut receipt: Receipt,
+        progress: &Progress,
+        installed: &mut Installed,
+    ) -> Result<()> {
+        let mut phases = std::mem::take(&mut installed.phases);
+        let before = receipt.clone();
+        let changed = installed.changed;
+        let names: Vec<_> = units::all_names().into_iter().collect();
+        if changed {
+            timed(&mut phases, "systemd reloaded", || {
+                systemd.run(["daemon-reload"])?;
+                self.enable(systemd, &mut receipt)
+            })?;
+        }
+        let states = systemd.units(&names)?;
+        let wanted = members(self.start.unit(), &self.config);
+        let running = |name: &String| states.iter().any(|u| u.name() == name && u.is_active());
+        if !receipt.linger && installed.findings.iter().any(|f| f.id == "linger") {
+            // Refused where the administrator does not let users decide it; the hint at the end says so.
+            receipt.linger = systemd.linger(true).is_ok();
+        }
+        receipt.stale &= states.iter().any(|u| !u.is_stopped());
+        installed.lingering =
+            receipt.linger || !installed.findings.iter().any(|f| f.id == "linger");
+        if receipt != before {
+            receipt.write(self.store.dir())?;
+        }
+
+        self.start.unit().clone_into(&mut installed.started);
+        if wanted.is_empty() || (!changed && wanted.iter().all(running)) {
+            installed.phases = if changed { phases } else { Vec::new() };
+            return Ok(());
+        }
+        if let Some(unit) = wanted
+            .iter()
+            .find(|name| !states.iter().any(|u| u.name() == *name && u.exists()))
+        {
+            return Err(
+                Error::new(Kind::Host, format!("systemd does not find {unit}"))
+                    .expected(format!("that it looks into {}", unit_dir(layout).display()))
+                    .hint(format!(
+                        "set {} for your service manager as well, or not at all",
+                        paths::XDG_CONFIG_HOME
+                    )),
+            );
+        }
+        if states.iter().any(|u| !u.is_stopped()) && changed {
+            timed(&mut phases, "stopped", || stop(systemd, progress))?;
+        }
+        receipt.stale = false;
+        receipt.write(self.store.dir())?;
+        phases.extend(bring_up(
+            systemd,
+            layout,
+            &self.config,
+            self.start.unit(),
+            progress,
+        )?);
+        installed.phases = phases;
+        Ok(())
+    }
+
+    /// Lets the start target, and no other unit of ours, start with the login.
+    fn enable(&self, systemd: &Systemd, receipt: &mut Receipt) -> Result<()> {
+        let target = self.config.start.as_str();
+        let wanted: BTreeSet<String> = Some(target.to_owned())
+            .filter(|t| !t.is_empty())
+            .into_iter()
+            .collect();
+        let old: Vec<_> = receipt.enabled.difference(&wanted).cloned().collect();
+        if !old.is_empty() {
+            systemd.run(["disable".to_owned()].into_iter().chain(old))?;
+        }
+        // Written first: cut short between the two, `uninstall` must know.
+        receipt.enabled.clone_from(&wanted);
+        receipt.write(self.store.dir())?;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        systemd.run(["enable".to_owned()].into_iter().chain(wanted))
+    }
+}
+
+/// The user's directories. Where there is no session, sockets go where one would have them.
+pub fn layout(machine: &Machine, generation: PathBuf) -> Result<Layout> {
+    let runtime =
+        paths::runtime_dir().unwrap_or_else(|_| machine.usual_session_dir().join(paths::PROJECT));
+    Layout::new(
+        paths::config_dir()?,
+        paths::data_dir()?,
+        runtime,
+        generation,
+    )
+}
+
+/// Paths and texts of the unit files.
+fn unit_files(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<PathBuf, String> {
+    let dir = unit_dir(layout);
+    let units = units::units(config, layout, systemd).into_iter();
+    units.map(|(name, text)| (dir.join(name), text)).collect()
+}
+
+/// Looks at the machine as `install` would, with the configuration that is there, or else the default one.
+pub fn examine(machine: &Machine) -> Result<Vec<Finding>> {
+    let store = Store::open_default()?;
+    let layout = layout(machine, store.current_link())?;
+    let file = layout.config_file();
+    let config = if file.exists() {
+        Config::read(&file)?
+    } else {
+        Config::new(settings::host_name()?, Cni::Bridge)
+    };
+    Ok(host::check(machine, &config, store.dir(), layout.config()))
+}
+
+/// The services that starting a unit starts.
+#[must_use]
+pub fn members(unit: &str, config: &Config) -> Vec<String> {
+    use Daemon::{
+        Etcd, Flanneld, KubeApiserver, KubeControllerManager, KubeProxy, KubeScheduler, Kubelet,
+        Rootlesskit,
+    };
+    let daemons = units::daemons(config);
+    let names = |wanted: &[Daemon]| -> Vec<String> {
+        let there = daemons.iter().filter(|d| wanted.contains(d));
+        there.map(|d| units::unit_name(*d, config.cri)).collect()
+    };
+    match unit.parse() {
+        Ok(Target::All) => names(&Daemon::ALL),
+        Ok(Target::MasterWithEtcd | Target::Master) => names(&[
+            Rootlesskit,
+            Etcd,
+            KubeApiserver,
+            KubeControllerManager,
+            KubeScheduler,
+        ]),
+        Ok(Target::Etcd) => names(&[Rootlesskit, Etcd]),
+        Ok(Target::Node) => names(&[Rootlesskit, Kubelet, KubeProxy, Flanneld]),
+        Ok(Target::Nothing) => Vec::new(),
+        Err(_) => {
+            let rootlesskit = units::unit_name(Rootlesskit, config.cri);
+            let both = BTreeSet::from([rootlesskit, unit.to_owned()]);
+            both.into_iter().collect()
+        }
+    }
+}
+
+/// Fails if what is to be started has no program, or is not part of the configuration.
+fn check_start(start: &Start, config: &Config, manifest: &Manifest) -> Result<()> {
+    let lacking = missing(config, manifest);
+    let wanted = members(start.unit(), config);
+    let names: Vec<_> = lacking
+        .iter()
+        .filter(|d| wanted.contains(&units::unit_name(**d, config.cri)))
+        .map(|d| d.as_str())
+        .collect();
+    if !names.is_empty() {
+        return Err(Error::new(Kind::Usage, format!("{} cannot be started", start.unit()))
+            .expected(format!("programs for {}", names.join(", ")))
+            .found("a bundle without them")
+            .hint("use a complete bundle, or start a part with `--start u7s-etcd.target`, or nothing with `--start \"\"`"));
+    }
+    let known = wanted.iter().all(|name| {
+        units::daemons(config)
+            .iter()
+            .any(|d| units::unit_name(*d, config.cri) == *name)
+    });
+    if known {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Usage,
+        format!("{} is not part of this configuration", start.unit()),
+    )
+    .found(format!(
+        "`cri = \"{}\"`, `cni = \"{}\"`",
+        config.cri, config.cni
+    ))
+    .hint("choose the runtime or the pod network it belongs to with `--cri` or `--cni`"))
+}

@@ -1,0 +1,273 @@
+//! Starting, and waiting until it is true that the cluster works.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::error::{Context, Error, Kind, Result};
+use crate::https::Client;
+use crate::layout::Layout;
+use crate::progress::Progress;
+use crate::status::{DNS, condition, node_path};
+use crate::systemd::{Systemd, Unit};
+
+/// Between two looks at how far things are.
+const INTERVAL: Duration = Duration::from_millis(300);
+/// Between two looks at the units, which costs a process each time.
+const UNITS_INTERVAL: Duration = Duration::from_secs(2);
+/// How long each goal may take. The slowest machine seen needed two minutes for all of them.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// A unit that was started again by itself so often will not become ready.
+const FLAPPING: u32 = 5;
+/// How much of a late unit's log is shown.
+const LOG_LINES: u32 = 20;
+
+/// A part of an installation, and how long it took.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Phase {
+    /// What was done or waited for.
+    pub name: String,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Does something and notes how long it took.
+pub(super) fn timed<T>(
+    phases: &mut Vec<Phase>,
+    name: &str,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let started = Instant::now();
+    let result = work()?;
+    phases.push(Phase {
+        name: name.to_owned(),
+        seconds: started.elapsed().as_secs_f64(),
+    });
+    Ok(result)
+}
+
+/// How far something is.
+enum State {
+    Reached,
+    /// What is still in the way.
+    Pending(String),
+}
+
+impl State {
+    fn of(reached: std::result::Result<(), String>) -> Self {
+        reached.map_or_else(Self::Pending, |()| Self::Reached)
+    }
+}
+
+/// Waits for one goal after the other, with an eye on the units that work towards them.
+pub(super) struct Waiter<'a> {
+    systemd: &'a Systemd,
+    progress: &'a Progress,
+    units: Vec<String>,
+    /// Restarts of each unit before we began: a unit keeps the number as long as it is not stopped.
+    restarts: Vec<u32>,
+}
+
+impl<'a> Waiter<'a> {
+    /// `units` are those that must become active.
+    pub(super) fn new(
+        systemd: &'a Systemd,
+        progress: &'a Progress,
+        units: Vec<String>,
+    ) -> Result<Self> {
+        let restarts = systemd.units(&units)?.iter().map(Unit::restarts).collect();
+        Ok(Self {
+            systemd,
+            progress,
+            units,
+            restarts,
+        })
+    }
+
+    /// Waits until all units are active.
+    pub(super) fn units(&self) -> Result<Phase> {
+        self.wait("units", "", || {
+            let units = self.systemd.units(&self.units)?;
+            let waiting: Vec<_> = units.iter().filter(|u| !u.is_active()).collect();
+            let Some(first) = waiting.first() else {
+                return Ok(State::Reached);
+            };
+            let mut text = format!("{} {}", first.name(), first.state());
+            if waiting.len() > 1 {
+                let _ = write!(text, ", and {} more", waiting.len() - 1);
+            }
+            Ok(State::Pending(text))
+        })
+    }
+
+    /// Waits until the API server says that it is ready.
+    pub(super) fn api(&self, client: &Client) -> Result<Phase> {
+        self.wait("API server ready", "u7s-kube-apiserver.service", || {
+            Ok(match client.get("/readyz") {
+                Ok(answer) if answer.status == 200 => State::Reached,
+                Ok(answer) => State::Pending(format!("it answers {}", answer.status)),
+                // Nothing listens yet, or not with our certificate: whose fault it is the log will say.
+                Err(_) => State::Pending("no answer yet".to_owned()),
+            })
+        })
+    }
+
+    /// Waits until `kubectl` has taken the objects. The first namespaces appear only after the API server is ready.
+    pub(super) fn apply(&self, kubectl: &Kubectl, objects: &str) -> Result<Phase> {
+        self.wait(
+            "roles and CoreDNS applied",
+            "u7s-kube-apiserver.service",
+            || {
+                Ok(match kubectl.apply(objects)? {
+                    None => State::Reached,
+                    Some(complaint) => State::Pending(complaint),
+                })
+            },
+        )
+    }
+
+    /// Waits until the node says that it is ready.
+    pub(super) fn node(&self, client: &Client, config: &Config, kubelet: &str) -> Result<Phase> {
+        let path = node_path(config);
+        self.wait("node Ready", kubelet, || {
+            Ok(State::of(condition(&client.get(&path)?.body, "Ready")))
+        })
+    }
+
+    /// Waits until CoreDNS runs and answers.
+    pub(super) fn dns(&self, client: &Client, kubelet: &str) -> Result<Phase> {
+        self.wait("CoreDNS running", kubelet, || {
+            Ok(State::of(condition(&client.get(DNS)?.body, "Available")))
+        })
+    }
+
+    /// Looks again and again. `culprit` is the unit whose log says why it takes so long; if it is empty, the first
+    /// that is not active.
+    fn wait(
+        &self,
+        name: &str,
+        culprit: &str,
+        mut look: impl FnMut() -> Result<State>,
+    ) -> Result<Phase> {
+        let wait = self.progress.wait(name);
+        let started = Instant::now();
+        let mut units_seen = started;
+        loop {
+            let state = match look() {
+                Ok(State::Reached) => {
+                    return Ok(Phase {
+                        name: name.to_owned(),
+                        seconds: wait.finish("done"),
+                    });
+                }
+                Ok(State::Pending(state)) => state,
+                // A server that restarts. If it does not come back its unit is the one to name.
+                Err(error) => error.message().to_owned(),
+            };
+            wait.say(&state);
+            if units_seen.elapsed() >= UNITS_INTERVAL {
+                self.check_units()?;
+                units_seen = Instant::now();
+            }
+            if started.elapsed() > PATIENCE {
+                let seconds = PATIENCE.as_secs();
+                let units = self.systemd.units(&self.units)?;
+                let first = units.iter().find(|u| !u.is_active()).map_or("", Unit::name);
+                let unit = if culprit.is_empty() { first } else { culprit };
+                return Err(self
+                    .failure(unit, format!("{name}: not after {seconds} s"))
+                    .detail("state", state));
+            }
+            thread::sleep(INTERVAL);
+        }
+    }
+
+    /// Fails if a unit has failed or keeps failing.
+    fn check_units(&self) -> Result<()> {
+        let units = self.systemd.units(&self.units)?;
+        for (unit, before) in units.iter().zip(&self.restarts) {
+            let failed = unit.get("ActiveState") == "failed";
+            if failed || unit.restarts().saturating_sub(*before) >= FLAPPING {
+                let error = self.failure(unit.name(), format!("{} does not start", unit.name()));
+                return Err(error.detail("state", unit.state()));
+            }
+        }
+        Ok(())
+    }
+
+    fn failure(&self, unit: &str, message: String) -> Error {
+        let mut error = Error::new(Kind::Failed, message);
+        for line in self.systemd.log(unit, LOG_LINES) {
+            error = error.detail("log", line);
+        }
+        error.hint(format!("`usernetes logs {unit}` shows the whole log; what was installed stays, so `install` can be run again"))
+    }
+}
+
+/// The bundle's `kubectl`, as the administrator.
+#[derive(Debug, Clone)]
+pub(super) struct Kubectl {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    cache: PathBuf,
+}
+
+impl Kubectl {
+    /// The generation's own; `None` if it has none.
+    #[must_use]
+    pub(super) fn of(layout: &Layout) -> Option<Self> {
+        let program = layout.program("kubectl");
+        program.exists().then(|| Self {
+            program,
+            kubeconfig: layout.master("admin-localhost.kubeconfig"),
+            // Not in the user's home, where it would outlive the cluster.
+            cache: layout.runtime("kubectl-cache"),
+        })
+    }
+
+    /// Makes or updates objects, one JSON text after the other. Gives the last line of the complaint if it does not work.
+    fn apply(&self, objects: &str) -> Result<Option<String>> {
+        let mut command = Command::new(&self.program);
+        command
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .arg("--cache-dir")
+            .arg(&self.cache);
+        command.args([
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=usernetes",
+            "-f",
+            "-",
+        ]);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .about(|| self.program.display().to_string())?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // If it does not read to the end it will say why.
+            let _ = stdin.write_all(objects.as_bytes());
+        }
+        let output = child.wait_with_output()?;
+        if output.status.success() {
+            return Ok(None);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Ok(Some(
+            said.lines()
+                .last()
+                .unwrap_or("kubectl failed without a word")
+                .to_owned(),
+        ))
+    }
+}

@@ -1,0 +1,281 @@
+//! Stopping and uninstalling.
+
+use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Receipt, layout};
+use crate::error::{Context, Error, Kind, Result};
+use crate::host::Machine;
+use crate::layout::Layout;
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::systemd::{Systemd, Unit};
+use crate::units;
+
+/// Longer than all units together may take to end.
+const PATIENCE: Duration = Duration::from_mins(3);
+const INTERVAL: Duration = Duration::from_millis(200);
+/// What in the data directory is not data.
+const PROGRAMS: [&str; 3] = ["store", "generations", "current"];
+/// What stopping stops everything, in one transaction of systemd and so in the right order.
+const EVERYTHING: [&str; 2] = ["u7s.target", "u7s-rootlesskit.service"];
+
+/// Stops everything and waits until nothing runs any more. systemd keeps the order the units ask for: nodes before the
+/// API server before etcd before RootlessKit.
+pub fn stop(systemd: &Systemd, progress: &Progress) -> Result<()> {
+    let names: Vec<_> = units::all_names().into_iter().collect();
+    let loaded: Vec<_> = systemd
+        .units(&names)?
+        .iter()
+        .filter(|u| u.exists())
+        .map(|u| u.name().to_owned())
+        .collect();
+    if loaded.is_empty() {
+        return Ok(());
+    }
+    let wait = progress.wait("stop");
+    // Each name would be a transaction of its own, and etcd's job begin before there is one of the API server's.
+    let mut first: Vec<_> = EVERYTHING
+        .into_iter()
+        .filter(|name| loaded.iter().any(|l| l == name))
+        .collect();
+    if first.is_empty() {
+        first = loaded.iter().map(String::as_str).collect();
+    }
+    systemd.run(["stop", "--no-block"].into_iter().chain(first))?;
+    let started = Instant::now();
+    loop {
+        let units = systemd.units(&loaded)?;
+        let running: Vec<_> = units.iter().filter(|u| !u.is_stopped()).collect();
+        let Some(first) = running.first() else {
+            // Otherwise a unit that had failed would be listed as such for ever.
+            let failed: Vec<_> = units
+                .iter()
+                .filter(|u| u.get("ActiveState") == "failed")
+                .map(Unit::name)
+                .collect();
+            if !failed.is_empty() {
+                systemd.run(["reset-failed"].into_iter().chain(failed))?;
+            }
+            wait.finish("everything has stopped");
+            return Ok(());
+        };
+        wait.say(&format!("{} {}", first.name(), first.state()));
+        if started.elapsed() > PATIENCE {
+            let names: Vec<_> = running.iter().map(|u| u.name()).collect();
+            return Err(Error::new(
+                Kind::Failed,
+                format!(
+                    "still running after {} s: {}",
+                    PATIENCE.as_secs(),
+                    names.join(", ")
+                ),
+            )
+            .hint(format!(
+                "`systemctl --user kill --signal=KILL {}`",
+                names.join(" ")
+            )));
+        }
+        thread::sleep(INTERVAL);
+    }
+}
+
+/// Stops everything and removes the units that `install` wrote; with `purge` also programs, configuration, keys and
+/// data. Then looks whether anything is left: what is, is the error. Works on what an interrupted run has left.
+pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<()> {
+    let store = Store::open_default()?;
+    let generation = store.current().ok().flatten();
+    let path = generation.map_or_else(|| store.current_link(), |g| g.path().to_owned());
+    let layout = layout(machine, path)?;
+    let receipt = Receipt::read(store.dir())?;
+    let systemd = Systemd::of(machine)
+        .ok()
+        .filter(|s| s.units(&["u7s.target"]).is_ok());
+    let mut directories = BTreeSet::new();
+    if let Some(receipt) = receipt {
+        remove_units(&receipt, systemd.as_ref(), progress)?;
+        directories = receipt.directories;
+    } else {
+        progress.line("no units were installed");
+    }
+    remove_tree(&layout.runtime(""))?;
+    if purge {
+        self::purge(&layout, machine, progress)?;
+    }
+    // The deepest first. One that somebody else uses by now is not empty, and stays.
+    for directory in directories.iter().rev() {
+        let _ = fs_err::remove_dir(directory);
+    }
+    let left = residue(&layout, purge)?;
+    if left.is_empty() && !purge {
+        Receipt::remove(store.dir())?;
+    }
+    if left.is_empty() {
+        progress.line(if purge {
+            "everything was removed"
+        } else {
+            "units were removed; programs, configuration and data are still there"
+        });
+        return Ok(());
+    }
+    let mut error = Error::new(Kind::Failed, "not everything could be removed");
+    for path in &left {
+        error = error.detail("left", path.display());
+    }
+    Err(error.hint("look at each of them: a unit that was changed since it was installed is not removed, nor is what others have put there"))
+}
+
+/// Stops what runs, and removes the unit files. Without a service manager nothing of it can run.
+fn remove_units(receipt: &Receipt, systemd: Option<&Systemd>, progress: &Progress) -> Result<()> {
+    if let Some(systemd) = systemd {
+        stop(systemd, progress)?;
+        if !receipt.enabled.is_empty() {
+            systemd.run(
+                ["disable"]
+                    .into_iter()
+                    .chain(receipt.enabled.iter().map(String::as_str)),
+            )?;
+        }
+    }
+    for path in receipt.remove_units()? {
+        progress.line(format!(
+            "{} was changed since it was installed, and stays",
+            path.display()
+        ));
+    }
+    if let Some(systemd) = systemd {
+        systemd.run(["daemon-reload"])?;
+        if receipt.linger
+            && let Err(error) = systemd.linger(false)
+        {
+            progress.line(format!("lingering stays on: {error}"));
+        }
+    }
+    Ok(())
+}
+
+/// Removes data, configuration and programs, the programs last: RootlessKit is one of them.
+fn purge(layout: &Layout, machine: &Machine, progress: &Progress) -> Result<()> {
+    let wait = progress.wait("remove data");
+    let data = layout.data("");
+    for path in contents(&data)? {
+        if !PROGRAMS.iter().any(|name| path.ends_with(name)) && remove_tree(&path).is_err() {
+            remove_in_namespace(layout, machine, &path)?;
+        }
+    }
+    remove_tree(&data)?;
+    remove_tree(layout.config())?;
+    wait.finish("done");
+    Ok(())
+}
+
+/// Removes what containers have written: it belongs to subordinate ids, so only in a user namespace can it be removed
+/// without root. RootlessKit makes one.
+fn remove_in_namespace(layout: &Layout, machine: &Machine, path: &Path) -> Result<()> {
+    let by_hand = || format!("`sudo rm -rf {}` removes it", quoted(path));
+    let rootlesskit = layout.program("rootlesskit");
+    let mut command = machine.command(&rootlesskit);
+    let output = command.args(["rm", "-rf", "--"]).arg(path).output();
+    let output = output
+        .about(|| rootlesskit.display().to_string())
+        .hint(by_hand)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(
+        Kind::Failed,
+        format!("{}: cannot be removed", path.display()),
+    )
+    .detail("rootlesskit", said.lines().last().unwrap_or_default())
+    .hint(by_hand()))
+}
+
+/// The command that removes data, configuration and programs, for `eval "$(usernetes show-cleanup-command)"`.
+pub fn cleanup_command(machine: &Machine) -> Result<String> {
+    let store = Store::open_default()?;
+    let generation = store.current().ok().flatten();
+    let path = generation.map_or_else(|| store.current_link(), |g| g.path().to_owned());
+    let layout = layout(machine, path)?;
+    let rootlesskit = layout.program("rootlesskit");
+    let (data, config) = (quoted(&layout.data("")), quoted(layout.config()));
+    Ok(if rootlesskit.exists() {
+        // Inside, its user may do everything: also write to the store's read-only directories.
+        format!("{} rm -rf -- {data} {config}", quoted(&rootlesskit))
+    } else {
+        format!("chmod -R u+w -- {data} && rm -rf -- {data} {config}")
+    })
+}
+
+/// A path as one word of a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let text = text.trim_end_matches('/');
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// What is in a directory; nothing if it is not there.
+fn contents(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs_err::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    Ok(entries
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<io::Result<_>>()?)
+}
+
+/// Removes a file, a link, or a directory with all that is in it, if it is there. Goes on when something cannot be
+/// removed, and then gives the first error.
+fn remove_tree(path: &Path) -> Result<()> {
+    let metadata = match fs_err::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?,
+    };
+    if !metadata.is_dir() {
+        return Ok(fs_err::remove_file(path)?);
+    }
+    // The store's directories are read-only. Others' directories cannot be changed, and need not be if they are empty.
+    let _ = fs_err::set_permissions(path, Permissions::from_mode(0o700));
+    let mut first = Ok(());
+    for entry in contents(path)? {
+        first = first.and(remove_tree(&entry));
+    }
+    first.and_then(|()| Ok(fs_err::remove_dir(path)?))
+}
+
+/// What of ours is still there.
+fn residue(layout: &Layout, purged: bool) -> Result<Vec<PathBuf>> {
+    let unit_dir = super::unit_dir(layout);
+    let names = units::all_names();
+    let mut left = Vec::new();
+    for dir in [unit_dir.join("default.target.wants"), unit_dir] {
+        let ours = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            names.contains(
+                name.trim_start_matches('.')
+                    .trim_end_matches(".new")
+                    .trim_end_matches(".d"),
+            )
+        };
+        left.extend(contents(&dir)?.into_iter().filter(ours));
+    }
+    left.extend(Some(layout.runtime("")).filter(|p| p.exists()));
+    if purged {
+        left.extend(
+            [layout.data(""), layout.config().to_owned()]
+                .into_iter()
+                .filter(|p| p.exists()),
+        );
+    }
+    Ok(left)
+}

@@ -1,0 +1,313 @@
+//! The settings of an installation: those of the existing configuration, with the command line's on top.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use crate::bundle::Manifest;
+use crate::cidr::Cidr;
+use crate::components::Daemon;
+use crate::config::{API_PORT, Cni, Config, Cri, DnsName, PortSpec, Proto, Target};
+use crate::error::{Context, Error, Kind, Result};
+use crate::host::Machine;
+use crate::layout::Layout;
+use crate::pki;
+use crate::units;
+
+/// What the command line says. What it does not say stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--cri`
+    pub cri: Option<Cri>,
+    /// `--cni`
+    pub cni: Option<Cni>,
+    /// `--cidr`: the network between the host and the cluster.
+    pub cidr: Option<Cidr>,
+    /// `--publish`: all ports that are to be published, besides the API server's.
+    pub publish: Option<Vec<PortSpec>>,
+    /// `--start`
+    pub start: Option<Start>,
+    /// `--repair`: read and compare every installed byte.
+    pub repair: bool,
+    /// `--force`: start even on a machine that is found unfit.
+    pub force: bool,
+}
+
+/// What is started at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// A target, which also starts with every login, or nothing.
+    Target(Target),
+    /// One service, this once.
+    Service(String),
+}
+
+impl std::str::FromStr for Start {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        if let Ok(target) = text.parse() {
+            return Ok(Self::Target(target));
+        }
+        let names = units::all_names();
+        if names.contains(text) {
+            return Ok(Self::Service(text.to_owned()));
+        }
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        Err(Error::new(Kind::Usage, format!("unknown unit {text:?}"))
+            .expected(format!("\"\" for nothing, or one of {}", names.join(", "))))
+    }
+}
+
+impl Start {
+    /// The unit's name; empty for nothing.
+    #[must_use]
+    pub fn unit(&self) -> &str {
+        match self {
+            Self::Target(target) => target.as_str(),
+            Self::Service(name) => name,
+        }
+    }
+}
+
+/// A configuration that was checked, and what became of the flags.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// What `config.toml` is to say.
+    pub config: Config,
+    /// What is to be started now.
+    pub start: Start,
+    /// What the command line or the user's editor changed, each as `cni: bridge → flannel`.
+    pub changes: Vec<String>,
+}
+
+/// Merges the flags into the configuration that is there, or into what the manifest's programs and this machine suggest.
+/// `applied` is the configuration of the last installation, which the running cluster has.
+pub(super) fn merge(
+    flags: &Flags,
+    existing: Option<Config>,
+    applied: Option<&Config>,
+    manifest: &Manifest,
+    has_data: bool,
+) -> Result<Settings> {
+    let mut config = match existing {
+        Some(config) => config,
+        None => fresh(manifest)?,
+    };
+    if let Some(cri) = flags.cri {
+        config.cri = cri;
+    }
+    if let Some(cni) = flags.cni.filter(|cni| *cni != config.cni) {
+        let default = |cni| Config::new(config.node_name.clone(), cni).network.pods;
+        // A network that somebody chose stays.
+        if config.network.pods == default(config.cni) {
+            config.network.pods = default(cni);
+        }
+        config.cni = cni;
+    }
+    if let Some(cidr) = flags.cidr {
+        config.network.rootlesskit = cidr;
+    }
+    if let Some(publish) = &flags.publish {
+        config.publish = with_api(publish);
+    }
+    let start = match &flags.start {
+        Some(Start::Target(target)) => {
+            config.start = *target;
+            Start::Target(*target)
+        }
+        Some(service) => service.clone(),
+        None => Start::Target(config.start),
+    };
+    config.check()?;
+    let changes = applied.map_or_else(Vec::new, |applied| differences(applied, &config));
+    if let Some(applied) = applied.filter(|_| has_data) {
+        refuse_what_data_depends_on(applied, &config)?;
+    }
+    Ok(Settings {
+        config,
+        start,
+        changes,
+    })
+}
+
+/// The name of this machine, which the node gets.
+pub(super) fn host_name() -> Result<DnsName> {
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .to_lowercase();
+    DnsName::new(host)
+        .about(|| "the name of this machine")
+        .hint(|| {
+            "give the machine a name that Kubernetes can use: `sudo hostnamectl set-hostname NAME`"
+                .to_owned()
+        })
+}
+
+/// The defaults, for this machine and for as much of a cluster as there are programs for.
+fn fresh(manifest: &Manifest) -> Result<Config> {
+    let mut config = Config::new(host_name()?, Cni::Bridge);
+    config.start = complete_target(&config, manifest);
+    Ok(config)
+}
+
+/// The largest target for all of whose services there are programs.
+fn complete_target(config: &Config, manifest: &Manifest) -> Target {
+    let lacking = missing(config, manifest);
+    let has = |daemons: &[Daemon]| !daemons.iter().any(|d| lacking.contains(d));
+    let etcd = [Daemon::Rootlesskit, Daemon::Etcd];
+    let master = [
+        Daemon::KubeApiserver,
+        Daemon::KubeControllerManager,
+        Daemon::KubeScheduler,
+    ];
+    if lacking.is_empty() {
+        Target::All
+    } else if has(&etcd) && has(&master) {
+        Target::MasterWithEtcd
+    } else if has(&etcd) {
+        Target::Etcd
+    } else {
+        Target::Nothing
+    }
+}
+
+/// The daemons that the configuration asks for and the bundle has no program for.
+#[must_use]
+pub fn missing(config: &Config, manifest: &Manifest) -> Vec<Daemon> {
+    let has = |program: &str| {
+        let path = format!("bin/{program}");
+        let files = manifest.components.iter().flat_map(|c| {
+            c.files
+                .iter()
+                .map(|f| &f.path)
+                .chain(c.links.iter().map(|l| &l.path))
+        });
+        files.into_iter().any(|p| p.as_str() == path)
+    };
+    units::daemons(config)
+        .into_iter()
+        .filter(|daemon| !has(daemon.as_str()))
+        .collect()
+}
+
+/// These ports, and the API server's on the loopback interface unless one of them is that.
+fn with_api(ports: &[PortSpec]) -> Vec<PortSpec> {
+    let mut all: Vec<_> = ports
+        .iter()
+        .any(is_local_api)
+        .then(Vec::new)
+        .unwrap_or_else(|| vec![PortSpec::API]);
+    all.extend(ports);
+    all
+}
+
+/// Whether the host itself reaches the API server by it on its loopback interface.
+fn is_local_api(port: &PortSpec) -> bool {
+    is_api(port) && (port.ip.is_loopback() || port.ip.is_unspecified())
+}
+
+fn is_api(port: &PortSpec) -> bool {
+    port.child_port == API_PORT && port.proto == Proto::Tcp
+}
+
+/// Where this machine reaches the API server, if that is published where it can.
+#[must_use]
+pub fn api_address(config: &Config) -> Option<SocketAddr> {
+    let port = config.publish.iter().find(|p| is_local_api(p))?;
+    Some(SocketAddr::from(([127, 0, 0, 1], port.port.get())))
+}
+
+/// What the certificates are made for. `machine` tells the addresses a port published everywhere is reached at.
+#[must_use]
+pub(super) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
+    let mut names = Vec::new();
+    for port in config
+        .publish
+        .iter()
+        .filter(|p| is_api(p) && !p.ip.is_loopback())
+    {
+        if port.ip.is_unspecified() {
+            names.extend(machine.addresses().iter().map(ToString::to_string));
+        } else {
+            names.push(port.ip.to_string());
+        }
+    }
+    pki::Request {
+        node_name: config.node_name.to_string(),
+        cluster_domain: config.cluster_domain.to_string(),
+        service_ip: IpAddr::V4(config.api_service_ip()),
+        child_ip: IpAddr::V4(config.node_ip()),
+        extra_sans: names,
+        api_port: api_address(config).map_or(API_PORT.get(), |a| a.port()),
+        component_server: SocketAddr::from((config.node_ip(), API_PORT.get())),
+    }
+}
+
+/// Whether the PKI could be made or completed, without making it.
+pub(super) fn check_pki(
+    layout: &Layout,
+    config: &Config,
+    machine: &Machine,
+) -> Result<pki::Report> {
+    pki::check(
+        layout.config(),
+        &pki_request(config, machine),
+        SystemTime::now(),
+    )
+}
+
+/// A line for every setting that differs.
+fn differences(before: &Config, after: &Config) -> Vec<String> {
+    let quoted = |text: &str| {
+        if text.is_empty() {
+            "\"\"".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    let ports = |config: &Config| {
+        config
+            .publish
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let values = |c: &Config| {
+        [
+            ("cri", quoted(c.cri.as_str())),
+            ("cni", c.cni.to_string()),
+            ("node_name", c.node_name.to_string()),
+            ("cluster_domain", c.cluster_domain.to_string()),
+            ("publish", ports(c)),
+            ("start", quoted(c.start.as_str())),
+            ("network.rootlesskit", c.network.rootlesskit.to_string()),
+            ("network.services", c.network.services.to_string()),
+            ("network.pods", c.network.pods.to_string()),
+        ]
+    };
+    let pairs = values(before).into_iter().zip(values(after));
+    pairs
+        .filter(|((_, old), (_, new))| old != new)
+        .map(|((key, old), (_, new))| format!("{key}: {old} → {new}"))
+        .collect()
+}
+
+/// Objects in etcd carry service addresses and the node's name: another value would leave them behind.
+fn refuse_what_data_depends_on(applied: &Config, wanted: &Config) -> Result<()> {
+    let fixed = ["network.services", "node_name", "cluster_domain"];
+    let Some(change) = differences(applied, wanted)
+        .into_iter()
+        .find(|change| fixed.iter().any(|key| change.starts_with(key)))
+    else {
+        return Ok(());
+    };
+    let (key, values) = change.split_once(": ").unwrap_or((&change, ""));
+    let (old, new) = values.split_once(" → ").unwrap_or((values, ""));
+    Err(Error::new(Kind::Usage, format!("`{key}` of an existing cluster cannot be changed"))
+        .expected(format!("`{old}`, which the cluster's data was made with"))
+        .found(format!("`{new}`"))
+        .hint(format!(
+            "set `{key}` back to `{old}`, or remove the cluster and all its data with `usernetes uninstall --purge` first"
+        )))
+}

@@ -1,0 +1,97 @@
+//! From a unit to a cluster that works.
+
+use std::time::Duration;
+
+use super::ready::{Kubectl, Phase, Waiter};
+use super::{Current, api_address, members};
+use crate::boot;
+use crate::components::{Daemon, coredns, rbac};
+use crate::config::Config;
+use crate::error::Result;
+use crate::https::Client;
+use crate::layout::Layout;
+use crate::progress::Progress;
+use crate::systemd::Systemd;
+use crate::units::unit_name;
+
+/// Directory of CoreDNS's image in a generation's `images/`.
+const COREDNS_IMAGE: &str = "coredns";
+
+/// Starts a unit of what is installed, and waits until it works.
+pub fn start(current: &Current, unit: &str, progress: &Progress) -> Result<()> {
+    bring_up(
+        &current.systemd()?,
+        &current.layout,
+        &current.config,
+        unit,
+        progress,
+    )
+    .map(drop)
+}
+
+/// Starts a unit, waits until everything it starts is active, and then for as much of a cluster as that is: API server
+/// ready, roles and CoreDNS applied, node Ready, CoreDNS running.
+pub(super) fn bring_up(
+    systemd: &Systemd,
+    layout: &Layout,
+    config: &Config,
+    unit: &str,
+    progress: &Progress,
+) -> Result<Vec<Phase>> {
+    let wanted = members(unit, config);
+    let waiter = Waiter::new(systemd, progress, wanted.clone())?;
+    systemd.run(["start", "--no-block", unit])?;
+    let mut phases = vec![waiter.units()?];
+    phases.extend(each(systemd, &wanted)?);
+    let has = |daemon| wanted.contains(&unit_name(daemon, config.cri));
+    let Some(server) = api_address(config).filter(|_| has(Daemon::KubeApiserver)) else {
+        return Ok(phases);
+    };
+    let [ca, certificate, key] =
+        ["ca.pem", "admin.pem", "admin-key.pem"].map(|name| layout.master(name));
+    let client = Client::new(server, &ca, &certificate, &key)?;
+    phases.push(waiter.api(&client)?);
+    let kubectl = Kubectl::of(layout);
+    let image = coredns_image(layout)?.filter(|_| kubectl.is_some());
+    if let Some(kubectl) = kubectl {
+        let mut objects = rbac::manifest(config);
+        if let Some(image) = &image {
+            objects.push_str(&coredns::manifest(config, image));
+        }
+        phases.push(waiter.apply(&kubectl, &objects)?);
+    }
+    if has(Daemon::Kubelet) {
+        let kubelet = unit_name(Daemon::Kubelet, config.cri);
+        phases.push(waiter.node(&client, config, &kubelet)?);
+        if image.is_some() {
+            phases.push(waiter.dns(&client, &kubelet)?);
+        }
+    }
+    Ok(phases)
+}
+
+/// The name of CoreDNS's image, if the generation brings it.
+fn coredns_image(layout: &Layout) -> Result<Option<String>> {
+    if !layout
+        .generation()
+        .join("images")
+        .join(COREDNS_IMAGE)
+        .exists()
+    {
+        return Ok(None);
+    }
+    boot::bundled_name(layout, COREDNS_IMAGE).map(Some)
+}
+
+/// How long each unit took by itself, as systemd measured it.
+fn each(systemd: &Systemd, names: &[String]) -> Result<Vec<Phase>> {
+    let units = systemd.units(names)?;
+    let took = units.iter().filter_map(|unit| {
+        let seconds = Duration::from_micros(unit.start_up()?).as_secs_f64();
+        Some(Phase {
+            name: format!("  {}", unit.name()),
+            seconds,
+        })
+    });
+    Ok(took.collect())
+}

@@ -1,0 +1,270 @@
+//! How the cluster is, layer by layer, up to the first that is broken: what is above it cannot work either.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::components::Daemon;
+use crate::config::Config;
+use crate::error::Result;
+use crate::https::Client;
+use crate::install::{Current, api_address};
+use crate::pki;
+use crate::systemd::Unit;
+use crate::units::{self, unit_name};
+
+/// How a layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It works.
+    Ok,
+    /// It is on its way.
+    Starting,
+    /// Nobody has started it, or somebody has stopped it.
+    Stopped,
+    /// It does not work.
+    Broken,
+}
+
+impl State {
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Starting => "starting",
+            Self::Stopped => "stopped",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// One layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Layer {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is.
+    pub state: State,
+    /// What that is based on.
+    pub detail: String,
+    /// What to do if it is not well.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub next: String,
+}
+
+/// The layers from the bottom up; the last is the first that is not well, or the top.
+pub fn layers(current: &Current) -> Result<Vec<Layer>> {
+    let config = &current.config;
+    let names: Vec<_> = units::daemons(config)
+        .iter()
+        .map(|d| unit_name(*d, config.cri))
+        .collect();
+    let asked = current.systemd().and_then(|systemd| systemd.units(&names));
+    let units = match asked {
+        Ok(units) => units,
+        Err(error) => {
+            return Ok(vec![Layer {
+                name: "host",
+                state: State::Broken,
+                detail: error.message().to_owned(),
+                next: "run `usernetes doctor`".to_owned(),
+            }]);
+        }
+    };
+    let mut layers = vec![Layer::ok("host", "your service manager answers")];
+    let relevant = relevant(current, &units);
+    let daemons = [
+        ("RootlessKit", Daemon::Rootlesskit),
+        ("etcd", Daemon::Etcd),
+        ("API server", Daemon::KubeApiserver),
+        ("controllers", Daemon::KubeControllerManager),
+        ("scheduler", Daemon::KubeScheduler),
+        ("kubelet", Daemon::Kubelet),
+        ("service network", Daemon::KubeProxy),
+        ("pod network", Daemon::Flanneld),
+    ];
+    for (name, daemon) in daemons {
+        if !relevant.contains(&daemon) {
+            continue;
+        }
+        let wanted = unit_name(daemon, config.cri);
+        let unit = units.iter().find(|u| u.name() == wanted);
+        let layer = of_unit(name, &wanted, &unit.cloned().unwrap_or_default());
+        let well = layer.state == State::Ok;
+        layers.push(layer);
+        if !well {
+            return Ok(layers);
+        }
+        if daemon == Daemon::KubeApiserver && !push_answers(current, &mut layers) {
+            return Ok(layers);
+        }
+    }
+    if relevant.contains(&Daemon::Kubelet) && relevant.contains(&Daemon::KubeApiserver) {
+        push_objects(current, &mut layers);
+    }
+    Ok(layers)
+}
+
+/// What is to run: what the start target starts, and what runs besides.
+fn relevant(current: &Current, units: &[Unit]) -> Vec<Daemon> {
+    let config = &current.config;
+    let started = crate::install::members(config.start.as_str(), config);
+    let mut daemons = units::daemons(config);
+    daemons.retain(|daemon| {
+        let name = unit_name(*daemon, config.cri);
+        started.contains(&name) || units.iter().any(|u| u.name() == name && !u.is_stopped())
+    });
+    if daemons.is_empty() {
+        daemons.push(Daemon::Rootlesskit);
+    }
+    daemons
+}
+
+impl Layer {
+    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            name,
+            state: State::Ok,
+            detail: detail.into(),
+            next: String::new(),
+        }
+    }
+}
+
+fn of_unit(name: &'static str, unit_name: &str, unit: &Unit) -> Layer {
+    let detail = format!("{unit_name} {}", unit.state());
+    let logs = format!("run `usernetes logs {unit_name}`");
+    let (state, next) = if !unit.exists() {
+        (
+            State::Broken,
+            "run `install` again: the unit's file is missing".to_owned(),
+        )
+    } else if unit.is_active() {
+        (State::Ok, String::new())
+    } else if unit.get("ActiveState") == "failed" || unit.restarts() > 0 {
+        (State::Broken, logs)
+    } else if unit.is_stopped() {
+        (State::Stopped, "run `usernetes start`".to_owned())
+    } else {
+        (State::Starting, format!("wait, or {logs}"))
+    };
+    Layer {
+        name,
+        state,
+        detail,
+        next,
+    }
+}
+
+fn client(current: &Current) -> Option<Result<Client>> {
+    let server = api_address(&current.config)?;
+    let [ca, certificate, key] =
+        ["ca.pem", "admin.pem", "admin-key.pem"].map(|name| current.layout.master(name));
+    Some(Client::new(server, &ca, &certificate, &key))
+}
+
+/// Whether the API server answers, on the port it is published at. Gives whether to go on.
+fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
+    let name = "API";
+    let broken = |detail: String| Layer {
+        name,
+        state: State::Starting,
+        detail,
+        next: "wait, or run `usernetes logs u7s-kube-apiserver.service`".to_owned(),
+    };
+    let Some(client) = client(current) else {
+        layers.push(Layer::ok(
+            name,
+            "not published on this machine, so not asked",
+        ));
+        return true;
+    };
+    let layer = match client.and_then(|client| client.get("/readyz")) {
+        Ok(answer) if answer.status == 200 => Layer::ok(name, "ready"),
+        Ok(answer) => broken(format!("answers {}", answer.status)),
+        Err(error) => broken(error.message().to_owned()),
+    };
+    let well = layer.state == State::Ok;
+    layers.push(layer);
+    well
+}
+
+/// What the API server says about the node and CoreDNS.
+fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
+    let Some(Ok(client)) = client(current) else {
+        return;
+    };
+    let node = node_path(&current.config);
+    for (name, path, wanted) in [("node", node.as_str(), "Ready"), ("DNS", DNS, "Available")] {
+        let answer = client.get(path).map_err(|error| error.message().to_owned());
+        let found = answer.and_then(|answer| condition(&answer.body, wanted));
+        let Err(said) = found else {
+            layers.push(Layer::ok(name, wanted.to_lowercase()));
+            continue;
+        };
+        let kubelet = unit_name(Daemon::Kubelet, current.config.cri);
+        layers.push(Layer {
+            name,
+            state: State::Starting,
+            detail: format!("not {}: {said}", wanted.to_lowercase()),
+            next: format!(
+                "run `usernetes kubectl get pods --all-namespaces`, or `usernetes logs {kubelet}`"
+            ),
+        });
+        return;
+    }
+}
+
+/// Where the API server has the deployment of CoreDNS.
+pub const DNS: &str = "/apis/apps/v1/namespaces/kube-system/deployments/coredns";
+
+/// Where the API server has the node.
+#[must_use]
+pub fn node_path(config: &Config) -> String {
+    format!("/api/v1/nodes/{}", config.node_name)
+}
+
+/// Whether an object of Kubernetes says `True` to a condition, or else what it says.
+pub fn condition(body: &str, wanted: &str) -> std::result::Result<(), String> {
+    let object: Value = serde_json::from_str(body).unwrap_or_default();
+    let conditions = object["status"]["conditions"].as_array();
+    let found = conditions
+        .into_iter()
+        .flatten()
+        .find(|c| c["type"] == wanted);
+    if found.is_some_and(|c| c["status"] == "True") {
+        return Ok(());
+    }
+    let said = found.map_or(&object["message"], |c| &c["message"]).as_str();
+    Err(said
+        .and_then(|text| text.lines().next())
+        .unwrap_or("not there yet")
+        .to_owned())
+}
+
+/// Days until the first certificate ends.
+pub fn certificate_days(current: &Current) -> Result<Option<i64>> {
+    let certificates = pki::list(current.layout.config(), SystemTime::now())?;
+    Ok(certificates.iter().map(|c| c.days_left).min())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions() {
+        let said = |body: &str| condition(body, "Ready").err();
+        let ready = r#"{"status": {"conditions": [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": "True"}]}}"#;
+        assert_eq!(said(ready), None);
+        let not = r#"{"status": {"conditions": [{"type": "Ready", "status": "False", "message": "cni plugin not initialized\nmore"}]}}"#;
+        assert_eq!(said(not).unwrap(), "cni plugin not initialized");
+        let missing =
+            r#"{"kind": "Status", "status": "Failure", "message": "nodes \"n\" not found"}"#;
+        assert_eq!(said(missing).unwrap(), "nodes \"n\" not found");
+        assert_eq!(said("").unwrap(), "not there yet");
+    }
+}

@@ -1,0 +1,250 @@
+//! The user's service manager, through `systemctl --user`: as few runs of it as possible, because each takes a while.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::host::Machine;
+
+/// What a unit is asked for.
+const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,NRestarts,UnitFileState,FragmentPath,StatusText,\
+    ExecMainStatus,InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic";
+
+/// The service manager of the user of a machine.
+#[derive(Debug, Clone)]
+pub struct Systemd {
+    machine: Machine,
+    systemctl: PathBuf,
+}
+
+/// What systemd says about a unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unit {
+    properties: BTreeMap<String, String>,
+}
+
+impl Unit {
+    /// A property; empty if systemd does not know it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        self.properties.get(name).map_or("", String::as_str)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.get("Id")
+    }
+
+    /// Whether systemd has a file for it.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.get("LoadState") == "loaded"
+    }
+
+    /// Whether it has started and is ready.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.get("ActiveState") == "active"
+    }
+
+    /// Whether nothing of it runs and nothing is about to.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.get("ActiveState"), "inactive" | "failed" | "")
+    }
+
+    /// Whether it starts by itself with the user's manager.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.get("UnitFileState") == "enabled"
+    }
+
+    /// How often it was started again by itself.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.get("NRestarts").parse().unwrap_or_default()
+    }
+
+    /// How long it took to become ready, in microseconds.
+    #[must_use]
+    pub fn start_up(&self) -> Option<u64> {
+        let time = |name| self.get(name).parse::<u64>().ok().filter(|t| *t > 0);
+        time("ActiveEnterTimestampMonotonic")?.checked_sub(time("InactiveExitTimestampMonotonic")?)
+    }
+
+    /// Its state in two or three words: `active (running)`, `activating (auto-restart) after 3 restarts`.
+    #[must_use]
+    pub fn state(&self) -> String {
+        let mut text = match (self.get("ActiveState"), self.get("SubState")) {
+            ("" | "inactive", _) if !self.exists() => "not installed".to_owned(),
+            ("", _) => "unknown".to_owned(),
+            (active, sub) if active == sub || sub == "dead" || sub.is_empty() => active.to_owned(),
+            (active, sub) => format!("{active} ({sub})"),
+        };
+        match self.restarts() {
+            0 => {}
+            1 => text.push_str(" after 1 restart"),
+            n => text.push_str(&format!(" after {n} restarts")),
+        }
+        text
+    }
+}
+
+impl Systemd {
+    /// Fails if the machine has no `systemctl`.
+    pub fn of(machine: &Machine) -> Result<Self> {
+        let systemctl = machine.find("systemctl").ok_or_else(|| {
+            Error::new(Kind::Host, "there is no `systemctl` in PATH")
+                .expected("a machine that runs systemd")
+                .hint("`install --start \"\"` unpacks and configures everything without it")
+        })?;
+        Ok(Self {
+            machine: machine.clone(),
+            systemctl,
+        })
+    }
+
+    /// `systemctl --user` with these arguments. What it prints is discarded; what it complains about is in the error.
+    pub fn run<S: AsRef<str>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<()> {
+        self.output(arguments).map(drop)
+    }
+
+    fn output<S: AsRef<str>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<String> {
+        let arguments: Vec<String> = arguments
+            .into_iter()
+            .map(|a| a.as_ref().to_owned())
+            .collect();
+        let mut command = self.machine.command(&self.systemctl);
+        command.arg("--user").args(&arguments);
+        let output = command
+            .output()
+            .about(|| self.systemctl.display().to_string())?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(Error::new(
+            Kind::Host,
+            format!("`systemctl --user {}` failed", arguments.join(" ")),
+        )
+        .detail("status", output.status)
+        .detail("said", said.trim())
+        .hint("`usernetes doctor` says whether your service manager works"))
+    }
+
+    /// The state of units, in the order of their names here, with one run of `systemctl`.
+    pub fn units<S: AsRef<str>>(&self, names: &[S]) -> Result<Vec<Unit>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let property = format!("--property={PROPERTIES}");
+        let mut arguments = vec!["show", property.as_str(), "--"];
+        arguments.extend(names.iter().map(AsRef::as_ref));
+        Ok(parse(&self.output(arguments)?))
+    }
+
+    /// The last lines a unit has written, without those of earlier boots; empty if the user may not read the journal.
+    #[must_use]
+    pub fn log(&self, unit: &str, lines: u32) -> Vec<String> {
+        let Ok(mut command) = self.journal(unit) else {
+            return Vec::new();
+        };
+        command
+            .args(["--boot", "--output=cat", "--quiet", "--lines"])
+            .arg(lines.to_string());
+        let output = command.output().map(|o| o.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&output)
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// `journalctl` for a unit, or with an empty name for all of ours.
+    pub fn journal(&self, unit: &str) -> Result<Command> {
+        let journalctl = self.machine.find("journalctl").ok_or_else(|| {
+            Error::new(Kind::Host, "there is no `journalctl` in PATH")
+                .expected("a machine that runs systemd")
+        })?;
+        let mut command = self.machine.command(&journalctl);
+        let pattern = if unit.is_empty() { "u7s*" } else { unit };
+        command.args(["--user", "--no-pager", "--unit", pattern]);
+        Ok(command)
+    }
+
+    /// Lets the user's units start at boot and outlive the login, if the user may say so.
+    pub fn linger(&self, enable: bool) -> Result<()> {
+        let loginctl = self
+            .machine
+            .find("loginctl")
+            .ok_or_else(|| Error::new(Kind::Host, "there is no `loginctl` in PATH"))?;
+        let mut command = self.machine.command(&loginctl);
+        command.args([
+            "--no-ask-password",
+            if enable {
+                "enable-linger"
+            } else {
+                "disable-linger"
+            },
+        ]);
+        let output = command.output().about(|| loginctl.display().to_string())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(Error::new(Kind::Host, "`loginctl` refused").detail("said", said.trim()))
+    }
+}
+
+/// Blocks of `key=value`, one for each unit, separated by empty lines.
+fn parse(text: &str) -> Vec<Unit> {
+    let blocks = text.split("\n\n").filter(|block| !block.trim().is_empty());
+    blocks
+        .map(|block| {
+            let pairs = block.lines().filter_map(|line| line.split_once('='));
+            let properties = pairs
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect();
+            Unit { properties }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_and_states() {
+        let text = "Id=u7s-etcd.service\nLoadState=loaded\nActiveState=active\nSubState=running\nNRestarts=0\n\
+            InactiveExitTimestampMonotonic=1000\nActiveEnterTimestampMonotonic=4000\nUnitFileState=enabled\n\n\
+            Id=u7s-kubelet-crio.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\n\n\
+            Id=u7s-kube-scheduler.service\nLoadState=loaded\nActiveState=activating\nSubState=auto-restart\nNRestarts=3\n\n\
+            Id=u7s.target\nLoadState=loaded\nActiveState=active\nSubState=active\n";
+        let units = parse(text);
+        let states: Vec<_> = units.iter().map(|u| (u.name(), u.state())).collect();
+        assert_eq!(
+            states,
+            [
+                ("u7s-etcd.service", "active (running)".to_owned()),
+                ("u7s-kubelet-crio.service", "not installed".to_owned()),
+                (
+                    "u7s-kube-scheduler.service",
+                    "activating (auto-restart) after 3 restarts".to_owned()
+                ),
+                ("u7s.target", "active".to_owned()),
+            ]
+        );
+        assert_eq!(
+            (units[0].start_up(), units[1].start_up()),
+            (Some(3000), None)
+        );
+        assert!(
+            units[0].is_active()
+                && units[0].is_enabled()
+                && !units[2].is_stopped()
+                && units[1].is_stopped()
+        );
+    }
+}
