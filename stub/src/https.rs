@@ -80,8 +80,14 @@ impl Client {
         let mut answer = Vec::new();
         match stream.take(LONGEST).read_to_end(&mut answer) {
             // Go closes without a TLS good-bye when it is in a hurry.
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error.into()),
-            _ => {}
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            // What a read that takes too long is called.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let silence = format!("no answer within {} s", SILENCE.as_secs());
+                return Err(Error::new(Kind::Failed, silence));
+            }
+            Err(error) => return Err(error.into()),
         }
         parse(&answer)
     }

@@ -7,12 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
+use rustix::process::{Signal, getpid, kill_process};
 
-use super::cri::{self, Companion};
+use super::cri::{self, Watch};
 use super::images::{self, Loader, bundled_name};
 use super::notify::notify;
 use super::supervise::Supervisor;
-use super::{Probe, command, mounts, remove_if_there, rootlesskit, say, write_files};
+use super::{Probe, command, mounts, network, remove_if_there, rootlesskit, say, write_files};
 use crate::components::containerd::{self, Snapshotter};
 use crate::components::{cni, crio};
 use crate::config::{Config, Cri};
@@ -36,6 +37,12 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
         Cri::Crio => run_crio(layout, probe.snapshotter),
         Cri::None => {
             let mut supervisor = Supervisor::new()?;
+            let watch = network::watch()?;
+            thread::spawn(move || {
+                say(watch().message());
+                // Which ends the wait below.
+                let _ = kill_process(getpid(), Signal::TERM);
+            });
             ready(layout)?;
             supervisor.wait_for_end();
             Ok(0)
@@ -50,14 +57,14 @@ fn run_containerd(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
         snapshotter,
         &bundled_name(layout, "pause")?,
     ))?;
-    let companion = match snapshotter {
-        Snapshotter::Overlayfs => None,
-        Snapshotter::FuseOverlayfs => Some(start_fuse_snapshotter(layout)?),
-    };
+    let mut watches = vec![network::watch()?];
+    if snapshotter == Snapshotter::FuseOverlayfs {
+        watches.push(start_fuse_snapshotter(layout)?);
+    }
     let own = layout.clone();
     cri::run(
         || command(layout, containerd::args(layout)),
-        companion,
+        watches,
         &layout.runtime("containerd/notify.sock"),
         move || {
             ready(&own)?;
@@ -84,7 +91,7 @@ fn ready(layout: &Layout) -> Result<()> {
 }
 
 /// containerd asks its snapshotter when it starts, so that one must answer first.
-fn start_fuse_snapshotter(layout: &Layout) -> Result<Companion> {
+fn start_fuse_snapshotter(layout: &Layout) -> Result<Watch> {
     const PATIENCE: Duration = Duration::from_secs(30);
     let socket = containerd::fuse_socket(layout);
     remove_if_there(&socket)?;
@@ -104,10 +111,11 @@ fn start_fuse_snapshotter(layout: &Layout) -> Result<Companion> {
         }
         thread::sleep(Duration::from_millis(10));
     }
-    Ok(Companion {
-        name: "the FUSE snapshotter",
-        child,
-    })
+    Ok(Box::new(move || {
+        let ended = child.wait();
+        let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+        Error::new(Kind::Failed, format!("the FUSE snapshotter ended: {how}"))
+    }))
 }
 
 fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
@@ -124,7 +132,7 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
             crio_command.envs(crio::env(layout));
             crio_command
         },
-        None,
+        vec![network::watch()?],
         &layout.runtime("crio/notify.sock"),
         move || {
             ready(&own)?;

@@ -1,7 +1,7 @@
 //! The container runtime inside the namespaces, up to the moment it can start pods and beyond.
 
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -13,30 +13,27 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::notify::{Listener, NOTIFY_SOCKET};
 use super::say;
 use super::supervise::Supervisor;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
-/// A program the runtime cannot do without. When it ends, so does the runtime.
-pub(super) struct Companion {
-    pub(super) name: &'static str,
-    pub(super) child: Child,
-}
+/// Returns when something the runtime cannot do without has ended, with an error that says so.
+pub(super) type Watch = Box<dyn FnOnce() -> Error + Send>;
 
 /// Runs the container runtime to its end and gives its exit code. `on_serving` is called, in a thread of its own, when the
 /// runtime first says that it serves. If that fails, the runtime is stopped and the error is the outcome.
 ///
+/// The same happens when one of the `watches` returns.
+///
 /// A runtime that has served and ends without being asked to is started again: containers outlive it.
 pub(super) fn run(
     runtime: impl Fn() -> Command,
-    companion: Option<Companion>,
+    watches: Vec<Watch>,
     notify_socket: &Path,
     on_serving: impl FnOnce() -> Result<()> + Send + 'static,
 ) -> Result<u8> {
     let mut supervisor = Supervisor::new()?;
     let (failed, failure) = mpsc::channel();
     let (pids, newest_pid) = mpsc::channel();
-    if let Some(companion) = companion {
-        watch(companion, failed.clone(), newest_pid);
-    }
+    spawn_watches(watches, &failed, newest_pid);
     let mut on_serving = Some(on_serving);
     loop {
         let listener = Listener::bind(notify_socket.to_owned())?;
@@ -44,7 +41,7 @@ pub(super) fn run(
         command.env(NOTIFY_SOCKET, listener.path());
         let served = Arc::new(AtomicBool::new(false));
         let outcome = supervisor.run(command, |pid| {
-            // Nobody listens when there is no companion.
+            // Nobody listens when there are no watches.
             let _ = pids.send(pid);
             let (served, on_serving, failed) =
                 (Arc::clone(&served), on_serving.take(), failed.clone());
@@ -84,18 +81,23 @@ fn once_serving(
     on_serving.map_or(Ok(()), |on_serving| on_serving())
 }
 
-/// Stops the runtime when the companion ends.
-fn watch(mut companion: Companion, failed: mpsc::Sender<Error>, pids: mpsc::Receiver<Pid>) {
+/// Stops the newest runtime when a watch returns.
+fn spawn_watches(watches: Vec<Watch>, failed: &mpsc::Sender<Error>, pids: mpsc::Receiver<Pid>) {
+    let (ended, first_end) = mpsc::channel();
+    for watch in watches {
+        let ended = ended.clone();
+        // Nobody asks for a second end.
+        thread::spawn(move || drop(ended.send(watch())));
+    }
+    let failed = failed.clone();
     thread::spawn(move || {
-        let ended = companion.child.wait();
-        let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
-        let error = Error::new(Kind::Failed, format!("{} ended: {how}", companion.name));
-        let _ = failed.send(error);
         // It may not have started yet, and it may have been started again since.
-        let Ok(first) = pids.recv() else {
-            return;
-        };
-        stop(pids.try_iter().last().unwrap_or(first));
+        if let Ok(error) = first_end.recv()
+            && failed.send(error).is_ok()
+            && let Ok(first) = pids.recv()
+        {
+            stop(pids.try_iter().last().unwrap_or(first));
+        }
     });
 }
 
@@ -107,6 +109,7 @@ fn stop(pid: Pid) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     fn sh(script: &str) -> Command {
         let mut command = Command::new("/bin/sh");
@@ -131,36 +134,29 @@ mod tests {
         let socket = dir.path().join("notify");
         say_ready(&socket);
         let load = || Err(Error::new(Kind::Input, "pause.tar is damaged"));
-        let error = run(|| sh("exec sleep 1000"), None, &socket, load).unwrap_err();
+        let error = run(|| sh("exec sleep 1000"), Vec::new(), &socket, load).unwrap_err();
         assert_eq!(error.message(), "pause.tar is damaged");
     }
 
     #[test]
     fn a_runtime_that_never_served_gives_its_code() {
         let dir = tempfile::tempdir().unwrap();
-        let code = run(|| sh("exit 3"), None, &dir.path().join("notify"), || Ok(())).unwrap();
+        let code = run(
+            || sh("exit 3"),
+            Vec::new(),
+            &dir.path().join("notify"),
+            || Ok(()),
+        )
+        .unwrap();
         assert_eq!(code, 3);
     }
 
     #[test]
-    fn the_end_of_a_companion_is_the_end_of_the_runtime() {
+    fn the_end_of_what_it_needs_is_the_end_of_the_runtime() {
         let dir = tempfile::tempdir().unwrap();
-        let child = sh("read line; exit 4")
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let companion = Companion {
-            name: "the snapshotter",
-            child,
-        };
+        let watch: Watch = Box::new(|| Error::new(Kind::Failed, "the network is gone"));
         let socket = dir.path().join("notify");
-        let error = run(
-            || sh("exec sleep 1000"),
-            Some(companion),
-            &socket,
-            || Ok(()),
-        )
-        .unwrap_err();
-        assert_eq!(error.message(), "the snapshotter ended: exit status: 4");
+        let error = run(|| sh("exec sleep 1000"), vec![watch], &socket, || Ok(())).unwrap_err();
+        assert_eq!(error.message(), "the network is gone");
     }
 }

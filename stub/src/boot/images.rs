@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 
 use super::image_layout::ImageLayout;
-use super::notify::notify;
+use super::notify::Wait;
 use super::{remove_if_there, say, supervise, write_atomically};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
@@ -38,9 +38,6 @@ pub(super) struct Loader<'a> {
     pub snapshotter: &'a str,
 }
 
-/// How long the service manager is asked to go on waiting, and how often.
-const PATIENCE: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(10));
-
 /// The file whose existence says that every image is loaded.
 fn loaded_file(layout: &Layout) -> PathBuf {
     layout.runtime("images-loaded")
@@ -58,26 +55,12 @@ pub(super) fn set_loaded(layout: &Layout) -> Result<()> {
 
 /// Waits for that, however long it takes.
 pub(super) fn wait_loaded(layout: &Layout) -> Result<()> {
-    let started = Instant::now();
-    let mut told = None;
+    let mut wait = Wait::begin("images");
     while !loaded_file(layout).exists() {
-        if told.is_none_or(|told: Instant| told.elapsed() >= PATIENCE.1) {
-            notify(&format!(
-                "STATUS=waiting for images to be loaded\nEXTEND_TIMEOUT_USEC={}",
-                PATIENCE.0.as_micros()
-            ))?;
-            told = Some(Instant::now());
-        }
+        wait.goes_on("not all are loaded")?;
         thread::sleep(Duration::from_millis(50));
     }
-    if told.is_some() {
-        notify("STATUS=")?;
-        say(format!(
-            "the images are loaded after {:.1} s",
-            started.elapsed().as_secs_f64()
-        ));
-    }
-    Ok(())
+    wait.end()
 }
 
 /// The name of one of the images the generation brings, by the name of its directory.

@@ -10,6 +10,7 @@ mod image_layout;
 mod images;
 mod mounts;
 mod namespaces;
+mod network;
 mod notify;
 mod probe;
 mod rootlesskit;
@@ -64,28 +65,33 @@ pub fn run(component: &str) -> Result<u8> {
         ),
         Daemon::KubeControllerManager => {
             let args = components::kube_controller_manager::args(&layout, &config);
-            after_apiserver(&layout, daemon, args)
+            after_apiserver(
+                &layout,
+                Namespaces::Network,
+                &layout.master(component),
+                args,
+            )
         }
         Daemon::KubeScheduler => {
-            after_apiserver(&layout, daemon, components::kube_scheduler::args(&layout))
+            let args = components::kube_scheduler::args(&layout);
+            after_apiserver(
+                &layout,
+                Namespaces::Network,
+                &layout.master(component),
+                args,
+            )
         }
         Daemon::Kubelet => {
             write_files(components::kubelet::files(&layout, &config))?;
             images::wait_loaded(&layout)?;
-            become_daemon(
-                &layout,
-                Namespaces::All,
-                components::kubelet::args(&layout, &config),
-            )
+            let args = components::kubelet::args(&layout, &config);
+            after_apiserver(&layout, Namespaces::All, &layout.node("node-client"), args)
         }
         Daemon::KubeProxy => {
             let mode = Probe::read(&layout)?.proxy_mode;
             write_files(components::kube_proxy::files(&layout, &config, mode))?;
-            become_daemon(
-                &layout,
-                Namespaces::All,
-                components::kube_proxy::args(&layout),
-            )
+            let args = components::kube_proxy::args(&layout);
+            after_apiserver(&layout, Namespaces::All, &layout.node(component), args)
         }
         Daemon::Flanneld => {
             write_files(components::flannel::files(&layout, &config))?;
@@ -104,11 +110,21 @@ fn become_daemon(layout: &Layout, namespaces: Namespaces, args: Vec<String>) -> 
 }
 
 /// The controller manager and the scheduler give up when the API server is not ready, which it says only at `/readyz`:
-/// its notification to the service manager comes long before.
-fn after_apiserver(layout: &Layout, daemon: Daemon, args: Vec<String>) -> Result<u8> {
-    namespaces::join(layout, Namespaces::Network)?;
-    apiserver::wait_ready(layout, daemon.as_str())?;
-    Err(namespaces::replace_this_process(command(layout, args)))
+/// its notification to the service manager comes long before. The kubelet and kube-proxy could wait by themselves; but
+/// the API server gives up when it does not get its first roles written within 30 seconds, and on a slow machine
+/// it cannot if they start at the same time. `certificate` is the file name without `.pem` of who asks.
+fn after_apiserver(
+    layout: &Layout,
+    namespaces: Namespaces,
+    certificate: &Path,
+    args: Vec<String>,
+) -> Result<u8> {
+    namespaces::join(layout, namespaces)?;
+    // A worker has no API server of its own.
+    if layout.master("kube-apiserver.pem").exists() {
+        apiserver::wait_ready(layout, certificate)?;
+    }
+    namespaces::run_joined(namespaces, command(layout, args))
 }
 
 /// A command of the generation with the environment components run in.

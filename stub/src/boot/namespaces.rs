@@ -49,6 +49,11 @@ impl Namespaces {
 /// With [`Namespaces::Network`] the program replaces this process and the function only returns on failure.
 pub fn enter(layout: &Layout, namespaces: Namespaces, command: Command) -> Result<u8> {
     join(layout, namespaces)?;
+    run_joined(namespaces, command)
+}
+
+/// The second half of [`enter`], for whoever has something to do in the namespaces first.
+pub(super) fn run_joined(namespaces: Namespaces, command: Command) -> Result<u8> {
     match namespaces {
         Namespaces::Network => Err(replace_this_process(command)),
         Namespaces::All => Ok(Supervisor::new()?.run(command, |_| ())?.code),

@@ -4,8 +4,9 @@ use std::env;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use super::remove_if_there;
+use super::{remove_if_there, say};
 use crate::error::{Context, Result};
 
 /// The environment variable that names the socket.
@@ -23,6 +24,60 @@ pub(super) fn notify(message: &str) -> Result<()> {
 fn send(socket: &Path, message: &str) -> io::Result<()> {
     UnixDatagram::unbound()?.send_to(message.as_bytes(), socket)?;
     Ok(())
+}
+
+/// How much longer the service manager is asked to wait for readiness, and how often it is asked.
+const PATIENCE: (Duration, Duration) = (Duration::from_mins(2), Duration::from_secs(30));
+
+/// Waiting for something as long as it takes: the service manager is kept patient, and the journal says what for.
+#[derive(Debug)]
+pub(super) struct Wait {
+    what: &'static str,
+    began: Instant,
+    asked: Option<Instant>,
+    state: Option<String>,
+}
+
+impl Wait {
+    /// Begins to wait. Nothing is said if it is over at once.
+    pub(super) fn begin(what: &'static str) -> Self {
+        Self {
+            what,
+            began: Instant::now(),
+            asked: None,
+            state: None,
+        }
+    }
+
+    /// It is not over. `state` goes to the journal when it changes.
+    pub(super) fn goes_on(&mut self, state: &str) -> Result<()> {
+        if self.asked.is_none_or(|asked| asked.elapsed() >= PATIENCE.1) {
+            notify(&format!(
+                "STATUS=waiting for {}\nEXTEND_TIMEOUT_USEC={}",
+                self.what,
+                PATIENCE.0.as_micros()
+            ))?;
+            self.asked = Some(Instant::now());
+        }
+        if self.state.as_deref() != Some(state) {
+            say(format!("waiting for {}: {state}", self.what));
+            self.state = Some(state.to_owned());
+        }
+        Ok(())
+    }
+
+    /// It is over.
+    pub(super) fn end(self) -> Result<()> {
+        if self.asked.is_some() {
+            notify("STATUS=")?;
+            say(format!(
+                "waited {:.1} s for {}",
+                self.began.elapsed().as_secs_f64(),
+                self.what
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// A socket on which a program this process starts says that it is ready.
