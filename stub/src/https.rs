@@ -79,8 +79,8 @@ impl Client {
         )?;
         let mut answer = Vec::new();
         match stream.take(LONGEST).read_to_end(&mut answer) {
-            // Go closes without a TLS good-bye when it is in a hurry.
             Ok(_) => {}
+            // Go closes without a TLS good-bye when it is in a hurry.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             // What a read that takes too long is called.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
