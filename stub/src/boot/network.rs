@@ -1,7 +1,5 @@
-//! The way out of the namespaces. RootlessKit does not notice when slirp4netns ends; the kernel then removes the device
-//! slirp4netns had made.
-
-use std::path::Path;
+//! The way out of the namespaces. RootlessKit does not notice when slirp4netns ends; but the device between them then loses
+//! its carrier, as if a cable were pulled.
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
@@ -11,14 +9,14 @@ use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketType, bind, recv, so
 use super::cri::Watch;
 use crate::error::{Context, Error, Kind, Result};
 
-/// The device, as the kernel shows it.
-const DEVICE: &str = "/sys/class/net/tap0";
+/// Says `1` while slirp4netns holds its end of the device (Documentation/ABI/testing/sysfs-class-net).
+const CARRIER: &str = "/sys/class/net/tap0/carrier";
 /// The protocol for devices, addresses and routes has the number 0, which is how the system call is told none.
 const NETLINK_ROUTE: Option<Protocol> = None;
 /// The multicast group of news about devices, `RTMGRP_LINK` (rtnetlink(7)).
 const LINKS: u32 = 1;
 
-/// Returns when the device is gone.
+/// Returns when slirp4netns is gone.
 pub(super) fn watch() -> Result<Watch> {
     // From here on, so that nothing is missed.
     let news = socket(AddressFamily::NETLINK, SocketType::RAW, NETLINK_ROUTE)
@@ -26,7 +24,7 @@ pub(super) fn watch() -> Result<Watch> {
         .map_err(std::io::Error::from)
         .about(|| "listening to the kernel's news about network devices")?;
     Ok(Box::new(move || {
-        while Path::new(DEVICE).exists() {
+        while connected() {
             // What the news is does not matter, nor that some got lost because too much came at once.
             match recv(
                 &news,
@@ -47,6 +45,10 @@ pub(super) fn watch() -> Result<Watch> {
     }))
 }
 
+fn connected() -> bool {
+    fs_err::read_to_string(CARRIER).is_ok_and(|carrier| carrier.trim() == "1")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,7 +57,7 @@ mod tests {
     fn a_missing_device_is_the_end_of_the_network() {
         let watch = watch().unwrap();
         // No machine has the device outside of the namespaces, except one with a network of that very kind.
-        if !Path::new(DEVICE).exists() {
+        if !connected() {
             assert!(watch().message().contains("slirp4netns ended"));
         }
     }
