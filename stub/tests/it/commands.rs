@@ -54,7 +54,8 @@ fn help_lists_commands_and_exit_codes() {
       port                  Ports of this machine that lead into the cluster
       list                  What is inside: components, versions, licences, sizes
       verify                Check every byte of a bundle, or of what is installed
-      licenses              Licences of the components, and where these come from
+      licenses              Licences of the components, their texts, and where source code is
+      sbom                  Print the software bill of materials
       generations           What has been installed, and which of it is current
       rollback              Make an earlier generation current again
       gc                    Remove what neither the current nor the previous generation nor a running process needs
