@@ -38,6 +38,12 @@ pub(crate) enum Behaviour {
     Status(u16, Option<(&'static str, String)>),
     /// Sends the client elsewhere.
     Redirect(String),
+    /// Good, with further headers.
+    With(Vec<(&'static str, String)>),
+    /// A status with headers and the content.
+    Answer(u16, Vec<(&'static str, String)>),
+    /// A list in pages, of which `?page=2` is the second; each says where the next one is, as GitHub's API does.
+    Pages(Arc<Vec<Vec<u8>>>),
 }
 
 impl Behaviour {
@@ -49,6 +55,8 @@ impl Behaviour {
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    /// `GET` or `HEAD`.
+    pub(crate) method: String,
     /// With the query.
     pub(crate) path: String,
     /// Names in lower case.
@@ -202,8 +210,10 @@ impl Shared {
         let mut reader = BufReader::new(stream.try_clone()?);
         let mut line = String::new();
         reader.read_line(&mut line)?;
+        let mut words = line.split(' ').map(str::to_owned);
         let mut request = Request {
-            path: line.split(' ').nth(1).unwrap_or_default().to_owned(),
+            method: words.next().unwrap_or_default(),
+            path: words.next().unwrap_or_default(),
             headers: BTreeMap::new(),
             sent: 0,
         };
@@ -219,7 +229,10 @@ impl Shared {
         }
         let active = self.active.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_active.fetch_max(active, Ordering::SeqCst);
-        let reply = self.answer(&request);
+        let mut reply = self.answer(&request);
+        if request.method == "HEAD" {
+            reply.body.clear();
+        }
         request.sent = reply.body.len();
         self.log.lock().unwrap().push(request);
         // Before the last byte is out: after it the client may come back at once.
@@ -289,6 +302,16 @@ impl Shared {
             }
             Behaviour::Status(status, header) => Reply::bare(status, header),
             Behaviour::Redirect(url) => Reply::bare(307, Some(("Location", url))),
+            Behaviour::With(headers) => {
+                let reply = Reply::good(content, request);
+                headers.into_iter().fold(reply, |r, (n, v)| r.with(n, v))
+            }
+            Behaviour::Answer(status, headers) => {
+                let mut reply = Reply::whole(content);
+                reply.status = status;
+                headers.into_iter().fold(reply, |r, (n, v)| r.with(n, v))
+            }
+            Behaviour::Pages(pages) => Reply::page(&pages, path, request),
         }
     }
 }
@@ -330,6 +353,9 @@ impl Reply {
         let total = content.len();
         let whole = Self::whole(content);
         let etag = whole.headers[1].1.clone();
+        if request.header("if-none-match") == Some(&etag) {
+            return Self::bare(304, Some(("ETag", etag)));
+        }
         let range = request
             .header("range")
             .and_then(|r| r.strip_prefix("bytes="));
@@ -347,6 +373,25 @@ impl Reply {
             "Content-Range",
             format!("bytes {first}-{}/{total}", total - 1),
         )
+    }
+
+    fn page(pages: &[Vec<u8>], path: &str, request: &Request) -> Self {
+        let query = request.path.split_once('?').map_or("", |(_, query)| query);
+        let number = query.split('&').find_map(|p| p.strip_prefix("page="));
+        let number: usize = number.map_or(1, |n| n.parse().unwrap());
+        let Some(page) = pages.get(number - 1) else {
+            return Self::whole(b"[]".to_vec());
+        };
+        let reply = Self::good(page.clone(), request);
+        if number == pages.len() {
+            return reply;
+        }
+        let host = request.header("host").unwrap();
+        let at = |page: usize, relation: &str| {
+            format!("<http://{host}{path}?per_page=50&page={page}>; rel=\"{relation}\"")
+        };
+        let links = [at(number + 1, "next"), at(pages.len(), "last")];
+        reply.with("Link", links.join(", "))
     }
 
     fn write(self, mut stream: TcpStream, mut reader: BufReader<TcpStream>) -> io::Result<()> {
