@@ -11,7 +11,7 @@ use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
 use stub::sbom;
 
-use crate::command;
+use crate::command::{self, Outcome};
 
 /// Makes Usernetes bundles: recipes → lock → fetch → build → verify.
 #[derive(Debug, Parser)]
@@ -81,13 +81,26 @@ enum Command {
 
 /// Arguments of `builder lock`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct LockArgs {
-    /// Resolve the newest allowed versions and write the lockfile
+    /// Resolve the newest allowed versions and write the lockfile. What is released together is updated together. If `GITHUB_TOKEN` is set, it is sent to GitHub's API, and only there: GitHub answers more requests to whoever has one
     #[arg(long)]
     pub update: bool,
-    /// Say what is unpinned or does not fit the recipes, and change nothing (the default)
+    /// Say what is unpinned or does not fit the recipes (exit code 3), which is all that is done without `--update` and `--check`; if nothing is, ask upstreams, unless `--offline`, and say what is newer (exit code 2). Changes nothing
     #[arg(long, conflicts_with = "update")]
     pub check: bool,
+    /// Show what `--update` would do, and write no lockfile
+    #[arg(long, requires = "update")]
+    pub dry_run: bool,
+    /// How many days a version must have been out before it is taken, where upstream says since when it is
+    #[arg(long, value_name = "DAYS", default_value_t = 3)]
+    pub min_age: u16,
+    /// Replace a newer version by an older one, if that is the newest there is
+    #[arg(long)]
+    pub allow_downgrade: bool,
+    /// Replace a pin even if there is less evidence for the new one
+    #[arg(long)]
+    pub allow_weaker_evidence: bool,
     /// Only these components
     #[arg(value_name = "NAME")]
     pub names: Vec<Name>,
@@ -185,7 +198,11 @@ pub fn main() -> ExitCode {
     let Cli { inputs, command } = Cli::parse();
     let progress = Progress::stderr();
     let result = match command {
-        Command::Lock(args) => command::lock(&inputs, &args, &progress),
+        Command::Lock(args) => match command::lock(&inputs, &args, &progress) {
+            // Not an error, but something a script wants to know.
+            Ok(Outcome::Newer) => return ExitCode::from(Kind::Usage.exit_code()),
+            other => other.map(drop),
+        },
         Command::Fetch(args) => command::fetch(&inputs, &args, &progress),
         Command::Build(args) => command::build(&inputs, &args, &progress),
         Command::Verify(args) => command::verify(&inputs, &args, &progress),

@@ -1,7 +1,9 @@
 //! What the commands do, in the words of the modules that know how.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use serde::Serialize;
 use stub::bundle::{Arch, Bundle, Name};
 use stub::error::{Error, Kind, Result};
 use stub::progress::{Progress, bytes};
@@ -12,9 +14,11 @@ use crate::cli::{
     self, BuildArgs, Inputs, LockArgs, OutputFormat, SbomArgs, Selection, VerifyArgs,
 };
 use crate::http::Client;
-use crate::lock::update::Update;
+use crate::lock::newer::Newer;
+use crate::lock::update::{Tools, Update};
 use crate::lockfile::Lockfile;
 use crate::pack::{self, head::Head};
+use crate::source::{self, Endpoints};
 use crate::workspace::Workspace;
 use crate::{debian, fetch, lock, mirror, recipe, verify};
 
@@ -173,14 +177,57 @@ pub(crate) fn export(
     cli::print(inputs, &text, &exported)
 }
 
-/// `builder lock`: checks by default, resolves with `--update`.
-pub(crate) fn lock(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Result<()> {
-    let recipes = recipe::read_all(&inputs.recipes_path()?)?;
+/// What `builder lock` found, where all went well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing more to say.
+    Done,
+    /// Upstreams have newer versions than the lockfile.
+    Newer,
+}
+
+/// `builder lock`: checks by default, asks upstreams with `--check`, resolves with `--update`.
+pub(crate) fn lock(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Result<Outcome> {
+    let directory = inputs.recipes_path()?;
+    let recipes = recipe::read_all(&directory)?;
     let path = inputs.lockfile_path()?;
+    let (client, endpoints) = (Client::new(), endpoints());
+    let update = Update {
+        names: &args.names,
+        arch: arch(args.arch)?,
+        debian_archive: inputs.debian_archive.as_deref(),
+        debian_suite: args.debian_suite.as_ref(),
+        directory: &directory,
+        endpoints: &endpoints,
+        now: SystemTime::now(),
+        min_age: Duration::from_hours(24) * u32::from(args.min_age),
+        allow_downgrade: args.allow_downgrade,
+        allow_weaker_evidence: args.allow_weaker_evidence,
+    };
     if !args.update {
-        let report = lock::check::check(&recipes, &Lockfile::read(&path)?)?;
-        cli::print(inputs, &report.to_string(), &report)?;
-        return report.verdict();
+        let lockfile = Lockfile::read(&path)?;
+        let report = lock::check::check(&recipes, &lockfile)?;
+        if !args.check || inputs.offline || report.verdict().is_err() {
+            cli::print(inputs, &report.to_string(), &report)?;
+            return report.verdict().map(|()| Outcome::Done);
+        }
+        let cache = Cache::of_user()?;
+        let tools = tools(&client, &cache, progress);
+        let newer = update.newer(&recipes, &lockfile, tools)?;
+        let text = format!("{report}\n{}", lock::newer::table(&newer));
+        cli::print(
+            inputs,
+            &text,
+            &Checked {
+                report: &report,
+                newer: &newer,
+            },
+        )?;
+        return Ok(if newer.is_empty() {
+            Outcome::Done
+        } else {
+            Outcome::Newer
+        });
     }
     if inputs.offline {
         return Err(Error::new(
@@ -193,25 +240,50 @@ pub(crate) fn lock(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Res
     } else {
         Lockfile::new()
     };
-    let update = Update {
-        names: &args.names,
-        arch: arch(args.arch)?,
-        debian_archive: inputs.debian_archive.as_deref(),
-        debian_suite: args.debian_suite.as_ref(),
+    let cache = Cache::of_user()?;
+    let tools = tools(&client, &cache, progress);
+    let updated = update.run(&recipes, &old, tools)?;
+    for note in &updated.notes {
+        progress.line(format!("note: {note}"));
+    }
+    let new = updated.lockfile;
+    let done = if args.dry_run {
+        "as it would be, not written".to_owned()
+    } else {
+        new.write(&path)?;
+        format!("{} components", new.components.len())
     };
-    let new = update.run(&recipes, &old, &Client::new(), progress)?;
-    new.write(&path)?;
-    let changes = lock::update::changes(&old, &new);
-    let text = lock::update::table(&changes);
-    cli::print(
-        inputs,
-        &format!(
-            "{text}{}: {} components\n",
-            path.display(),
-            new.components.len()
-        ),
-        &changes,
-    )
+    let changes = lock::changes::changes(&old, &new);
+    let text = lock::changes::table(&changes);
+    let text = format!("{text}{}: {done}\n", path.display());
+    cli::print(inputs, &text, &changes)?;
+    Ok(Outcome::Done)
+}
+
+/// What `builder lock --check --json` prints.
+#[derive(Serialize)]
+struct Checked<'a> {
+    #[serde(flatten)]
+    report: &'a lock::check::Report,
+    newer: &'a [Newer],
+}
+
+fn tools<'a>(client: &'a Client, cache: &'a Cache, progress: &'a Progress) -> Tools<'a> {
+    Tools {
+        client,
+        cache,
+        progress,
+    }
+}
+
+/// The real upstreams, with the token of the environment.
+fn endpoints() -> Endpoints {
+    let token = std::env::var(source::GITHUB_TOKEN).ok();
+    let token = token.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty());
+    Endpoints {
+        github_token: token,
+        ..Endpoints::default()
+    }
 }
 
 /// Downloads whatever the selection needs and the cache lacks.

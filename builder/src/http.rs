@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::Url;
 use reqwest::blocking::Response as Answer;
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::redirect::Policy;
+use reqwest::{Method, Url};
 use stub::error::{Error, Kind, Result};
 
-pub(crate) use self::failure::{Failure, status_text};
+pub(crate) use self::failure::{Failure, explained, failed, status_text};
 use self::failure::{passing, root_cause};
 
 const REDIRECTS: usize = 10;
@@ -66,8 +66,10 @@ impl fmt::Debug for Client {
 /// What a server answered, whole.
 #[derive(Debug)]
 pub struct Response {
-    /// The status code. Never a redirect, 408, 429 or 5xx.
+    /// The status code. Never a redirect, 408 or 5xx; 429 only where it was asked for.
     pub status: u16,
+    /// Where it came from: the address asked for, or the one that redirects led to.
+    pub url: String,
     /// The headers.
     pub headers: HeaderMap,
     /// The body.
@@ -111,15 +113,39 @@ impl Client {
     /// those that are retried and then are an error: 408, 429 and 5xx.
     pub fn get_with(&self, url: &str, headers: &[(&str, &str)], cap: u64) -> Result<Response> {
         let result = self.retrying(|| self.get_once(url, headers, cap));
-        result.map_err(|failure| match failure {
-            Failure::Local(error) => error,
-            Failure::Unreachable { reason, .. }
-            | Failure::Passing { reason, .. }
-            | Failure::Final(reason) => failed(url, reason),
-            Failure::Wrong { expected, found } => {
-                failed(url, "wrong bytes").expected(expected).found(found)
-            }
-        })
+        result.map_err(|failure| explained(url, failure))
+    }
+
+    /// As [`Client::get_with`], but 429 is passed on too: for whoever knows better how long to wait.
+    pub(crate) fn get_limited(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        cap: u64,
+    ) -> Result<Response> {
+        let attempt = || {
+            let answer = self.follow(&Method::GET, url, headers)?;
+            let limited = answer.status().as_u16() == 429;
+            let answer = if limited { answer } else { passing(answer)? };
+            self.read(answer, cap)
+        };
+        self.retrying(attempt)
+            .map_err(|failure| explained(url, failure))
+    }
+
+    /// What a server says about a document without sending it: status and headers.
+    pub fn head(&self, url: &str) -> Result<Response> {
+        let attempt = || {
+            let answer = passing(self.follow(&Method::HEAD, url, &[])?)?;
+            self.read(answer, 0)
+        };
+        self.retrying(attempt)
+            .map_err(|failure| explained(url, failure))
+    }
+
+    /// Waits as between two tries.
+    pub(crate) fn wait(&self, wait: Duration) {
+        (self.settings.sleep)(wait);
     }
 
     /// As [`Client::get_with`], without a second try.
@@ -129,8 +155,13 @@ impl Client {
         headers: &[(&str, &str)],
         cap: u64,
     ) -> Result<Response, Failure> {
-        let answer = self.send(url, headers)?;
+        self.read(self.send(url, headers)?, cap)
+    }
+
+    /// Reads an answer of at most `cap` bytes.
+    pub(crate) fn read(&self, answer: Answer, cap: u64) -> Result<Response, Failure> {
         let status = answer.status().as_u16();
+        let url = answer.url().to_string();
         let headers = answer.headers().clone();
         let mut body = Vec::new();
         let read = answer.take(cap + 1).read_to_end(&mut body);
@@ -141,6 +172,7 @@ impl Client {
         }
         Ok(Response {
             status,
+            url,
             headers,
             body,
         })
@@ -179,15 +211,25 @@ impl Client {
     /// Sends one request, and further ones as redirects demand. The answer is neither a redirect nor a status that
     /// may pass; its body has yet to be read.
     pub(crate) fn send(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
+        passing(self.follow(&Method::GET, url, headers)?)
+    }
+
+    /// Sends requests until the answer is no redirect.
+    fn follow(
+        &self,
+        method: &Method,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, Failure> {
         let first = Url::parse(url).map_err(|e| Failure::Final(format!("not a URL: {e}")))?;
         let mut chain = vec![first];
         let mut own_host = true;
         loop {
             let here = &chain[chain.len() - 1];
-            let answer = self.send_once(here, headers, own_host)?;
+            let answer = self.send_once(method, here, headers, own_host)?;
             let status = answer.status();
             if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return passing(answer);
+                return Ok(answer);
             }
             let location = answer.headers().get(LOCATION).and_then(|l| l.to_str().ok());
             let next = location
@@ -201,6 +243,7 @@ impl Client {
 
     fn send_once(
         &self,
+        method: &Method,
         url: &Url,
         headers: &[(&str, &str)],
         own_host: bool,
@@ -216,7 +259,7 @@ impl Client {
                 quick: false,
             });
         }
-        let mut request = self.inner()?.get(url.clone());
+        let mut request = self.inner()?.request(method.clone(), url.clone());
         for (name, value) in headers {
             // What one host has entrusted to us is no other host's business.
             if own_host || !name.eq_ignore_ascii_case(AUTHORIZATION.as_str()) {
@@ -296,12 +339,6 @@ impl Client {
         };
         Failure::Passing { reason, wait: None }
     }
-}
-
-fn failed(url: &str, reason: impl fmt::Display) -> Error {
-    Error::new(Kind::Network, format!("{url}: cannot be fetched"))
-        .detail("reason", reason)
-        .hint("check the network, the proxy settings in the environment, and the address")
 }
 
 /// Whether a redirect may be followed; `chain` is what has been asked so far. The error says why not.

@@ -24,6 +24,16 @@ pub(super) fn verify(message: &[u8], keyring: &Path) -> Result<Signed> {
     verify_with("gpgv", message, keyring)
 }
 
+/// Checks a detached signature of a file. Gives the fingerprint of the primary key that made it.
+pub(crate) fn verify_detached(signature: &[u8], file: &Path, keyring: &Path) -> Result<String> {
+    let directory = tempfile::tempdir()?;
+    let input = directory.path().join("signature");
+    fs_err::write(&input, signature)?;
+    run("gpgv", directory.path(), keyring, &[&input, file]).map_err(|e| {
+        e.hint("take the file only if its publisher confirms that the key was changed; then put the new one into the recipe's keyring")
+    })
+}
+
 fn verify_with(program: &str, message: &[u8], keyring: &Path) -> Result<Signed> {
     check_frame(message)?;
     let directory = tempfile::tempdir()?;
@@ -32,16 +42,26 @@ fn verify_with(program: &str, message: &[u8], keyring: &Path) -> Result<Signed> 
         directory.path().join("text"),
     );
     fs_err::write(&input, message)?;
+    let arguments = [Path::new("--output"), &output, &input];
+    let key = run(program, directory.path(), keyring, &arguments).map_err(|e| {
+        e.hint("try again; if the archive's keys are newer than this machine's, `apt-get install debian-archive-keyring` brings them")
+    })?;
+    Ok(Signed {
+        text: fs_err::read(&output)?,
+        key,
+    })
+}
+
+/// Runs gpgv with a home that is an empty directory. Gives the fingerprint of the primary key of a good signature.
+fn run(program: &str, home: &Path, keyring: &Path, arguments: &[&Path]) -> Result<String> {
     let ran = Command::new(program)
         // gpgv itself takes MD5 for weak; SHA-1 and RIPEMD-160 are what apt no longer takes either.
         .args(["--weak-digest", "SHA1", "--weak-digest", "RIPEMD160"])
         .args(["--status-fd", "1", "--homedir"])
-        .arg(directory.path())
+        .arg(home)
         .arg("--keyring")
         .arg(keyring)
-        .arg("--output")
-        .arg(&output)
-        .arg(&input)
+        .args(arguments)
         .env("LC_ALL", "C")
         .output()
         .map_err(|e| match e.kind() {
@@ -65,13 +85,9 @@ fn verify_with(program: &str, message: &[u8], keyring: &Path) -> Result<Signed> 
             "the signature is not good: damaged, tampered with, or by an unknown key",
         )
         .expected(format!("a signature by a key in {}", keyring.display()))
-        .found(said.join("; "))
-        .hint("try again; if the archive's keys are newer than this machine's, `apt-get install debian-archive-keyring` brings them"));
+        .found(said.join("; ")));
     };
-    Ok(Signed {
-        text: fs_err::read(&output)?,
-        key,
-    })
+    Ok(key)
 }
 
 /// Nothing may stand around the signed text, and there may be only one: a reader of the file would be misled by it.

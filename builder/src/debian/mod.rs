@@ -7,7 +7,7 @@
 
 pub mod apt;
 mod deb822;
-mod gpgv;
+pub(crate) mod gpgv;
 pub mod packages;
 pub mod release;
 pub mod resolve;

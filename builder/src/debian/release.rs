@@ -1,7 +1,7 @@
 //! `InRelease`: the signed list of a suite's indexes.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use stub::bundle::Name;
 use stub::digest::Sha256;
@@ -11,6 +11,7 @@ use stub::progress::Progress;
 use super::apt::Archive;
 use super::deb822::{self, Line};
 use super::{Get, gpgv};
+use crate::date;
 
 /// That of sid is 190 kB long.
 const MAX_BYTES: u64 = 8 << 20;
@@ -115,7 +116,7 @@ impl Release {
             return Ok(());
         };
         let now = at.unwrap_or_else(SystemTime::now);
-        match parse_date(until) {
+        match date::mail(until) {
             Some(end) if now <= end => Ok(()),
             Some(end) => {
                 let days = now.duration_since(end).unwrap_or_default().as_secs() / 86400;
@@ -178,40 +179,10 @@ fn parse_file(line: &[u8]) -> Result<(String, (Sha256, u64))> {
     })
 }
 
-/// Reads a date such as `Fri, 06 Nov 2026 08:08:01 UTC`.
-fn parse_date(text: &str) -> Option<SystemTime> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let [_, day, month, year, time, "UTC" | "GMT" | "+0000"] = words[..] else {
-        return None;
-    };
-    let number = |text: &str, most: u64| text.parse().ok().filter(|n: &u64| *n <= most);
-    let day = number(day, 31)?;
-    let month = MONTHS.iter().zip(0_u64..).find(|(m, _)| **m == month)?.1;
-    let year = number(year, 9999).filter(|y| *y >= 1970)?;
-    let clock: Vec<&str> = time.split(':').collect();
-    let [hours, minutes, seconds] = clock[..] else {
-        return None;
-    };
-    let seconds = number(hours, 23)? * 3600 + number(minutes, 59)? * 60 + number(seconds, 60)?;
-    // Years counted from March, so that the leap day is a year's last.
-    let (shifted, march_month) = if month < 2 {
-        (year - 1, month + 10)
-    } else {
-        (year, month - 2)
-    };
-    let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400;
-    let days = days + (march_month * 153 + 2) / 5 + day;
-    // 719469 is what the lines above give for 1 January 1970.
-    let days = days.checked_sub(719_469)?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(days * 86400 + seconds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const TEXT: &str = "\
 Origin: Debian
@@ -263,40 +234,9 @@ SHA256:
     }
 
     #[test]
-    fn dates() {
-        let seconds = |text| {
-            let date = parse_date(text)?;
-            Some(
-                date.duration_since(SystemTime::UNIX_EPOCH)
-                    .unwrap()
-                    .as_secs(),
-            )
-        };
-        assert_eq!(seconds("Thu, 01 Jan 1970 00:00:00 UTC"), Some(0));
-        assert_eq!(
-            seconds("Thu, 29 Feb 2024 23:59:59 UTC"),
-            Some(1_709_251_199)
-        );
-        assert_eq!(seconds("Fri, 1 Mar 2024 00:00:00 GMT"), Some(1_709_251_200));
-        assert_eq!(
-            seconds("Fri, 06 Nov 2026 08:08:01 +0000"),
-            Some(1_793_952_481)
-        );
-        for bad in [
-            "",
-            "Fri, 06 Nov 2026 08:08:01",
-            "Fri, 06 Nov 2026 08:08 UTC",
-            "Fri, 06 Nov 1926 08:08:01 UTC",
-            "Fri, x Nov 2026 08:08:01 UTC",
-        ] {
-            assert_eq!(seconds(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
     fn an_old_list_is_not_taken() {
         let release = parse(TEXT, "sid").unwrap();
-        let end = parse_date("Fri, 06 Nov 2026 08:08:01 UTC").unwrap();
+        let end = date::mail("Fri, 06 Nov 2026 08:08:01 UTC").unwrap();
         release.check_valid(Some(end)).unwrap();
         let error = release
             .check_valid(Some(end + Duration::from_hours(17 * 24)))
@@ -315,7 +255,7 @@ SHA256:
         #[test]
         fn arbitrary_text_never_panics(text in "((Origin: Debian|SHA256:|Codename: sid| [0-9a-f ]{0,80})\n|.{0,20}){0,6}") {
             let _ = parse(&text, "sid");
-            let _ = parse_date(&text);
+            let _ = date::mail(&text);
         }
     }
 }

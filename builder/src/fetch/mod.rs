@@ -2,7 +2,7 @@
 
 mod download;
 mod partial;
-mod registry;
+pub(crate) mod registry;
 mod report;
 
 use std::sync::OnceLock;

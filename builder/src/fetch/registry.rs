@@ -1,5 +1,6 @@
 //! Asking a registry: the pull half of the OCI distribution specification 1.1, without any login of our own.
 
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use reqwest::blocking::Response;
@@ -7,7 +8,6 @@ use reqwest::header::WWW_AUTHENTICATE;
 use serde::Deserialize;
 use stub::error::{Error, Kind, Result};
 
-use crate::digest::Digest;
 use crate::http::{Client, Failure, status_text};
 use crate::oci::DOCUMENT_TYPES;
 
@@ -15,7 +15,7 @@ use crate::oci::DOCUMENT_TYPES;
 const TOKEN_CAP: u64 = 64 << 10;
 
 /// A repository of a registry. Its token goes to no other host.
-pub(super) struct Registry<'a> {
+pub(crate) struct Registry<'a> {
     client: &'a Client,
     plain_http: bool,
     host: String,
@@ -40,7 +40,7 @@ struct Token {
 
 impl<'a> Registry<'a> {
     /// The one in `oci://registry/name:tag`. Those in `plain_http` are spoken to without TLS.
-    pub(super) fn of(url: &str, client: &'a Client, plain_http: &[String]) -> Result<Self> {
+    pub(crate) fn of(url: &str, client: &'a Client, plain_http: &[String]) -> Result<Self> {
         let parts = url.strip_prefix("oci://").and_then(|r| r.split_once('/'));
         let parts = parts.map(|(host, name)| {
             let name = name.split_once('@').map_or(name, |(name, _)| name);
@@ -69,17 +69,18 @@ impl<'a> Registry<'a> {
         })
     }
 
-    /// Where something is: an index or a manifest among `manifests`, a configuration or a layer among `blobs`.
-    pub(super) fn url(&self, what: &str, digest: &Digest) -> String {
+    /// Where something is: an index or a manifest among `manifests`, by digest or tag, a configuration or a layer among
+    /// `blobs`, by digest, and `list` among `tags`.
+    pub(crate) fn url(&self, what: &str, reference: impl fmt::Display) -> String {
         let scheme = if self.plain_http { "http" } else { "https" };
         format!(
-            "{scheme}://{}/v2/{}/{what}/{digest}",
+            "{scheme}://{}/v2/{}/{what}/{reference}",
             self.host, self.repository
         )
     }
 
     /// As [`Client::send`], for one of its URLs. Gets a token when the registry wants one.
-    pub(super) fn send(&self, url: &str, headers: &[(&str, &str)]) -> Result<Response, Failure> {
+    pub(crate) fn send(&self, url: &str, headers: &[(&str, &str)]) -> Result<Response, Failure> {
         let types = DOCUMENT_TYPES.join(", ");
         let mut headers = headers.to_vec();
         if url.contains("/manifests/") {
@@ -179,6 +180,7 @@ impl Challenge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
     use stub::digest::Sha256;
 
     #[test]
@@ -189,7 +191,7 @@ mod tests {
         let manifest = |url: &str| {
             let registry = Registry::of(url, &client, &plain).unwrap();
             registry
-                .url("manifests", &digest)
+                .url("manifests", digest)
                 .replace(&digest.to_string(), "…")
         };
         assert_eq!(

@@ -1,11 +1,12 @@
 //! Why a request fails, and whether trying again may help.
 
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use reqwest::blocking::Response;
 use reqwest::header::RETRY_AFTER;
-use stub::error::Error;
+use stub::error::{Error, Kind};
 
 /// How often a URL is asked in all when what fails may pass.
 const TRIES: u32 = 4;
@@ -84,6 +85,25 @@ impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Local(error.into())
     }
+}
+
+/// The error for a request that failed.
+pub(crate) fn explained(url: &str, failure: Failure) -> Error {
+    match failure {
+        Failure::Local(error) => error,
+        Failure::Unreachable { reason, .. }
+        | Failure::Passing { reason, .. }
+        | Failure::Final(reason) => failed(url, reason),
+        Failure::Wrong { expected, found } => {
+            failed(url, "wrong bytes").expected(expected).found(found)
+        }
+    }
+}
+
+pub(crate) fn failed(url: &str, reason: impl fmt::Display) -> Error {
+    Error::new(Kind::Network, format!("{url}: cannot be fetched"))
+        .detail("reason", reason)
+        .hint("check the network, the proxy settings in the environment, and the address")
 }
 
 /// A status code with its name: `404 Not Found`.

@@ -1,5 +1,13 @@
 //! Locking: what recipes become in the [lockfile](crate::lockfile), and whether the two still agree.
 
+pub mod changes;
 pub mod check;
+mod checksums;
+mod choose;
+mod evidence;
+pub mod newer;
+mod pin;
 pub mod resolve;
+mod signature;
+mod skew;
 pub mod update;

@@ -1,75 +1,298 @@
 //! `builder lock --update`: the newest versions the recipes allow, and what the lockfile becomes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
 use stub::bundle::{Arch, Name, Version};
-use stub::error::{Error, Kind, Result};
-use stub::progress::{Progress, bytes};
+use stub::error::{Context, Error, Kind, Result};
+use stub::progress::Progress;
 
+use super::changes::replaced;
+use super::choose::{Chosen, Rules};
+use super::evidence::{pairs, require_no_weaker};
+use super::pin::Pinner;
+use super::skew;
+use crate::cache::Cache;
 use crate::debian;
 use crate::http::Client;
 use crate::lockfile::{LockedComponent, Lockfile};
-use crate::recipe::{Recipe, VersionSource};
+use crate::recipe::{Fill, Recipe, VersionSource, comparable};
+use crate::source::{Endpoints, Upstreams};
 
 /// What to resolve, and how.
 #[derive(Debug)]
 pub struct Update<'a> {
-    /// Only these components; all recipes when empty. The rest of the lockfile stays as it is.
+    /// Only these components, and those released together with them; all recipes when empty. The rest of the lockfile
+    /// stays as it is.
     pub names: &'a [Name],
-    /// The architecture to resolve packages for.
+    /// The architecture to resolve packages for. Everything else is resolved for all.
     pub arch: Arch,
     /// The Debian archive, where it is not the one apt uses.
     pub debian_archive: Option<&'a str>,
     /// The suite for recipes that name none, where it is not the machine's own.
     pub debian_suite: Option<&'a Name>,
+    /// The recipes' directory, which keyrings are looked up in.
+    pub directory: &'a Path,
+    /// Where upstreams are.
+    pub endpoints: &'a Endpoints,
+    /// The time by which versions are old enough.
+    pub now: SystemTime,
+    /// How long a version must have been out before it is taken, where upstream says when it was published.
+    pub min_age: Duration,
+    /// Whether a newer version may be replaced by an older one.
+    pub allow_downgrade: bool,
+    /// Whether a pin may be replaced by one that is worse founded.
+    pub allow_weaker_evidence: bool,
+}
+
+/// What came out of an update.
+#[derive(Debug)]
+pub struct Updated {
+    /// The lockfile as it should be.
+    pub lockfile: Lockfile,
+    /// What is worth telling: what was held back, what is unpinned.
+    pub notes: Vec<String>,
+}
+
+/// Recipes whose newest version is announced in the same place: they are released together.
+pub(super) struct Set<'r> {
+    pub(super) source: &'r VersionSource,
+    pub(super) members: Vec<(&'r Name, &'r Recipe)>,
+}
+
+/// The tools of one run.
+#[derive(Clone, Copy)]
+pub struct Tools<'a> {
+    /// What requests are sent with, one at a time.
+    pub client: &'a Client,
+    /// Keeps answers of GitHub's API, the documents of images, and what had to be downloaded to check its signature.
+    pub cache: &'a Cache,
+    /// Where waits and progress are shown.
+    pub progress: &'a Progress,
 }
 
 impl Update<'_> {
-    /// The lockfile as it should be. The old one is not changed.
+    /// The lockfile as it should be. The old one is not changed, and nothing is written but the cache.
     pub fn run(
         &self,
         recipes: &BTreeMap<Name, Recipe>,
         old: &Lockfile,
-        client: &Client,
-        progress: &Progress,
-    ) -> Result<Lockfile> {
+        tools: Tools,
+    ) -> Result<Updated> {
+        let mut notes = Vec::new();
+        let (packages, sets) = self.wanted(recipes, &mut notes)?;
+        let upstreams = self.upstreams(tools);
+        let pinner = Pinner {
+            upstreams: &upstreams,
+            recipes: self.directory,
+        };
+        let is_another = |name: &Name, now: &LockedComponent| {
+            let before = old.components.get(name);
+            before.is_none_or(|before| before.version != now.version)
+        };
+        let mut new = old.clone();
+        new.components.retain(|name, _| recipes.contains_key(name));
+        let mut undated: Vec<Name> = Vec::new();
+        for (name, component) in self.packages(&packages, tools)? {
+            if let Some(old) = old.components.get(&name) {
+                self.require_no_older(&name, old, &component)?;
+                self.compare(&name, old, &component)?;
+            }
+            if is_another(&name, &component) {
+                undated.push(name.clone());
+            }
+            merge(&mut new, name, component);
+        }
+        for set in &sets {
+            let chosen = self.choose(&upstreams, set, old)?;
+            notes.extend(chosen.held_back.iter().map(|why| {
+                format!(
+                    "{}: {why}: not taken",
+                    names(set.members.iter().map(|m| m.0))
+                )
+            }));
+            for (name, recipe) in &set.members {
+                let (component, told) = pinner.pin(name, recipe, &chosen.version)?;
+                notes.extend(told);
+                if let Some(old) = old.components.get(name) {
+                    self.compare(name, old, &component)?;
+                }
+                if !chosen.dated && is_another(name, &component) {
+                    undated.push((*name).clone());
+                }
+                tools
+                    .progress
+                    .line(format!("{name} {}: resolved", chosen.version));
+                new.components.insert((*name).clone(), component);
+            }
+        }
+        if !undated.is_empty() && !self.min_age.is_zero() {
+            notes.push(format!(
+                "nobody says how long these have been out: {}",
+                names(undated.iter())
+            ));
+        }
+        skew::check(&new, recipes)?;
+        new.check()?;
+        Ok(Updated {
+            lockfile: new,
+            notes,
+        })
+    }
+
+    pub(super) fn upstreams<'u>(&'u self, tools: Tools<'u>) -> Upstreams<'u> {
+        let Tools {
+            client,
+            cache,
+            progress,
+        } = tools;
+        Upstreams::new(client, self.endpoints, cache, progress, self.now)
+    }
+
+    /// The recipes that are meant: those of packages, and sets of the others.
+    pub(super) fn wanted<'r>(
+        &self,
+        recipes: &'r BTreeMap<Name, Recipe>,
+        notes: &mut Vec<String>,
+    ) -> Result<(BTreeMap<Name, Recipe>, Vec<Set<'r>>)> {
         if let Some(unknown) = self.names.iter().find(|n| !recipes.contains_key(n)) {
             return Err(
                 Error::new(Kind::Usage, format!("there is no recipe `{unknown}`"))
                     .expected(names(recipes.keys())),
             );
         }
-        let wanted = |name: &Name| self.names.is_empty() || self.names.contains(name);
-        let (packages, others): (BTreeMap<_, _>, BTreeMap<_, _>) = recipes
-            .iter()
-            .filter(|(name, _)| wanted(name))
-            .map(|(name, recipe)| (name.clone(), recipe.clone()))
-            .partition(|(_, r)| matches!(r.version, VersionSource::Debian { .. }));
-        if !others.is_empty() {
-            return Err(Error::new(
-                Kind::Usage,
-                "this builder finds new versions in Debian archives only",
-            )
-            .detail("not from Debian", names(others.keys()))
-            .hint("write version, URLs and digests of these into the lockfile by hand, and check it with `builder lock --check`"));
-        }
-        let mut new = old.clone();
-        new.components.retain(|name, _| recipes.contains_key(name));
-        if !packages.is_empty() {
-            let mut archive = debian::apt::Archive::of_this_machine(self.debian_archive)?;
-            if let Some(suite) = self.debian_suite {
-                archive.suite = suite.clone();
+        let meant = |name: &Name| self.names.is_empty() || self.names.contains(name);
+        let mut packages = BTreeMap::new();
+        let mut sets: Vec<Set> = Vec::new();
+        for (name, recipe) in recipes {
+            if let VersionSource::Debian { .. } = recipe.version {
+                if meant(name) {
+                    packages.insert(name.clone(), recipe.clone());
+                }
+                continue;
             }
-            let get = |url: &str, cap: u64| client.get(url, cap);
-            let locked = debian::resolve::resolve(&packages, self.arch, &archive, &get, progress)?;
-            for (name, component) in locked {
-                merge(&mut new, name, component);
+            match sets.iter_mut().find(|s| *s.source == recipe.version) {
+                Some(set) => set.members.push((name, recipe)),
+                None => sets.push(Set {
+                    source: &recipe.version,
+                    members: vec![(name, recipe)],
+                }),
             }
         }
-        new.check()?;
-        Ok(new)
+        sets.retain(|set| set.members.iter().any(|(name, _)| meant(name)));
+        for set in &sets {
+            let others = set.members.iter().map(|m| m.0).filter(|n| !meant(n));
+            let others = names(others);
+            if !others.is_empty() {
+                let meant = set.members.iter().map(|m| m.0).filter(|n| meant(n));
+                notes.push(format!(
+                    "{}: released together with {others}, and updated together",
+                    names(meant)
+                ));
+            }
+        }
+        Ok((packages, sets))
     }
+
+    pub(super) fn packages(
+        &self,
+        recipes: &BTreeMap<Name, Recipe>,
+        tools: Tools,
+    ) -> Result<BTreeMap<Name, LockedComponent>> {
+        if recipes.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut archive = debian::apt::Archive::of_this_machine(self.debian_archive)?;
+        if let Some(suite) = self.debian_suite {
+            archive.suite = suite.clone();
+        }
+        let get = |url: &str, cap: u64| tools.client.get(url, cap);
+        debian::resolve::resolve(recipes, self.arch, &archive, &get, tools.progress)
+    }
+
+    pub(super) fn choose(
+        &self,
+        upstreams: &Upstreams,
+        set: &Set,
+        old: &Lockfile,
+    ) -> Result<Chosen> {
+        let rules = Rules {
+            now: upstreams.now(),
+            min_age: self.min_age,
+            allow_downgrade: self.allow_downgrade,
+        };
+        let locked = set.members.iter().filter_map(|m| old.components.get(m.0));
+        let locked = locked.map(|c| &c.version).max_by_key(|v| comparable(v));
+        let choose = || {
+            let mut announced =
+                upstreams.announced(set.source, &|a| rules.enough(set.source, a, locked))?;
+            if let (VersionSource::Text { .. }, [only]) = (set.source, &mut announced[..]) {
+                only.published = published(upstreams, set, &only.version)?;
+            }
+            rules.choose(set.source, &announced, locked)
+        };
+        choose().about(|| names(set.members.iter().map(|m| m.0)))
+    }
+
+    fn require_no_older(
+        &self,
+        name: &Name,
+        old: &LockedComponent,
+        new: &LockedComponent,
+    ) -> Result<()> {
+        let order = debian::version::compare(new.version.as_str(), old.version.as_str());
+        if self.allow_downgrade || order != Ordering::Less {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Integrity,
+            format!("{name}: the archive's version is older than the locked one"),
+        )
+        .detail("locked", &old.version)
+        .detail("newest", &new.version)
+        .hint("an outdated mirror, or another suite? To go back, add `--allow-downgrade`"))
+    }
+
+    /// Whether a new entry may stand in the place of an old one.
+    fn compare(&self, name: &Name, old: &LockedComponent, new: &LockedComponent) -> Result<()> {
+        if old.version == new.version && !self.names.contains(name) {
+            require_same_bytes(name, old, new)?;
+        }
+        if self.allow_weaker_evidence {
+            return Ok(());
+        }
+        require_no_weaker(name, old, new)
+    }
+}
+
+/// When a version was published that is only announced as such: when the first of its files was put where it is.
+fn published(upstreams: &Upstreams, set: &Set, version: &Version) -> Result<Option<SystemTime>> {
+    let first = set.members.first().and_then(|(_, r)| r.artifacts.first());
+    let Some(url) = first.and_then(|a| a.urls.first()) else {
+        return Ok(None);
+    };
+    let arch = Arch::X86_64;
+    upstreams.modified(&Fill { version, arch }.apply(url)?)
+}
+
+/// A version is never published twice. Who names the component has seen it and means it.
+fn require_same_bytes(name: &Name, old: &LockedComponent, new: &LockedComponent) -> Result<()> {
+    for (arch, old, new) in pairs(&old.artifacts, &new.artifacts) {
+        if let Some((locked, published)) = replaced(old, new) {
+            return Err(Error::new(
+                Kind::Integrity,
+                format!("{name}: upstream now publishes other bytes under a locked version"),
+            )
+            .detail("for", arch)
+            .detail("url", new.url())
+            .detail("locked", locked)
+            .detail("published", published)
+            .hint(format!("if upstream has done so on purpose, run `builder lock --update {name}` and review the diff")));
+        }
+    }
+    Ok(())
 }
 
 /// Puts a component that was resolved for some architectures into the lockfile. Others that are locked at the same
@@ -83,62 +306,6 @@ fn merge(lockfile: &mut Lockfile, name: Name, mut component: LockedComponent) {
         }
     }
     lockfile.components.insert(name, component);
-}
-
-/// What became of a component.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// Its name.
-    pub name: Name,
-    /// Its version before; absent when it is new.
-    pub old: Option<Version>,
-    /// Its version now; absent when it is gone.
-    pub new: Option<Version>,
-    /// Bytes to download now, where all are known.
-    pub size: Option<u64>,
-    /// Whether anything at all is different.
-    pub changed: bool,
-}
-
-/// Every component of both lockfiles, in order.
-#[must_use]
-pub fn changes(old: &Lockfile, new: &Lockfile) -> Vec<Change> {
-    let all: BTreeSet<&Name> = old.components.keys().chain(new.components.keys()).collect();
-    let change = |name: &Name| {
-        let (old, new) = (old.components.get(name), new.components.get(name));
-        Change {
-            name: name.clone(),
-            old: old.map(|c| c.version.clone()),
-            new: new.map(|c| c.version.clone()),
-            size: new.and_then(download_size),
-            changed: old != new,
-        }
-    };
-    all.into_iter().map(change).collect()
-}
-
-/// The bytes of all downloads of a component, if each one's size is known.
-fn download_size(component: &LockedComponent) -> Option<u64> {
-    let artifacts = component.artifacts.values().flatten();
-    artifacts.map(|a| a.size).sum()
-}
-
-/// The changes as a table for people. What stayed as it was is only counted.
-#[must_use]
-pub fn table(changes: &[Change]) -> String {
-    let version = |v: &Option<Version>| v.as_ref().map_or("–".to_owned(), Version::to_string);
-    let mut text = String::new();
-    for c in changes.iter().filter(|c| c.changed) {
-        let size = c.size.map_or(String::new(), bytes);
-        text += &format!(
-            "{:28} {:>20} → {:20} {size:>9}\n",
-            c.name,
-            version(&c.old),
-            version(&c.new)
-        );
-    }
-    let same = changes.iter().filter(|c| !c.changed).count();
-    text + &format!("{} changed, {same} as before\n", changes.len() - same)
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a Name>) -> String {
@@ -168,26 +335,5 @@ mod tests {
         assert_eq!(lockfile.components[&etcd].artifacts.len(), 2);
         merge(&mut lockfile, etcd.clone(), component("2", Arch::Aarch64));
         assert_eq!(lockfile.components[&etcd].artifacts.len(), 1);
-    }
-
-    #[test]
-    fn what_changed_is_a_table() {
-        let etcd = Name::new("etcd").unwrap();
-        let runc = Name::new("runc").unwrap();
-        let (mut old, mut new) = (Lockfile::new(), Lockfile::new());
-        merge(&mut old, etcd.clone(), component("3.5.0", Arch::X86_64));
-        merge(&mut old, runc.clone(), component("1.4", Arch::X86_64));
-        merge(&mut new, etcd, component("3.6.14", Arch::X86_64));
-        merge(&mut new, runc, component("1.4", Arch::X86_64));
-        merge(
-            &mut new,
-            Name::new("crun").unwrap(),
-            component("1.29", Arch::X86_64),
-        );
-        insta::assert_snapshot!(table(&changes(&old, &new)), @r"
-        crun                                            – → 1.29                       0 B
-        etcd                                        3.5.0 → 3.6.14                     0 B
-        2 changed, 1 as before
-        ");
     }
 }

@@ -1,0 +1,294 @@
+//! From a version to pins: digests and lengths as upstream publishes them, with why they are believed.
+//!
+//! Nothing is downloaded for it but what is small, unless a signature is to be checked, which takes the file itself.
+
+use std::io::Read;
+use std::path::Path;
+
+use stub::bundle::{Arch, Name, Version};
+use stub::error::{Context, Error, Kind, Result};
+
+use super::checksums;
+use super::resolve::locked;
+use super::signature;
+use crate::cache;
+use crate::digest::Digest;
+use crate::http::{Failure, explained, status_text};
+use crate::lockfile::{Artifact, Evidence, LockedComponent};
+use crate::recipe::{ArtifactRecipe, Check, Fill, Recipe};
+use crate::source::{Asset, Place, Upstreams};
+
+/// A signed download is at most this many bytes long.
+const CAP: u64 = 2 << 30;
+
+/// Pins components.
+pub(super) struct Pinner<'a> {
+    pub(super) upstreams: &'a Upstreams<'a>,
+    /// The recipes' directory, where their keyrings are.
+    pub(super) recipes: &'a Path,
+}
+
+/// What somebody says a download's digest is.
+struct Claim {
+    digest: Digest,
+    evidence: Evidence,
+    by: String,
+}
+
+impl Pinner<'_> {
+    /// A component at a version, for every architecture. A download of which upstream publishes no digest comes
+    /// without one. Second: what is worth telling.
+    pub(super) fn pin(
+        &self,
+        name: &Name,
+        recipe: &Recipe,
+        version: &Version,
+    ) -> Result<(LockedComponent, Vec<String>)> {
+        let mut component = locked(name, recipe, version, &Arch::ALL)?;
+        let mut notes = Vec::new();
+        for (arch, artifacts) in &mut component.artifacts {
+            let fill = Fill {
+                version,
+                arch: *arch,
+            };
+            for (artifact, recipe) in artifacts.iter_mut().zip(&recipe.artifacts) {
+                // An image is pinned as a whole.
+                let about = || {
+                    if recipe.format.is_oci() {
+                        return format!("{name} {version}");
+                    }
+                    format!("{name} {version} ({arch})")
+                };
+                let missing = self.artifact(artifact, recipe, &fill).about(about)?;
+                notes.extend(missing.into_iter().map(|m| format!("{}: {m}", about())));
+                if artifact.digest.is_none() {
+                    notes.push(format!(
+                        "{}: upstream publishes no digest of {}: it stays unpinned",
+                        about(),
+                        artifact.url()
+                    ));
+                }
+            }
+        }
+        Ok((component, notes))
+    }
+
+    /// Pins a download. Gives what should have been there to check it by and was not.
+    fn artifact(
+        &self,
+        artifact: &mut Artifact,
+        recipe: &ArtifactRecipe,
+        fill: &Fill,
+    ) -> Result<Vec<String>> {
+        let url = artifact.url().to_owned();
+        if recipe.format.is_oci() {
+            let pulled = self.upstreams.pull(&url, &Arch::ALL)?;
+            artifact.digest = Some(pulled.digest);
+            artifact.size = Some(pulled.size);
+            artifact.evidence = vec![Evidence::RegistryDigest];
+            return Ok(Vec::new());
+        }
+        let asset = self.asset(&url)?;
+        artifact.size = match &asset {
+            Some(asset) => Some(asset.size),
+            None => self.upstreams.size(&url)?,
+        };
+        let mut checks = Vec::new();
+        for check in &recipe.checks {
+            checks.push(check.fill(fill, &url)?);
+        }
+        let mut missing = Vec::new();
+        let mut claims = self.claims(&checks, &url, asset.as_ref(), &mut missing)?;
+        agree(&claims, &url)?;
+        let signed = checks
+            .iter()
+            .any(|c| matches!(c, Check::Minisign { .. } | Check::Openpgp { .. }));
+        // Digests by different algorithms can only be compared by way of the file.
+        let mixed = claims
+            .iter()
+            .any(|c| c.digest.algorithm() != claims[0].digest.algorithm());
+        if signed || mixed {
+            self.by_content(&checks, &url, &mut claims, &mut missing)?;
+        }
+        artifact.digest = claims.first().map(|c| c.digest);
+        artifact.evidence = claims.into_iter().map(|c| c.evidence).collect();
+        artifact.evidence.sort();
+        artifact.evidence.dedup();
+        Ok(missing)
+    }
+
+    /// What GitHub's API says of a download, if it is a release's file.
+    fn asset(&self, url: &str) -> Result<Option<Asset>> {
+        let Some(place) = Place::of(url) else {
+            return Ok(None);
+        };
+        let release = self.upstreams.github_release(place.repository, place.tag)?;
+        let Some(release) = release else {
+            return Ok(None);
+        };
+        let mut assets = release.assets.iter();
+        let asset = assets.find(|a| a.name == place.file && a.is_whole());
+        if asset.is_none() {
+            let names: Vec<&str> = release.assets.iter().map(|a| a.name.as_str()).collect();
+            return Err(Error::new(
+                Kind::Input,
+                format!("the release {} has no such file", place.tag),
+            )
+            .expected(place.file)
+            .found(if names.is_empty() { "no file at all".to_owned() } else { names.join(", ") })
+            .hint("try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe"));
+        }
+        Ok(asset.cloned())
+    }
+
+    /// What is said without a look at the file.
+    fn claims(
+        &self,
+        checks: &[Check],
+        url: &str,
+        asset: Option<&Asset>,
+        missing: &mut Vec<String>,
+    ) -> Result<Vec<Claim>> {
+        let mut claims = Vec::new();
+        for check in checks {
+            match check {
+                Check::Checksums { url: at } | Check::Sidecar { url: at } => {
+                    let Some(document) = self.upstreams.document(at)? else {
+                        missing.push(format!("there is no {at}"));
+                        continue;
+                    };
+                    let sidecar = matches!(check, Check::Sidecar { .. });
+                    claims.push(Claim {
+                        digest: checksums::find(&document, url, sidecar).about(|| at)?,
+                        evidence: Evidence::Checksums { url: at.clone() },
+                        by: at.clone(),
+                    });
+                }
+                Check::GithubDigest => match asset.map(Asset::digest).transpose()?.flatten() {
+                    Some(digest) => claims.push(Claim {
+                        digest,
+                        evidence: Evidence::GithubDigest,
+                        by: "GitHub's API".to_owned(),
+                    }),
+                    None => missing.push("GitHub's API has no digest of it".to_owned()),
+                },
+                Check::Minisign { .. } | Check::Openpgp { .. } => {}
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Gets the file, holds it against what has been said of it, and checks its signatures.
+    fn by_content(
+        &self,
+        checks: &[Check],
+        url: &str,
+        claims: &mut Vec<Claim>,
+        missing: &mut Vec<String>,
+    ) -> Result<()> {
+        let digest = self.download(url, claims)?;
+        let file = self.upstreams.cache.path(&digest);
+        let mut signatures = Vec::new();
+        for check in checks {
+            let (Check::Minisign { url: at, .. } | Check::Openpgp { url: at, .. }) = check else {
+                continue;
+            };
+            let Some(signature) = self.upstreams.document(at)? else {
+                missing.push(format!("there is no {at}"));
+                continue;
+            };
+            let evidence = match check {
+                Check::Openpgp { keyring, .. } => {
+                    let keyring = self.recipes.join(keyring);
+                    let key = signature::openpgp(&signature, &file, &keyring);
+                    let (url, key) = (at.clone(), key.about(|| at)?);
+                    Evidence::Openpgp { url, key }
+                }
+                Check::Minisign { key, .. } => {
+                    signature::minisign(&signature, &file, key).about(|| at)?;
+                    let (url, key) = (at.clone(), key.clone());
+                    Evidence::Minisign { url, key }
+                }
+                _ => continue,
+            };
+            signatures.push(Claim {
+                digest,
+                evidence,
+                by: at.clone(),
+            });
+        }
+        claims.extend(signatures);
+        Ok(())
+    }
+
+    /// Gets a file into the cache and holds it against all that has been said of it. Gives the digest it has there:
+    /// the first that was said, or else its SHA-256.
+    fn download(&self, url: &str, claims: &[Claim]) -> Result<Digest> {
+        let upstreams = self.upstreams;
+        let cache = upstreams.cache;
+        let known = claims.iter().map(|c| c.digest).find(|d| cache.contains(d));
+        let got = if let Some(known) = known {
+            known
+        } else {
+            let task = upstreams.progress.task(url, 0);
+            let address = upstreams.endpoints.address(url);
+            let attempt = || {
+                let answer = upstreams.client.send(&address, &[])?;
+                let status = answer.status().as_u16();
+                if status != 200 {
+                    return Err(Failure::Final(status_text(status)));
+                }
+                let (digest, _) = cache.take_in(&mut answer.take(CAP))?;
+                Ok(Digest::from(digest))
+            };
+            let got = upstreams.client.retrying(attempt);
+            task.clear();
+            got.map_err(|failure| explained(url, failure))?
+        };
+        for claim in claims {
+            let mut hasher = claim.digest.hasher();
+            cache::feed(&mut hasher, &mut cache.open_verified(&got)?)?;
+            let found = hasher.finish();
+            if found != claim.digest {
+                return Err(Error::new(
+                    Kind::Integrity,
+                    "the download is not what upstream says of it",
+                )
+                .detail("url", url)
+                .detail("said by", &claim.by)
+                .expected(claim.digest)
+                .found(found)
+                .hint("try again from another network; if it stays so, tell upstream, and do not use the file"));
+            }
+        }
+        let Some(first) = claims.first() else {
+            return Ok(got);
+        };
+        if !cache.contains(&first.digest) {
+            cache.insert(&first.digest, cache.open_verified(&got)?)?;
+        }
+        Ok(first.digest)
+    }
+}
+
+/// Whether all who name a digest by the same algorithm name the same.
+fn agree(claims: &[Claim], url: &str) -> Result<()> {
+    for (index, claim) in claims.iter().enumerate() {
+        let other = claims[..index].iter().find(|other| {
+            other.digest.algorithm() == claim.digest.algorithm() && other.digest != claim.digest
+        });
+        if let Some(other) = other {
+            return Err(Error::new(
+                Kind::Integrity,
+                "two sources disagree about this download",
+            )
+            .detail("url", url)
+            .detail("source", &other.by)
+            .detail("says", other.digest)
+            .detail("source", &claim.by)
+            .detail("says", claim.digest)
+            .hint("one of the two may have been tampered with: tell upstream, and do not use the file"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! Upstreams: where new versions are announced, and what is published to check downloads by.
+//!
+//! One module for each way of announcing: [`github`] (releases and tags), [`text`] (a file that holds nothing but a
+//! version) and [`registry`] (the tags of an image). Debian archives have a [module](crate::debian) of their own.
+//! Requests are sent one at a time, and each document is asked for once in a run.
+
+mod github;
+mod link;
+mod registry;
+mod text;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::{Instant, SystemTime};
+
+use serde::de::DeserializeOwned;
+use stub::bundle::Version;
+use stub::error::{Context, Error, Kind, Result};
+use stub::progress::Progress;
+
+use self::github::Release;
+pub(crate) use self::github::{Asset, Place};
+pub(crate) use self::registry::Pulled;
+use crate::cache::Cache;
+use crate::date;
+use crate::http::{Client, failed, status_text};
+use crate::recipe::VersionSource;
+
+/// Files of digests, signatures and files with a version are at most this many bytes long.
+const DOCUMENT_CAP: u64 = 1 << 20;
+
+/// The environment variable with a token for GitHub's API. It needs no permissions.
+pub const GITHUB_TOKEN: &str = "GITHUB_TOKEN";
+
+/// Where upstreams are, and what we show them of ourselves. Only tests have others than those of the real world.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    /// GitHub's API, without a final slash.
+    pub github_api: String,
+    /// A token for GitHub's API. It is sent there and nowhere else.
+    pub github_token: Option<String>,
+    /// Beginnings of addresses and what stands there instead: `("https://", "http://127.0.0.1:8000/")`.
+    pub instead: Vec<(String, String)>,
+    /// Registries, as `host:port`, that are spoken to without TLS.
+    pub plain_http_registries: Vec<String>,
+}
+
+impl Default for Endpoints {
+    fn default() -> Self {
+        Self {
+            github_api: "https://api.github.com".to_owned(),
+            github_token: None,
+            instead: Vec::new(),
+            plain_http_registries: Vec::new(),
+        }
+    }
+}
+
+impl Endpoints {
+    /// The address to ask in place of a published one.
+    pub(crate) fn address(&self, url: &str) -> String {
+        let other = self
+            .instead
+            .iter()
+            .find_map(|(from, to)| Some(format!("{to}{}", url.strip_prefix(from.as_str())?)));
+        other.unwrap_or_else(|| url.to_owned())
+    }
+}
+
+/// A version that an upstream has announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Announced {
+    pub(crate) version: Version,
+    /// When, if upstream says so.
+    pub(crate) published: Option<SystemTime>,
+}
+
+/// What a server says about a download.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    gone: bool,
+    size: Option<u64>,
+    modified: Option<SystemTime>,
+}
+
+/// Whether what has been announced so far is enough, so that nobody need be asked for older versions.
+pub(crate) type Enough<'a> = dyn Fn(&[Announced]) -> bool + 'a;
+
+/// Asks upstreams, for the length of one update.
+pub(crate) struct Upstreams<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) endpoints: &'a Endpoints,
+    /// Keeps GitHub's answers, and what is downloaded to check a signature.
+    pub(crate) cache: &'a Cache,
+    pub(crate) progress: &'a Progress,
+    began: (SystemTime, Instant),
+    /// By address; `None` for what is not there.
+    documents: RefCell<BTreeMap<String, Option<Vec<u8>>>>,
+    heads: RefCell<BTreeMap<String, Head>>,
+    /// By repository and tag; `None` for a tag without a release.
+    releases: RefCell<BTreeMap<(String, String), Option<Release>>>,
+    /// By address and what else identifies it.
+    pulled: RefCell<BTreeMap<String, Pulled>>,
+}
+
+impl<'a> Upstreams<'a> {
+    pub(crate) fn new(
+        client: &'a Client,
+        endpoints: &'a Endpoints,
+        cache: &'a Cache,
+        progress: &'a Progress,
+        now: SystemTime,
+    ) -> Self {
+        Self {
+            client,
+            endpoints,
+            cache,
+            progress,
+            began: (now, Instant::now()),
+            documents: RefCell::default(),
+            heads: RefCell::default(),
+            releases: RefCell::default(),
+            pulled: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.began.0 + self.began.1.elapsed()
+    }
+
+    /// The versions an upstream has announced, of the form the recipe knows. The newest come first where there is an
+    /// order, and older ones may be missing once it was `enough`.
+    pub(crate) fn announced(
+        &self,
+        source: &VersionSource,
+        enough: &Enough,
+    ) -> Result<Vec<Announced>> {
+        match source {
+            VersionSource::Github {
+                repository, allow, ..
+            } => {
+                // A constraint such as `~1.6.0-rc` asks for them, by the rules of `semver`.
+                let previews = allow.comparators.iter().any(|c| !c.pre.is_empty());
+                self.github_versions(repository, source, previews, enough)
+            }
+            VersionSource::Text { url, .. } => Ok(vec![self.text_version(url, source)?]),
+            VersionSource::Registry { image, .. } => self.registry_versions(image, source),
+            VersionSource::Debian { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// A small document, such as a file of digests; `None` if it is not there.
+    pub(crate) fn document(&self, url: &str) -> Result<Option<Vec<u8>>> {
+        if let Some(known) = self.documents.borrow().get(url) {
+            return Ok(known.clone());
+        }
+        let address = self.endpoints.address(url);
+        let response = self.client.get_with(&address, &[], DOCUMENT_CAP)?;
+        let document = match response.status {
+            200 => Some(response.body),
+            404 | 410 => None,
+            status => return Err(failed(url, status_text(status))),
+        };
+        self.documents
+            .borrow_mut()
+            .insert(url.to_owned(), document.clone());
+        Ok(document)
+    }
+
+    /// The length of a download, without downloading it; `None` if the server does not say. An error if there is no
+    /// such file.
+    pub(crate) fn size(&self, url: &str) -> Result<Option<u64>> {
+        let head = self.head(url)?;
+        if head.gone {
+            return Err(Error::new(
+                Kind::Input,
+                "upstream has announced this version, but there is no such file",
+            )
+            .detail("url", url)
+            .found(status_text(404))
+            .hint("try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe"));
+        }
+        Ok(head.size)
+    }
+
+    /// When a download was put where it is, if the server says so.
+    pub(crate) fn modified(&self, url: &str) -> Result<Option<SystemTime>> {
+        Ok(self.head(url)?.modified)
+    }
+
+    fn head(&self, url: &str) -> Result<Head> {
+        if let Some(known) = self.heads.borrow().get(url) {
+            return Ok(*known);
+        }
+        let response = self.client.head(&self.endpoints.address(url))?;
+        let header = |name| response.header(name).filter(|_| response.status == 200);
+        let size = header("content-length").and_then(|l| l.parse().ok());
+        let head = Head {
+            gone: matches!(response.status, 404 | 410),
+            // Some servers answer GET only; others have a length of 0 for what they have yet to look at.
+            size: size.filter(|l| *l > 0),
+            modified: header("last-modified").and_then(date::mail),
+        };
+        self.heads.borrow_mut().insert(url.to_owned(), head);
+        Ok(head)
+    }
+}
+
+/// Reads what an interface answered. An answer that is no JSON is shown by its beginning.
+fn json<T: DeserializeOwned>(url: &str, body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body)
+        .map_err(|e| {
+            Error::new(Kind::Network, format!("the answer cannot be read: {e}"))
+                .expected("JSON")
+                .found(beginning(body))
+                .hint("something on the way may answer in upstream's place, such as a proxy that wants a login: open the address in a browser")
+        })
+        .about(|| url)
+}
+
+/// The beginning of a document, for messages.
+pub(crate) fn beginning(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim();
+    let lower = text.get(..9).unwrap_or_default().to_ascii_lowercase();
+    let page = lower.starts_with("<html") || lower.starts_with("<!doctype");
+    let shown: String = text.chars().take(60).collect();
+    format!("{}{shown:?}", if page { "a web page: " } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_of_the_real_world_unless_a_test_says_otherwise() {
+        let mut endpoints = Endpoints::default();
+        let url = "https://dl.k8s.io/release/stable.txt";
+        assert_eq!(endpoints.address(url), url);
+        endpoints.instead = vec![("https://".to_owned(), "http://127.0.0.1:1/".to_owned())];
+        assert_eq!(
+            endpoints.address(url),
+            "http://127.0.0.1:1/dl.k8s.io/release/stable.txt"
+        );
+        assert_eq!(endpoints.address("oci://a/b"), "oci://a/b");
+    }
+
+    #[test]
+    fn an_answer_that_is_no_json_is_shown() {
+        let page = b"<!DOCTYPE html><html><title>Log in</title></html>";
+        let error = json::<Vec<String>>("https://example.org/x", page).unwrap_err();
+        insta::assert_snapshot!(error, @r#"
+        https://example.org/x: the answer cannot be read: expected value at line 1 column 1
+          expected  JSON
+          found     a web page: "<!DOCTYPE html><html><title>Log in</title></html>"
+
+        hint: something on the way may answer in upstream's place, such as a proxy that wants a login: open the address in a browser
+        "#);
+    }
+}

@@ -1,0 +1,198 @@
+//! OCI registries: the tags of an image, and the index a tag points to.
+
+use std::collections::BTreeMap;
+
+use reqwest::Url;
+use serde::Deserialize;
+use stub::bundle::Arch;
+use stub::digest::Sha256;
+use stub::error::{Context, Error, Kind, Result};
+
+use super::{Announced, Upstreams, json, link};
+use crate::digest::Digest;
+use crate::fetch::registry::Registry;
+use crate::http::{Response, explained, failed, status_text};
+use crate::oci::{self, DOCUMENT_CAP, Resolved};
+use crate::recipe::VersionSource;
+
+/// How many pages of tags are read, of a thousand tags each unless the registry prefers fewer.
+const PAGES: usize = 100;
+/// A page is at most this many bytes long. Google's registries put every image's description into it.
+const PAGE_CAP: u64 = 32 << 20;
+
+/// What a tag points to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pulled {
+    /// Of the index or manifest.
+    pub(crate) digest: Digest,
+    /// Its length in bytes.
+    pub(crate) size: u64,
+}
+
+#[derive(Deserialize)]
+struct Tags {
+    // Null when there are none, in some registries.
+    tags: Option<Vec<String>>,
+    /// Google's registries: images by digest.
+    #[serde(default)]
+    manifest: BTreeMap<String, Described>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Described {
+    #[serde(default)]
+    tag: Vec<String>,
+    /// Milliseconds since 1970.
+    time_uploaded_ms: Option<String>,
+}
+
+impl Upstreams<'_> {
+    /// The versions among an image's tags. Most registries do not say when a tag was made; Google's do.
+    pub(super) fn registry_versions(
+        &self,
+        image: &str,
+        source: &VersionSource,
+    ) -> Result<Vec<Announced>> {
+        let registry = self.registry(&format!("oci://{image}"))?;
+        let first = format!("{}?n=1000", registry.url("tags", "list"));
+        let mut found = Vec::new();
+        let mut url = first.clone();
+        for _ in 0..PAGES {
+            let response = self.ask(&registry, &url, url_is_ours(&first, &url), PAGE_CAP)?;
+            if response.status != 200 {
+                return Err(failed(&url, status_text(response.status)));
+            }
+            let page: Tags = json(&url, &response.body)?;
+            let made: BTreeMap<&str, u64> = page
+                .manifest
+                .values()
+                .filter_map(|m| Some((m, m.time_uploaded_ms.as_ref()?.parse().ok()?)))
+                .flat_map(|(m, ms)| m.tag.iter().map(move |t| (t.as_str(), ms)))
+                .collect();
+            for tag in page.tags.iter().flatten() {
+                if let Some(version) = source.version_of(tag) {
+                    let ms = made.get(tag.as_str()).copied();
+                    let published = ms.and_then(|ms| {
+                        std::time::SystemTime::UNIX_EPOCH
+                            .checked_add(std::time::Duration::from_millis(ms))
+                    });
+                    found.push(Announced { version, published });
+                }
+            }
+            let Some(next) = link::next(&response) else {
+                break;
+            };
+            // Where the list came from, after redirects, is where it goes on.
+            if !url_is_ours(&response.url, next.as_str()) {
+                return Err(Error::new(
+                    Kind::Network,
+                    format!("{url}: the list of tags is said to go on at another host"),
+                )
+                .found(next)
+                .hint("something on the way may answer in the registry's place"));
+            }
+            if next.as_str() == url {
+                break;
+            }
+            url = next.to_string();
+        }
+        Ok(found)
+    }
+
+    /// What a tag points to, with a part for each of these architectures. The documents, which are all in the cache
+    /// afterwards, have been verified: the first by itself, the others by what it says of them.
+    pub(crate) fn pull(&self, url: &str, arches: &[Arch]) -> Result<Pulled> {
+        if let Some(pulled) = self.pulled.borrow().get(url) {
+            return Ok(*pulled);
+        }
+        let registry = self.registry(url)?;
+        let name = url.rsplit('/').next().unwrap_or_default();
+        let Some((_, tag)) = name.split_once(':') else {
+            return Err(Error::new(Kind::Input, format!("`{url}` has no tag"))
+                .expected("`oci://registry/name:tag`"));
+        };
+        let at = registry.url("manifests", tag);
+        let response = self.manifest(&registry, &at)?;
+        let digest = Digest::from(Sha256::of(&response.body));
+        // The specification lets a registry leave it out; a wrong one means that something was swapped on the way.
+        if let Some(said) = response.header("docker-content-digest")
+            && said != digest.to_string()
+        {
+            return Err(Error::new(
+                Kind::Integrity,
+                format!("{url}: the registry sent another document than it says"),
+            )
+            .expected(said)
+            .found(digest)
+            .hint("try again; if it stays so, something on the way changes it: try from another network"));
+        }
+        self.cache.insert(&digest, response.body.as_slice())?;
+        for arch in arches {
+            self.pull_manifests(&registry, &digest, *arch)
+                .about(|| url)?;
+        }
+        let pulled = Pulled {
+            digest,
+            size: response.body.len() as u64,
+        };
+        self.pulled.borrow_mut().insert(url.to_owned(), pulled);
+        Ok(pulled)
+    }
+
+    /// Fetches what leads to the manifest for an architecture, by digest.
+    fn pull_manifests(&self, registry: &Registry, digest: &Digest, arch: Arch) -> Result<()> {
+        while let Resolved::Missing { part, blob } = oci::resolve(self.cache, digest, arch)? {
+            let at = registry.url(if blob { "blobs" } else { "manifests" }, part.digest);
+            let response = self.manifest(registry, &at)?;
+            self.cache
+                .insert(&part.digest, response.body.as_slice())
+                .map_err(|_| {
+                    Error::new(
+                        Kind::Integrity,
+                        format!("the manifest for {arch} is not the one its index names"),
+                    )
+                    .detail("url", &at)
+                    .expected(part.digest)
+                    .found(part.digest.same_kind_of(&response.body))
+                    .hint("try again; if it stays so, something on the way changes it: try from another network")
+                })?;
+        }
+        Ok(())
+    }
+
+    fn manifest(&self, registry: &Registry, url: &str) -> Result<Response> {
+        let response = self.ask(registry, url, true, DOCUMENT_CAP)?;
+        if response.status == 200 {
+            return Ok(response);
+        }
+        Err(failed(url, status_text(response.status)))
+    }
+
+    /// Asks with the registry's token, or as a stranger where the token is no business of the host.
+    fn ask(&self, registry: &Registry, url: &str, ours: bool, cap: u64) -> Result<Response> {
+        let attempt = || {
+            let answer = if ours {
+                registry.send(url, &[])?
+            } else {
+                self.client.send(url, &[])?
+            };
+            self.client.read(answer, cap)
+        };
+        let response = self.client.retrying(attempt);
+        response.map_err(|failure| explained(url, failure))
+    }
+
+    fn registry(&self, url: &str) -> Result<Registry<'_>> {
+        let plain = &self.endpoints.plain_http_registries;
+        Registry::of(&self.endpoints.address(url), self.client, plain)
+    }
+}
+
+/// Whether two addresses are of the same host.
+fn url_is_ours(ours: &str, other: &str) -> bool {
+    match (Url::parse(ours), Url::parse(other)) {
+        (Ok(ours), Ok(other)) => ours.origin() == other.origin(),
+        _ => false,
+    }
+}

@@ -1,0 +1,32 @@
+//! A text file that holds nothing but a version: `https://dl.k8s.io/release/stable-1.36.txt`, CRI-O's `latest-1.36.txt`.
+
+use stub::error::{Error, Kind, Result};
+
+use super::{Announced, DOCUMENT_CAP, Upstreams, beginning};
+use crate::http::{failed, status_text};
+use crate::recipe::VersionSource;
+
+impl Upstreams<'_> {
+    /// The one version in the file. How old the file is says nothing about the version: some are written anew every day.
+    pub(super) fn text_version(&self, url: &str, source: &VersionSource) -> Result<Announced> {
+        let address = self.endpoints.address(url);
+        let response = self.client.get_with(&address, &[], DOCUMENT_CAP)?;
+        if response.status != 200 {
+            return Err(failed(url, status_text(response.status)));
+        }
+        let text = String::from_utf8_lossy(&response.body);
+        let Some(version) = source.version_of(&text) else {
+            let tag = source.tag().unwrap_or_default();
+            return Err(
+                Error::new(Kind::Network, format!("{url}: there is no version in it"))
+                    .expected(format!("`{tag}` and nothing else"))
+                    .found(beginning(&response.body))
+                    .hint("open the address in a browser; if upstream has changed the form, change `tag` in the recipe"),
+            );
+        };
+        Ok(Announced {
+            version,
+            published: None,
+        })
+    }
+}
