@@ -1,0 +1,175 @@
+//! The command itself: exit codes, tables, and what is written when.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use stub::digest::Sha256;
+
+use crate::server::Server;
+
+/// A checkout's recipes and lockfile, and a server on this machine, which recipes may name without TLS.
+struct Place {
+    server: Server,
+    home: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self {
+            server: Server::start(),
+            home: tempfile::tempdir().unwrap(),
+        };
+        fs_err::create_dir(place.home.path().join("recipes")).unwrap();
+        let recipe = format!(
+            r#"
+            summary = "a tool"
+            homepage = "https://example.org"
+            license = "MIT"
+            version = {{ from = "text", url = "{}", tag = "v{{version}}", allow = "~1.2" }}
+            [[artifact]]
+            urls = ["{}/v{{version}}/tool"]
+            format = "plain"
+            checks = [{{ by = "sidecar", url = "{{url}}.sha256" }}]
+            file = [{{ to = "bin/tool" }}]
+            "#,
+            place.server.url("/latest"),
+            place.server.url(""),
+        );
+        fs_err::write(place.home.path().join("recipes/tool.toml"), recipe).unwrap();
+        place
+    }
+
+    fn publish(&self, version: &str) {
+        self.server
+            .good("/latest", format!("v{version}\n").as_bytes());
+        let at = format!("/v{version}/tool");
+        self.server.good(&at, version.as_bytes());
+        let sum = Sha256::of(version.as_bytes()).to_string();
+        self.server.good(&format!("{at}.sha256"), sum.as_bytes());
+    }
+
+    fn lock(&self, arguments: &[&str]) -> Output {
+        let home = self.home.path();
+        Command::new(env!("CARGO_BIN_EXE_builder"))
+            .arg("lock")
+            .args(arguments)
+            .arg("--recipes")
+            .arg(home.join("recipes"))
+            .arg("--lockfile")
+            .arg(home.join("lockfile.json"))
+            .env("XDG_CACHE_HOME", home.join("cache"))
+            .env("no_proxy", "127.0.0.1")
+            .env_remove("GITHUB_TOKEN")
+            .output()
+            .unwrap()
+    }
+
+    fn lockfile(&self) -> Option<String> {
+        fs_err::read_to_string(self.home.path().join("lockfile.json")).ok()
+    }
+
+    fn shown(&self, bytes: &[u8]) -> String {
+        let home = self.home.path().display().to_string();
+        String::from_utf8_lossy(bytes)
+            .replace(&self.server.host(), "HOST")
+            .replace(&home, "HOME")
+    }
+
+    /// What it prints, having ended with this code.
+    fn prints(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.lock(arguments);
+        let said = self.shown(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        self.shown(&output.stdout)
+    }
+}
+
+#[test]
+fn an_update_prints_a_table_and_writes_the_lockfile() {
+    let place = Place::new();
+    place.publish("1.2.3");
+    insta::assert_snapshot!(place.prints(0, &["--update", "--dry-run"]), @r"
+    COMPONENT  VERSION    SIZE   EVIDENCE
+    tool       – → 1.2.3  +10 B  – → checksums
+    1 changed, 0 as before
+    HOME/lockfile.json: as it would be, not written
+    ");
+    assert_eq!(place.lockfile(), None);
+    place.prints(0, &["--update"]);
+    place.publish("1.2.40");
+    insta::assert_snapshot!(place.prints(0, &["--update"]), @r"
+    COMPONENT  VERSION         SIZE  EVIDENCE
+    tool       1.2.3 → 1.2.40  +2 B  checksums
+    1 changed, 0 as before
+    HOME/lockfile.json: 1 components
+    ");
+    assert!(place.lockfile().unwrap().contains("\"1.2.40\""));
+    let json: Value = serde_json::from_str(&place.prints(0, &["--update", "--json"])).unwrap();
+    assert_eq!(json[0]["name"], "tool");
+    assert_eq!(json[0]["changed"], false);
+    assert_eq!(json[0]["evidence"], "checksums");
+}
+
+#[test]
+fn a_check_ends_with_2_when_something_newer_exists() {
+    let place = Place::new();
+    place.publish("1.2.3");
+    place.prints(0, &["--update"]);
+    insta::assert_snapshot!(place.prints(0, &["--check"]), @r"
+    1 locked, all as the recipes say
+
+    nothing newer upstream
+    ");
+    place.publish("1.2.4");
+    insta::assert_snapshot!(place.prints(2, &["--check"]), @r"
+    1 locked, all as the recipes say
+
+    COMPONENT  LOCKED  NEWEST
+    tool       1.2.3   1.2.4
+
+    next:
+      builder lock --update
+    ");
+    assert_eq!(place.shown(&place.lock(&["--check"]).stderr), "");
+    let json: Value = serde_json::from_str(&place.prints(2, &["--check", "--json"])).unwrap();
+    assert_eq!(json["newer"][0]["newest"], "1.2.4");
+    assert_eq!(json["components"], 1);
+    // Only `--check` asks, and not with `--offline`.
+    let asked = place.server.requests().len();
+    place.prints(0, &[]);
+    place.prints(0, &["--check", "--offline"]);
+    assert_eq!(place.server.requests().len(), asked);
+    assert!(place.lockfile().unwrap().contains("\"1.2.3\""));
+}
+
+#[test]
+fn a_lockfile_with_problems_ends_with_3_before_anybody_is_asked() {
+    let place = Place::new();
+    fs_err::write(
+        place.home.path().join("lockfile.json"),
+        r#"{"components":{},"schema":1}"#,
+    )
+    .unwrap();
+    let text = place.prints(3, &["--check"]);
+    assert!(text.contains("not locked"), "{text}");
+    assert!(place.server.requests().is_empty());
+}
+
+#[test]
+fn a_failed_update_leaves_the_lockfile_alone() {
+    let place = Place::new();
+    place.publish("1.2.4");
+    place.prints(0, &["--update"]);
+    let before = place.lockfile();
+    place.publish("1.2.3");
+    place.prints(4, &["--update"]);
+    assert_eq!(place.lockfile(), before);
+    assert!(
+        place
+            .prints(0, &["--update", "--allow-downgrade"])
+            .contains("1.2.4 → 1.2.3")
+    );
+    assert_eq!(place.lock(&["--dry-run"]).status.code(), Some(2));
+    let offline = place.lock(&["--update", "--offline"]);
+    assert_eq!(offline.status.code(), Some(2));
+}
