@@ -2,6 +2,8 @@
 //!
 //! Every step runs the real programs in processes of their own: this builder, and then the bundle it made.
 
+mod etcd;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -159,6 +161,10 @@ impl Demo<'_> {
                 arguments,
             )?;
         }
+        self.step("check the units", || units(&home))?;
+        self.step("etcd with our certificates", || {
+            etcd::health(&home, |program| in_home(program, &home))
+        })?;
         self.bundle("install again", &bundle, &home, &["install", "--start="])?;
         self.step("remove", || {
             store::remove_tree(&home)?;
@@ -262,19 +268,57 @@ impl Demo<'_> {
         arguments: &[&str],
     ) -> Result<()> {
         fs_err::create_dir_all(home)?;
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("HOME", home)
-            .env("PATH", "/usr/bin:/bin")
-            .current_dir(home);
-        // Debian's C programs look for libraries that a machine may lack; the channel brings them.
-        command.env(
-            "LD_LIBRARY_PATH",
-            home.join(".local/share/usernetes/current/lib"),
-        );
+        let mut command = in_home(program, home);
+        command.args(arguments);
         self.step(name, || first_line(&mut command))
+    }
+}
+
+/// A program as it is run by a user who has nothing but the bundle.
+fn in_home(program: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir(home);
+    // Debian's C programs look for libraries that a machine may lack; the channel brings them.
+    command.env(
+        "LD_LIBRARY_PATH",
+        home.join(".local/share/usernetes/current/lib"),
+    );
+    command
+}
+
+/// Has systemd look at the units that were written, where it is there to look.
+fn units(home: &Path) -> Result<String> {
+    let directory = home.join(".config/systemd/user");
+    let mut files = Vec::new();
+    for entry in fs_err::read_dir(&directory)? {
+        files.push(entry?.path());
+    }
+    files.retain(|f| f.is_file());
+    files.sort();
+    let count = files.len();
+    let runtime = tempfile::tempdir()?;
+    let mut analyze = Command::new("systemd-analyze");
+    analyze
+        .args(["--user", "verify"])
+        .args(&files)
+        .env("XDG_RUNTIME_DIR", runtime.path());
+    match analyze.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() && output.stderr.is_empty() => {
+            Ok(format!("systemd has nothing to say against {count} units"))
+        }
+        Ok(output) => Err(
+            Error::new(Kind::Input, "systemd does not like the units").detail(
+                "systemd-analyze",
+                String::from_utf8_lossy(&output.stderr).trim(),
+            ),
+        ),
+        Err(_) => Ok(format!(
+            "{count} units; not checked, there is no systemd-analyze here"
+        )),
     }
 }
 
