@@ -131,14 +131,28 @@ fn after_apiserver(
 fn command(layout: &Layout, args: Vec<String>) -> Command {
     let mut args = args.into_iter();
     let mut command = Command::new(args.next().unwrap_or_default());
-    command
-        .args(args)
-        .env("PATH", search_path(layout, env::var_os("PATH")));
+    command.args(args).envs(environment(layout));
     command
 }
 
+/// By what a generation's programs find each other: `PATH`, and the places of shared libraries and of iptables'
+/// extensions where the bundle brings any. Static programs need neither.
+pub(crate) fn environment(layout: &Layout) -> Vec<(&'static str, OsString)> {
+    let mut environment = vec![("PATH", search_path(layout, env::var_os("PATH")))];
+    for (variable, place) in [
+        ("LD_LIBRARY_PATH", "lib"),
+        ("XTABLES_LIBDIR", "libexec/host/xtables"),
+    ] {
+        let directory = layout.generation().join(place);
+        if directory.is_dir() {
+            environment.push((variable, directory.into()));
+        }
+    }
+    environment
+}
+
 /// The generation's host tools and programs, then the host's: `newuidmap` and `newgidmap` can only come from there.
-pub(crate) fn search_path(layout: &Layout, inherited: Option<OsString>) -> OsString {
+fn search_path(layout: &Layout, inherited: Option<OsString>) -> OsString {
     let mut path = OsString::new();
     for directory in [
         layout.generation().join("libexec/host"),
@@ -246,6 +260,21 @@ mod tests {
                 format!("/g/libexec/host:/g/bin:{between}{system}")
             );
         }
+    }
+
+    #[test]
+    fn libraries_are_looked_for_only_where_a_bundle_brings_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = || {
+            let generation = dir.path().to_owned();
+            let layout = Layout::new("/c".into(), "/d".into(), "/r".into(), generation).unwrap();
+            let names = environment(&layout).into_iter().map(|(name, _)| name);
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(names(), ["PATH"]);
+        fs::create_dir_all(dir.path().join("libexec/host/xtables")).unwrap();
+        fs::create_dir(dir.path().join("lib")).unwrap();
+        assert_eq!(names(), ["PATH", "LD_LIBRARY_PATH", "XTABLES_LIBDIR"]);
     }
 
     #[test]

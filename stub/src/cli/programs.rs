@@ -8,7 +8,7 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::boot::{Namespaces, enter, search_path};
+use crate::boot::{Namespaces, enter, environment};
 use crate::components::{containerd, crio, etcd};
 use crate::config::Cri;
 use crate::error::{Context as _, Error, Kind, Result};
@@ -112,10 +112,7 @@ impl Arguments {
                 command
             }
         };
-        command.env(
-            "PATH",
-            search_path(&current.layout, std::env::var_os("PATH")),
-        );
+        command.envs(environment(&current.layout));
         run(&current, Place::Inside(Namespaces::All), command)
     }
 
