@@ -192,15 +192,20 @@ fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
     well
 }
 
+/// Nothing if it is as it should be, or else what is said about it.
+pub type Answer = std::result::Result<(), String>;
+
 /// What the API server says about the node and CoreDNS.
 fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
     let Some(Ok(client)) = client(current) else {
         return;
     };
-    let node = node_path(&current.config);
-    for (name, path, wanted) in [("node", node.as_str(), "Ready"), ("DNS", DNS, "Available")] {
-        let answer = client.get(path).map_err(|error| error.message().to_owned());
-        let found = answer.and_then(|answer| condition(&answer.body, wanted));
+    let questions: [(_, _, &dyn Fn() -> Answer); 2] = [
+        ("node", "Ready", &|| node(&client, &current.config)),
+        ("DNS", "Available", &|| dns(&client)),
+    ];
+    for (name, wanted, ask) in questions {
+        let found = ask();
         let Err(said) = found else {
             layers.push(Layer::ok(name, wanted.to_lowercase()));
             continue;
@@ -218,17 +223,51 @@ fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
     }
 }
 
-/// Where the API server has the deployment of CoreDNS.
-pub const DNS: &str = "/apis/apps/v1/namespaces/kube-system/deployments/coredns";
+/// Whether the node is ready, or else what the API server says about it.
+pub fn node(client: &Client, config: &Config) -> Answer {
+    ask(
+        client,
+        &format!("/api/v1/nodes/{}", config.node_name),
+        "Ready",
+    )
+}
 
-/// Where the API server has the node.
-#[must_use]
-pub fn node_path(config: &Config) -> String {
-    format!("/api/v1/nodes/{}", config.node_name)
+/// Whether CoreDNS runs and answers, or else what the API server says about it: the latest warning, because its
+/// deployment only knows that something is missing.
+pub fn dns(client: &Client) -> Answer {
+    const NAMESPACE: &str = "kube-system";
+    let deployment = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/coredns");
+    ask(client, &deployment, "Available").map_err(|said| {
+        let events = format!("/api/v1/namespaces/{NAMESPACE}/events?fieldSelector=type%3DWarning");
+        let events = client.get(&events).ok();
+        events
+            .and_then(|events| latest_message(&events.body))
+            .unwrap_or(said)
+    })
+}
+
+fn ask(client: &Client, path: &str, wanted: &str) -> Answer {
+    let answer = client
+        .get(path)
+        .map_err(|error| error.message().to_owned())?;
+    condition(&answer.body, wanted)
+}
+
+/// The message of the latest event of a list. Times in RFC 3339 and UTC are in the order of their texts.
+fn latest_message(body: &str) -> Option<String> {
+    let list: Value = serde_json::from_str(body).ok()?;
+    let events = list["items"].as_array()?.iter();
+    let latest = events.max_by_key(|event| {
+        event["lastTimestamp"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    })?;
+    Some(latest["message"].as_str()?.lines().next()?.to_owned())
 }
 
 /// Whether an object of Kubernetes says `True` to a condition, or else what it says.
-pub fn condition(body: &str, wanted: &str) -> std::result::Result<(), String> {
+fn condition(body: &str, wanted: &str) -> Answer {
     let object: Value = serde_json::from_str(body).unwrap_or_default();
     let conditions = object["status"]["conditions"].as_array();
     let found = conditions
@@ -266,5 +305,16 @@ mod tests {
             r#"{"kind": "Status", "status": "Failure", "message": "nodes \"n\" not found"}"#;
         assert_eq!(said(missing).unwrap(), "nodes \"n\" not found");
         assert_eq!(said("").unwrap(), "not there yet");
+    }
+
+    #[test]
+    fn the_latest_of_the_warnings_is_the_one_to_tell() {
+        let list = r#"{"items": [
+            {"lastTimestamp": "2026-11-23T10:20:00Z", "message": "unknown version specified\nmore"},
+            {"lastTimestamp": null, "message": "never"},
+            {"lastTimestamp": "2026-11-23T10:19:59Z", "message": "no nodes available"}
+        ]}"#;
+        assert_eq!(latest_message(list).unwrap(), "unknown version specified");
+        assert_eq!(latest_message(r#"{"items": []}"#), None);
     }
 }

@@ -37,6 +37,8 @@ impl Arguments {
         let current = Current::read()?;
         let mut command = self.command(&current, "kubectl")?;
         command.env(KUBECONFIG, kubeconfig::admin_file(current.layout.config()));
+        // Not in the user's home, where it would outlive the cluster.
+        command.env("KUBECACHEDIR", current.layout.runtime("kubectl-cache"));
         let place = match api_address(&current.config) {
             Some(_) => Place::Host,
             None => Place::Inside(Namespaces::Network),

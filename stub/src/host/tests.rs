@@ -1,14 +1,14 @@
 //! One bad machine for each finding, made of files.
 
-use std::net::{Ipv4Addr, TcpListener};
+mod places;
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use rustix::fs::StatVfsMountFlags;
 use rustix::process::getuid;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{Cni, DnsName, PortSpec};
+use crate::config::{Cni, DnsName};
 
 /// A machine of the user `u`, 1001, with these files on it.
 fn machine(files: &[(&str, &str)]) -> (TempDir, Machine) {
@@ -383,15 +383,15 @@ fn inotify_instances_in_use_are_counted() {
             ("/proc/sys/fs/inotify/max_user_watches", "65536\n"),
         ]
     };
-    let (dir, mut m) = machine(&limits("257\n"));
+    let (dir, mut m) = machine(&limits("65\n"));
     m.uid = getuid().as_raw();
     fs_err::create_dir_all(dir.path().join("proc/7/fd")).unwrap();
     symlink("anon_inode:inotify", dir.path().join("proc/7/fd/3")).unwrap();
     assert_eq!(devices::inotify(&m).level, Level::Ok);
     symlink("anon_inode:inotify", dir.path().join("proc/7/fd/4")).unwrap();
     insta::assert_snapshot!(text(devices::inotify(&m)), @r#"
-    warn  inotify: 257 instances, 2 of them in use, and 65536 watches
-          expected  256 free instances and 65536 watches, or programs fail with "too many open files"
+    warn  inotify: 65 instances, 2 of them in use, and 65536 watches
+          expected  64 free instances and 8192 watches, or programs fail with "too many open files"
           fix       have the block for the administrator run
     sudo sh -eux <<'EOF'
     printf 'fs.inotify.max_user_instances=8192\nfs.inotify.max_user_watches=524288\n' >/etc/sysctl.d/99-usernetes-inotify.conf
@@ -401,127 +401,6 @@ fn inotify_instances_in_use_are_counted() {
     rm -f /etc/sysctl.d/99-usernetes-inotify.conf  # takes effect with the next boot
     EOF
     "#);
-}
-
-#[test]
-fn disks() {
-    let judge = |magic, flags| {
-        disk::judge(
-            "/home/u/.local/share/usernetes",
-            "/home",
-            Some(magic),
-            flags,
-        )
-    };
-    let ext4 = 0xef53;
-    let none = StatVfsMountFlags::empty();
-    assert_eq!(judge(ext4, none).level, Level::Ok);
-    assert_eq!(judge(ext4, StatVfsMountFlags::NOSUID).level, Level::Note);
-    assert!(judge(ext4, StatVfsMountFlags::RDONLY).prevents_installing());
-    insta::assert_snapshot!(text(judge(ext4, StatVfsMountFlags::NOEXEC)), @r"
-    fatal data-dir: /home/u/.local/share/usernetes is on /home, which is mounted noexec
-          expected  one that programs may be run from
-          fix       set XDG_DATA_HOME to a directory of yours on a local disk, or have the mount option `noexec` taken away
-    ");
-    insta::assert_snapshot!(text(judge(0x6969, none)), @r"
-    fatal data-dir: /home/u/.local/share/usernetes is on /home, which is NFS
-          expected  a local file system: containers' files belong to other user ids, and etcd needs a fast disk
-          fix       set XDG_DATA_HOME to a directory of yours on a local disk
-    ");
-}
-
-fn port(number: u16) -> PortSpec {
-    format!("127.0.0.1:{number}:6443/tcp").parse().unwrap()
-}
-
-#[test]
-fn a_port_in_use_and_its_owner() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let number = listener.local_addr().unwrap().port();
-    let this = Machine::this();
-    let findings = ports::bound(&this, &[port(number)], Path::new("/nowhere"));
-    let program = std::env::current_exe().unwrap();
-    let expected = format!(
-        "127.0.0.1:{number}/tcp is taken by process {} of yours, {}",
-        std::process::id(),
-        program.display()
-    );
-    assert_eq!(
-        (findings[0].level, &findings[0].found),
-        (Level::Fatal, &expected)
-    );
-    // What runs out of our own store may keep it.
-    let ours = ports::bound(&this, &[port(number)], program.parent().unwrap());
-    assert_eq!(ours[0].level, Level::Ok);
-}
-
-#[test]
-fn a_port_of_another_user_has_no_process() {
-    let line = |address: &str| {
-        let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
-        format!(
-            "{head}   0: {address}:192B 00000000:0000 0A 00000000:00000000 00:00000000 00000000   117        0 4242 1 0\n"
-        )
-    };
-    let listening = line("0100007F");
-    let (_dir, m) = machine(&[("/proc/net/tcp", listening.as_str())]);
-    let taken = ports::taken(&m, &PortSpec::API, Path::new("/data")).unwrap();
-    insta::assert_snapshot!(text(taken), @r"
-    fatal ports: 127.0.0.1:6443/tcp is taken by a process of user id 117
-          expected  a free port
-          fix       stop that process, or choose another port, for example `--publish 127.0.0.1:16443:6443/tcp`
-    ");
-    let elsewhere = line("0200007F");
-    let (_dir, m) = machine(&[("/proc/net/tcp", elsewhere.as_str())]);
-    assert_eq!(ports::holder(&m, &PortSpec::API), None);
-    let everywhere = line("00000000000000000000000000000000");
-    let (_dir, m) = machine(&[("/proc/net/tcp6", everywhere.as_str())]);
-    assert_eq!(
-        ports::holder(&m, &PortSpec::API),
-        Some(ports::Holder::Other { uid: 117 })
-    );
-}
-
-#[test]
-fn ports_of_root() {
-    let (_dir, m) = machine(&[("/proc/sys/net/ipv4/ip_unprivileged_port_start", "1024\n")]);
-    assert_eq!(ports::privileged(&m, &[PortSpec::API]), None);
-    insta::assert_snapshot!(text(ports::privileged(&m, &[port(443)]).unwrap()), @r"
-    fatal privileged-ports: port 443 is to be published, but ports below 1024 are root's
-          expected  `/proc/sys/net/ipv4/ip_unprivileged_port_start` at most 443
-          fix       have the block for the administrator run, or publish a port from 1024 on
-    sudo sh -eux <<'EOF'
-    echo net.ipv4.ip_unprivileged_port_start=443 >/etc/sysctl.d/99-usernetes-ports.conf
-    sysctl -q -p /etc/sysctl.d/99-usernetes-ports.conf
-    EOF
-    sudo sh -eux <<'EOF'
-    rm -f /etc/sysctl.d/99-usernetes-ports.conf
-    sysctl -q -w net.ipv4.ip_unprivileged_port_start=1024
-    EOF
-    ");
-}
-
-#[test]
-fn routes_in_the_way() {
-    let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
-        eth0\t00000000\t0102000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
-        eth0\t0000000A\t00000000\t0001\t0\t0\t100\t0000FFFF\t0\t0\t0\n\
-        wg0\t0000400A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
-    let (_dir, m) = machine(&[("/proc/net/route", routes)]);
-    let findings = routes::collisions(&m, &config().network);
-    insta::assert_snapshot!(report(&findings), @r"
-    fatal networks: `network.rootlesskit` is 10.0.42.0/24, but this machine has a route to 10.0.0.0/16 by eth0
-          expected  a network this machine has no route to: what is there could not be reached from the cluster
-          fix       choose another with --cidr NETWORK, for example 10.65.0.0/24
-    fatal networks: `network.services` is 10.0.0.0/24, but this machine has a route to 10.0.0.0/16 by eth0
-          expected  a network this machine has no route to: what is there could not be reached from the cluster
-          fix       choose another with `services` in config.toml, for example 10.65.0.0/24
-    ");
-    let (_dir, m) = machine(&[("/proc/net/route", routes.lines().next().unwrap())]);
-    assert_eq!(
-        routes::collisions(&m, &config().network)[0].found,
-        "no route leads to 10.0.42.0/24, 10.0.0.0/24, 10.88.0.0/16"
-    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod current;
 mod ready;
 mod receipt;
 mod remove;
+mod services;
 mod settings;
 mod start;
 
@@ -21,13 +22,14 @@ pub use ready::Phase;
 use ready::timed;
 pub use receipt::{Receipt, unit_dir};
 pub use remove::{cleanup_command, stop, uninstall};
-pub use settings::{Flags, Start, api_address, missing};
+use services::check_start;
+pub use services::{members, missing};
+pub use settings::{Flags, Start, api_address};
 use start::bring_up;
 pub use start::start;
 
 use crate::bundle::{Bundle, Manifest};
-use crate::components::Daemon;
-use crate::config::{Cni, Config, Target};
+use crate::config::{Cni, Config};
 use crate::error::{Error, Kind, Result};
 use crate::host::{self, Finding, Level, Machine, Manager};
 use crate::layout::Layout;
@@ -130,8 +132,15 @@ impl<'a> Run<'a> {
         let layout = layout(machine, path)?;
         let receipt = Receipt::read(store.dir())?;
         let wants = unit_dir(&layout).join("default.target.wants");
-        let directories =
-            receipt::missing_directories([wants.as_path(), store.dir(), layout.config()]);
+        // The runtimes make these even where they are told to keep their state elsewhere.
+        let [runc, crun] = ["runc", "crun"].map(|name| layout.runtime("").with_file_name(name));
+        let directories = receipt::missing_directories([
+            wants.as_path(),
+            store.dir(),
+            layout.config(),
+            &runc,
+            &crun,
+        ]);
         let file = layout.config_file();
         let existing = file.exists().then(|| Config::read(&file)).transpose()?;
         let applied = receipt.as_ref().and_then(|r| Config::parse(&r.config).ok());
@@ -289,8 +298,8 @@ impl<'a> Run<'a> {
         let names: Vec<_> = units::all_names().into_iter().collect();
         if changed {
             timed(&mut phases, "systemd reloaded", || {
-                systemd.run(["daemon-reload"])?;
-                self.enable(systemd, &mut receipt)
+                self.enable(systemd, &mut receipt)?;
+                systemd.run(["daemon-reload"])
             })?;
         }
         let states = systemd.units(&names)?;
@@ -350,7 +359,11 @@ impl<'a> Run<'a> {
             .collect();
         let old: Vec<_> = receipt.enabled.difference(&wanted).cloned().collect();
         if !old.is_empty() {
-            systemd.run(["disable".to_owned()].into_iter().chain(old))?;
+            systemd.run(
+                ["--no-reload".to_owned(), "disable".to_owned()]
+                    .into_iter()
+                    .chain(old),
+            )?;
         }
         // Written first: cut short between the two, `uninstall` must know.
         receipt.enabled.clone_from(&wanted);
@@ -358,7 +371,11 @@ impl<'a> Run<'a> {
         if wanted.is_empty() {
             return Ok(());
         }
-        systemd.run(["enable".to_owned()].into_iter().chain(wanted))
+        systemd.run(
+            ["--no-reload".to_owned(), "enable".to_owned()]
+                .into_iter()
+                .chain(wanted),
+        )
     }
 }
 
@@ -392,70 +409,4 @@ pub fn examine(machine: &Machine) -> Result<Vec<Finding>> {
         Config::new(settings::host_name()?, Cni::Bridge)
     };
     Ok(host::check(machine, &config, store.dir(), layout.config()))
-}
-
-/// The services that starting a unit starts.
-#[must_use]
-pub fn members(unit: &str, config: &Config) -> Vec<String> {
-    use Daemon::{
-        Etcd, Flanneld, KubeApiserver, KubeControllerManager, KubeProxy, KubeScheduler, Kubelet,
-        Rootlesskit,
-    };
-    let daemons = units::daemons(config);
-    let names = |wanted: &[Daemon]| -> Vec<String> {
-        let there = daemons.iter().filter(|d| wanted.contains(d));
-        there.map(|d| units::unit_name(*d, config.cri)).collect()
-    };
-    match unit.parse() {
-        Ok(Target::All) => names(&Daemon::ALL),
-        Ok(Target::MasterWithEtcd | Target::Master) => names(&[
-            Rootlesskit,
-            Etcd,
-            KubeApiserver,
-            KubeControllerManager,
-            KubeScheduler,
-        ]),
-        Ok(Target::Etcd) => names(&[Rootlesskit, Etcd]),
-        Ok(Target::Node) => names(&[Rootlesskit, Kubelet, KubeProxy, Flanneld]),
-        Ok(Target::Nothing) => Vec::new(),
-        Err(_) => {
-            let rootlesskit = units::unit_name(Rootlesskit, config.cri);
-            let both = BTreeSet::from([rootlesskit, unit.to_owned()]);
-            both.into_iter().collect()
-        }
-    }
-}
-
-/// Fails if what is to be started has no program, or is not part of the configuration.
-fn check_start(start: &Start, config: &Config, manifest: &Manifest) -> Result<()> {
-    let lacking = missing(config, manifest);
-    let wanted = members(start.unit(), config);
-    let names: Vec<_> = lacking
-        .iter()
-        .filter(|d| wanted.contains(&units::unit_name(**d, config.cri)))
-        .map(|d| d.as_str())
-        .collect();
-    if !names.is_empty() {
-        return Err(Error::new(Kind::Usage, format!("{} cannot be started", start.unit()))
-            .expected(format!("programs for {}", names.join(", ")))
-            .found("a bundle without them")
-            .hint("use a complete bundle, or start a part with `--start u7s-etcd.target`, or nothing with `--start \"\"`"));
-    }
-    let known = wanted.iter().all(|name| {
-        units::daemons(config)
-            .iter()
-            .any(|d| units::unit_name(*d, config.cri) == *name)
-    });
-    if known {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Usage,
-        format!("{} is not part of this configuration", start.unit()),
-    )
-    .found(format!(
-        "`cri = \"{}\"`, `cni = \"{}\"`",
-        config.cri, config.cni
-    ))
-    .hint("choose the runtime or the pod network it belongs to with `--cri` or `--cni`"))
 }

@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::https::Client;
 use crate::layout::Layout;
 use crate::progress::Progress;
-use crate::status::{DNS, condition, node_path};
+use crate::status::{dns, node};
 use crate::systemd::{Systemd, Unit};
 
 /// Between two looks at how far things are.
@@ -134,17 +134,14 @@ impl<'a> Waiter<'a> {
 
     /// Waits until the node says that it is ready.
     pub(super) fn node(&self, client: &Client, config: &Config, kubelet: &str) -> Result<Phase> {
-        let path = node_path(config);
         self.wait("node Ready", kubelet, || {
-            Ok(State::of(condition(&client.get(&path)?.body, "Ready")))
+            Ok(State::of(node(client, config)))
         })
     }
 
     /// Waits until CoreDNS runs and answers.
     pub(super) fn dns(&self, client: &Client, kubelet: &str) -> Result<Phase> {
-        self.wait("CoreDNS running", kubelet, || {
-            Ok(State::of(condition(&client.get(DNS)?.body, "Available")))
-        })
+        self.wait("CoreDNS running", kubelet, || Ok(State::of(dns(client))))
     }
 
     /// Looks again and again. `culprit` is the unit whose log says why it takes so long; if it is empty, the first

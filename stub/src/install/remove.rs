@@ -9,6 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Receipt, layout};
+use crate::components::Daemon;
+use crate::config::{Cri, Target};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::Machine;
 use crate::layout::Layout;
@@ -22,46 +24,40 @@ const PATIENCE: Duration = Duration::from_mins(3);
 const INTERVAL: Duration = Duration::from_millis(200);
 /// What in the data directory is not data.
 const PROGRAMS: [&str; 3] = ["store", "generations", "current"];
-/// What stopping stops everything, in one transaction of systemd and so in the right order.
-const EVERYTHING: [&str; 2] = ["u7s.target", "u7s-rootlesskit.service"];
 
 /// Stops everything and waits until nothing runs any more. systemd keeps the order the units ask for: nodes before the
 /// API server before etcd before RootlessKit.
 pub fn stop(systemd: &Systemd, progress: &Progress) -> Result<()> {
-    let names: Vec<_> = units::all_names().into_iter().collect();
-    let loaded: Vec<_> = systemd
-        .units(&names)?
+    let order = stop_order();
+    let states = systemd.units(&order)?;
+    let running: Vec<_> = states
         .iter()
-        .filter(|u| u.exists())
+        .filter(|u| !u.is_stopped())
         .map(|u| u.name().to_owned())
         .collect();
-    if loaded.is_empty() {
+    let failed: Vec<_> = states
+        .iter()
+        .filter(|u| u.get("ActiveState") == "failed")
+        .map(Unit::name)
+        .collect();
+    if !failed.is_empty() {
+        // Otherwise they would be listed as such for ever.
+        systemd.run(["reset-failed"].into_iter().chain(failed))?;
+    }
+    if running.is_empty() {
         return Ok(());
     }
     let wait = progress.wait("stop");
-    // Each name would be a transaction of its own, and etcd's job begin before there is one of the API server's.
-    let mut first: Vec<_> = EVERYTHING
-        .into_iter()
-        .filter(|name| loaded.iter().any(|l| l == name))
-        .collect();
-    if first.is_empty() {
-        first = loaded.iter().map(String::as_str).collect();
-    }
-    systemd.run(["stop", "--no-block"].into_iter().chain(first))?;
+    systemd.run(
+        ["stop", "--no-block"]
+            .into_iter()
+            .chain(running.iter().map(String::as_str)),
+    )?;
     let started = Instant::now();
     loop {
-        let units = systemd.units(&loaded)?;
+        let units = systemd.units(&order)?;
         let running: Vec<_> = units.iter().filter(|u| !u.is_stopped()).collect();
         let Some(first) = running.first() else {
-            // Otherwise a unit that had failed would be listed as such for ever.
-            let failed: Vec<_> = units
-                .iter()
-                .filter(|u| u.get("ActiveState") == "failed")
-                .map(Unit::name)
-                .collect();
-            if !failed.is_empty() {
-                systemd.run(["reset-failed"].into_iter().chain(failed))?;
-            }
             wait.finish("everything has stopped");
             return Ok(());
         };
@@ -83,6 +79,33 @@ pub fn stop(systemd: &Systemd, progress: &Progress) -> Result<()> {
         }
         thread::sleep(INTERVAL);
     }
+}
+
+/// All units, in the order in which systemd is to be told to stop them. Each is a transaction of its own, and one that
+/// nothing is ordered before begins at once: so etcd must be named after the API server, and no service before the
+/// target that would start it again.
+fn stop_order() -> Vec<String> {
+    let mut order: Vec<_> = [Target::All, Target::Node, Target::Master]
+        .map(|t| t.to_string())
+        .into();
+    let mut last: Vec<_> = [Target::Etcd, Target::MasterWithEtcd]
+        .map(|t| t.to_string())
+        .into();
+    for daemon in Daemon::ALL.into_iter().rev() {
+        let list = if matches!(daemon, Daemon::Etcd | Daemon::Rootlesskit) {
+            &mut last
+        } else {
+            &mut order
+        };
+        for cri in Cri::ALL {
+            let name = units::unit_name(daemon, *cri);
+            if !list.contains(&name) {
+                list.push(name);
+            }
+        }
+    }
+    order.append(&mut last);
+    order
 }
 
 /// Stops everything and removes the units that `install` wrote; with `purge` also programs, configuration, keys and
@@ -136,7 +159,7 @@ fn remove_units(receipt: &Receipt, systemd: Option<&Systemd>, progress: &Progres
         stop(systemd, progress)?;
         if !receipt.enabled.is_empty() {
             systemd.run(
-                ["disable"]
+                ["--no-reload", "disable"]
                     .into_iter()
                     .chain(receipt.enabled.iter().map(String::as_str)),
             )?;
@@ -278,4 +301,42 @@ fn residue(layout: &Layout, purged: bool) -> Result<Vec<PathBuf>> {
         );
     }
     Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unit_is_stopped_and_etcd_after_the_api_server() {
+        let order = stop_order();
+        let mut sorted = order.clone();
+        sorted.sort();
+        assert_eq!(sorted, units::all_names().into_iter().collect::<Vec<_>>());
+        insta::assert_snapshot!(order.join("\n"), @r"
+        u7s.target
+        u7s-node.target
+        u7s-master.target
+        u7s-flanneld.service
+        u7s-kube-proxy.service
+        u7s-kubelet-containerd.service
+        u7s-kubelet-crio.service
+        u7s-kube-scheduler.service
+        u7s-kube-controller-manager.service
+        u7s-kube-apiserver.service
+        u7s-etcd.target
+        u7s-master-with-etcd.target
+        u7s-etcd.service
+        u7s-rootlesskit.service
+        ");
+    }
+
+    #[test]
+    fn paths_become_one_word_of_a_shell() {
+        assert_eq!(
+            quoted(Path::new("/home/u/.config/usernetes")),
+            "/home/u/.config/usernetes"
+        );
+        assert_eq!(quoted(Path::new("/home/it's me/")), r"'/home/it'\''s me'");
+    }
 }

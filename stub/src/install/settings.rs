@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
+use super::missing;
 use crate::bundle::Manifest;
 use crate::cidr::Cidr;
 use crate::components::Daemon;
@@ -169,25 +170,6 @@ fn complete_target(config: &Config, manifest: &Manifest) -> Target {
     } else {
         Target::Nothing
     }
-}
-
-/// The daemons that the configuration asks for and the bundle has no program for.
-#[must_use]
-pub fn missing(config: &Config, manifest: &Manifest) -> Vec<Daemon> {
-    let has = |program: &str| {
-        let path = format!("bin/{program}");
-        let files = manifest.components.iter().flat_map(|c| {
-            c.files
-                .iter()
-                .map(|f| &f.path)
-                .chain(c.links.iter().map(|l| &l.path))
-        });
-        files.into_iter().any(|p| p.as_str() == path)
-    };
-    units::daemons(config)
-        .into_iter()
-        .filter(|daemon| !has(daemon.as_str()))
-        .collect()
 }
 
 /// These ports, and the API server's on the loopback interface unless one of them is that.

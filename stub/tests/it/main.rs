@@ -12,4 +12,6 @@ mod home;
 mod host;
 mod install;
 mod interrupted;
+mod lifecycle;
 mod pack;
+mod stage;

@@ -1,0 +1,155 @@
+//! A home with a bundle and programs that only play the service manager.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fs_err as fs;
+use stub::bundle::Mode;
+
+use crate::home::{Home, Said};
+use crate::pack::{Pack, Recipe};
+
+/// Writes down what it is told, and plays along: what is started is active, unless `failing` names it.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+[ "$1" = --user ] && shift
+[ "$1" = --no-reload ] && shift
+state=$HOME/state
+units=$HOME/.config/systemd/user
+case $1 in
+show)
+    if [ "$2" = --property=Version,SystemState,ControlGroup ]; then
+        printf 'Version=257.1\nSystemState=running\nControlGroup=/here\n'
+        exit
+    fi
+    shift 3
+    for unit; do
+        load=not-found active=inactive
+        [ -e "$units/$unit" ] && load=loaded
+        [ -e "$state/$unit" ] && active=$(cat "$state/$unit")
+        printf 'Id=%s\nLoadState=%s\nActiveState=%s\nSubState=%s\nNRestarts=0\n\n' "$unit" $load $active $active
+    done
+    exit
+    ;;
+esac
+echo "$*" >>"$HOME/calls"
+case $1 in
+start)
+    case $3 in
+    u7s-etcd.target) started="$3 u7s-rootlesskit.service u7s-etcd.service" ;;
+    *) started=$3 ;;
+    esac
+    for unit in $started; do echo active >"$state/$unit"; done
+    for unit in $(cat "$HOME/failing" 2>/dev/null); do echo failed >"$state/$unit"; done
+    ;;
+stop) rm -f "$state"/* ;;
+enable)
+    shift
+    mkdir -p "$units/default.target.wants"
+    for unit; do ln -sf "$units/$unit" "$units/default.target.wants/$unit"; done
+    ;;
+disable)
+    shift
+    for unit; do rm -f "$units/default.target.wants/$unit"; done
+    ;;
+esac
+"#;
+
+const JOURNALCTL: &str =
+    "#!/bin/sh\necho \"journalctl $*\" >>\"$HOME/calls\"\necho 'etcd: out of luck'\n";
+const LOGINCTL: &str = "#!/bin/sh\necho \"loginctl $*\" >>\"$HOME/calls\"\n";
+/// Plays RootlessKit for `rm`: what belongs to others does not belong to others here.
+const ROOTLESSKIT: &str = "#!/bin/sh\necho \"rootlesskit $*\" >>\"$HOME/calls\"\nexec \"$@\"\n";
+
+/// A home with a bundle and a service manager that is played.
+pub(crate) struct Stage {
+    pub(crate) home: Home,
+    pub(crate) bundle: PathBuf,
+}
+
+impl Stage {
+    /// The bundle has these programs besides RootlessKit.
+    pub(crate) fn new(programs: &[&str]) -> Self {
+        let home = Home::of_mortal();
+        for dir in ["programs", "state"] {
+            fs::create_dir_all(home.path().join(dir)).unwrap();
+            fs::set_permissions(home.path().join(dir), Permissions::from_mode(0o777)).unwrap();
+        }
+        for (name, text) in [
+            ("systemctl", SYSTEMCTL),
+            ("journalctl", JOURNALCTL),
+            ("loginctl", LOGINCTL),
+        ] {
+            home.program(&format!("programs/{name}"), text.as_bytes());
+        }
+        let bundle = home.program("usernetes-x86_64", &pack("0.1.0", programs));
+        Self { home, bundle }
+    }
+
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = self.home.command(program);
+        let programs = self.home.path().join("programs");
+        command.env("PATH", format!("{}:/usr/bin:/bin", programs.display()));
+        command.env("USER", "u");
+        command
+    }
+
+    /// The bundle, on a machine whose fitness does not matter.
+    pub(crate) fn install(&self, arguments: &[&str]) -> Said {
+        let mut command = self.command(&self.bundle);
+        self.home
+            .run_command(command.args(["install", "--force"]).args(arguments))
+    }
+
+    pub(crate) fn usernetes(&self, arguments: &[&str]) -> Said {
+        let program = self.home.data().join("current/bin/usernetes");
+        self.home
+            .run_command(self.command(&program).args(arguments))
+    }
+
+    /// What the played programs were told since the last time.
+    pub(crate) fn calls(&self) -> String {
+        let file = self.home.path().join("calls");
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let _ = fs::remove_file(file);
+        text
+    }
+
+    pub(crate) fn units(&self) -> PathBuf {
+        self.home.path().join(".config/systemd/user")
+    }
+
+    pub(crate) fn names(&self, directory: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.home.path().join(directory))
+            .into_iter()
+            .flatten();
+        let mut names: Vec<_> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// A bundle with these programs besides RootlessKit.
+pub(crate) fn pack(release: &'static str, programs: &[&str]) -> Vec<u8> {
+    let recipe = Recipe::new(release, "3.6.0").runnable();
+    let mut pack = Pack::default();
+    let mut names = [programs, &["rootlesskit"]].concat();
+    names.sort_unstable();
+    for name in names {
+        let text = match name {
+            "rootlesskit" => ROOTLESSKIT.to_owned(),
+            name => format!("#!/bin/sh\necho {name} {release}\n"),
+        };
+        let path = format!("bin/{name}");
+        pack.component(name, release, "Apache-2.0").file(
+            &path,
+            Mode::Program,
+            text.as_bytes(),
+            None,
+        );
+    }
+    pack.finish(&recipe)
+}
