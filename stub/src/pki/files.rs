@@ -36,8 +36,18 @@ pub(super) fn open_to_others(path: &Path) -> Result<bool> {
     }
 }
 
-/// Makes the configuration directory and keeps other processes from changing the PKI below it while the file lives.
-pub(super) fn lock(config_dir: &Path) -> Result<fs_err::File> {
+/// Keeps other processes from changing the PKI while it lives.
+pub(super) struct Lock(fs_err::File);
+
+/// Not by closing alone: a process that was forked off at this moment has the file too, until it executes something.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+/// Makes the configuration directory and keeps other processes from changing the PKI below it while the lock lives.
+pub(super) fn lock(config_dir: &Path) -> Result<Lock> {
     make_directory(config_dir)?;
     let path = config_dir.join(".pki.lock");
     let mut options = fs_err::OpenOptions::new();
@@ -45,7 +55,7 @@ pub(super) fn lock(config_dir: &Path) -> Result<fs_err::File> {
     fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, SECRET);
     let file = options.open(&path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(
             Kind::Busy,
             format!(
