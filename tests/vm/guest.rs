@@ -231,7 +231,8 @@ impl Guest {
         ssh
     }
 
-    fn running(&mut self) -> bool {
+    /// Whether the machine is still there.
+    pub fn running(&mut self) -> bool {
         self.qemu
             .as_mut()
             .is_some_and(|q| matches!(q.try_wait(), Ok(None)))

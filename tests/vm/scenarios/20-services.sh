@@ -12,7 +12,9 @@ within 60 "etcd is healthy, asked over TLS with our client certificate" usernete
 usernetes etcdctl put scenario passed
 usernetes etcdctl get scenario | grep passed
 say "etcd refuses who has no certificate"
-! usernetes nsenter curl -sk https://127.0.0.1:2379/v2/keys 2>/dev/null | grep -q . || fail "etcd answered without a client certificate"
+if usernetes nsenter etcdctl --endpoints https://127.0.0.1:2379 --cacert ~/.config/usernetes/master/etcd-ca.pem --command-timeout 3s endpoint health; then
+    fail "etcd answered without a client certificate"
+fi
 say "a container"
 root=$HOME/rootfs
 mkdir -p "$root/bin"
