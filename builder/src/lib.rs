@@ -10,6 +10,8 @@ mod demo;
 pub mod digest;
 pub mod fetch;
 pub mod files;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod http;
 pub mod libraries;
 pub mod lock;

@@ -4,7 +4,7 @@
 //! differ in their media types only. Each document names the digest and length of what it refers to, so one pinned
 //! digest covers all of it.
 
-mod document;
+pub(crate) mod document;
 
 use stub::bundle::Arch;
 use stub::error::{Error, Kind, Result};

@@ -87,7 +87,7 @@ pub fn fetch(
 
 /// Reads an unpacked index. Gives the newest version of each wanted package for the architecture, and how many packages
 /// the index describes.
-pub(super) fn parse(
+pub(crate) fn parse(
     reader: impl BufRead,
     architecture: &str,
     wanted: &BTreeSet<&str>,

@@ -62,7 +62,7 @@ pub fn fetch(archive: &Archive, suite: &Name, get: &Get, progress: &Progress) ->
 
 impl Release {
     /// Reads the text that was signed, and checks that it is Debian's list of the suite.
-    pub(super) fn parse(text: &[u8], suite: &Name, key: String) -> Result<Self> {
+    pub(crate) fn parse(text: &[u8], suite: &Name, key: String) -> Result<Self> {
         let mut release = Self {
             suite: suite.clone(),
             key,

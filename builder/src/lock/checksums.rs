@@ -9,7 +9,7 @@ use crate::source::beginning;
 /// perhaps with a directory or a `*` before it) or of BSD's `SHA256 (<name>) = <digest>`; a digest alone is taken as
 /// that of the download if the file is its `sidecar`. Everything else is skipped, such as the frame of a clear-signed
 /// message.
-pub(super) fn find(document: &[u8], url: &str, sidecar: bool) -> Result<Digest> {
+pub(crate) fn find(document: &[u8], url: &str, sidecar: bool) -> Result<Digest> {
     let text = String::from_utf8_lossy(document);
     if sidecar && let Some(digest) = hex(text.trim()) {
         return Ok(digest);

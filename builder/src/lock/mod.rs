@@ -2,7 +2,7 @@
 
 pub mod changes;
 pub mod check;
-mod checksums;
+pub(crate) mod checksums;
 mod choose;
 mod evidence;
 pub mod newer;

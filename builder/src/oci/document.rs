@@ -53,7 +53,7 @@ struct Document {
 }
 
 /// What a document refers to.
-pub(super) enum Parsed {
+pub(crate) enum Parsed {
     Index(Vec<Descriptor>),
     Manifest {
         config: Descriptor,
@@ -83,7 +83,7 @@ impl Descriptor {
 }
 
 /// Reads an index or a manifest. Gives its media type too.
-pub(super) fn parse(bytes: &[u8], digest: &Digest) -> Result<(String, Parsed)> {
+pub(crate) fn parse(bytes: &[u8], digest: &Digest) -> Result<(String, Parsed)> {
     let document: Document =
         serde_json::from_slice(bytes).map_err(|e| wrong(digest, &e.to_string()))?;
     if document.schema_version != 2 {
@@ -109,7 +109,7 @@ pub(super) fn parse(bytes: &[u8], digest: &Digest) -> Result<(String, Parsed)> {
 }
 
 /// The entry of an index for Linux on this architecture, or a further index that may have it.
-pub(super) fn choose(manifests: &[Descriptor], digest: &Digest, arch: Arch) -> Result<Descriptor> {
+pub(crate) fn choose(manifests: &[Descriptor], digest: &Digest, arch: Arch) -> Result<Descriptor> {
     let fits = |d: &&Descriptor| {
         let platform = d.platform.as_ref();
         platform.is_some_and(|p| p.os == "linux" && p.architecture == arch.go_name())
@@ -133,7 +133,7 @@ pub(super) fn choose(manifests: &[Descriptor], digest: &Digest, arch: Arch) -> R
 }
 
 /// Checks that an image's configuration is for Linux on this architecture.
-pub(super) fn check_platform(config: &[u8], digest: &Digest, arch: Arch) -> Result<()> {
+pub(crate) fn check_platform(config: &[u8], digest: &Digest, arch: Arch) -> Result<()> {
     let platform: Platform =
         serde_json::from_slice(config).map_err(|e| wrong(digest, &e.to_string()))?;
     if platform.os == "linux" && platform.architecture == arch.go_name() {

@@ -1,0 +1,44 @@
+//! Archives: the first byte chooses the format, the rest is the download.
+#![no_main]
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+
+use builder::archive::{Layer, extract, layers};
+use builder::recipe::Format;
+
+const FORMATS: [Format; 6] = [
+    Format::Tar,
+    Format::TarGz,
+    Format::TarBz2,
+    Format::TarXz,
+    Format::TarZst,
+    Format::Deb,
+];
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let Some((choice, download)) = input.split_first() else {
+        return;
+    };
+    let wanted = BTreeSet::from(["a".to_owned(), "bin/etcd".to_owned()]);
+    let mut each = |_: &str, size: u64, content: &mut dyn Read| {
+        // More than the header says would be somebody else's content.
+        let read = io::copy(content, &mut io::sink())?;
+        assert!(read <= size);
+        Ok(())
+    };
+    match FORMATS.get(usize::from(*choice) % (FORMATS.len() + 1)) {
+        Some(format) => drop(extract(*format, download, &wanted, &mut each)),
+        None => {
+            let (lower, upper) = download.split_at(download.len() / 2);
+            let layer = |bytes: &[u8]| {
+                let bytes = bytes.to_vec();
+                Layer {
+                    media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
+                    open: Box::new(move || Ok(Box::new(io::Cursor::new(bytes.clone())))),
+                }
+            };
+            drop(layers(&[layer(lower), layer(upper)], &wanted, &mut each));
+        }
+    }
+});
