@@ -1,6 +1,7 @@
 //! Taking a bundle apart.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -107,6 +108,13 @@ impl Bundle {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A path that leads to the open file itself, whatever lies at [`path`](Self::path) by now. Good in this process, as
+    /// long as the bundle is open; also to be executed.
+    #[must_use]
+    pub fn open_path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
     }
 
     /// Where its parts lie.

@@ -196,11 +196,8 @@ impl Verify {
         let task = progress.task("verify", total);
         bundle.verify(|frame| task.advance(frame.size))?;
         task.clear();
-        let origin = signature::check(
-            bundle.path(),
-            self.signature.as_deref(),
-            self.key.as_deref(),
-        )?;
+        let origin =
+            signature::check_bundle(bundle, self.signature.as_deref(), self.key.as_deref())?;
         let (path, id) = (bundle.path().display(), bundle.id());
         let len = bundle.trailer().file_len;
         if self.json {

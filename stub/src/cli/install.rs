@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::host::{self, Level, Machine};
 use crate::install::{self, Flags, Installed, Start};
 use crate::progress::Progress;
+use crate::signature::Verdict;
 
 #[derive(Debug, Args)]
 pub(super) struct Install {
@@ -36,9 +37,16 @@ pub(super) struct Install {
     /// Start the cluster even if this machine is found unfit; what was found is shown
     #[arg(long)]
     force: bool,
+    /// What is known of the bundle's origin; for `upgrade`
+    #[arg(long, hide = true, value_parser = origin)]
+    origin: Option<Verdict>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+fn origin(text: &str) -> serde_json::Result<Verdict> {
+    serde_json::from_str(text)
 }
 
 /// The shell-script Usernetes called the bridge "".
@@ -59,6 +67,7 @@ impl Install {
             start: self.start.clone(),
             repair: self.repair,
             force: self.force,
+            origin: self.origin.clone(),
         };
         let installed = install::install(&flags, &Machine::this(), progress)?;
         if self.json {

@@ -8,6 +8,7 @@ mod output;
 mod port;
 mod programs;
 mod store;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Install the bundle and start a cluster; again, apply other settings
     Install(install::Install),
+    /// Check another bundle and its signature, then install it with the same settings
+    Upgrade(upgrade::Upgrade),
     /// Stop the cluster and remove its units
     Uninstall(install::Uninstall),
     /// Print the command that removes all data, for `eval "$(usernetes show-cleanup-command)"`
@@ -119,6 +122,7 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Boot { component } => return crate::boot::run(component),
         Command::ProbeNamespaces => crate::host::probe_child(),
         Command::Install(args) => args.run(&progress),
+        Command::Upgrade(args) => args.run(&progress),
         Command::Uninstall(args) => args.run(&progress),
         Command::Cleanup => install::show_cleanup_command(),
         Command::Start(args) => args.start(&progress),

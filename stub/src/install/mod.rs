@@ -91,7 +91,7 @@ impl Source {
 /// Installs the bundle this process was started from, or applies the configuration anew if this is the installed
 /// command.
 pub fn install(flags: &Flags, machine: &Machine, progress: &Progress) -> Result<Installed> {
-    let store = Store::open_default()?;
+    let store = Store::open_default()?.with_origin(flags.origin.clone());
     let source = match Bundle::of_this_process()? {
         Some(bundle) => {
             store.preflight(&bundle)?;

@@ -12,6 +12,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::pki;
+use crate::signature::Verdict;
 use crate::units;
 
 /// What the command line says. What it does not say stays as it is.
@@ -31,6 +32,8 @@ pub struct Flags {
     pub repair: bool,
     /// `--force`: start even on a machine that is found unfit.
     pub force: bool,
+    /// `--origin`: what is known of the bundle's origin; `None` to look for a signature beside it.
+    pub origin: Option<Verdict>,
 }
 
 /// What is started at the end.

@@ -15,6 +15,7 @@ use fs_err::File;
 use minisign_verify::{PublicKey, Signature};
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::Bundle;
 use crate::error::{Error, Kind, Result};
 
 pub use replace::may_replace;
@@ -72,11 +73,22 @@ impl fmt::Display for Verdict {
 /// names a signature or a key wants to know: then it is an error if there is none to check, or nothing to check it
 /// with. Whatever is wrong with the signature itself is [`Kind::Integrity`]. Reads the whole file, 64 KiB at a time.
 pub fn check(file: &Path, signature: Option<&Path>, key: Option<&str>) -> Result<Verdict> {
-    check_with(file, signature, key, RELEASE_KEY)
+    check_with(file, file, signature, key, RELEASE_KEY)
+}
+
+/// Does what [`check`] does for an open bundle: the signature lies beside its path, the bytes are those that are open.
+pub fn check_bundle(
+    bundle: &Bundle,
+    signature: Option<&Path>,
+    key: Option<&str>,
+) -> Result<Verdict> {
+    let content = bundle.open_path();
+    check_with(bundle.path(), &content, signature, key, RELEASE_KEY)
 }
 
 fn check_with(
     file: &Path,
+    content: &Path,
     signature: Option<&Path>,
     key: Option<&str>,
     release_key: &str,
@@ -120,7 +132,7 @@ fn check_with(
         .public
         .verify_stream(&parsed)
         .map_err(|_| legacy(&path))?;
-    let mut input = File::open(file)?;
+    let mut input = File::open(content)?;
     let mut buffer = vec![0; 1 << 16];
     loop {
         match input.read(&mut buffer)? {

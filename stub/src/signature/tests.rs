@@ -150,7 +150,7 @@ fn no_signature_at_all_in_the_file() {
 fn without_a_signature_only_integrity_is_known() {
     let place = Place::new(FILE, None);
     let release_key = format!("untrusted comment: \n{KEY}\n");
-    let verdict = check_with(&place.file(), None, None, &release_key).unwrap();
+    let verdict = check_with(&place.file(), &place.file(), None, None, &release_key).unwrap();
     insta::assert_snapshot!(verdict, @"only integrity was checked, not origin: there is no signature beside the file");
     insta::assert_snapshot!(place.error(KEY), @r"
     usernetes-x86_64: there is no signature to check
@@ -163,9 +163,23 @@ fn without_a_signature_only_integrity_is_known() {
 #[test]
 fn without_a_key_a_signature_says_nothing() {
     let place = Place::new(FILE, Some(FOREIGN));
-    let verdict = check_with(&place.file(), None, None, "untrusted comment: none\n").unwrap();
+    let verdict = check_with(
+        &place.file(),
+        &place.file(),
+        None,
+        None,
+        "untrusted comment: none\n",
+    )
+    .unwrap();
     assert_eq!(verdict, Verdict::Unchecked);
-    let error = check_with(&place.file(), Some(&beside(&place.file())), None, "").unwrap_err();
+    let error = check_with(
+        &place.file(),
+        &place.file(),
+        Some(&beside(&place.file())),
+        None,
+        "",
+    )
+    .unwrap_err();
     assert_eq!(error.kind(), Kind::Usage);
     assert!(error.to_string().contains("with `--key`"), "{error}");
 }
@@ -175,6 +189,7 @@ fn the_compiled_in_key_is_used_unless_another_is_named() {
     let place = Place::new(FILE, Some(RIGHT));
     let with = |key| {
         check_with(
+            &place.file(),
             &place.file(),
             None,
             None,
@@ -190,6 +205,7 @@ fn the_compiled_in_key_is_used_unless_another_is_named() {
             .contains("release-key.pub")
     );
     let named = check_with(
+        &place.file(),
         &place.file(),
         None,
         Some(KEY),

@@ -1,5 +1,6 @@
 //! A generation: one complete installed system, made of links into the store.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
@@ -7,9 +8,13 @@ use super::tree::{Entry, Tree};
 use crate::bundle::{Component, Manifest};
 use crate::digest::Sha256;
 use crate::error::{Context, Error, Kind, Result};
+use crate::signature::Verdict;
 
 /// Name of the manifest in a generation's directory.
 const MANIFEST: &str = "manifest.json";
+
+/// Name of the file that says what was known of the bundle's origin when the generation was made.
+const ORIGIN: &str = "origin.json";
 
 /// One complete installed system.
 #[derive(Debug, Clone)]
@@ -42,9 +47,17 @@ impl Generation {
     }
 
     /// Writes the directory of a generation under a name it is not used by yet. Nothing is synced.
-    pub(super) fn write(disk: Disk, path: &Path, manifest: &Manifest) -> Result<()> {
+    pub(super) fn write(
+        disk: Disk,
+        path: &Path,
+        manifest: &Manifest,
+        origin: &Verdict,
+    ) -> Result<()> {
         disk.create_dirs(path)?;
         disk.write_new(&path.join(MANIFEST), &manifest.encode(), 0o444)?;
+        let text = serde_json::to_vec(origin)
+            .map_err(|e| Error::new(Kind::Failed, format!("cannot record the origin: {e}")))?;
+        disk.write_new(&path.join(ORIGIN), &text, 0o444)?;
         let components = manifest.installed_components()?;
         for (name, entry) in Tree::of_generation(&components).entries {
             match entry {
@@ -84,6 +97,20 @@ impl Generation {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// What was known of the origin of its bundle when it was made. Of one that does not say, nothing was.
+    pub fn origin(&self) -> Result<Verdict> {
+        let file = self.path.join(ORIGIN);
+        let text = match fs_err::read(&file) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Verdict::Unsigned),
+            text => text?,
+        };
+        serde_json::from_slice(&text).map_err(|e| {
+            Error::new(Kind::Integrity, format!("{}: {e}", file.display()))
+                .expected("what was known of the bundle's signature, as `install` wrote it")
+                .hint("run `install --repair` of the bundle it came from")
+        })
     }
 
     /// Its components, the stub among them, sorted by name.

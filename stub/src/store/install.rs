@@ -12,6 +12,7 @@ use super::{Generation, Store, preflight};
 use crate::bundle::{Bundle, Component};
 use crate::error::{Error, Kind, Result};
 use crate::progress::{Progress, bytes};
+use crate::signature::{self, Verdict};
 
 /// What installing a bundle came to.
 #[derive(Debug)]
@@ -41,11 +42,13 @@ impl Store {
     /// Makes a bundle's content the current generation, unpacking only what is not in the store yet.
     ///
     /// If it is the current generation already, its files' names, kinds, sizes and permissions are compared, and
-    /// only if they differ from the bundle's is anything done. Afterwards everything is on disk. Where it fails or
-    /// is cut short, what was current before still is.
+    /// only if they differ from the bundle's is anything done. A new generation records the bundle's origin: a signature
+    /// beside the bundle that is wrong is an error. Afterwards everything is on disk. Where it fails or is cut short,
+    /// what was current before still is.
     pub fn install(&self, bundle: &Bundle, progress: &Progress) -> Result<Installed> {
         if let Some(generation) = self.current_from(bundle)
             && self.check(&generation, Depth::Names, |_| ())?.is_empty()
+            && self.knows(generation.origin().ok().as_ref())
         {
             return Ok(Installed {
                 generation,
@@ -82,6 +85,11 @@ impl Store {
         current.filter(|g| g.id() == bundle.id())
     }
 
+    /// Whether the origin that a generation has on record is the one to be recorded.
+    fn knows(&self, recorded: Option<&Verdict>) -> bool {
+        recorded.is_some_and(|recorded| self.origin.as_ref().is_none_or(|told| told == recorded))
+    }
+
     fn bring_in(&self, bundle: &Bundle, progress: &Progress) -> Result<Installed> {
         // Opened before anything is written, see `sync_file_system`.
         let store = File::open(self.store_dir())?;
@@ -95,7 +103,8 @@ impl Store {
                 .damages(g.path())
                 .is_empty()
         };
-        let links_whole = present.as_ref().is_some_and(whole);
+        let known = present.as_ref().and_then(|g| g.origin().ok());
+        let links_whole = present.as_ref().is_some_and(whole) && self.knows(known.as_ref());
         if lacking.is_empty()
             && links_whole
             && let Some(generation) = current
@@ -107,6 +116,11 @@ impl Store {
             });
         }
 
+        // The same id means the same bytes: what was known of them still holds.
+        let origin = match self.origin.clone().or(known) {
+            Some(origin) => origin,
+            None => signature::check_bundle(bundle, None, None)?,
+        };
         let total = lacking.iter().map(|c| manifest.unpacked_size(c)).sum();
         preflight::space(&self.store_dir(), total)?;
         let task = progress.task("unpack", total);
@@ -115,7 +129,7 @@ impl Store {
         })?;
         let links = Disk::temporary(&self.generations_dir());
         if !links_whole {
-            Generation::write(self.disk, &links, manifest)?;
+            Generation::write(self.disk, &links, manifest, &origin)?;
         }
         self.disk.sync_file_system(&store)?;
         for (component, root) in lacking.iter().zip(&roots) {

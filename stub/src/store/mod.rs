@@ -5,6 +5,7 @@
 //! store/.lock                              held by whoever changes anything here; says whose process that is
 //! store/.tmp-<random>/                     not finished; the next change of the store removes it
 //! generations/<n>/manifest.json            the manifest of the bundle it was installed from, whose SHA-256 is its id
+//! generations/<n>/origin.json              what was known of that bundle's origin: whose signature it had, if any
 //! generations/<n>/bin/etcd                 → ../../../store/<digest>-etcd-<version>/bin/etcd, and so on
 //! current                                  → generations/<n>
 //! ```
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::Sha256;
 use crate::error::{Context, Error, Kind, Result};
 use crate::paths;
+use crate::signature::Verdict;
 
 pub use check::Depth;
 pub use disk::Observer;
@@ -58,6 +60,7 @@ type Sizes = BTreeMap<Sha256, u64>;
 pub struct Store {
     dir: PathBuf,
     disk: Disk,
+    origin: Option<Verdict>,
 }
 
 impl Store {
@@ -72,7 +75,14 @@ impl Store {
         Self {
             dir: dir.into(),
             disk: Disk::default(),
+            origin: None,
         }
+    }
+
+    /// The same store, which takes a bundle's origin as it is told and does not look for a signature beside the bundle.
+    #[must_use]
+    pub fn with_origin(self, origin: Option<Verdict>) -> Self {
+        Self { origin, ..self }
     }
 
     /// The same store, with an observer that is told every change of the disk before it happens, and can prevent it.
@@ -137,6 +147,12 @@ impl Store {
     ) -> Result<Vec<Damage>> {
         let components = generation.components()?;
         let mut damages = tree::Tree::of_generation(&components).damages(generation.path());
+        if let Err(error) = generation.origin() {
+            damages.push(Damage {
+                path: generation.path().to_owned(),
+                problem: error.message().to_owned(),
+            });
+        }
         let sizes = generation.manifest().content_sizes();
         for (_, found) in check::components(&self.store_dir(), &components, &sizes, depth, read)? {
             damages.extend(found);

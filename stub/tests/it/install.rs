@@ -79,6 +79,7 @@ fn lays_out_store_and_generation() {
     generations/1/libexec/cni/ 0700
     generations/1/libexec/cni/bridge -> ../../../../store/cb3e-runc-1.4.0/libexec/cni/bridge
     generations/1/manifest.json 0444
+    generations/1/origin.json 0444
     generations/1/share/ 0700
     generations/1/share/doc/ 0700
     generations/1/share/doc/etcd/ 0700

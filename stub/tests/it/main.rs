@@ -15,3 +15,4 @@ mod interrupted;
 mod lifecycle;
 mod pack;
 mod stage;
+mod upgrade;
