@@ -10,7 +10,7 @@ use fs_err as fs;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::cri::{self, Watch};
-use super::images::{self, Loader, bundled_name};
+use super::images::{self, Loader, pause_name};
 use super::notify::notify;
 use super::supervise::Supervisor;
 use super::{Probe, command, mounts, network, remove_if_there, rootlesskit, say, write_files};
@@ -52,11 +52,7 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
 
 fn run_containerd(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
     fs::create_dir_all(layout.runtime("containerd"))?;
-    write_files(containerd::files(
-        layout,
-        snapshotter,
-        &bundled_name(layout, "pause")?,
-    ))?;
+    write_files(containerd::files(layout, snapshotter, &pause_name(layout)?))?;
     let mut watches = vec![network::watch()?];
     if snapshotter == Snapshotter::FuseOverlayfs {
         watches.push(start_fuse_snapshotter(layout)?);
@@ -120,11 +116,7 @@ fn start_fuse_snapshotter(layout: &Layout) -> Result<Watch> {
 
 fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
     fs::create_dir_all(crio::registries_dir(layout))?;
-    write_files(crio::files(
-        layout,
-        snapshotter,
-        &bundled_name(layout, "pause")?,
-    ))?;
+    write_files(crio::files(layout, snapshotter, &pause_name(layout)?))?;
     let own = layout.clone();
     cri::run(
         || {

@@ -69,6 +69,14 @@ pub fn bundled_name(layout: &Layout, directory: &str) -> Result<String> {
     Ok(ImageLayout::read(&directory)?.name)
 }
 
+/// The name of the image of sandboxes: the bundle's, or where it has none, as without a kubelet, upstream's.
+pub(super) fn pause_name(layout: &Layout) -> Result<String> {
+    if layout.generation().join(IMAGES).join("pause").exists() {
+        return bundled_name(layout, "pause");
+    }
+    Ok("registry.k8s.io/pause:3.10".to_owned())
+}
+
 /// The layouts and archives in a directory, sorted.
 fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {

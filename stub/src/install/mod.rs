@@ -40,8 +40,8 @@ use crate::store::{Generation, Outcome as Unpacked, Store};
 use crate::systemd::Systemd;
 use crate::units;
 
-/// The systemd whose keys units use where there is none to ask.
-const ASSUMED_SYSTEMD: u32 = 257;
+/// The version units are written for where no service manager says its own: one whose keys every later one knows.
+const ASSUMED_SYSTEMD: u32 = 249;
 
 /// What `install` came to.
 #[derive(Debug, Default)]

@@ -9,9 +9,9 @@ before=$(stat -c %i "$(readlink -f "$BIN/etcd")")
 "$U" install --start=
 [ "$before" = "$(stat -c %i "$(readlink -f "$BIN/etcd")")" ] || fail "a second install replaced files"
 say "programs run"
-etcd --version | head -n 1
-kubectl version --client | head -n 1
-crun --version | head -n 1
+etcd --version | sed -n 1p
+kubectl version --client | sed -n 1p
+crun --version | sed -n 1p
 say "a damaged file is found and mended"
 file=$(readlink -f "$BIN/etcdctl")
 chmod u+w "$file"

@@ -2,7 +2,7 @@
 # Who may not: pods' accounts, the kubelet beyond its node, anybody without a name.
 K="usernetes kubectl"
 [ "$($K auth can-i list secrets --as=system:serviceaccount:default:default --as-group=system:authenticated --as-group=system:serviceaccounts || true)" = no ] || fail "a pod's account may list secrets"
-NODE=$($K get nodes -o name | head -n 1)
+NODE=$($K get nodes -o name | sed -n 1p)
 kubelet() { usernetes nsenter kubectl --kubeconfig "$HOME/.config/usernetes/node/node.kubeconfig" "$@"; }
 kubelet get "$NODE" >/dev/null || fail "the kubelet cannot read its own node"
 say "the kubelet reads its own node"
