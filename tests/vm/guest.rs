@@ -173,10 +173,16 @@ impl Guest {
         )
     }
 
-    /// Runs a script as the user. What it prints is seen as it comes.
+    /// Runs a script as the user. What it prints is seen as it comes. It runs from a file: one that bash reads from
+    /// its input would end, without an error, where a program in it reads that input.
     pub fn script(&mut self, script: &str) -> Result<()> {
         let mut child = self
-            .ssh(USER, &format!("timeout {SCRIPT_TIME} bash -s"))
+            .ssh(
+                USER,
+                &format!(
+                    "cat > scenario.sh && exec timeout {SCRIPT_TIME} bash scenario.sh < /dev/null"
+                ),
+            )
             .stdin(Stdio::piped())
             .spawn()
             .map_err(|e| format!("cannot run ssh: {e}"))?;
