@@ -15,6 +15,7 @@ use stub::progress::Progress;
 
 use crate::archive;
 use crate::cache::Cache;
+use crate::digest::Digest;
 use crate::lockfile::{Artifact, LockedComponent};
 use crate::oci;
 use crate::recipe::Format;
@@ -55,7 +56,7 @@ pub fn component(
             digest: digest.to_string(),
             url: artifact.url().to_owned(),
         });
-        let members = members(artifact, arch, cache, progress)
+        let members = members(artifact, &digest, arch, cache, progress)
             .about(|| format!("{name} {}: {}", locked.version, artifact.url()))?;
         for (path, content) in members {
             sizes.insert(content.sha256, content.size);
@@ -67,7 +68,6 @@ pub fn component(
         }
         component.links.extend(artifact.links.iter().cloned());
     }
-    component.files.sort();
     component.files.sort_by(|a, b| a.path.cmp(&b.path));
     component.links.sort();
     Ok((component, sizes))
@@ -76,6 +76,7 @@ pub fn component(
 /// The contents a download gives, by their paths in the component.
 fn members(
     artifact: &Artifact,
+    digest: &Digest,
     arch: Arch,
     cache: &Cache,
     progress: &Progress,
@@ -85,8 +86,8 @@ fn members(
         return Ok(members);
     }
     let members = match artifact.format {
-        Format::OciImage => image(artifact, arch, cache)?,
-        _ => taken(artifact, arch, cache, progress)?,
+        Format::OciImage => image(artifact, digest, arch, cache)?,
+        _ => taken(artifact, digest, arch, cache, progress)?,
     };
     index.write(&members)?;
     Ok(members)
@@ -95,11 +96,11 @@ fn members(
 /// Files taken out of a download, or the download itself.
 fn taken(
     artifact: &Artifact,
+    digest: &Digest,
     arch: Arch,
     cache: &Cache,
     progress: &Progress,
 ) -> Result<BTreeMap<BundlePath, Content>> {
-    let digest = index_digest(artifact)?;
     let wanted: BTreeSet<String> = artifact
         .files
         .iter()
@@ -119,9 +120,9 @@ fn taken(
         Ok(())
     };
     match artifact.format {
-        Format::Plain => each("", 0, &mut cache.open_verified(&digest)?)?,
+        Format::Plain => each("", 0, &mut cache.open_verified(digest)?)?,
         Format::OciFiles => {
-            let image = oci::Image::read(cache, &digest, arch)?;
+            let image = oci::Image::read(cache, digest, arch)?;
             let layer = |blob: &oci::Descriptor| {
                 let digest = blob.digest;
                 archive::Layer {
@@ -132,7 +133,7 @@ fn taken(
             let layers: Vec<_> = image.layers.iter().map(layer).collect();
             archive::layers(&layers, &wanted, &mut each)?;
         }
-        format => archive::extract(format, cache.open_verified(&digest)?, &wanted, &mut each)?,
+        format => archive::extract(format, cache.open_verified(digest)?, &wanted, &mut each)?,
     }
     task.clear();
     artifact
@@ -150,14 +151,19 @@ fn taken(
 
 /// A whole image, as an image layout below `to`: an OCI image index of one manifest, and the blobs it leads to
 /// (OCI image format specification 1.1, "image-layout.md").
-fn image(artifact: &Artifact, arch: Arch, cache: &Cache) -> Result<BTreeMap<BundlePath, Content>> {
+fn image(
+    artifact: &Artifact,
+    digest: &Digest,
+    arch: Arch,
+    cache: &Cache,
+) -> Result<BTreeMap<BundlePath, Content>> {
     let [take] = artifact.files.as_slice() else {
         return Err(Error::new(
             Kind::Input,
             "an image goes to exactly one directory",
         ));
     };
-    let image = oci::Image::read(cache, &index_digest(artifact)?, arch)?;
+    let image = oci::Image::read(cache, digest, arch)?;
     let reference = artifact.url().trim_start_matches("oci://");
     let tag = reference.rsplit_once(':').map_or(reference, |(_, tag)| tag);
     let index = json!({
@@ -189,13 +195,6 @@ fn image(artifact: &Artifact, arch: Arch, cache: &Cache) -> Result<BTreeMap<Bund
         put(format!("blobs/sha256/{sha256}"), Content { sha256, size })?;
     }
     Ok(members)
-}
-
-/// The digest of an artifact that is known to be pinned.
-fn index_digest(artifact: &Artifact) -> Result<crate::digest::Digest> {
-    artifact
-        .digest
-        .ok_or_else(|| Error::new(Kind::Input, "this download is unpinned"))
 }
 
 /// What a download gave the last time. Only a hint: contents are verified whenever they are read.
