@@ -33,6 +33,15 @@ impl Cidr {
         Ok(Self { first, prefix })
     }
 
+    /// The network that an address belongs to, written like `10.5.0.1/24`.
+    pub fn around(text: &str) -> Result<Self> {
+        let (address, prefix) = parts(text)?;
+        if prefix > 32 {
+            return Self::new(address, prefix);
+        }
+        Self::new(Ipv4Addr::from(u32::from(address) & mask(prefix)), prefix)
+    }
+
     /// Its first address.
     #[must_use]
     pub fn address(self) -> Ipv4Addr {
@@ -72,6 +81,20 @@ fn mask(prefix: u8) -> u32 {
         .unwrap_or_default()
 }
 
+/// The address before the slash and the number after it.
+fn parts(text: &str) -> Result<(Ipv4Addr, u8)> {
+    let parts = || {
+        let (address, prefix) = text.split_once('/')?;
+        // `parse` alone would take `+8`.
+        let digits = prefix.bytes().all(|c| c.is_ascii_digit());
+        Some((
+            address.parse().ok()?,
+            prefix.parse().ok().filter(|_| digits)?,
+        ))
+    };
+    parts().ok_or_else(|| bad(text).expected("an IPv4 network such as `10.0.42.0/24`"))
+}
+
 fn bad(found: &str) -> Error {
     Error::new(Kind::Input, format!("bad network `{found}`"))
 }
@@ -85,17 +108,7 @@ impl fmt::Display for Cidr {
 impl FromStr for Cidr {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let parts = || {
-            let (address, prefix) = text.split_once('/')?;
-            // `parse` alone would take `+8`.
-            let digits = prefix.bytes().all(|c| c.is_ascii_digit());
-            Some((
-                address.parse().ok()?,
-                prefix.parse().ok().filter(|_| digits)?,
-            ))
-        };
-        let (address, prefix) =
-            parts().ok_or_else(|| bad(text).expected("an IPv4 network such as `10.0.42.0/24`"))?;
+        let (address, prefix) = parts(text)?;
         Self::new(address, prefix)
     }
 }

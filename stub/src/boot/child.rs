@@ -10,12 +10,15 @@ use fs_err as fs;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::cri::{self, Watch};
-use super::images::{self, Loader, pause_name};
+use super::images::{self, Loader, Offer, pause_name};
 use super::notify::notify;
 use super::supervise::Supervisor;
-use super::{Probe, command, mounts, network, remove_if_there, rootlesskit, say, write_files};
+use super::{
+    Probe, command, mounts, network, oci_runtime, pods, remove_if_there, rootlesskit, say,
+    write_files,
+};
 use crate::components::containerd::{self, Snapshotter};
-use crate::components::{cni, crio};
+use crate::components::{cni, cri_environment, crio};
 use crate::config::{Config, Cri};
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
@@ -27,7 +30,8 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     mounts::prepare(layout)?;
     let probe = Probe::run(layout)?;
     probe.notes.iter().for_each(say);
-    write_files(cni::files(config))?;
+    let network = cni::Bridge::alone(config).map(cni::Bridge::file);
+    write_files(network.into_iter().collect())?;
     say(format!(
         "the namespaces are prepared after {:.1} s",
         started.elapsed().as_secs_f64()
@@ -77,6 +81,7 @@ fn run_containerd(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
             .load(&own)?;
             images::set_loaded(&own)
         },
+        || pods::stop_containers(layout, &containerd::socket(layout)),
     )
 }
 
@@ -115,8 +120,16 @@ fn start_fuse_snapshotter(layout: &Layout) -> Result<Watch> {
 }
 
 fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
-    fs::create_dir_all(crio::registries_dir(layout))?;
-    write_files(crio::files(layout, snapshotter, &pause_name(layout)?))?;
+    let pause = pause_name(layout)?;
+    let offer = Offer::open(layout)?;
+    let images = crio::Images {
+        pause: &pause,
+        pinned: &offer.bundled,
+        port: offer.port,
+        repositories: offer.repositories.clone(),
+    };
+    write_files(crio::files(layout, snapshotter, &images))?;
+    oci_runtime::link(layout)?;
     let own = layout.clone();
     cri::run(
         || {
@@ -128,7 +141,13 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
         &layout.runtime("crio/notify.sock"),
         move || {
             ready(&own)?;
+            offer.pull(|| {
+                let mut crictl = Command::new(own.program("crictl"));
+                crictl.envs(cri_environment(&crio::socket(&own)));
+                crictl
+            })?;
             images::set_loaded(&own)
         },
+        || pods::stop_containers(layout, &crio::socket(layout)),
     )
 }

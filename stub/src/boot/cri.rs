@@ -23,12 +23,14 @@ pub(super) type Watch = Box<dyn FnOnce() -> Error + Send>;
 ///
 /// The same happens when one of the `watches` returns.
 ///
-/// A runtime that has served and ends without being asked to is started again: containers outlive it.
+/// A runtime that has served and ends without being asked to is started again: containers outlive it. Before one that serves
+/// is passed the request to end, `farewell` is called.
 pub(super) fn run(
     runtime: impl Fn() -> Command,
     watches: Vec<Watch>,
     notify_socket: &Path,
     on_serving: impl FnOnce() -> Result<()> + Send + 'static,
+    farewell: impl Fn(),
 ) -> Result<u8> {
     let mut supervisor = Supervisor::new()?;
     let (failed, failure) = mpsc::channel();
@@ -40,7 +42,7 @@ pub(super) fn run(
         let mut command = runtime();
         command.env(NOTIFY_SOCKET, listener.path());
         let served = Arc::new(AtomicBool::new(false));
-        let outcome = supervisor.run(command, |pid| {
+        let started = |pid| {
             // Nobody listens when there are no watches.
             let _ = pids.send(pid);
             let (served, on_serving, failed) =
@@ -52,6 +54,11 @@ pub(super) fn run(
                     stop(pid);
                 }
             });
+        };
+        let outcome = supervisor.run_with_farewell(command, started, || {
+            if served.load(Ordering::Relaxed) {
+                farewell();
+            }
         })?;
         if let Ok(error) = failure.try_recv() {
             return Err(error);
@@ -134,7 +141,7 @@ mod tests {
         let socket = dir.path().join("notify");
         say_ready(&socket);
         let load = || Err(Error::new(Kind::Input, "pause.tar is damaged"));
-        let error = run(|| sh("exec sleep 1000"), Vec::new(), &socket, load).unwrap_err();
+        let error = run(|| sh("exec sleep 1000"), Vec::new(), &socket, load, || ()).unwrap_err();
         assert_eq!(error.message(), "pause.tar is damaged");
     }
 
@@ -146,6 +153,7 @@ mod tests {
             Vec::new(),
             &dir.path().join("notify"),
             || Ok(()),
+            || (),
         )
         .unwrap();
         assert_eq!(code, 3);
@@ -156,7 +164,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let watch: Watch = Box::new(|| Error::new(Kind::Failed, "the network is gone"));
         let socket = dir.path().join("notify");
-        let error = run(|| sh("exec sleep 1000"), vec![watch], &socket, || Ok(())).unwrap_err();
+        let error = run(
+            || sh("exec sleep 1000"),
+            vec![watch],
+            &socket,
+            || Ok(()),
+            || (),
+        )
+        .unwrap_err();
         assert_eq!(error.message(), "the network is gone");
     }
 }

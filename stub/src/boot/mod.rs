@@ -6,12 +6,14 @@
 mod apiserver;
 mod child;
 mod cri;
-mod image_layout;
+mod flannel;
 mod images;
 mod mounts;
 mod namespaces;
 mod network;
 mod notify;
+mod oci_runtime;
+mod pods;
 mod probe;
 mod rootlesskit;
 mod supervise;
@@ -19,7 +21,6 @@ mod supervise;
 use std::env;
 use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,11 +28,12 @@ use fs_err as fs;
 
 use crate::components::{self, ConfigFile, Daemon};
 use crate::config::Config;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
 
 pub use images::bundled_name;
 pub use namespaces::{Namespaces, enter};
+pub use oci_runtime::as_oci_runtime;
 pub use probe::Probe;
 
 /// What RootlessKit runs inside the namespaces, as an argument of `boot`.
@@ -93,15 +95,7 @@ pub fn run(component: &str) -> Result<u8> {
             let args = components::kube_proxy::args(&layout);
             after_apiserver(&layout, Namespaces::All, &layout.node(component), args)
         }
-        Daemon::Flanneld => {
-            write_files(components::flannel::files(&layout, &config))?;
-            let mut command = command(
-                &layout,
-                components::flannel::args(&layout, outward_address()?),
-            );
-            command.env("NODE_NAME", config.node_name.as_str());
-            enter(&layout, Namespaces::All, command)
-        }
+        Daemon::Flanneld => flannel::run(&layout, &config),
     }
 }
 
@@ -183,28 +177,6 @@ fn generation_of_this_program() -> Result<PathBuf> {
                 .found(format!("`{}`", program.display()))
                 .hint("start the cluster with `usernetes start`")
         })
-}
-
-/// The address by which other machines see this one. A connected UDP socket has it, and nothing is sent.
-fn outward_address() -> Result<Ipv4Addr> {
-    // TEST-NET-1 of RFC 5737: nobody's address, reached by the default route.
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
-        .and_then(|socket| {
-            socket
-                .connect((Ipv4Addr::new(192, 0, 2, 1), 9))
-                .map(|()| socket)
-        })
-        .and_then(|socket| socket.local_addr());
-    match socket
-        .about(|| "looking for the address of this machine")?
-        .ip()
-    {
-        std::net::IpAddr::V4(address) => Ok(address),
-        std::net::IpAddr::V6(address) => {
-            Err(Error::new(Kind::Host, "this machine has no IPv4 address")
-                .found(format!("`{address}`")))
-        }
-    }
 }
 
 /// Writes configuration files, making their directories. They come from `config.toml` at every start, so they never

@@ -6,17 +6,21 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-use super::namespaces::replace_this_process;
-use super::{CHILD, command, remove_if_there};
+use super::notify::notify;
+use super::supervise::Supervisor;
+use super::{CHILD, command, remove_if_there, say};
 use crate::components;
 use crate::config::Config;
 use crate::error::{Context, Result};
 use crate::layout::Layout;
+use crate::units::HOLD_OFF;
 
 /// The file in which RootlessKit says who the first process in the namespaces is.
 pub(super) const CHILD_PID: &str = "child_pid";
 
-/// Becomes RootlessKit, which runs `boot rootlesskit-child` inside. Only returns on failure.
+/// Runs RootlessKit, which runs `boot rootlesskit-child` inside, to its end, and gives its exit code.
+///
+/// If that end comes early and unasked, this process stays for [`HOLD_OFF`] in all.
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     fs::create_dir_all(layout.rootlesskit())?;
     // A RootlessKit that was killed leaves them, and whoever reads them would go astray.
@@ -29,7 +33,20 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
         "boot".to_owned(),
         CHILD.to_owned(),
     ]);
-    Err(replace_this_process(command(layout, args)))
+    let started = Instant::now();
+    let mut supervisor = Supervisor::new()?;
+    let outcome = supervisor.run(command(layout, args), |_| ());
+    let asked = outcome.as_ref().is_ok_and(|outcome| outcome.asked);
+    if let Some(rest) = HOLD_OFF.checked_sub(started.elapsed()).filter(|_| !asked) {
+        say(format!(
+            "RootlessKit did not last; the next attempt is in {} s",
+            rest.as_secs()
+        ));
+        // If it was ready already: this process is there still, but what needs RootlessKit must not go on.
+        notify("STOPPING=1")?;
+        supervisor.wait_for_end_at_most(rest);
+    }
+    Ok(outcome?.code)
 }
 
 /// Waits until RootlessKit has published the ports and can be found, which takes it a moment longer than starting the

@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, stdin};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -39,11 +41,18 @@ impl Supervisor {
     }
 
     /// Runs a program to its end. `started` is told its PID.
-    pub(super) fn run(
+    pub(super) fn run(&mut self, command: Command, started: impl FnOnce(Pid)) -> Result<Outcome> {
+        self.run_with_farewell(command, started, || ())
+    }
+
+    /// The same; `farewell` is called once, before the program is first passed a signal that asks it to end.
+    pub(super) fn run_with_farewell(
         &mut self,
         mut command: Command,
         started: impl FnOnce(Pid),
+        farewell: impl FnOnce(),
     ) -> Result<Outcome> {
+        let mut farewell = Some(farewell);
         let mut child = command
             .spawn()
             .about(|| format!("`{}`", command.get_program().display()))?;
@@ -63,7 +72,12 @@ impl Supervisor {
                     }
                     continue;
                 }
-                asked |= ENDING.contains(&signal);
+                if ENDING.contains(&signal) {
+                    asked = true;
+                    if let Some(farewell) = farewell.take() {
+                        farewell();
+                    }
+                }
                 if let Some(signal) =
                     Signal::from_named_raw(signal).filter(|_| !by_terminal(signal))
                 {
@@ -77,6 +91,22 @@ impl Supervisor {
     /// Waits until this process is asked to end.
     pub(super) fn wait_for_end(&mut self) {
         while !self.signals.wait().any(|signal| ENDING.contains(&signal)) {}
+    }
+
+    /// Waits until this process is asked to end, but no longer than that.
+    pub(super) fn wait_for_end_at_most(&mut self, limit: Duration) {
+        const STEP: Duration = Duration::from_millis(100);
+        let started = Instant::now();
+        while let Some(rest) = limit.checked_sub(started.elapsed()) {
+            if self
+                .signals
+                .pending()
+                .any(|signal| ENDING.contains(&signal))
+            {
+                return;
+            }
+            thread::sleep(STEP.min(rest));
+        }
     }
 }
 
@@ -150,9 +180,12 @@ mod tests {
             let mut supervisor = Supervisor::new().unwrap();
             let trap = "trap 'exit 9' HUP; kill -HUP $PPID; while :; do sleep 0.01; done";
             let hung_up = supervisor.run(sh(trap), |_| ()).unwrap();
+            let mut farewells = 0;
+            let twice = "trap '' INT; trap 'exit 143' TERM; kill -INT $PPID; kill -TERM $PPID; while :; do sleep 0.01; done";
             let ended = supervisor
-                .run(sh("kill -TERM $PPID; exec sleep 1000"), |_| ())
+                .run_with_farewell(sh(twice), |_| (), || farewells += 1)
                 .unwrap();
+            assert_eq!(farewells, 1);
             assert_eq!(
                 hung_up,
                 Outcome {

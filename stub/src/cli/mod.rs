@@ -97,6 +97,9 @@ enum Command {
 /// Runs the command line of this process and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(error) = crate::boot::as_oci_runtime() {
+        return error.report();
+    }
     match run(&Cli::parse()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => error.report(),

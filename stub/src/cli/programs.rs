@@ -9,7 +9,7 @@ use std::process::Command;
 use clap::Args;
 
 use crate::boot::{Namespaces, enter, environment};
-use crate::components::{containerd, crio, etcd};
+use crate::components::{containerd, cri_environment, cri_socket, etcd};
 use crate::config::Cri;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::install::{Current, api_address};
@@ -66,15 +66,9 @@ impl Arguments {
 
     pub(super) fn crictl(&self) -> Result<u8> {
         let current = Current::read()?;
-        let socket = match current.config.cri {
-            Cri::Crio => crio::socket(&current.layout),
-            _ => containerd::socket(&current.layout),
-        };
-        let endpoint = format!("unix://{}", socket.display());
+        let socket = cri_socket(&current.layout, current.config.cri);
         let mut command = self.command(&current, "crictl")?;
-        command
-            .env("CONTAINER_RUNTIME_ENDPOINT", &endpoint)
-            .env("IMAGE_SERVICE_ENDPOINT", &endpoint);
+        command.envs(cri_environment(&socket));
         run(&current, Place::Inside(Namespaces::All), command)
     }
 

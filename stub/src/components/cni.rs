@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{ConfigFile, json};
+use crate::cidr::Cidr;
 use crate::config::{Cni, Config};
 
 /// Where container runtimes look for it, inside the namespaces.
@@ -16,7 +17,7 @@ pub const EXTRA_PLUGINS: &str = "/opt/cni/bin";
 struct NetworkList {
     cni_version: &'static str,
     name: &'static str,
-    plugins: Vec<Plugin>,
+    plugins: [Plugin; 2],
 }
 
 #[derive(Serialize)]
@@ -31,10 +32,9 @@ enum Plugin {
         is_gateway: bool,
         ip_masq: bool,
         hairpin_mode: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mtu: Option<u32>,
         ipam: Ipam,
-    },
-    Flannel {
-        delegate: Delegate,
     },
     Portmap {
         capabilities: Capabilities,
@@ -61,56 +61,62 @@ struct Route {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Delegate {
-    hairpin_mode: bool,
-    is_default_gateway: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Capabilities {
     port_mappings: bool,
 }
 
-/// The file in [`CONFIG_DIR`]. The bridge's hairpin mode lets a pod reach itself through its own service.
-#[must_use]
-pub fn files(config: &Config) -> Vec<ConfigFile> {
-    let (name, first) = match config.cni {
-        Cni::Bridge => (
-            "u7s-bridge",
-            Plugin::Bridge {
-                bridge: "cni0",
-                is_gateway: true,
-                ip_masq: true,
-                hairpin_mode: true,
-                ipam: Ipam {
-                    kind: "host-local",
-                    ranges: [[Range {
-                        subnet: config.network.pods.to_string(),
-                    }]],
-                    routes: [Route { dst: "0.0.0.0/0" }],
-                },
+/// The network of this node's pods, as a bridge has to make it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bridge {
+    /// The pods' addresses.
+    pub subnet: Cidr,
+    /// The largest packet in bytes; `None` is the kernel's choice.
+    pub mtu: Option<u32>,
+    /// Whether the bridge's plugin hides pods behind the node's address where they leave their network.
+    pub masquerade: bool,
+}
+
+impl Bridge {
+    /// The only network there is, if pods are connected by a bridge alone. With flannel it is told to each node.
+    #[must_use]
+    pub fn alone(config: &Config) -> Option<Self> {
+        match config.cni {
+            Cni::Bridge => Some(Self {
+                subnet: config.network.pods,
+                mtu: None,
+                masquerade: true,
+            }),
+            Cni::Flannel => None,
+        }
+    }
+
+    /// The file in [`CONFIG_DIR`]. The bridge's hairpin mode lets a pod reach itself through its own service.
+    #[must_use]
+    pub fn file(self) -> ConfigFile {
+        let bridge = Plugin::Bridge {
+            bridge: "cni0",
+            is_gateway: true,
+            ip_masq: self.masquerade,
+            hairpin_mode: true,
+            mtu: self.mtu,
+            ipam: Ipam {
+                kind: "host-local",
+                ranges: [[Range {
+                    subnet: self.subnet.to_string(),
+                }]],
+                routes: [Route { dst: "0.0.0.0/0" }],
             },
-        ),
-        Cni::Flannel => (
-            "u7s-flannel",
-            Plugin::Flannel {
-                delegate: Delegate {
-                    hairpin_mode: true,
-                    is_default_gateway: true,
-                },
+        };
+        let portmap = Plugin::Portmap {
+            capabilities: Capabilities {
+                port_mappings: true,
             },
-        ),
-    };
-    let portmap = Plugin::Portmap {
-        capabilities: Capabilities {
-            port_mappings: true,
-        },
-    };
-    let list = NetworkList {
-        cni_version: "1.0.0",
-        name,
-        plugins: vec![first, portmap],
-    };
-    vec![(format!("{CONFIG_DIR}/10-u7s.conflist").into(), json(&list))]
+        };
+        let list = NetworkList {
+            cni_version: "1.0.0",
+            name: "u7s-bridge",
+            plugins: [bridge, portmap],
+        };
+        (format!("{CONFIG_DIR}/10-u7s.conflist").into(), json(&list))
+    }
 }

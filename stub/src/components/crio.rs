@@ -3,7 +3,8 @@
 //! Sockets and state that CRI-O names itself go to `/run/crio`: that is private to the namespaces, and short enough for
 //! the 107 bytes of a socket's path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -17,11 +18,31 @@ pub fn socket(layout: &Layout) -> PathBuf {
     layout.runtime("crio/crio.sock")
 }
 
-/// A directory for further registries, such as a mirror of the bundle's images. It must exist.
-#[must_use]
-pub fn registries_dir(layout: &Layout) -> PathBuf {
+/// Where the bundle's and the user's images can be pulled from.
+#[derive(Debug, Clone, Default)]
+pub struct Images<'a> {
+    /// Of pods' sandboxes.
+    pub pause: &'a str,
+    /// Those that must not be removed when disk space gets short.
+    pub pinned: &'a [String],
+    /// Port of a registry on the loopback address.
+    pub port: u16,
+    /// The repositories it mirrors: `registry.k8s.io/pause`.
+    pub repositories: BTreeSet<String>,
+}
+
+fn registries_dir(layout: &Layout) -> PathBuf {
     layout.runtime("crio/registries.conf.d")
 }
+
+/// The program that CRI-O runs as crun. It is a link to `usernetes`, which looks at the name it is called by.
+#[must_use]
+pub fn oci_runtime(layout: &Layout) -> PathBuf {
+    layout.runtime("crio").join(OCI_RUNTIME)
+}
+
+/// Name of that link.
+pub const OCI_RUNTIME: &str = "oci-runtime";
 
 fn drop_in_dir(layout: &Layout) -> PathBuf {
     layout.runtime("crio/crio.conf.d")
@@ -91,7 +112,7 @@ struct Image {
     signature_policy: PathBuf,
     pause_image: String,
     pause_command: &'static str,
-    pinned_images: [String; 1],
+    pinned_images: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -117,7 +138,7 @@ struct Runtime {
 struct OciRuntime {
     runtime_path: PathBuf,
     runtime_type: &'static str,
-    runtime_root: String,
+    runtime_root: &'static str,
     monitor_path: PathBuf,
     monitor_cgroup: &'static str,
 }
@@ -153,6 +174,23 @@ struct Registries {
 }
 
 #[derive(Serialize)]
+struct Mirrored {
+    registry: Vec<Registry>,
+}
+
+#[derive(Serialize)]
+struct Registry {
+    location: String,
+    mirror: [Mirror; 1],
+}
+
+#[derive(Serialize)]
+struct Mirror {
+    location: String,
+    insecure: bool,
+}
+
+#[derive(Serialize)]
 struct Policy {
     default: [PolicyRule; 1],
 }
@@ -162,17 +200,19 @@ struct PolicyRule {
     r#type: &'static str,
 }
 
-/// Its configuration files. `pause_image` is the name of the image of pods' sandboxes.
+/// Its configuration files.
 #[must_use]
-pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Vec<ConfigFile> {
+pub fn files(layout: &Layout, snapshotter: Snapshotter, images: &Images<'_>) -> Vec<ConfigFile> {
     let (graphroot, runroot) = (layout.data("containers"), layout.runtime("containers"));
-    let runtime = |name: &'static str| OciRuntime {
-        runtime_path: layout.program(name),
+    let crun = OciRuntime {
+        runtime_path: oci_runtime(layout),
         runtime_type: "oci",
-        runtime_root: format!("/run/{name}"),
+        runtime_root: "/run/crun",
         monitor_path: layout.program("conmon"),
         monitor_cgroup: "pod",
     };
+    let mut pinned_images = vec![images.pause.to_owned()];
+    pinned_images.extend(images.pinned.iter().filter(|i| *i != images.pause).cloned());
     let configuration = Configuration {
         crio: Crio {
             root: graphroot.clone(),
@@ -188,9 +228,9 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Ve
             },
             image: Image {
                 signature_policy: policy_file(layout),
-                pause_image: pause_image.to_owned(),
+                pause_image: images.pause.to_owned(),
                 pause_command: "/pause",
-                pinned_images: [pause_image.to_owned()],
+                pinned_images,
             },
             network: Network {
                 network_dir: cni::CONFIG_DIR,
@@ -204,7 +244,7 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Ve
                 container_attach_socket_dir: "/run/crio",
                 namespaces_dir: "/run/crio/ns",
                 default_runtime: "crun",
-                runtimes: [("crun", runtime("crun"))].into(),
+                runtimes: [("crun", crun)].into(),
             },
         },
     };
@@ -226,6 +266,19 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Ve
     let registries = Registries {
         unqualified_search_registries: ["docker.io"],
     };
+    let mirrored = Mirrored {
+        registry: images
+            .repositories
+            .iter()
+            .map(|repository| Registry {
+                location: repository.clone(),
+                mirror: [Mirror {
+                    location: format!("{}:{}/{repository}", Ipv4Addr::LOCALHOST, images.port),
+                    insecure: true,
+                }],
+            })
+            .collect(),
+    };
     // What comes from a registry is checked by its digest or not at all, as with containerd.
     let policy = Policy {
         default: [PolicyRule {
@@ -239,6 +292,10 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Ve
         ),
         (storage_file(layout), toml(&storage)),
         (registries_file(layout), toml(&registries)),
+        (
+            registries_dir(layout).join("10-u7s-images.conf"),
+            toml(&mirrored),
+        ),
         (policy_file(layout), json(&policy)),
     ]
 }

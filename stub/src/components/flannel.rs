@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::cni::Bridge;
 use super::{Args, ConfigFile, json};
+use crate::cidr::Cidr;
 use crate::config::Config;
+use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
 
 fn config_file(layout: &Layout) -> PathBuf {
@@ -26,6 +29,28 @@ pub fn args(layout: &Layout, public_ip: Ipv4Addr) -> Vec<String> {
         .flag("public-ip", public_ip)
         .flag("ip-masq", true)
         .0
+}
+
+/// Where it says which network the node's pods have, inside the namespaces.
+pub const SUBNET_FILE: &str = "/run/flannel/subnet.env";
+
+/// Reads [`SUBNET_FILE`]. flannel itself hides pods behind the node's address.
+pub fn bridge(text: &str) -> Result<Bridge> {
+    let value = |key: &str| {
+        let line = |line: &str| Some(line.strip_prefix(key)?.strip_prefix('=')?.trim().to_owned());
+        text.lines().find_map(line)
+    };
+    let (subnet, mtu) = (value("FLANNEL_SUBNET"), value("FLANNEL_MTU"));
+    let (Some(subnet), Some(mtu)) = (subnet, mtu.and_then(|mtu| mtu.parse().ok())) else {
+        return Err(Error::new(Kind::Input, "not what flannel writes")
+            .expected("lines `FLANNEL_SUBNET=…` and `FLANNEL_MTU=…`")
+            .found(format!("`{}`", text.escape_debug())));
+    };
+    Ok(Bridge {
+        subnet: Cidr::around(&subnet)?,
+        mtu: Some(mtu),
+        masquerade: false,
+    })
 }
 
 #[derive(Serialize)]
@@ -50,4 +75,27 @@ pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
         backend: Backend { kind: "vxlan" },
     };
     vec![(config_file(layout), json(&net_conf))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nodes_network_is_read() {
+        let text = "FLANNEL_NETWORK=10.5.0.0/16\nFLANNEL_SUBNET=10.5.3.1/24\nFLANNEL_MTU=65470\nFLANNEL_IPMASQ=true\n";
+        let expected = Bridge {
+            subnet: "10.5.3.0/24".parse().unwrap(),
+            mtu: Some(65470),
+            masquerade: false,
+        };
+        assert_eq!(bridge(text).unwrap(), expected);
+        for bad in [
+            "",
+            "FLANNEL_SUBNET=10.5.3.1/24\n",
+            "FLANNEL_SUBNET=x\nFLANNEL_MTU=1\n",
+        ] {
+            assert!(bridge(bad).is_err(), "{bad}");
+        }
+    }
 }

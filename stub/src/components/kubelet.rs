@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Args, ConfigFile, containerd, crio, json};
-use crate::config::{Config, Cri};
+use super::{Args, ConfigFile, cri_socket, json};
+use crate::config::Config;
 use crate::layout::Layout;
 
 /// Where volume plugins of the old kind are looked for.
@@ -92,10 +92,7 @@ struct Authorization {
 /// Its configuration file.
 #[must_use]
 pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
-    let socket = match config.cri {
-        Cri::Crio => crio::socket(layout),
-        Cri::Containerd | Cri::None => containerd::socket(layout),
-    };
+    let socket = cri_socket(layout, config.cri);
     let configuration = KubeletConfiguration {
         api_version: "kubelet.config.k8s.io/v1beta1",
         kind: "KubeletConfiguration",

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::config::Cri;
 use crate::layout::Layout;
 
 /// A configuration file: where it lies and what it says. It ends with a line feed.
@@ -76,6 +77,23 @@ impl Daemon {
             Self::Flanneld => "flanneld",
         }
     }
+}
+
+/// Where the container runtime answers; where there is none, where containerd would.
+#[must_use]
+pub fn cri_socket(layout: &Layout, cri: Cri) -> PathBuf {
+    match cri {
+        Cri::Crio => crio::socket(layout),
+        Cri::Containerd | Cri::None => containerd::socket(layout),
+    }
+}
+
+/// By what `crictl` finds a container runtime.
+#[must_use]
+pub fn cri_environment(socket: &Path) -> [(&'static str, String); 2] {
+    let endpoint = format!("unix://{}", socket.display());
+    ["CONTAINER_RUNTIME_ENDPOINT", "IMAGE_SERVICE_ENDPOINT"]
+        .map(|variable| (variable, endpoint.clone()))
 }
 
 /// A command line in the making.

@@ -68,6 +68,14 @@ fn configuration_files() {
     let (layout, config) = (layout(), config(Cni::Bridge));
     let kernel = Snapshotter::Overlayfs;
     let fuse = Snapshotter::FuseOverlayfs;
+    let images = crio::Images {
+        pause: PAUSE,
+        pinned: &[PAUSE.to_owned(), "registry.k8s.io/dns:1".to_owned()],
+        port: 40000,
+        repositories: ["registry.k8s.io/dns", "registry.k8s.io/pause"]
+            .map(str::to_owned)
+            .into(),
+    };
     insta::assert_snapshot!(
         "containerd",
         text(&containerd::files(&layout, kernel, PAUSE))
@@ -76,11 +84,14 @@ fn configuration_files() {
         "containerd-fuse",
         text(&containerd::files(&layout, fuse, PAUSE))
     );
-    insta::assert_snapshot!("crio", text(&crio::files(&layout, kernel, PAUSE)));
+    insta::assert_snapshot!("crio", text(&crio::files(&layout, kernel, &images)));
     insta::assert_snapshot!("kubelet", text(&kubelet::files(&layout, &config)));
     let iptables = kube_proxy::files(&layout, &config, kube_proxy::Mode::Iptables);
     insta::assert_snapshot!("kube-proxy", text(&iptables));
-    insta::assert_snapshot!("cni-bridge", text(&cni::files(&config)));
+    insta::assert_snapshot!(
+        "cni-bridge",
+        text(&[cni::Bridge::alone(&config).unwrap().file()])
+    );
     insta::assert_snapshot!(
         "coredns",
         coredns::manifest(&config, "registry.k8s.io/coredns/coredns:v1.13.1")
@@ -91,7 +102,7 @@ fn configuration_files() {
 #[test]
 fn configuration_files_with_flannel() {
     let (layout, config) = (layout(), config(Cni::Flannel));
-    insta::assert_snapshot!("cni-flannel", text(&cni::files(&config)));
+    assert_eq!(cni::Bridge::alone(&config), None);
     insta::assert_snapshot!("flannel", text(&flannel::files(&layout, &config)));
     insta::assert_snapshot!("rbac-flannel", rbac::manifest(&config));
 }
@@ -105,7 +116,11 @@ fn what_a_choice_changes() {
         kube_proxy::Mode::Nftables,
     ));
     assert!(nftables.contains(r#""mode": "nftables""#), "{nftables}");
-    let storage = text(&crio::files(&layout, Snapshotter::FuseOverlayfs, PAUSE));
+    let storage = text(&crio::files(
+        &layout,
+        Snapshotter::FuseOverlayfs,
+        &crio::Images::default(),
+    ));
     assert!(storage.contains("mount_program = "), "{storage}");
     config.cri = Cri::Crio;
     let kubelet = text(&kubelet::files(&layout, &config));

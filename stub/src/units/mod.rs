@@ -27,7 +27,7 @@ use crate::layout::Layout;
 
 /// How long after its start `boot rootlesskit` may fail at the earliest. It waits for the rest, unless it is told to stop.
 ///
-/// While it starts, everything that needs it waits. Without the delay a RootlessKit that cannot start was tried 100 times a
+/// While it starts or stops, everything that needs it waits. Without the delay a RootlessKit that cannot start was tried 100 times a
 /// minute, which left 1850 lines in the log (systemd 257); with it 6 times and 120 lines.
 pub const HOLD_OFF: Duration = Duration::from_secs(10);
 

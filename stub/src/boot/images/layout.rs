@@ -10,116 +10,133 @@ use serde_json::{Value, json};
 
 use crate::error::{Context, Error, Kind, Result};
 
-/// A directory with `index.json`, `oci-layout` and `blobs/`.
-#[derive(Debug)]
-pub(super) struct ImageLayout {
-    directory: PathBuf,
+/// Where the parts of images lie in a layout.
+pub(super) const BLOBS: &str = "blobs/sha256";
+
+/// What an index says of an image.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
     /// Its full name, for example `registry.k8s.io/pause:3.10.1`.
     pub(super) name: String,
     /// Digest of its manifest, or of its index of platforms.
     pub(super) digest: String,
-    /// What its index says of it.
+    /// All of it.
     descriptor: Value,
+}
+
+/// Reads the index of an image layout. An image without a full name is an error: nobody could ask for it.
+pub(super) fn entries(index: &[u8], path: &Path) -> Result<Vec<Entry>> {
+    let index: Value = serde_json::from_slice(index)
+        .map_err(io::Error::from)
+        .about(|| path.display())?;
+    let entry = |descriptor: &Value| {
+        let annotation = |key: &str| descriptor["annotations"][key].as_str();
+        // The second is the specification's, and may be a tag only.
+        let name = annotation("io.containerd.image.name")
+            .or(annotation("org.opencontainers.image.ref.name"))
+            .filter(|name| name.contains('/'))?;
+        Some(Entry {
+            name: name.to_owned(),
+            digest: descriptor["digest"].as_str()?.to_owned(),
+            descriptor: descriptor.clone(),
+        })
+    };
+    let manifests = index["manifests"].as_array();
+    manifests
+        .and_then(|manifests| manifests.iter().map(entry).collect())
+        .ok_or_else(|| {
+            Error::new(
+                Kind::Input,
+                format!("{}: not an index of named images", path.display()),
+            )
+            .expected(
+                "manifests with their full names in the annotation `io.containerd.image.name`",
+            )
+        })
+}
+
+/// A directory with `index.json`, `oci-layout` and `blobs/`.
+#[derive(Debug)]
+pub(super) struct ImageLayout {
+    pub(super) directory: PathBuf,
+    pub(super) image: Entry,
 }
 
 impl ImageLayout {
     /// Reads the index.
     pub(super) fn read(directory: &Path) -> Result<Self> {
         let path = directory.join("index.json");
-        let mut index: Value = serde_json::from_slice(&fs::read(&path)?)
-            .map_err(io::Error::from)
-            .about(|| path.display())?;
-        let descriptor = match index["manifests"].as_array_mut().map(Vec::as_mut_slice) {
-            Some([one]) => one.take(),
-            _ => Value::Null,
-        };
-        let annotation = |key: &str| descriptor["annotations"][key].as_str();
-        // The second is the specification's, and may be a tag only.
-        let name = annotation("io.containerd.image.name")
-            .or(annotation("org.opencontainers.image.ref.name"));
-        let (Some(name), Some(digest)) = (
-            name.filter(|name| name.contains('/')),
-            descriptor["digest"].as_str(),
-        ) else {
-            return Err(Error::new(
+        let entries = entries(&fs::read(&path)?, &path)?;
+        let found = entries.len();
+        let [image] = <[Entry; 1]>::try_from(entries).map_err(|_| {
+            Error::new(
                 Kind::Input,
                 format!("{}: not the index of one image", path.display()),
             )
-            .expected(
-                "one manifest, with its full name in the annotation `io.containerd.image.name`",
-            ));
-        };
+            .found(format!("{found} images"))
+        })?;
         Ok(Self {
             directory: directory.to_owned(),
-            name: name.to_owned(),
-            digest: digest.to_owned(),
-            descriptor,
+            image,
         })
     }
 
+    /// The image's parts: the digests without `sha256:`, and where they lie.
+    pub(super) fn blobs(&self) -> Result<Vec<(String, PathBuf)>> {
+        let mut blobs = Vec::new();
+        for entry in fs::read_dir(self.directory.join(BLOBS))? {
+            let entry = entry?;
+            blobs.push((
+                entry.file_name().to_string_lossy().into_owned(),
+                entry.path(),
+            ));
+        }
+        blobs.sort();
+        Ok(blobs)
+    }
+
     /// Writes one layout with all these images as a tar stream.
-    pub(super) fn write_tar(images: &[Self], mut to: impl Write) -> Result<()> {
-        let manifests: Vec<_> = images.iter().map(|image| &image.descriptor).collect();
+    pub(super) fn write_tar(images: &[Self], to: impl Write) -> Result<()> {
+        let mut tar = tar::Builder::new(to);
+        let manifests: Vec<_> = images.iter().map(|i| &i.image.descriptor).collect();
         let index = json!({ "schemaVersion": 2, "manifests": manifests }).to_string();
         let version = json!({ "imageLayoutVersion": "1.0.0" }).to_string();
         for (name, text) in [("oci-layout", version), ("index.json", index)] {
-            append(&mut to, Path::new(name), text.as_bytes(), text.len() as u64)?;
+            append(&mut tar, name, text.as_bytes(), text.len() as u64)?;
         }
         // Images may share layers.
         let mut written = BTreeSet::new();
         for image in images {
-            let blobs = Path::new("blobs/sha256");
-            for entry in fs::read_dir(image.directory.join(blobs))? {
-                let entry = entry?;
-                let name = blobs.join(entry.file_name());
-                if written.insert(name.clone()) {
+            for (digest, path) in image.blobs()? {
+                if written.insert(digest.clone()) {
                     // The generation is made of links into the store.
-                    let size = fs::metadata(entry.path())?.len();
-                    append(&mut to, &name, fs::File::open(entry.path())?, size)?;
+                    let size = fs::metadata(&path)?.len();
+                    let name = format!("{BLOBS}/{digest}");
+                    append(&mut tar, &name, fs::File::open(path)?, size)?;
                 }
             }
         }
-        Ok(to.write_all(&[0; 2 * BLOCK])?)
+        Ok(tar.into_inner().map(drop)?)
     }
 }
-
-/// Everything in a tar stream begins at a multiple of it.
-const BLOCK: usize = 512;
 
 /// Writes a file of so many bytes.
-fn append(to: &mut impl Write, path: &Path, from: impl Read, size: u64) -> Result<()> {
-    to.write_all(&header(path, size)?)?;
-    let copied = io::copy(&mut from.take(size), to)?;
-    let padding = size.next_multiple_of(BLOCK as u64) - size;
-    if copied < size {
-        return Err(io::Error::from(io::ErrorKind::UnexpectedEof)).about(|| path.display());
+fn append(
+    tar: &mut tar::Builder<impl Write>,
+    name: &str,
+    from: impl Read,
+    size: u64,
+) -> Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(size);
+    header.set_mode(0o644);
+    let mut from = from.take(size);
+    tar.append_data(&mut header, name, &mut from)
+        .about(|| name.to_owned())?;
+    if from.limit() > 0 {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof)).about(|| name.to_owned());
     }
-    Ok(io::copy(&mut io::repeat(0).take(padding), to).map(drop)?)
-}
-
-/// A file's header (POSIX.1-2001, pax, "ustar Interchange Format").
-fn header(path: &Path, size: u64) -> Result<[u8; BLOCK]> {
-    let mut header = [0; BLOCK];
-    let mut put = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
-    let name = path.as_os_str().as_encoded_bytes();
-    if name.len() > 100 || size >= 1 << 33 {
-        return Err(Error::new(
-            Kind::Input,
-            format!("{}: no file of an image layout", path.display()),
-        )
-        .expected("a name of at most 100 bytes and less than 8 GB"));
-    }
-    put(0, name);
-    put(100, b"0000644\0");
-    put(108, b"0000000\0");
-    put(116, b"0000000\0");
-    put(124, format!("{size:011o}\0").as_bytes());
-    put(136, b"00000000000\0");
-    put(148, b"        0");
-    put(257, b"ustar\x0000");
-    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    Ok(header)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -174,8 +191,8 @@ mod tests {
 
     #[test]
     fn a_blob_that_shrinks_is_noticed() {
-        let error =
-            append(&mut io::sink(), Path::new("blobs/sha256/a"), &b"abc"[..], 4).unwrap_err();
+        let mut tar = tar::Builder::new(io::sink());
+        let error = append(&mut tar, "blobs/sha256/a", &b"abc"[..], 4).unwrap_err();
         assert!(error.message().starts_with("blobs/sha256/a: "), "{error}");
     }
 
@@ -187,10 +204,11 @@ mod tests {
             r#"{"manifests":[{"digest":"sha256:a"}]}"#,
             r#"{"manifests":[{"digest":"sha256:a","annotations":{"org.opencontainers.image.ref.name":"latest"}}]}"#,
             r#"{"manifests":[{"digest":"sha256:a"},{"digest":"sha256:b"}]}"#,
+            r#"{"manifests":[{"digest":"sha256:a","annotations":{"io.containerd.image.name":"k8s/a:1"}},{"digest":"sha256:a","annotations":{"io.containerd.image.name":"k8s/a:2"}}]}"#,
         ] {
             fs::write(dir.path().join("index.json"), bad).unwrap();
             let error = ImageLayout::read(dir.path()).unwrap_err().to_string();
-            assert!(error.contains("not the index of one image"), "{error}");
+            assert!(error.contains("index.json: not "), "{error}");
         }
     }
 }

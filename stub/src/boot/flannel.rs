@@ -1,0 +1,68 @@
+//! flannel's daemon, and the pod network that it finds out.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use fs_err as fs;
+
+use super::namespaces::{Namespaces, join};
+use super::supervise::Supervisor;
+use super::{command, remove_if_there, say, write_files};
+use crate::components::flannel;
+use crate::config::Config;
+use crate::error::{Context, Error, Kind, Result};
+use crate::layout::Layout;
+
+/// Between two looks whether flannel knows the node's network.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Runs flannel's daemon to its end and gives its exit code. As soon as it says which network the node's pods have, the
+/// container runtime is told, which waits for that.
+pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
+    write_files(flannel::files(layout, config))?;
+    let args = flannel::args(layout, outward_address()?);
+    join(layout, Namespaces::All)?;
+    let file = Path::new(flannel::SUBNET_FILE);
+    remove_if_there(file)?;
+    let mut daemon = command(layout, args);
+    daemon.env("NODE_NAME", config.node_name.as_str());
+    let outcome = Supervisor::new()?.run(daemon, |_| {
+        thread::spawn(|| {
+            if let Err(error) = connect_pods(file) {
+                say(format!("pods get no network: {error}"));
+            }
+        });
+    })?;
+    Ok(outcome.code)
+}
+
+fn connect_pods(file: &Path) -> Result<()> {
+    while !file.exists() {
+        thread::sleep(INTERVAL);
+    }
+    let bridge = flannel::bridge(&fs::read_to_string(file)?).about(|| file.display())?;
+    say(format!("this node's pods are in {}", bridge.subnet));
+    write_files(vec![bridge.file()])
+}
+
+/// The address by which other machines see this one. A connected UDP socket has it, and nothing is sent.
+fn outward_address() -> Result<Ipv4Addr> {
+    // TEST-NET-1 of RFC 5737: nobody's address, reached by the default route.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|socket| {
+            socket
+                .connect((Ipv4Addr::new(192, 0, 2, 1), 9))
+                .map(|()| socket)
+        })
+        .and_then(|socket| socket.local_addr());
+    match socket
+        .about(|| "looking for the address of this machine")?
+        .ip()
+    {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(address) => Err(Error::new(Kind::Host, "this machine has no IPv4 address")
+            .found(format!("`{address}`"))),
+    }
+}

@@ -1,0 +1,166 @@
+//! What there is in an image layout: in a directory, or in a tar archive as `docker save`, `skopeo copy … oci-archive:` and
+//! `ctr images export` write them. It is read where it is: nothing is unpacked.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::layout::{BLOBS, Entry, ImageLayout, entries};
+use crate::error::{Context, Error, Kind, Result};
+
+/// The longest index that is read, in bytes.
+const LONGEST_INDEX: u64 = 4 << 20;
+
+/// Where the bytes of a part of an image lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Blob {
+    file: PathBuf,
+    offset: u64,
+    /// Length in bytes.
+    pub(super) size: u64,
+}
+
+impl Blob {
+    /// A whole file.
+    pub(super) fn file(path: &Path) -> Result<Self> {
+        Ok(Self {
+            file: path.to_owned(),
+            offset: 0,
+            size: fs::metadata(path)?.len(),
+        })
+    }
+
+    /// Gives its bytes. They are not compared with its digest: who asks for them does that.
+    pub(super) fn open(&self) -> Result<impl Read> {
+        let mut file = fs::File::open(&self.file)?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        Ok(file.take(self.size))
+    }
+}
+
+/// The images of a directory or archive, and their parts.
+#[derive(Debug)]
+pub(super) struct Contents {
+    /// Its images.
+    pub(super) images: Vec<Entry>,
+    /// Their parts, by their digests without `sha256:`.
+    pub(super) blobs: BTreeMap<String, Blob>,
+}
+
+impl Contents {
+    /// Finds out what a layout or an archive of one holds.
+    pub(super) fn of(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            let layout = ImageLayout::read(path)?;
+            let blobs = layout.blobs()?.into_iter();
+            return Ok(Self {
+                blobs: blobs
+                    .map(|(digest, path)| Ok((digest, Blob::file(&path)?)))
+                    .collect::<Result<_>>()?,
+                images: vec![layout.image],
+            });
+        }
+        Self::of_archive(path)
+    }
+
+    fn of_archive(path: &Path) -> Result<Self> {
+        let mut index = None;
+        let mut blobs = BTreeMap::new();
+        let mut tar = tar::Archive::new(fs::File::open(path)?);
+        for entry in tar.entries_with_seek().about(|| path.display())? {
+            let mut entry = entry.about(|| path.display())?;
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let name = entry.path().about(|| path.display())?.into_owned();
+            let name = name.strip_prefix(".").unwrap_or(&name);
+            if name == Path::new("index.json") {
+                let mut bytes = Vec::new();
+                entry.by_ref().take(LONGEST_INDEX).read_to_end(&mut bytes)?;
+                index = Some(bytes);
+            } else if let Ok(digest) = name.strip_prefix(BLOBS) {
+                let blob = Blob {
+                    file: path.to_owned(),
+                    offset: entry.raw_file_position(),
+                    size: entry.size(),
+                };
+                blobs.insert(digest.to_string_lossy().into_owned(), blob);
+            }
+        }
+        let index = index.ok_or_else(|| {
+            Error::new(Kind::Input, "it holds no image layout")
+                .expected("a file `index.json`, as archives of the Open Container Initiative have")
+                .hint("write it with Docker 25 or later, or with `skopeo copy docker-archive:OLD oci-archive:NEW:NAME`")
+        })?;
+        Ok(Self {
+            images: entries(&index, Path::new("index.json"))?,
+            blobs,
+        })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// An archive with these files.
+    pub(in crate::boot::images) fn archive(path: &Path, files: &[(&str, &str)]) {
+        let mut tar = tar::Builder::new(fs::File::create(path).unwrap());
+        for (name, text) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+        }
+        tar.finish().unwrap();
+    }
+
+    const INDEX: &str = r#"{"manifests":[{"digest":"sha256:a","annotations":{"io.containerd.image.name":"x.example/a:1"}},{"digest":"sha256:b","annotations":{"io.containerd.image.name":"x.example/b:2"}}]}"#;
+
+    #[test]
+    fn images_and_their_parts_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("two.tar");
+        archive(
+            &path,
+            &[
+                ("blobs/sha256/a", "first"),
+                ("index.json", INDEX),
+                ("./blobs/sha256/b", "the second"),
+            ],
+        );
+        let found = Contents::of(&path).unwrap();
+        let names: Vec<_> = found.images.iter().map(|i| i.name.as_str()).collect();
+        assert_eq!(names, ["x.example/a:1", "x.example/b:2"]);
+        for (digest, text) in [("a", "first"), ("b", "the second")] {
+            let read = io::read_to_string(found.blobs[digest].open().unwrap()).unwrap();
+            assert_eq!(read, text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_archive_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("old.tar");
+        archive(&path, &[("manifest.json", "[]")]);
+        insta::assert_snapshot!(Contents::of(&path).unwrap_err(), @r"
+        it holds no image layout
+          expected  a file `index.json`, as archives of the Open Container Initiative have
+
+        hint: write it with Docker 25 or later, or with `skopeo copy docker-archive:OLD oci-archive:NEW:NAME`
+        ");
+        fs::write(
+            &path,
+            "no archive at all, however long it may be".repeat(50),
+        )
+        .unwrap();
+        let error = Contents::of(&path).unwrap_err().to_string();
+        assert!(error.contains("old.tar"), "{error}");
+        archive(&path, &[("index.json", "{")]);
+        assert!(Contents::of(&path).is_err());
+    }
+}

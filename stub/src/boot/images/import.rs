@@ -1,0 +1,212 @@
+//! Images for containerd, through `ctr images import`.
+//!
+//! What a layout holds its index says. What an archive held is remembered beside containerd's data, so that it is
+//! read again only when it changed or its images are gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use fs_err as fs;
+
+use super::layout::ImageLayout;
+use super::{all_sources, report, report_failure};
+use crate::boot::{supervise, write_atomically};
+use crate::error::{Context, Error, Kind, Result};
+use crate::layout::Layout;
+
+/// Keeps the kubelet's image garbage collection away (containerd, `internal/cri/labels`).
+const PINNED: &str = "io.cri-containerd.pinned=pinned";
+
+/// Names with digests, `registry.k8s.io/pause:3.10.1 sha256:5e…`.
+type Images = BTreeSet<String>;
+
+/// Asks containerd.
+pub(in crate::boot) struct Loader<'a> {
+    /// Gives a `ctr` that knows where containerd answers.
+    pub ctr: &'a dyn Fn() -> Command,
+    /// What the layers are unpacked with.
+    pub snapshotter: &'a str,
+}
+
+impl Loader<'_> {
+    /// Loads what containerd does not have yet. Images of the generation must load; one of the user's that does not
+    /// is reported and passed over.
+    pub(in crate::boot) fn load(&self, layout: &Layout) -> Result<()> {
+        let [bundled, own] = all_sources(layout)?;
+        if bundled.is_empty() && own.is_empty() {
+            return Ok(());
+        }
+        let mut present = self.list()?;
+        self.load_layouts(&bundled, &mut present)?;
+        let record = layout.data("containerd").join("loaded-archives.json");
+        let before = read_record(&record)?;
+        let mut after = BTreeMap::new();
+        for source in own {
+            let outcome = if source.is_dir() {
+                self.load_layouts(std::slice::from_ref(&source), &mut present)
+            } else {
+                identity(&source).and_then(|identity| {
+                    let images = self.load_archive(&source, before.get(&identity), &mut present)?;
+                    after.insert(identity, images);
+                    Ok(())
+                })
+            };
+            if let Err(error) = outcome.about(|| source.display()) {
+                report_failure(&error);
+            }
+        }
+        if after == before {
+            return Ok(());
+        }
+        write_atomically(
+            &record,
+            &serde_json::to_vec(&after).map_err(io::Error::from)?,
+        )
+    }
+
+    /// Loads the images of layouts, all at once.
+    fn load_layouts(&self, directories: &[PathBuf], present: &mut Images) -> Result<()> {
+        let mut missing = Vec::new();
+        for directory in directories {
+            let image = ImageLayout::read(directory)?;
+            if !present.contains(&row_of(&image)) {
+                missing.push(image);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let mut import = self
+            .import("-")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .about(|| "`ctr`")?;
+        let sent = import
+            .stdin
+            .take()
+            .map_or(Ok(()), |stdin| ImageLayout::write_tar(&missing, stdin));
+        let status = import.wait()?;
+        if !status.success() {
+            // It said why itself, on the stderr it shares with this process.
+            return Err(Error::new(
+                Kind::Failed,
+                format!("`ctr images import` failed: {status}"),
+            ));
+        }
+        sent?;
+        *present = self.list()?;
+        for image in missing {
+            let wanted = row_of(&image);
+            if !present.contains(&wanted) {
+                return Err(Error::new(
+                    Kind::Integrity,
+                    format!(
+                        "image {} is not there after it was loaded",
+                        image.image.name
+                    ),
+                )
+                .expected(wanted));
+            }
+            report(&wanted, started);
+        }
+        Ok(())
+    }
+
+    fn load_archive(
+        &self,
+        archive: &Path,
+        known: Option<&Images>,
+        present: &mut Images,
+    ) -> Result<Images> {
+        if let Some(images) = known.filter(|images| images.is_subset(present)) {
+            return Ok(images.clone());
+        }
+        let started = Instant::now();
+        supervise::output(self.import(archive))?;
+        let now = self.list()?;
+        let new: Images = now.difference(present).cloned().collect();
+        let names = new
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
+        report(
+            if new.is_empty() {
+                "nothing new"
+            } else {
+                &names
+            },
+            started,
+        );
+        *present = now;
+        Ok(new)
+    }
+
+    fn import(&self, from: impl AsRef<Path>) -> Command {
+        let mut command = (self.ctr)();
+        command
+            .args([
+                "--namespace",
+                "k8s.io",
+                "images",
+                "import",
+                "--label",
+                PINNED,
+            ])
+            .args(["--snapshotter", self.snapshotter])
+            .arg(from.as_ref());
+        command
+    }
+
+    /// All images there are.
+    fn list(&self) -> Result<Images> {
+        let mut command = (self.ctr)();
+        command.args(["--namespace", "k8s.io", "images", "list"]);
+        Ok(parse(&supervise::output(command)?))
+    }
+}
+
+fn row_of(layout: &ImageLayout) -> String {
+    format!("{} {}", layout.image.name, layout.image.digest)
+}
+
+/// What each archive held, by [`identity`]. A damaged record costs a second reading of the archives, no more.
+fn read_record(record: &Path) -> Result<BTreeMap<String, Images>> {
+    match fs::read(record) {
+        Ok(json) => Ok(serde_json::from_slice(&json).unwrap_or_default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What changes when an archive is replaced: where it lies, its size and when it was written.
+fn identity(archive: &Path) -> Result<String> {
+    let file = fs::canonicalize(archive)?;
+    let metadata = fs::metadata(&file)?;
+    Ok(format!(
+        "{} {} {}.{:09}",
+        file.display(),
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec()
+    ))
+}
+
+/// `ctr` prints a table `REF TYPE DIGEST SIZE …`.
+fn parse(table: &str) -> Images {
+    let row = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let (name, _, digest) = (fields.next()?, fields.next()?, fields.next()?);
+        Some(format!("{name} {digest}"))
+    };
+    table.lines().skip(1).filter_map(row).collect()
+}
+
+#[cfg(test)]
+mod tests;

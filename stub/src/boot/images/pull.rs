@@ -1,0 +1,82 @@
+//! Images for CRI-O, which pulls them from a registry of ours with `crictl pull`.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Instant;
+
+use super::contents::Contents;
+use super::registry::Registry;
+use super::{all_sources, report, report_failure};
+use crate::boot::supervise;
+use crate::error::{Context, Error, Kind, Result};
+use crate::layout::Layout;
+
+/// The images that can be pulled on this machine without a network.
+#[derive(Debug)]
+pub(in crate::boot) struct Offer {
+    /// The port on the loopback address where they are.
+    pub(in crate::boot) port: u16,
+    /// Where they seem to be: `registry.k8s.io/pause`.
+    pub(in crate::boot) repositories: BTreeSet<String>,
+    /// Names of the generation's.
+    pub(in crate::boot) bundled: Vec<String>,
+    /// Names of the user's.
+    own: Vec<String>,
+}
+
+impl Offer {
+    /// Offers what is there, as long as this process lives. Images of the generation must be readable; one of the user's that
+    /// is not is reported and passed over.
+    pub(in crate::boot) fn open(layout: &Layout) -> Result<Self> {
+        let mut registry = Registry::default();
+        let mut names = [Vec::new(), Vec::new()];
+        let [bundled, own] = all_sources(layout)?;
+        for (source, must) in bundled
+            .iter()
+            .map(|s| (s, true))
+            .chain(own.iter().map(|s| (s, false)))
+        {
+            match Contents::of(source).about(|| source.display()) {
+                Ok(contents) => {
+                    let images = contents.images.iter();
+                    names[usize::from(!must)].extend(images.map(|image| image.name.clone()));
+                    registry.add(contents);
+                }
+                Err(error) if must => return Err(error),
+                Err(error) => report_failure(&error),
+            }
+        }
+        let [bundled, own] = names;
+        Ok(Self {
+            repositories: registry.repositories(),
+            port: registry.serve()?,
+            bundled,
+            own,
+        })
+    }
+
+    /// Pulls all of them. What is there already is not read again.
+    pub(in crate::boot) fn pull(&self, crictl: impl Fn() -> Command) -> Result<()> {
+        for (name, must) in self
+            .bundled
+            .iter()
+            .map(|n| (n, true))
+            .chain(self.own.iter().map(|n| (n, false)))
+        {
+            let started = Instant::now();
+            let mut pull = crictl();
+            pull.args(["pull", name]);
+            match supervise::output(pull) {
+                Ok(_) => report(name, started),
+                Err(error) if must => {
+                    return Err(Error::new(
+                        Kind::Failed,
+                        format!("image {name} of the bundle: {error}"),
+                    ));
+                }
+                Err(error) => report_failure(&error.about(name)),
+            }
+        }
+        Ok(())
+    }
+}

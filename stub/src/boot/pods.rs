@@ -1,0 +1,145 @@
+//! The end of pods. With the namespaces everything in them is killed, so containers are asked to end before that.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{say, supervise};
+use crate::components::cri_environment;
+use crate::error::Result;
+use crate::layout::Layout;
+
+/// How long a container may take to end, in seconds.
+const GRACE: u64 = 8;
+/// How long all of them together may take. With what the container runtime takes it is less than the unit may.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// How many are asked at a time: `crictl` asks one after the other.
+const AT_ONCE: usize = 16;
+
+/// Asks the containers of all pods to end, with the signal that their images name, and waits for that as long as it
+/// is reasonable. Whatever goes wrong, the namespaces end all the same.
+pub(super) fn stop_containers(layout: &Layout, socket: &Path) {
+    let crictl = layout.program("crictl");
+    if !crictl.exists() {
+        return;
+    }
+    let environment = cri_environment(socket);
+    let command = move || {
+        let mut command = Command::new(&crictl);
+        command.envs(environment.clone());
+        command
+    };
+    let started = Instant::now();
+    let seconds = || format!("{:.1} s", started.elapsed().as_secs_f64());
+    match stop_all(command) {
+        Ok(Ended { all: 0, .. }) => {}
+        Ok(Ended { in_time, all }) if in_time == all => {
+            say(format!("{all} containers ended in {}", seconds()));
+        }
+        Ok(Ended { in_time, all }) => say(format!(
+            "{in_time} of {all} containers ended in {}, the others are killed",
+            seconds()
+        )),
+        Err(error) => say(format!("containers are not asked to end: {error}")),
+    }
+}
+
+/// How many containers there were, and how many have ended in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ended {
+    in_time: usize,
+    all: usize,
+}
+
+fn stop_all(crictl: impl Fn() -> Command + Clone + Send + 'static) -> Result<Ended> {
+    let mut list = crictl();
+    list.args(["ps", "--quiet"]);
+    let ids: VecDeque<String> = supervise::output(list)?
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let all = ids.len();
+    let deadline = Instant::now() + PATIENCE;
+    let queue = Arc::new(Mutex::new(ids));
+    let (done, ends) = mpsc::channel();
+    for _ in 0..AT_ONCE.min(all) {
+        let (queue, done, crictl) = (Arc::clone(&queue), done.clone(), crictl.clone());
+        // They are not waited for: whoever is still at it ends with the namespaces.
+        thread::spawn(move || {
+            let next = || {
+                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                queue.pop_front()
+            };
+            while let Some(id) = next() {
+                let mut stop = crictl();
+                stop.args(["stop", "--timeout", &GRACE.to_string(), &id]);
+                stop.stdin(Stdio::null());
+                if let Err(error) = supervise::output(stop) {
+                    say(format!("container {id}: {error}"));
+                } else if done.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    drop(done);
+    let rest = || deadline.saturating_duration_since(Instant::now());
+    let in_time = std::iter::from_fn(|| ends.recv_timeout(rest()).ok()).count();
+    Ok(Ended { in_time, all })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `crictl` that lists containers, and writes down which it was told to stop.
+    fn crictl(dir: &Path, ids: &str) -> impl Fn() -> Command + Clone + Send + 'static {
+        let script = format!(
+            r#"case "$1" in
+                ps) printf '{ids}' ;;
+                stop) [ "$4" != stubborn ] || exit 1; echo "$2 $3 $4" >> "$0" ;;
+            esac"#
+        );
+        let log = dir.join("log");
+        move || {
+            let mut command = Command::new("/bin/sh");
+            command.arg("-c").arg(&script).arg(&log);
+            command
+        }
+    }
+
+    #[test]
+    fn every_container_is_asked_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let ids: Vec<_> = (0..20).map(|n| format!("c{n:02}")).collect();
+        let lines: String = ids.iter().map(|id| format!("{id}\\n")).collect();
+        let ended = stop_all(crictl(dir.path(), &lines)).unwrap();
+        assert_eq!(
+            ended,
+            Ended {
+                in_time: 20,
+                all: 20
+            }
+        );
+        let log = fs_err::read_to_string(dir.path().join("log")).unwrap();
+        let mut asked: Vec<_> = log.lines().map(str::to_owned).collect();
+        asked.sort();
+        let expected: Vec<_> = ids
+            .iter()
+            .map(|id| format!("--timeout {GRACE} {id}"))
+            .collect();
+        assert_eq!(asked, expected);
+    }
+
+    #[test]
+    fn one_that_cannot_be_stopped_keeps_no_other_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let ended = stop_all(crictl(dir.path(), "stubborn\\nc1\\n")).unwrap();
+        assert_eq!(ended, Ended { in_time: 1, all: 2 });
+        let none = stop_all(crictl(dir.path(), "")).unwrap();
+        assert_eq!(none, Ended { in_time: 0, all: 0 });
+    }
+}
