@@ -77,9 +77,9 @@ fn stop_all(crictl: impl Fn() -> Command + Clone + Send + 'static) -> Result<End
                 let mut stop = crictl();
                 stop.args(["stop", "--timeout", &GRACE.to_string(), &id]);
                 stop.stdin(Stdio::null());
-                if let Err(error) = supervise::output(stop) {
-                    say(format!("container {id}: {error}"));
-                } else if done.send(()).is_err() {
+                let outcome = supervise::output(stop);
+                // When nobody listens any more, the container runtime is being stopped too.
+                if done.send((id, outcome)).is_err() {
                     return;
                 }
             }
@@ -87,7 +87,13 @@ fn stop_all(crictl: impl Fn() -> Command + Clone + Send + 'static) -> Result<End
     }
     drop(done);
     let rest = || deadline.saturating_duration_since(Instant::now());
-    let in_time = std::iter::from_fn(|| ends.recv_timeout(rest()).ok()).count();
+    let mut in_time = 0;
+    while let Ok((id, outcome)) = ends.recv_timeout(rest()) {
+        match outcome {
+            Ok(_) => in_time += 1,
+            Err(error) => say(format!("container {id}: {error}")),
+        }
+    }
     Ok(Ended { in_time, all })
 }
 

@@ -88,12 +88,15 @@ pub fn cri_socket(layout: &Layout, cri: Cri) -> PathBuf {
     }
 }
 
-/// By what `crictl` finds a container runtime.
+/// By what `crictl` finds a container runtime, and not the configuration of another one.
 #[must_use]
-pub fn cri_environment(socket: &Path) -> [(&'static str, String); 2] {
+pub fn cri_environment(socket: &Path) -> [(&'static str, String); 3] {
     let endpoint = format!("unix://{}", socket.display());
-    ["CONTAINER_RUNTIME_ENDPOINT", "IMAGE_SERVICE_ENDPOINT"]
-        .map(|variable| (variable, endpoint.clone()))
+    [
+        ("CONTAINER_RUNTIME_ENDPOINT", endpoint.clone()),
+        ("IMAGE_SERVICE_ENDPOINT", endpoint),
+        ("CRI_CONFIG_FILE", "/dev/null".to_owned()),
+    ]
 }
 
 /// A command line in the making.
