@@ -33,7 +33,7 @@ impl Unit {
         let current = Current::read()?;
         let systemd = current.systemd()?;
         match &self.unit {
-            Some(unit) => systemd.run(["stop", &unit_name(unit)?]),
+            Some(unit) => install::stop_unit(&systemd, &unit_name(unit)?, progress),
             None => install::stop(&systemd, progress),
         }
     }

@@ -12,6 +12,7 @@ mod remove;
 mod services;
 mod settings;
 mod start;
+mod stop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,12 +22,13 @@ pub use current::{Current, unit_name};
 pub use ready::Phase;
 use ready::timed;
 pub use receipt::{Receipt, unit_dir};
-pub use remove::{cleanup_command, stop, uninstall};
+pub use remove::{cleanup_command, uninstall};
 use services::check_start;
 pub use services::{members, missing};
 pub use settings::{Flags, Start, api_address};
 use start::bring_up;
 pub use start::start;
+pub use stop::{stop, stop_unit};
 
 use crate::bundle::{Bundle, Manifest};
 use crate::config::{Cni, Config};

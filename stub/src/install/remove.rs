@@ -1,112 +1,22 @@
-//! Stopping and uninstalling.
+//! Uninstalling.
 
 use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use super::{Receipt, layout};
-use crate::components::Daemon;
-use crate::config::{Cri, Target};
+use super::{Receipt, layout, stop};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::systemd::{Systemd, Unit};
+use crate::systemd::Systemd;
 use crate::units;
 
-/// Longer than all units together may take to end.
-const PATIENCE: Duration = Duration::from_mins(3);
-const INTERVAL: Duration = Duration::from_millis(200);
 /// What in the data directory is not data.
 const PROGRAMS: [&str; 3] = ["store", "generations", "current"];
-
-/// Stops everything and waits until nothing runs any more. systemd keeps the order the units ask for: nodes before the
-/// API server before etcd before RootlessKit.
-pub fn stop(systemd: &Systemd, progress: &Progress) -> Result<()> {
-    let order = stop_order();
-    let states = systemd.units(&order)?;
-    let running: Vec<_> = states
-        .iter()
-        .filter(|u| !u.is_stopped())
-        .map(|u| u.name().to_owned())
-        .collect();
-    let failed: Vec<_> = states
-        .iter()
-        .filter(|u| u.get("ActiveState") == "failed")
-        .map(Unit::name)
-        .collect();
-    if !failed.is_empty() {
-        // Otherwise they would be listed as such for ever.
-        systemd.run(["reset-failed"].into_iter().chain(failed))?;
-    }
-    if running.is_empty() {
-        return Ok(());
-    }
-    let wait = progress.wait("stop");
-    systemd.run(
-        ["stop", "--no-block"]
-            .into_iter()
-            .chain(running.iter().map(String::as_str)),
-    )?;
-    let started = Instant::now();
-    loop {
-        let units = systemd.units(&order)?;
-        let running: Vec<_> = units.iter().filter(|u| !u.is_stopped()).collect();
-        let Some(first) = running.first() else {
-            wait.finish("everything has stopped");
-            return Ok(());
-        };
-        wait.say(&format!("{} {}", first.name(), first.state()));
-        if started.elapsed() > PATIENCE {
-            let names: Vec<_> = running.iter().map(|u| u.name()).collect();
-            return Err(Error::new(
-                Kind::Failed,
-                format!(
-                    "still running after {} s: {}",
-                    PATIENCE.as_secs(),
-                    names.join(", ")
-                ),
-            )
-            .hint(format!(
-                "`systemctl --user kill --signal=KILL {}`",
-                names.join(" ")
-            )));
-        }
-        thread::sleep(INTERVAL);
-    }
-}
-
-/// All units, in the order in which systemd is to be told to stop them. Each is a transaction of its own, and one that
-/// nothing is ordered before begins at once: so etcd must be named after the API server, and no service before the
-/// target that would start it again.
-fn stop_order() -> Vec<String> {
-    let mut order: Vec<_> = [Target::All, Target::Node, Target::Master]
-        .map(|t| t.to_string())
-        .into();
-    let mut last: Vec<_> = [Target::Etcd, Target::MasterWithEtcd]
-        .map(|t| t.to_string())
-        .into();
-    for daemon in Daemon::ALL.into_iter().rev() {
-        let list = if matches!(daemon, Daemon::Etcd | Daemon::Rootlesskit) {
-            &mut last
-        } else {
-            &mut order
-        };
-        for cri in Cri::ALL {
-            let name = units::unit_name(daemon, *cri);
-            if !list.contains(&name) {
-                list.push(name);
-            }
-        }
-    }
-    order.append(&mut last);
-    order
-}
 
 /// Stops everything and removes the units that `install` wrote; with `purge` also programs, configuration, keys and
 /// data. Then looks whether anything is left: what is, is the error. Works on what an interrupted run has left.
@@ -306,30 +216,6 @@ fn residue(layout: &Layout, purged: bool) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_unit_is_stopped_and_etcd_after_the_api_server() {
-        let order = stop_order();
-        let mut sorted = order.clone();
-        sorted.sort();
-        assert_eq!(sorted, units::all_names().into_iter().collect::<Vec<_>>());
-        insta::assert_snapshot!(order.join("\n"), @r"
-        u7s.target
-        u7s-node.target
-        u7s-master.target
-        u7s-flanneld.service
-        u7s-kube-proxy.service
-        u7s-kubelet-containerd.service
-        u7s-kubelet-crio.service
-        u7s-kube-scheduler.service
-        u7s-kube-controller-manager.service
-        u7s-kube-apiserver.service
-        u7s-etcd.target
-        u7s-master-with-etcd.target
-        u7s-etcd.service
-        u7s-rootlesskit.service
-        ");
-    }
 
     #[test]
     fn paths_become_one_word_of_a_shell() {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ready::{Kubectl, Phase, Waiter};
+use super::services::to_start;
 use super::{Current, api_address, members};
 use crate::boot;
 use crate::components::{Daemon, coredns, rbac};
@@ -11,8 +12,8 @@ use crate::error::Result;
 use crate::https::Client;
 use crate::layout::Layout;
 use crate::progress::Progress;
-use crate::systemd::Systemd;
-use crate::units::unit_name;
+use crate::systemd::{Systemd, Unit};
+use crate::units::{self, unit_name};
 
 /// Directory of CoreDNS's image in a generation's `images/`.
 const COREDNS_IMAGE: &str = "coredns";
@@ -39,11 +40,25 @@ pub(super) fn bring_up(
     progress: &Progress,
 ) -> Result<Vec<Phase>> {
     let wanted = members(unit, config);
-    let waiter = Waiter::new(systemd, progress, wanted.clone())?;
-    systemd.run(["start", "--no-block", unit])?;
+    let names: Vec<_> = units::all_names().into_iter().collect();
+    let before = systemd.units(&names)?;
+    // One whose turn has not come yet would go on being what it was, and look as if it failed now.
+    systemd.reset_failed(&before)?;
+    let starting = to_start(unit, &before);
+    let waiter = Waiter::new(systemd, progress, wanted.clone(), before);
+    systemd.run(
+        ["start", "--no-block"]
+            .into_iter()
+            .chain(starting.iter().map(String::as_str)),
+    )?;
     let mut phases = vec![waiter.units()?];
-    phases.extend(each(systemd, &wanted)?);
-    let has = |daemon| wanted.contains(&unit_name(daemon, config.cri));
+    let states = systemd.units(&wanted)?;
+    phases.extend(each(&states));
+    let state = |daemon| {
+        let name = unit_name(daemon, config.cri);
+        states.iter().find(|u| u.name() == name)
+    };
+    let has = |daemon| state(daemon).is_some();
     let Some(server) = api_address(config).filter(|_| has(Daemon::KubeApiserver)) else {
         return Ok(phases);
     };
@@ -60,11 +75,11 @@ pub(super) fn bring_up(
         }
         phases.push(waiter.apply(&kubectl, &objects)?);
     }
-    if has(Daemon::Kubelet) {
-        let kubelet = unit_name(Daemon::Kubelet, config.cri);
-        phases.push(waiter.node(&client, config, &kubelet)?);
+    if let (Some(kubelet), Some(rootlesskit)) = (state(Daemon::Kubelet), state(Daemon::Rootlesskit))
+    {
+        phases.push(waiter.node(&client, config, kubelet)?);
         if image.is_some() {
-            phases.push(waiter.dns(&client, &kubelet)?);
+            phases.push(waiter.dns(&client, rootlesskit, kubelet.name())?);
         }
     }
     Ok(phases)
@@ -84,8 +99,7 @@ fn coredns_image(layout: &Layout) -> Result<Option<String>> {
 }
 
 /// How long each unit took by itself, as systemd measured it.
-fn each(systemd: &Systemd, names: &[String]) -> Result<Vec<Phase>> {
-    let units = systemd.units(names)?;
+fn each(units: &[Unit]) -> Vec<Phase> {
     let took = units.iter().filter_map(|unit| {
         let seconds = Duration::from_micros(unit.start_up()?).as_secs_f64();
         Some(Phase {
@@ -93,5 +107,5 @@ fn each(systemd: &Systemd, names: &[String]) -> Result<Vec<Phase>> {
             seconds,
         })
     });
-    Ok(took.collect())
+    took.collect()
 }

@@ -100,6 +100,55 @@ fn start_stop_status_and_logs() {
 }
 
 #[test]
+fn a_stopped_service_stays_stopped_and_start_brings_it_back() {
+    let stage = Stage::new(&["etcd"]);
+    stage.install(&[]);
+    stage.calls();
+    let said = stage.usernetes(&["stop", "etcd"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.stderr
+            .starts_with("u7s-etcd.target would start u7s-etcd.service again at once"),
+        "{said:?}"
+    );
+    // Now that nothing would start it again there is nothing to say.
+    assert_eq!(stage.usernetes(&["stop", "etcd"]).stderr, "");
+    assert_eq!(stage.usernetes(&["start"]).code, Some(0));
+    let said = stage.usernetes(&["stop", "rootlesskit"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains("so everything stops\n"), "{said:?}");
+    insta::assert_snapshot!(stage.calls(), @r"
+    stop --job-mode=ignore-dependencies u7s-etcd.target
+    stop u7s-etcd.service
+    stop u7s-etcd.service
+    start --no-block u7s-etcd.target
+    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    ");
+}
+
+#[test]
+fn what_took_too_long_to_stop_does_not_keep_it_from_starting() {
+    let stage = Stage::new(&["etcd"]);
+    stage.install(&[]);
+    fs::write(stage.home.path().join("hanging"), "u7s-etcd.service\n").unwrap();
+    stage.calls();
+    let said = stage.usernetes(&["restart"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    // Whoever stopped it, it is not what fails now.
+    assert_eq!(stage.usernetes(&["stop", "etcd"]).code, Some(0));
+    assert_eq!(stage.usernetes(&["start"]).code, Some(0));
+    insta::assert_snapshot!(stage.calls(), @r"
+    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    reset-failed u7s-etcd.service
+    start --no-block u7s-etcd.target
+    stop --job-mode=ignore-dependencies u7s-etcd.target
+    stop u7s-etcd.service
+    reset-failed u7s-etcd.service
+    start --no-block u7s-etcd.target
+    ");
+}
+
+#[test]
 fn ports_and_kubeconfig() {
     let stage = Stage::new(&["etcd"]);
     stage.install(&["--start="]);

@@ -11,7 +11,8 @@ use stub::bundle::Mode;
 use crate::home::{Home, Said};
 use crate::pack::{Pack, Recipe};
 
-/// Writes down what it is told, and plays along: what is started is active, unless `failing` names it.
+/// Writes down what it is told, and plays along: what is started is active, unless `failing` names it; what is stopped is
+/// inactive, or failed if `hanging` names it.
 const SYSTEMCTL: &str = r#"#!/bin/sh
 [ "$1" = --user ] && shift
 [ "$1" = --no-reload ] && shift
@@ -36,14 +37,28 @@ esac
 echo "$*" >>"$HOME/calls"
 case $1 in
 start)
-    case $3 in
-    u7s-etcd.target) started="$3 u7s-rootlesskit.service u7s-etcd.service" ;;
-    *) started=$3 ;;
-    esac
-    for unit in $started; do echo active >"$state/$unit"; done
+    shift
+    for unit; do
+        case $unit in
+        -*) continue ;;
+        u7s-etcd.target) started="$unit u7s-rootlesskit.service u7s-etcd.service" ;;
+        *) started=$unit ;;
+        esac
+        for unit in $started; do echo active >"$state/$unit"; done
+    done
     for unit in $(cat "$HOME/failing" 2>/dev/null); do echo failed >"$state/$unit"; done
     ;;
-stop) rm -f "$state"/* ;;
+stop)
+    shift
+    for unit; do
+        rm -f "$state/$unit"
+        if grep -qxs "$unit" "$HOME/hanging"; then echo failed >"$state/$unit"; fi
+    done
+    ;;
+reset-failed)
+    shift
+    for unit; do rm -f "$state/$unit"; done
+    ;;
 enable)
     shift
     mkdir -p "$units/default.target.wants"
