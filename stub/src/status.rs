@@ -1,16 +1,16 @@
 //! How the cluster is, layer by layer, up to the first that is broken: what is above it cannot work either.
 
+mod objects;
+
 use std::time::SystemTime;
 
+pub(crate) use objects::{Answer, dns, node};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::components::Daemon;
-use crate::config::Config;
 use crate::error::Result;
-use crate::https::Client;
-use crate::install::{Current, api_address};
-use crate::pki;
+use crate::install::Current;
+use crate::pki::{self, CertInfo, Purpose};
 use crate::systemd::Unit;
 use crate::units::{self, unit_name};
 
@@ -159,13 +159,6 @@ fn of_unit(name: &'static str, unit_name: &str, unit: &Unit) -> Layer {
     }
 }
 
-fn client(current: &Current) -> Option<Result<Client>> {
-    let server = api_address(&current.config)?;
-    let [ca, certificate, key] =
-        ["ca.pem", "admin.pem", "admin-key.pem"].map(|name| current.layout.master(name));
-    Some(Client::new(server, &ca, &certificate, &key))
-}
-
 /// Whether the API server answers, on the port it is published at. Gives whether to go on.
 fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
     let name = "API";
@@ -175,16 +168,14 @@ fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
         detail,
         next: "wait, or run `usernetes logs u7s-kube-apiserver.service`".to_owned(),
     };
-    let Some(client) = client(current) else {
-        layers.push(Layer::ok(
-            name,
-            "not published on this machine, so not asked",
-        ));
-        return true;
-    };
-    let layer = match client.and_then(|client| client.get("/readyz")) {
-        Ok(answer) if answer.status == 200 => Layer::ok(name, "ready"),
-        Ok(answer) => broken(format!("answers {}", answer.status)),
+    let asked = current.api().and_then(|client| {
+        let answer = client.map(|client| client.get("/readyz"));
+        answer.transpose()
+    });
+    let layer = match asked {
+        Ok(None) => Layer::ok(name, "not published on this machine, so not asked"),
+        Ok(Some(answer)) if answer.status == 200 => Layer::ok(name, "ready"),
+        Ok(Some(answer)) => broken(format!("answers {}", answer.status)),
         Err(error) => broken(error.message().to_owned()),
     };
     let well = layer.state == State::Ok;
@@ -192,12 +183,9 @@ fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
     well
 }
 
-/// Nothing if it is as it should be, or else what is said about it.
-pub type Answer = std::result::Result<(), String>;
-
 /// What the API server says about the node and CoreDNS.
 fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
-    let Some(Ok(client)) = client(current) else {
+    let Ok(Some(client)) = current.api() else {
         return;
     };
     let questions: [(_, _, &dyn Fn() -> Answer); 2] = [
@@ -223,103 +211,39 @@ fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
     }
 }
 
-/// Whether the node is ready, or else what the API server says about it. `since`, RFC 3339 in UTC, is when the kubelet
-/// started: what is known of an earlier one does not count. A kubelet reports itself when it starts.
-pub fn node(client: &Client, config: &Config, since: Option<&str>) -> Answer {
-    let node = ask(client, &format!("/api/v1/nodes/{}", config.node_name))?;
-    reported(&node, since)
+/// Whole days until the first of the cluster's own certificates ends; negative once one has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DaysLeft {
+    /// Of those that are renewed.
+    pub certificates: Option<i64>,
+    /// Of those of the authorities, which are not.
+    pub authorities: Option<i64>,
 }
 
-/// Whether CoreDNS runs and answers, or else what the API server says about it: the latest warning, because its
-/// deployment only knows that something is missing. `since`, RFC 3339 in UTC, is when the container runtime started: what
-/// ran in an earlier one is gone, whatever is known of it.
-pub fn dns(client: &Client, since: Option<&str>) -> Answer {
-    const NAMESPACE: &str = "kube-system";
-    let deployment = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/coredns");
-    let available = ask(client, &deployment).and_then(|d| condition(&d, "Available").map(drop));
-    available.map_err(|said| {
-        let events = format!("/api/v1/namespaces/{NAMESPACE}/events?fieldSelector=type%3DWarning");
-        let events = client.get(&events).ok();
-        events
-            .and_then(|events| latest_message(&events.body))
-            .unwrap_or(said)
-    })?;
-    let Some(since) = since else { return Ok(()) };
-    let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=k8s-app%3Dkube-dns");
-    run(&ask(client, &pods)?, since)
-}
-
-fn ask(client: &Client, path: &str) -> std::result::Result<Value, String> {
-    let answer = client
-        .get(path)
-        .map_err(|error| error.message().to_owned())?;
-    Ok(serde_json::from_str(&answer.body).unwrap_or_default())
-}
-
-/// Whether a node's kubelet says that it is ready, and not before a moment. Times in RFC 3339 and UTC are in the order of
-/// their texts.
-fn reported(node: &Value, since: Option<&str>) -> Answer {
-    let ready = condition(node, "Ready")?;
-    let heartbeat = ready["lastHeartbeatTime"].as_str().unwrap_or_default();
-    if since.is_some_and(|since| heartbeat < since) {
-        return Err("the kubelet has not reported since it was started".to_owned());
+impl DaysLeft {
+    /// Reads the certificates. What others have put beside them, and what cannot be read, does not count.
+    pub fn of(current: &Current) -> Result<Self> {
+        let (config, request) = (current.layout.config(), current.pki_request());
+        Ok(Self::among(&pki::list(
+            config,
+            &request,
+            SystemTime::now(),
+        )?))
     }
-    Ok(())
-}
 
-/// Whether one of the pods is ready with all containers started not before a moment.
-fn run(pods: &Value, since: &str) -> Answer {
-    let new = |container: &Value| {
-        let started = container["state"]["running"]["startedAt"].as_str();
-        started.is_some_and(|started| started >= since)
-    };
-    let runs = |pod: &Value| {
-        let containers = pod["status"]["containerStatuses"].as_array();
-        condition(pod, "Ready").is_ok() && containers.is_some_and(|all| all.iter().all(new))
-    };
-    if pods["items"]
-        .as_array()
-        .is_some_and(|all| all.iter().any(runs))
-    {
-        return Ok(());
+    fn among(certificates: &[CertInfo]) -> Self {
+        let least = |wanted: &dyn Fn(Purpose) -> bool| {
+            let known = certificates
+                .iter()
+                .filter(|c| c.purpose.is_some_and(wanted));
+            let readable = known.filter(|c| !c.not_after.is_empty());
+            readable.map(|c| c.days_left).min()
+        };
+        Self {
+            certificates: least(&|purpose| purpose != Purpose::Authority),
+            authorities: least(&|purpose| purpose == Purpose::Authority),
+        }
     }
-    Err("its pod has not run since the container runtime was started".to_owned())
-}
-
-/// The message of the latest event of a list. Times in RFC 3339 and UTC are in the order of their texts.
-fn latest_message(body: &str) -> Option<String> {
-    let list: Value = serde_json::from_str(body).ok()?;
-    let events = list["items"].as_array()?.iter();
-    let latest = events.max_by_key(|event| {
-        event["lastTimestamp"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    })?;
-    Some(latest["message"].as_str()?.lines().next()?.to_owned())
-}
-
-/// The condition of an object of Kubernetes if that says `True` to it, or else what it says.
-fn condition<'a>(object: &'a Value, wanted: &str) -> std::result::Result<&'a Value, String> {
-    let conditions = object["status"]["conditions"].as_array();
-    let found = conditions
-        .into_iter()
-        .flatten()
-        .find(|c| c["type"] == wanted);
-    if let Some(found) = found.filter(|c| c["status"] == "True") {
-        return Ok(found);
-    }
-    let said = found.map_or(&object["message"], |c| &c["message"]).as_str();
-    Err(said
-        .and_then(|text| text.lines().next())
-        .unwrap_or("not there yet")
-        .to_owned())
-}
-
-/// Days until the first certificate ends.
-pub fn certificate_days(current: &Current) -> Result<Option<i64>> {
-    let certificates = pki::list(current.layout.config(), SystemTime::now())?;
-    Ok(certificates.iter().map(|c| c.days_left).min())
 }
 
 #[cfg(test)]
@@ -327,62 +251,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions() {
-        let said = |body: &str| {
-            let object = serde_json::from_str(body).unwrap_or_default();
-            condition(&object, "Ready").err()
+    fn only_what_can_be_read_of_ours_counts_as_expiring() {
+        let certificate = |purpose, not_after: &str, days_left| CertInfo {
+            file: "a.pem".into(),
+            purpose,
+            subject: String::new(),
+            issuer: String::new(),
+            not_after: not_after.to_owned(),
+            days_left,
+            sans: Vec::new(),
+            problem: None,
         };
-        let ready = r#"{"status": {"conditions": [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": "True"}]}}"#;
-        assert_eq!(said(ready), None);
-        let not = r#"{"status": {"conditions": [{"type": "Ready", "status": "False", "message": "cni plugin not initialized\nmore"}]}}"#;
-        assert_eq!(said(not).unwrap(), "cni plugin not initialized");
-        let missing =
-            r#"{"kind": "Status", "status": "Failure", "message": "nodes \"n\" not found"}"#;
-        assert_eq!(said(missing).unwrap(), "nodes \"n\" not found");
-        assert_eq!(said("").unwrap(), "not there yet");
-    }
-
-    #[test]
-    fn what_an_earlier_kubelet_reported_does_not_count() {
-        let node = serde_json::json!({ "status": { "conditions": [
-            { "type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-26T11:22:41Z" },
-        ]}});
-        for (since, counts) in [
-            (None, true),
-            (Some("2026-11-26T11:22:40Z"), true),
-            (Some("2026-11-26T11:22:41Z"), true),
-            (Some("2026-11-26T11:22:42Z"), false),
-        ] {
-            assert_eq!(reported(&node, since).is_ok(), counts, "{since:?}");
-        }
-    }
-
-    #[test]
-    fn a_pod_counts_if_its_container_runs_in_this_runtime() {
-        let list = |ready: &str, state: Value| {
-            serde_json::json!({ "items": [{ "status": {
-                "conditions": [{ "type": "Ready", "status": ready }],
-                "containerStatuses": [{ "state": state }],
-            }}]})
+        let some = "2027-01-01T00:00:00Z";
+        let all = [
+            certificate(Some(Purpose::Client), some, 300),
+            certificate(Some(Purpose::Server), some, 200),
+            certificate(Some(Purpose::Server), "", 0),
+            certificate(Some(Purpose::Authority), some, 100),
+            certificate(None, some, -7),
+        ];
+        let expected = DaysLeft {
+            certificates: Some(200),
+            authorities: Some(100),
         };
-        let running = serde_json::json!({ "running": { "startedAt": "2026-11-26T11:22:41Z" } });
-        let (before, after) = ("2026-11-26T11:20:00Z", "2026-11-26T11:23:00Z");
-        assert_eq!(run(&list("True", running.clone()), before), Ok(()));
-        assert!(run(&list("True", running.clone()), after).is_err());
-        assert!(run(&list("False", running), before).is_err());
-        let waiting = serde_json::json!({ "waiting": { "reason": "CrashLoopBackOff" } });
-        assert!(run(&list("True", waiting), before).is_err());
-        assert!(run(&serde_json::json!({ "items": [] }), before).is_err());
-    }
-
-    #[test]
-    fn the_latest_of_the_warnings_is_the_one_to_tell() {
-        let list = r#"{"items": [
-            {"lastTimestamp": "2026-11-23T10:20:00Z", "message": "unknown version specified\nmore"},
-            {"lastTimestamp": null, "message": "never"},
-            {"lastTimestamp": "2026-11-23T10:19:59Z", "message": "no nodes available"}
-        ]}"#;
-        assert_eq!(latest_message(list).unwrap(), "unknown version specified");
-        assert_eq!(latest_message(r#"{"items": []}"#), None);
+        assert_eq!(DaysLeft::among(&all), expected);
     }
 }

@@ -173,6 +173,13 @@ impl Systemd {
         self.run(["reset-failed"].into_iter().chain(failed))
     }
 
+    /// The directories it looks for units in; none if it does not say.
+    pub fn unit_path(&self) -> Result<Vec<PathBuf>> {
+        let text = self.output(["show", "--property=UnitPath"])?;
+        let list = text.trim().strip_prefix("UnitPath=").unwrap_or_default();
+        Ok(list.split_whitespace().map(PathBuf::from).collect())
+    }
+
     /// The last lines a unit has written, without those of earlier boots; empty if the user may not read the journal.
     #[must_use]
     pub fn log(&self, unit: &str, lines: u32) -> Vec<String> {

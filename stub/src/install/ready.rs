@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::error::{Context, Error, Kind, Result};
 use crate::https::Client;
+use crate::kubeconfig;
 use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::status::{dns, node};
@@ -236,7 +237,7 @@ impl Kubectl {
         let program = layout.program("kubectl");
         program.exists().then(|| Self {
             program,
-            kubeconfig: layout.master("admin-localhost.kubeconfig"),
+            kubeconfig: kubeconfig::admin_file(layout.config()),
             // Not in the user's home, where it would outlive the cluster.
             cache: layout.runtime("kubectl-cache"),
         })

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use super::ready::{Kubectl, Phase, Waiter};
 use super::services::to_start;
-use super::{Current, api_address, members};
+use super::{Current, members};
 use crate::boot;
 use crate::components::{Daemon, coredns, rbac};
-use crate::config::Config;
 use crate::error::Result;
-use crate::https::Client;
 use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::systemd::{Systemd, Unit};
@@ -20,31 +18,32 @@ const COREDNS_IMAGE: &str = "coredns";
 
 /// Starts a unit of what is installed, and waits until it works.
 pub fn start(current: &Current, unit: &str, progress: &Progress) -> Result<()> {
-    bring_up(
-        &current.systemd()?,
-        &current.layout,
-        &current.config,
-        unit,
-        progress,
-    )
-    .map(drop)
+    bring_up(&current.systemd()?, current, &[unit.to_owned()], progress).map(drop)
 }
 
-/// Starts a unit, waits until everything it starts is active, and then for as much of a cluster as that is: API server
+/// Starts units, waits until everything they start is active, and then for as much of a cluster as that is: API server
 /// ready, roles and CoreDNS applied, node Ready, CoreDNS running.
 pub(super) fn bring_up(
     systemd: &Systemd,
-    layout: &Layout,
-    config: &Config,
-    unit: &str,
+    current: &Current,
+    starting: &[String],
     progress: &Progress,
 ) -> Result<Vec<Phase>> {
-    let wanted = members(unit, config);
+    let (layout, config) = (&current.layout, &current.config);
+    let mut wanted: Vec<String> = Vec::new();
+    for name in starting.iter().flat_map(|unit| members(unit, config)) {
+        if !wanted.contains(&name) {
+            wanted.push(name);
+        }
+    }
     let names: Vec<_> = units::all_names().into_iter().collect();
     let before = systemd.units(&names)?;
     // One whose turn has not come yet would go on being what it was, and look as if it failed now.
     systemd.reset_failed(&before)?;
-    let starting = to_start(unit, &before);
+    if before.iter().all(Unit::is_stopped) {
+        current.restarted()?;
+    }
+    let starting: Vec<_> = starting.iter().flat_map(|u| to_start(u, &before)).collect();
     let waiter = Waiter::new(systemd, progress, wanted.clone(), before);
     systemd.run(
         ["start", "--no-block"]
@@ -59,12 +58,12 @@ pub(super) fn bring_up(
         states.iter().find(|u| u.name() == name)
     };
     let has = |daemon| state(daemon).is_some();
-    let Some(server) = api_address(config).filter(|_| has(Daemon::KubeApiserver)) else {
+    if !has(Daemon::KubeApiserver) {
+        return Ok(phases);
+    }
+    let Some(client) = current.api()? else {
         return Ok(phases);
     };
-    let [ca, certificate, key] =
-        ["ca.pem", "admin.pem", "admin-key.pem"].map(|name| layout.master(name));
-    let client = Client::new(server, &ca, &certificate, &key)?;
     phases.push(waiter.api(&client)?);
     let kubectl = Kubectl::of(layout);
     let image = coredns_image(layout)?.filter(|_| kubectl.is_some());
