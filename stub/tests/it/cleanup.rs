@@ -115,6 +115,7 @@ fn one_change_at_a_time() {
         &["install"][..],
         &["uninstall"],
         &["port", "publish", "0.0.0.0:30080:30080/tcp"],
+        &["certs", "renew"],
         &["rollback"],
     ] {
         let said = stage.usernetes(arguments);

@@ -4,6 +4,7 @@
     reason = "these are tests, their helpers included"
 )]
 
+mod certs;
 mod cleanup;
 mod cluster;
 mod commands;
