@@ -1,16 +1,16 @@
 //! How the cluster is, layer by layer, up to the first that is broken: what is above it cannot work either.
 
+mod objects;
+
 use std::time::SystemTime;
 
+pub(crate) use objects::{Answer, dns, node};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::components::Daemon;
-use crate::config::Config;
 use crate::error::Result;
-use crate::https::Client;
-use crate::install::{Current, api_address};
-use crate::pki;
+use crate::install::Current;
+use crate::pki::{self, CertInfo, Purpose};
 use crate::systemd::Unit;
 use crate::units::{self, unit_name};
 
@@ -144,7 +144,7 @@ fn of_unit(name: &'static str, unit_name: &str, unit: &Unit) -> Layer {
         )
     } else if unit.is_active() {
         (State::Ok, String::new())
-    } else if unit.get("ActiveState") == "failed" || unit.restarts() > 0 {
+    } else if unit.has_failed() || unit.restarts() > 0 {
         (State::Broken, logs)
     } else if unit.is_stopped() {
         (State::Stopped, "run `usernetes start`".to_owned())
@@ -159,13 +159,6 @@ fn of_unit(name: &'static str, unit_name: &str, unit: &Unit) -> Layer {
     }
 }
 
-fn client(current: &Current) -> Option<Result<Client>> {
-    let server = api_address(&current.config)?;
-    let [ca, certificate, key] =
-        ["ca.pem", "admin.pem", "admin-key.pem"].map(|name| current.layout.master(name));
-    Some(Client::new(server, &ca, &certificate, &key))
-}
-
 /// Whether the API server answers, on the port it is published at. Gives whether to go on.
 fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
     let name = "API";
@@ -175,16 +168,14 @@ fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
         detail,
         next: "wait, or run `usernetes logs u7s-kube-apiserver.service`".to_owned(),
     };
-    let Some(client) = client(current) else {
-        layers.push(Layer::ok(
-            name,
-            "not published on this machine, so not asked",
-        ));
-        return true;
-    };
-    let layer = match client.and_then(|client| client.get("/readyz")) {
-        Ok(answer) if answer.status == 200 => Layer::ok(name, "ready"),
-        Ok(answer) => broken(format!("answers {}", answer.status)),
+    let asked = current.api().and_then(|client| {
+        let answer = client.map(|client| client.get("/readyz"));
+        answer.transpose()
+    });
+    let layer = match asked {
+        Ok(None) => Layer::ok(name, "not published on this machine, so not asked"),
+        Ok(Some(answer)) if answer.status == 200 => Layer::ok(name, "ready"),
+        Ok(Some(answer)) => broken(format!("answers {}", answer.status)),
         Err(error) => broken(error.message().to_owned()),
     };
     let well = layer.state == State::Ok;
@@ -192,17 +183,14 @@ fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
     well
 }
 
-/// Nothing if it is as it should be, or else what is said about it.
-pub type Answer = std::result::Result<(), String>;
-
 /// What the API server says about the node and CoreDNS.
 fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
-    let Some(Ok(client)) = client(current) else {
+    let Ok(Some(client)) = current.api() else {
         return;
     };
     let questions: [(_, _, &dyn Fn() -> Answer); 2] = [
-        ("node", "Ready", &|| node(&client, &current.config)),
-        ("DNS", "Available", &|| dns(&client)),
+        ("node", "Ready", &|| node(&client, &current.config, None)),
+        ("DNS", "Available", &|| dns(&client, None)),
     ];
     for (name, wanted, ask) in questions {
         let found = ask();
@@ -223,71 +211,39 @@ fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
     }
 }
 
-/// Whether the node is ready, or else what the API server says about it.
-pub fn node(client: &Client, config: &Config) -> Answer {
-    ask(
-        client,
-        &format!("/api/v1/nodes/{}", config.node_name),
-        "Ready",
-    )
+/// Whole days until the first of the cluster's own certificates ends; negative once one has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DaysLeft {
+    /// Of those that are renewed.
+    pub certificates: Option<i64>,
+    /// Of those of the authorities, which are not.
+    pub authorities: Option<i64>,
 }
 
-/// Whether CoreDNS runs and answers, or else what the API server says about it: the latest warning, because its
-/// deployment only knows that something is missing.
-pub fn dns(client: &Client) -> Answer {
-    const NAMESPACE: &str = "kube-system";
-    let deployment = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/coredns");
-    ask(client, &deployment, "Available").map_err(|said| {
-        let events = format!("/api/v1/namespaces/{NAMESPACE}/events?fieldSelector=type%3DWarning");
-        let events = client.get(&events).ok();
-        events
-            .and_then(|events| latest_message(&events.body))
-            .unwrap_or(said)
-    })
-}
-
-fn ask(client: &Client, path: &str, wanted: &str) -> Answer {
-    let answer = client
-        .get(path)
-        .map_err(|error| error.message().to_owned())?;
-    condition(&answer.body, wanted)
-}
-
-/// The message of the latest event of a list. Times in RFC 3339 and UTC are in the order of their texts.
-fn latest_message(body: &str) -> Option<String> {
-    let list: Value = serde_json::from_str(body).ok()?;
-    let events = list["items"].as_array()?.iter();
-    let latest = events.max_by_key(|event| {
-        event["lastTimestamp"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    })?;
-    Some(latest["message"].as_str()?.lines().next()?.to_owned())
-}
-
-/// Whether an object of Kubernetes says `True` to a condition, or else what it says.
-fn condition(body: &str, wanted: &str) -> Answer {
-    let object: Value = serde_json::from_str(body).unwrap_or_default();
-    let conditions = object["status"]["conditions"].as_array();
-    let found = conditions
-        .into_iter()
-        .flatten()
-        .find(|c| c["type"] == wanted);
-    if found.is_some_and(|c| c["status"] == "True") {
-        return Ok(());
+impl DaysLeft {
+    /// Reads the certificates. What others have put beside them, and what cannot be read, does not count.
+    pub fn of(current: &Current) -> Result<Self> {
+        let (config, request) = (current.layout.config(), current.pki_request());
+        Ok(Self::among(&pki::list(
+            config,
+            &request,
+            SystemTime::now(),
+        )?))
     }
-    let said = found.map_or(&object["message"], |c| &c["message"]).as_str();
-    Err(said
-        .and_then(|text| text.lines().next())
-        .unwrap_or("not there yet")
-        .to_owned())
-}
 
-/// Days until the first certificate ends.
-pub fn certificate_days(current: &Current) -> Result<Option<i64>> {
-    let certificates = pki::list(current.layout.config(), SystemTime::now())?;
-    Ok(certificates.iter().map(|c| c.days_left).min())
+    fn among(certificates: &[CertInfo]) -> Self {
+        let least = |wanted: &dyn Fn(Purpose) -> bool| {
+            let known = certificates
+                .iter()
+                .filter(|c| c.purpose.is_some_and(wanted));
+            let readable = known.filter(|c| !c.not_after.is_empty());
+            readable.map(|c| c.days_left).min()
+        };
+        Self {
+            certificates: least(&|purpose| purpose != Purpose::Authority),
+            authorities: least(&|purpose| purpose == Purpose::Authority),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -295,26 +251,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions() {
-        let said = |body: &str| condition(body, "Ready").err();
-        let ready = r#"{"status": {"conditions": [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": "True"}]}}"#;
-        assert_eq!(said(ready), None);
-        let not = r#"{"status": {"conditions": [{"type": "Ready", "status": "False", "message": "cni plugin not initialized\nmore"}]}}"#;
-        assert_eq!(said(not).unwrap(), "cni plugin not initialized");
-        let missing =
-            r#"{"kind": "Status", "status": "Failure", "message": "nodes \"n\" not found"}"#;
-        assert_eq!(said(missing).unwrap(), "nodes \"n\" not found");
-        assert_eq!(said("").unwrap(), "not there yet");
-    }
-
-    #[test]
-    fn the_latest_of_the_warnings_is_the_one_to_tell() {
-        let list = r#"{"items": [
-            {"lastTimestamp": "2026-11-23T10:20:00Z", "message": "unknown version specified\nmore"},
-            {"lastTimestamp": null, "message": "never"},
-            {"lastTimestamp": "2026-11-23T10:19:59Z", "message": "no nodes available"}
-        ]}"#;
-        assert_eq!(latest_message(list).unwrap(), "unknown version specified");
-        assert_eq!(latest_message(r#"{"items": []}"#), None);
+    fn only_what_can_be_read_of_ours_counts_as_expiring() {
+        let certificate = |purpose, not_after: &str, days_left| CertInfo {
+            file: "a.pem".into(),
+            purpose,
+            subject: String::new(),
+            issuer: String::new(),
+            not_after: not_after.to_owned(),
+            days_left,
+            sans: Vec::new(),
+            problem: None,
+        };
+        let some = "2027-01-01T00:00:00Z";
+        let all = [
+            certificate(Some(Purpose::Client), some, 300),
+            certificate(Some(Purpose::Server), some, 200),
+            certificate(Some(Purpose::Server), "", 0),
+            certificate(Some(Purpose::Authority), some, 100),
+            certificate(None, some, -7),
+        ];
+        let expected = DaysLeft {
+            certificates: Some(200),
+            authorities: Some(100),
+        };
+        assert_eq!(DaysLeft::among(&all), expected);
     }
 }

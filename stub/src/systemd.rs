@@ -9,7 +9,7 @@ use crate::host::Machine;
 
 /// What a unit is asked for.
 const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,NRestarts,UnitFileState,FragmentPath,StatusText,\
-    ExecMainStatus,InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic";
+    ExecMainStatus,ExecMainStartTimestamp,InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic";
 
 /// The service manager of the user of a machine.
 #[derive(Debug, Clone)]
@@ -53,6 +53,21 @@ impl Unit {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         matches!(self.get("ActiveState"), "inactive" | "failed" | "")
+    }
+
+    /// Whether it has ended in a way it should not have.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.get("ActiveState") == "failed"
+    }
+
+    /// When its main process was started, RFC 3339 in UTC, to the second.
+    #[must_use]
+    pub fn started(&self) -> Option<String> {
+        // `Thu 2026-11-26 11:22:41 UTC`, because that is the time zone `systemctl` is told.
+        let mut words = self.get("ExecMainStartTimestamp").split(' ').skip(1);
+        let (date, time) = (words.next()?, words.next()?);
+        (words.next() == Some("UTC")).then(|| format!("{date}T{time}Z"))
     }
 
     /// Whether it starts by itself with the user's manager.
@@ -117,7 +132,7 @@ impl Systemd {
             .map(|a| a.as_ref().to_owned())
             .collect();
         let mut command = self.machine.command(&self.systemctl);
-        command.arg("--user").args(&arguments);
+        command.arg("--user").args(&arguments).env("TZ", "UTC");
         let output = command
             .output()
             .about(|| self.systemctl.display().to_string())?;
@@ -143,6 +158,26 @@ impl Systemd {
         let mut arguments = vec!["show", property.as_str(), "--"];
         arguments.extend(names.iter().map(AsRef::as_ref));
         Ok(parse(&self.output(arguments)?))
+    }
+
+    /// Lets units that have failed be as if they never had. None of them is no error.
+    pub fn reset_failed(&self, units: &[Unit]) -> Result<()> {
+        let failed: Vec<_> = units
+            .iter()
+            .filter(|u| u.has_failed())
+            .map(Unit::name)
+            .collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        self.run(["reset-failed"].into_iter().chain(failed))
+    }
+
+    /// The directories it looks for units in; none if it does not say.
+    pub fn unit_path(&self) -> Result<Vec<PathBuf>> {
+        let text = self.output(["show", "--property=UnitPath"])?;
+        let list = text.trim().strip_prefix("UnitPath=").unwrap_or_default();
+        Ok(list.split_whitespace().map(PathBuf::from).collect())
     }
 
     /// The last lines a unit has written, without those of earlier boots; empty if the user may not read the journal.
@@ -198,7 +233,7 @@ impl Systemd {
 }
 
 /// Blocks of `key=value`, one for each unit, separated by empty lines.
-fn parse(text: &str) -> Vec<Unit> {
+pub(crate) fn parse(text: &str) -> Vec<Unit> {
     let blocks = text.split("\n\n").filter(|block| !block.trim().is_empty());
     blocks
         .map(|block| {
@@ -218,7 +253,8 @@ mod tests {
     #[test]
     fn blocks_and_states() {
         let text = "Id=u7s-etcd.service\nLoadState=loaded\nActiveState=active\nSubState=running\nNRestarts=0\n\
-            InactiveExitTimestampMonotonic=1000\nActiveEnterTimestampMonotonic=4000\nUnitFileState=enabled\n\n\
+            InactiveExitTimestampMonotonic=1000\nActiveEnterTimestampMonotonic=4000\nUnitFileState=enabled\n\
+            ExecMainStartTimestamp=Thu 2026-11-26 11:22:41 UTC\n\n\
             Id=u7s-kubelet-crio.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\n\n\
             Id=u7s-kube-scheduler.service\nLoadState=loaded\nActiveState=activating\nSubState=auto-restart\nNRestarts=3\n\n\
             Id=u7s.target\nLoadState=loaded\nActiveState=active\nSubState=active\n";
@@ -239,6 +275,10 @@ mod tests {
         assert_eq!(
             (units[0].start_up(), units[1].start_up()),
             (Some(3000), None)
+        );
+        assert_eq!(
+            (units[0].started().as_deref(), units[1].started()),
+            (Some("2026-11-26T11:22:41Z"), None)
         );
         assert!(
             units[0].is_active()

@@ -302,5 +302,5 @@ fn empty_program(work: &Path) -> PathBuf {
 }
 
 fn remove(tree: &Path) {
-    stub::store::remove_tree(tree).expect("the benchmark's own directory");
+    stub::files::remove_tree(tree).expect("the benchmark's own directory");
 }

@@ -13,8 +13,8 @@ use serde::Serialize;
 use stub::bundle::{Arch, Bundle};
 use stub::digest::Sha256;
 use stub::error::{Error, Kind, Result};
+use stub::files;
 use stub::progress::{Progress, bytes};
-use stub::store;
 
 use crate::cli::{self, DemoArgs, Inputs};
 use crate::workspace::Workspace;
@@ -105,7 +105,7 @@ impl Demo<'_> {
             &self.directory.join("checkouts"),
             &self.directory.join("rebuilt"),
         ] {
-            store::remove_tree(scratch)?;
+            files::remove_tree(scratch)?;
         }
 
         let recipes = self.workspace.root().join("tests/debian/recipes");
@@ -167,11 +167,11 @@ impl Demo<'_> {
         })?;
         self.bundle("install again", &bundle, &home, &["install", "--start="])?;
         self.step("remove", || {
-            store::remove_tree(&home)?;
+            files::remove_tree(&home)?;
             Ok(String::new())
         })?;
         for scratch in ["checkouts", "rebuilt"] {
-            store::remove_tree(&self.directory.join(scratch))?;
+            files::remove_tree(&self.directory.join(scratch))?;
         }
 
         let (sha256, size) = Sha256::of_reader(fs_err::File::open(&bundle)?)?;

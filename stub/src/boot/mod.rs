@@ -20,18 +20,19 @@ mod supervise;
 
 use std::env;
 use std::ffi::OsString;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fs_err as fs;
 
 use crate::components::{self, ConfigFile, Daemon};
-use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::files::{remove_if_there, write_atomically};
+use crate::install;
 use crate::layout::Layout;
 
 pub use images::bundled_name;
+pub(crate) use namespaces::child_pid;
 pub use namespaces::{Namespaces, enter};
 pub use oci_runtime::as_oci_runtime;
 pub use probe::Probe;
@@ -42,7 +43,7 @@ const CHILD: &str = "rootlesskit-child";
 /// Becomes the component of this name. Returns its exit code if it had to be a child of this process.
 pub fn run(component: &str) -> Result<u8> {
     let layout = Layout::of_user(generation_of_this_program()?)?;
-    let config = Config::read(&layout.config_file())?;
+    let config = install::applied(&layout)?;
     if component == CHILD {
         return child::run(&layout, &config);
     }
@@ -189,22 +190,6 @@ fn write_files(files: Vec<ConfigFile>) -> Result<()> {
         write_atomically(&path, text.as_bytes())?;
     }
     Ok(())
-}
-
-/// Replaces a file as a whole. Not synced: all of this can be made again.
-fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    fs::write(&new, bytes)?;
-    Ok(fs::rename(&new, path)?)
-}
-
-/// Removes a file that may not be there.
-fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 /// A line for the journal.

@@ -91,7 +91,7 @@ pub(super) fn join(layout: &Layout, namespaces: Namespaces) -> Result<()> {
 }
 
 /// The PID of RootlessKit's child, the first process in the namespaces.
-fn child_pid(rootlesskit_dir: &Path) -> Result<Pid> {
+pub(crate) fn child_pid(rootlesskit_dir: &Path) -> Result<Pid> {
     let path = rootlesskit_dir.join(CHILD_PID);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,

@@ -31,6 +31,7 @@ pub(super) fn link(layout: &Layout) -> Result<()> {
 }
 
 /// If this process was started as CRI-O's OCI runtime, it becomes crun; then this only returns on failure.
+#[must_use]
 pub fn as_oci_runtime() -> Option<Error> {
     let mut arguments = env::args_os();
     let name = PathBuf::from(arguments.next()?);

@@ -40,6 +40,9 @@ pub(super) struct Install {
     /// What is known of the bundle's origin; for `upgrade`
     #[arg(long, hide = true, value_parser = origin)]
     origin: Option<Verdict>,
+    /// The generation to install, of those there are; for `rollback`
+    #[arg(long, hide = true)]
+    generation: Option<u64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -68,6 +71,7 @@ impl Install {
             repair: self.repair,
             force: self.force,
             origin: self.origin.clone(),
+            generation: self.generation,
         };
         let installed = install::install(&flags, &Machine::this(), progress)?;
         if self.json {

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::output::{print, print_json, table};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::install::{self, Current, unit_name};
+use crate::install::{self, Current, unit_named_by};
 use crate::progress::Progress;
-use crate::status::{self, State};
+use crate::status::{self, DaysLeft, State};
 
 #[derive(Debug, Args)]
 pub(super) struct Unit {
@@ -22,7 +22,7 @@ impl Unit {
     pub(super) fn start(&self, progress: &Progress) -> Result<()> {
         let current = Current::read()?;
         let unit = match &self.unit {
-            Some(unit) => unit_name(unit)?,
+            Some(unit) => unit_named_by(unit)?,
             None => start_target(&current)?,
         };
         install::start(&current, &unit, progress)
@@ -33,7 +33,7 @@ impl Unit {
         let current = Current::read()?;
         let systemd = current.systemd()?;
         match &self.unit {
-            Some(unit) => systemd.run(["stop", &unit_name(unit)?]),
+            Some(unit) => install::stop_unit(&systemd, &unit_named_by(unit)?, progress),
             None => install::stop(&systemd, progress),
         }
     }
@@ -42,11 +42,10 @@ impl Unit {
         let current = Current::read()?;
         let systemd = current.systemd()?;
         if let Some(unit) = &self.unit {
-            return systemd.run(["restart", &unit_name(unit)?]);
+            return systemd.run(["restart", &unit_named_by(unit)?]);
         }
         let target = start_target(&current)?;
         install::stop(&systemd, progress)?;
-        current.restarted()?;
         install::start(&current, &target, progress)
     }
 }
@@ -75,7 +74,7 @@ impl Status {
     pub(super) fn run(&self) -> Result<u8> {
         let current = Current::read()?;
         let layers = status::layers(&current)?;
-        let days = status::certificate_days(&current)?;
+        let days = DaysLeft::of(&current)?;
         let well = layers.iter().all(|l| l.state == State::Ok);
         let (number, release) = (
             current.generation.number(),
@@ -83,7 +82,8 @@ impl Status {
         );
         if self.json {
             print_json(&json!({
-                "certificate_days": days, "generation": number, "layers": layers, "ok": well, "release": release,
+                "authority_days": days.authorities, "certificate_days": days.certificates, "generation": number,
+                "layers": layers, "ok": well, "release": release,
             }))?;
         } else {
             let rows: Vec<_> = layers
@@ -100,11 +100,21 @@ impl Status {
                 "generation {number} (release {release})\n{}",
                 table(&rows, &[])
             );
-            if let Some(days) = days.filter(|days| *days < 30) {
-                let _ = writeln!(
-                    text,
-                    "certificates end in {days} days: `usernetes install` renews them"
-                );
+            for (what, days, next) in [
+                (
+                    "certificates",
+                    days.certificates,
+                    "`usernetes certs renew` renews them",
+                ),
+                (
+                    "authorities",
+                    days.authorities,
+                    "nothing renews them by itself, `usernetes certs list` names them",
+                ),
+            ] {
+                if let Some(days) = days.filter(|days| *days < 30) {
+                    let _ = writeln!(text, "{what} end in {days} days: {next}");
+                }
             }
             if let Some(layer) = layers.last().filter(|l| !l.next.is_empty()) {
                 let _ = writeln!(text, "next: {}", layer.next);
@@ -130,7 +140,7 @@ pub(super) struct Logs {
 impl Logs {
     pub(super) fn run(&self) -> Result<u8> {
         let current = Current::read()?;
-        let unit = self.unit.as_deref().map(unit_name).transpose()?;
+        let unit = self.unit.as_deref().map(unit_named_by).transpose()?;
         let mut command = current
             .systemd()?
             .journal(unit.as_deref().unwrap_or_default())?;

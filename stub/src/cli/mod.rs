@@ -1,5 +1,6 @@
 //! The command line of `usernetes`.
 
+mod certs;
 mod inspect;
 mod install;
 mod kubeconfig;
@@ -69,6 +70,9 @@ enum Command {
     /// Ports of this machine that lead into the cluster
     #[command(subcommand)]
     Port(port::Port),
+    /// The cluster's certificates
+    #[command(subcommand)]
+    Certs(certs::Certs),
     /// What is inside: components, versions, licences, sizes
     List(inspect::List),
     /// Check every byte of a bundle, or of what is installed
@@ -133,6 +137,7 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Restart(args) => args.restart(&progress),
         Command::Kubeconfig(command) => command.run(&progress),
         Command::Port(command) => command.run(&progress),
+        Command::Certs(command) => command.run(&progress),
         Command::List(args) => args.run(),
         Command::Verify(args) => args.run(&progress),
         Command::Licenses(args) => args.run(),

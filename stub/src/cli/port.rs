@@ -1,15 +1,17 @@
 //! `port publish|unpublish|list`
 
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use clap::Subcommand;
 use serde_json::Value;
 
 use super::output::{print, table};
-use crate::config::PortSpec;
+use crate::config::{Config, PortSpec};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::install::Current;
 use crate::progress::Progress;
+use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Port {
@@ -31,33 +33,50 @@ pub(super) enum Port {
 
 impl Port {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
-        let mut current = Current::read()?;
-        let mut config = current.config.clone();
+        let store = Store::open_default()?.locked()?;
+        let current = Current::read()?;
+        // What runs may follow another configuration than the one that was written since.
+        let mut applied = current.config.clone();
+        if matches!(self, Self::List) {
+            let lines: Vec<_> = applied
+                .publish
+                .iter()
+                .map(|p| vec![p.to_string()])
+                .collect();
+            return print(&table(&lines, &[]));
+        }
+        let mut written = current.written()?;
+        let published = |config: &Config, port| config.publish.contains(port);
+        store.sign()?;
         match self {
-            Self::List => {
-                let lines: Vec<_> = config.publish.iter().map(|p| vec![p.to_string()]).collect();
-                return print(&table(&lines, &[]));
-            }
+            Self::List => {}
             Self::Publish { port } => {
-                if config.publish.contains(port) {
+                if published(&applied, port) && published(&written, port) {
                     progress.line(format!("{port} is published already"));
                     return Ok(());
                 }
-                config.publish.push(*port);
-                config.check()?;
+                let new = !published(&applied, port);
+                for config in [&mut applied, &mut written] {
+                    if !published(config, port) {
+                        config.publish.push(*port);
+                    }
+                    config.check()?;
+                }
                 // First what can fail: somebody else may have the port.
-                if is_running(&current) {
+                if new && is_running(&current) {
                     rootlessctl(&current, &["add-ports", &port.to_string()])?;
                 }
             }
             Self::Unpublish { port } => {
-                if !config.publish.contains(port) {
-                    let list: Vec<_> = config.publish.iter().map(ToString::to_string).collect();
+                if !published(&applied, port) && !published(&written, port) {
+                    let list: Vec<_> = applied.publish.iter().map(ToString::to_string).collect();
                     return Err(Error::new(Kind::Usage, format!("{port} is not published"))
                         .expected(list.join(", ")));
                 }
-                config.publish.retain(|p| p != port);
-                config.check()?;
+                for config in [&mut applied, &mut written] {
+                    config.publish.retain(|p| p != port);
+                    config.check()?;
+                }
                 if is_running(&current) {
                     for id in ids(&rootlessctl(&current, &["list-ports", "--json"])?, port) {
                         rootlessctl(&current, &["remove-ports", &id.to_string()])?;
@@ -65,12 +84,13 @@ impl Port {
                 }
             }
         }
-        current.set_config(config)
+        current.set_config(&written, &applied)
     }
 }
 
 fn is_running(current: &Current) -> bool {
-    current.layout.rootlesskit().join("api.sock").exists()
+    // A RootlessKit that was killed leaves its socket.
+    UnixStream::connect(current.layout.rootlesskit().join("api.sock")).is_ok()
 }
 
 fn rootlessctl(current: &Current, arguments: &[&str]) -> Result<String> {

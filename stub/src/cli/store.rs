@@ -68,17 +68,23 @@ pub(super) struct Rollback {
 
 impl Rollback {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
-        let generation = Store::open_default()?.rollback(self.generation)?;
-        let (number, release) = (generation.number(), &generation.manifest().release);
-        progress.line(format!(
-            "generation {number} (release {release}) is current now"
-        ));
-        if Receipt::read(&paths::data_dir()?)?.is_none() {
+        let store = Store::open_default()?;
+        if Receipt::read(store.dir())?.is_none_or(|r| r.units.is_empty()) {
+            let generation = store.rollback(self.generation)?;
+            let (number, release) = (generation.number(), &generation.manifest().release);
+            progress.line(format!(
+                "generation {number} (release {release}) is current now"
+            ));
             return Ok(());
         }
-        // Its units, and what else it makes of the configuration, its own program knows.
+        // Its units, and what else it makes of the configuration, its own program knows. It also knows what could keep
+        // it from running here, and looks at that before it becomes current.
+        let generation = store.complete(self.generation)?;
         let program = generation.bin_dir().join("usernetes");
-        let error = Command::new(&program).arg("install").exec();
+        let number = generation.number().to_string();
+        let error = Command::new(&program)
+            .args(["install", "--generation", &number])
+            .exec();
         Err(error).about(|| program.display().to_string())
     }
 }
@@ -95,7 +101,9 @@ impl Gc {
         let store = Store::open_default()?;
         let mut containerd = vec![store.dir().join("containerd")];
         containerd.extend(paths::runtime_dir().ok().map(|dir| dir.join("containerd")));
-        let garbage = store.gc(&containerd, self.dry_run)?;
+        // Until `install` has applied it, the current generation is not the one that runs.
+        let units = Receipt::read(store.dir())?.map(|r| r.generation);
+        let garbage = store.gc(units, &containerd, self.dry_run)?;
         let mut rows = Vec::new();
         for number in &garbage.generations {
             rows.push(vec!["generation".to_owned(), number.to_string()]);

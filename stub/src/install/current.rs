@@ -1,10 +1,17 @@
 //! What is installed, for the commands that use it.
 
-use super::{layout, receipt::Receipt};
+use std::path::PathBuf;
+
+use super::receipt;
+use super::settings::{self, api_address};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::files::replace;
 use crate::host::Machine;
+use crate::https::Client;
 use crate::layout::Layout;
+use crate::paths;
+use crate::pki;
 use crate::store::{Generation, Store};
 use crate::systemd::Systemd;
 
@@ -17,7 +24,7 @@ pub struct Current {
     pub generation: Generation,
     /// Its directories.
     pub layout: Layout,
-    /// Its configuration.
+    /// The configuration that was applied last, which what runs follows. [`Self::written`] may be another one.
     pub config: Config,
 }
 
@@ -27,7 +34,7 @@ impl Current {
         let machine = Machine::this();
         let generation = Store::open_default()?.need_current()?;
         let layout = layout(&machine, generation.path().to_owned())?;
-        let config = Config::read(&layout.config_file())?;
+        let config = receipt::applied(&layout)?;
         Ok(Self {
             machine,
             generation,
@@ -36,13 +43,34 @@ impl Current {
         })
     }
 
+    /// The configuration as `config.toml` says, which the next `install` applies.
+    pub fn written(&self) -> Result<Config> {
+        Config::read(&self.layout.config_file())
+    }
+
     /// The service manager.
     pub fn systemd(&self) -> Result<Systemd> {
         Systemd::of(&self.machine)
     }
 
+    /// How the administrator asks the API server; `None` if it is not published on this machine.
+    pub fn api(&self) -> Result<Option<Client>> {
+        let Some(server) = api_address(&self.config) else {
+            return Ok(None);
+        };
+        let [ca, certificate, key] =
+            ["ca.pem", "admin.pem", "admin-key.pem"].map(|name| self.layout.master(name));
+        Client::new(server, &ca, &certificate, &key).map(Some)
+    }
+
+    /// What its certificates are made for.
+    #[must_use]
+    pub fn pki_request(&self) -> pki::Request {
+        settings::pki_request(&self.config, &self.machine)
+    }
+
     /// The name of a program of the generation, as an absolute path.
-    pub fn program(&self, name: &str) -> Result<std::path::PathBuf> {
+    pub fn program(&self, name: &str) -> Result<PathBuf> {
         let program = self.layout.program(name);
         if program.exists() {
             return Ok(program);
@@ -55,24 +83,23 @@ impl Current {
         .hint("`usernetes list` says what it has; install a bundle that has it"))
     }
 
-    /// Writes the configuration, and remembers that what runs follows it already.
-    pub fn set_config(&mut self, config: Config) -> Result<()> {
-        config.check()?;
+    /// Replaces the configuration that is [written](Self::written), and the one that what runs follows already.
+    pub fn set_config(&self, written: &Config, applied: &Config) -> Result<()> {
         let data = self.layout.data("");
-        let receipt = Receipt::read(&data)?;
-        super::receipt::replace(&self.layout.config_file(), &config.to_text(), 0o600)?;
+        let receipt = receipt::Receipt::read(&data)?;
+        let text = written.to_text();
+        replace(&self.layout.config_file(), text.as_bytes(), 0o600)?;
         if let Some(mut receipt) = receipt {
-            receipt.config = config.to_text();
+            receipt.config = applied.to_text();
             receipt.write(&data)?;
         }
-        self.config = config;
         Ok(())
     }
 
     /// Remembers that everything was started after the last change.
-    pub fn restarted(&self) -> Result<()> {
+    pub(super) fn restarted(&self) -> Result<()> {
         let data = self.layout.data("");
-        match Receipt::read(&data)? {
+        match receipt::Receipt::read(&data)? {
             Some(mut receipt) if receipt.stale => {
                 receipt.stale = false;
                 receipt.write(&data)
@@ -82,8 +109,20 @@ impl Current {
     }
 }
 
+/// The user's directories. Where there is no session, sockets go where one would have them.
+pub fn layout(machine: &Machine, generation: PathBuf) -> Result<Layout> {
+    let runtime =
+        paths::runtime_dir().unwrap_or_else(|_| machine.usual_session_dir().join(paths::PROJECT));
+    Layout::new(
+        paths::config_dir()?,
+        paths::data_dir()?,
+        runtime,
+        generation,
+    )
+}
+
 /// The full name of a unit of ours that a person may shorten: `etcd`, `u7s-etcd`, `u7s-etcd.service`, `u7s.target`.
-pub fn unit_name(text: &str) -> Result<String> {
+pub fn unit_named_by(text: &str) -> Result<String> {
     let names = crate::units::all_names();
     let candidates = [
         text.to_owned(),

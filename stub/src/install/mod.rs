@@ -5,6 +5,7 @@
 //! again, each step finds its work done; whatever stops it half-way, the next run completes it. What the containers'
 //! runtime and the components read besides is written by `boot` at every start.
 
+mod activate;
 mod current;
 mod ready;
 mod receipt;
@@ -12,31 +13,33 @@ mod remove;
 mod services;
 mod settings;
 mod start;
+mod stop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-pub use current::{Current, unit_name};
+pub use current::{Current, layout, unit_named_by};
 pub use ready::Phase;
 use ready::timed;
-pub use receipt::{Receipt, unit_dir};
-pub use remove::{cleanup_command, stop, uninstall};
+pub use receipt::{Receipt, applied, unit_dir};
+pub use remove::{cleanup_command, uninstall};
 use services::check_start;
 pub use services::{members, missing};
 pub use settings::{Flags, Start, api_address};
-use start::bring_up;
 pub use start::start;
+pub use stop::{stop, stop_unit};
 
 use crate::bundle::{Bundle, Manifest};
 use crate::config::{Cni, Config};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
+use crate::files;
 use crate::host::{self, Finding, Level, Machine, Manager};
+use crate::kubeconfig;
 use crate::layout::Layout;
-use crate::paths;
 use crate::pki;
 use crate::progress::Progress;
-use crate::store::{Generation, Outcome as Unpacked, Store};
+use crate::store::{self, Generation, Outcome as Unpacked, Store};
 use crate::systemd::Systemd;
 use crate::units;
 
@@ -91,13 +94,17 @@ impl Source {
 /// Installs the bundle this process was started from, or applies the configuration anew if this is the installed
 /// command.
 pub fn install(flags: &Flags, machine: &Machine, progress: &Progress) -> Result<Installed> {
-    let store = Store::open_default()?.with_origin(flags.origin.clone());
-    let source = match Bundle::of_this_process()? {
-        Some(bundle) => {
+    // The lock of an existing store from the first look on; of one that is about to be made, once it is.
+    let store = Store::open_default()?
+        .with_origin(flags.origin.clone())
+        .locked()?;
+    let source = match (Bundle::of_this_process()?, flags.generation) {
+        (_, Some(number)) => Source::Installed(Box::new(store.complete(Some(number))?)),
+        (Some(bundle), None) => {
             store.preflight(&bundle)?;
             Source::Bundle(Box::new(bundle))
         }
-        None => Source::Installed(Box::new(store.need_current()?)),
+        (None, None) => Source::Installed(Box::new(store.need_current()?)),
     };
     let mut installed = Installed::default();
     let run = Run::prepare(flags, &source, store, machine, &mut installed)?;
@@ -143,7 +150,9 @@ impl<'a> Run<'a> {
         ]);
         let file = layout.config_file();
         let existing = file.exists().then(|| Config::read(&file)).transpose()?;
-        let applied = receipt.as_ref().and_then(|r| Config::parse(&r.config).ok());
+        let applied = receipt
+            .as_ref()
+            .and_then(|r| r.configuration().ok().flatten());
         let has_data = layout.data("etcd/member").exists();
         let settings = settings::merge(
             flags,
@@ -178,6 +187,21 @@ impl<'a> Run<'a> {
         let systemd_version = manager.version().unwrap_or(ASSUMED_SYSTEMD);
         let units = unit_files(&config, &layout, systemd_version);
         receipt.clone().unwrap_or_default().check_units(&units)?;
+        store::writable(
+            layout.config(),
+            "set XDG_CONFIG_HOME to a directory of yours",
+        )?;
+        store::writable(
+            &unit_dir(&layout),
+            "set XDG_CONFIG_HOME to a directory of yours, for your service manager as well",
+        )?;
+        let systemd = manager
+            .answers()
+            .then(|| Systemd::of(machine))
+            .transpose()?;
+        if let Some(systemd) = &systemd {
+            activate::check_unit_path(systemd, &unit_dir(&layout))?;
+        }
         Ok(Self {
             machine,
             store,
@@ -185,17 +209,13 @@ impl<'a> Run<'a> {
             start: settings.start,
             receipt,
             directories,
-            systemd: if manager.answers() {
-                Some(Systemd::of(machine)?)
-            } else {
-                None
-            },
+            systemd,
             systemd_version,
         })
     }
 
     fn carry_out(
-        &self,
+        mut self,
         source: &Source,
         repair: bool,
         progress: &Progress,
@@ -211,8 +231,16 @@ impl<'a> Run<'a> {
                 };
                 Ok((done.generation, done.outcome))
             }
-            Source::Installed(generation) => Ok((generation.as_ref().clone(), Unpacked::Unchanged)),
+            Source::Installed(generation) => {
+                let outcome = if self.store.activate(generation)? {
+                    Unpacked::Reactivated
+                } else {
+                    Unpacked::Unchanged
+                };
+                Ok((generation.as_ref().clone(), outcome))
+            }
         })?;
+        self.store = self.store.locked()?;
         let layout = layout(self.machine, generation.path().to_owned())?;
 
         let mut receipt = self.receipt.clone().unwrap_or_default();
@@ -224,12 +252,16 @@ impl<'a> Run<'a> {
             || self
                 .receipt
                 .as_ref()
-                .and_then(|r| Config::parse(&r.config).ok())
+                .and_then(|r| r.configuration().ok().flatten())
                 .as_ref()
                 != Some(&self.config);
+        if changed || text.is_some() {
+            self.store.sign()?;
+        }
         timed(&mut phases, "configuration and certificates", || {
+            files::private_directory(layout.config())?;
             if let Some(text) = &text {
-                receipt::replace(&layout.config_file(), text, 0o600)?;
+                files::replace(&layout.config_file(), text.as_bytes(), 0o600)?;
             }
             let request = settings::pki_request(&self.config, self.machine);
             let report = pki::ensure(
@@ -256,7 +288,7 @@ impl<'a> Run<'a> {
         installed.generation = generation.number();
         installed.release = generation.manifest().release.to_string();
         installed.bin = self.store.current_link().join("bin");
-        installed.kubeconfig = layout.master("admin-localhost.kubeconfig");
+        installed.kubeconfig = kubeconfig::admin_file(layout.config());
         installed.changed = changed;
         installed.outcome = match unpacked {
             Unpacked::New => "is installed and current now",
@@ -271,7 +303,13 @@ impl<'a> Run<'a> {
             Vec::new()
         };
         if let Some(systemd) = &self.systemd {
-            self.activate(systemd, &layout, receipt, progress, &mut installed)?;
+            let current = Current {
+                machine: self.machine.clone(),
+                generation,
+                layout,
+                config: self.config.clone(),
+            };
+            self.activate(systemd, &current, receipt, progress, &mut installed)?;
         }
         Ok(installed)
     }
@@ -282,113 +320,6 @@ impl<'a> Run<'a> {
         let same = file.exists() && Config::read(&file)? == self.config;
         Ok((!same).then(|| self.config.to_text()))
     }
-
-    /// Tells systemd, and starts what is to be started.
-    fn activate(
-        &self,
-        systemd: &Systemd,
-        layout: &Layout,
-        mut receipt: Receipt,
-        progress: &Progress,
-        installed: &mut Installed,
-    ) -> Result<()> {
-        let mut phases = std::mem::take(&mut installed.phases);
-        let before = receipt.clone();
-        let changed = installed.changed;
-        let names: Vec<_> = units::all_names().into_iter().collect();
-        if changed {
-            timed(&mut phases, "systemd reloaded", || {
-                self.enable(systemd, &mut receipt)?;
-                systemd.run(["daemon-reload"])
-            })?;
-        }
-        let states = systemd.units(&names)?;
-        let wanted = members(self.start.unit(), &self.config);
-        let running = |name: &String| states.iter().any(|u| u.name() == name && u.is_active());
-        if !receipt.linger && installed.findings.iter().any(|f| f.id == "linger") {
-            // Refused where the administrator does not let users decide it; the hint at the end says so.
-            receipt.linger = systemd.linger(true).is_ok();
-        }
-        receipt.stale &= states.iter().any(|u| !u.is_stopped());
-        installed.lingering =
-            receipt.linger || !installed.findings.iter().any(|f| f.id == "linger");
-        if receipt != before {
-            receipt.write(self.store.dir())?;
-        }
-
-        self.start.unit().clone_into(&mut installed.started);
-        if wanted.is_empty() || (!changed && wanted.iter().all(running)) {
-            installed.phases = if changed { phases } else { Vec::new() };
-            return Ok(());
-        }
-        if let Some(unit) = wanted
-            .iter()
-            .find(|name| !states.iter().any(|u| u.name() == *name && u.exists()))
-        {
-            return Err(
-                Error::new(Kind::Host, format!("systemd does not find {unit}"))
-                    .expected(format!("that it looks into {}", unit_dir(layout).display()))
-                    .hint(format!(
-                        "set {} for your service manager as well, or not at all",
-                        paths::XDG_CONFIG_HOME
-                    )),
-            );
-        }
-        if states.iter().any(|u| !u.is_stopped()) && changed {
-            timed(&mut phases, "stopped", || stop(systemd, progress))?;
-        }
-        receipt.stale = false;
-        receipt.write(self.store.dir())?;
-        phases.extend(bring_up(
-            systemd,
-            layout,
-            &self.config,
-            self.start.unit(),
-            progress,
-        )?);
-        installed.phases = phases;
-        Ok(())
-    }
-
-    /// Lets the start target, and no other unit of ours, start with the login.
-    fn enable(&self, systemd: &Systemd, receipt: &mut Receipt) -> Result<()> {
-        let target = self.config.start.as_str();
-        let wanted: BTreeSet<String> = Some(target.to_owned())
-            .filter(|t| !t.is_empty())
-            .into_iter()
-            .collect();
-        let old: Vec<_> = receipt.enabled.difference(&wanted).cloned().collect();
-        if !old.is_empty() {
-            systemd.run(
-                ["--no-reload".to_owned(), "disable".to_owned()]
-                    .into_iter()
-                    .chain(old),
-            )?;
-        }
-        // Written first: cut short between the two, `uninstall` must know.
-        receipt.enabled.clone_from(&wanted);
-        receipt.write(self.store.dir())?;
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        systemd.run(
-            ["--no-reload".to_owned(), "enable".to_owned()]
-                .into_iter()
-                .chain(wanted),
-        )
-    }
-}
-
-/// The user's directories. Where there is no session, sockets go where one would have them.
-pub fn layout(machine: &Machine, generation: PathBuf) -> Result<Layout> {
-    let runtime =
-        paths::runtime_dir().unwrap_or_else(|_| machine.usual_session_dir().join(paths::PROJECT));
-    Layout::new(
-        paths::config_dir()?,
-        paths::data_dir()?,
-        runtime,
-        generation,
-    )
 }
 
 /// Paths and texts of the unit files.

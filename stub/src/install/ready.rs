@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::error::{Context, Error, Kind, Result};
 use crate::https::Client;
+use crate::kubeconfig;
 use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::status::{dns, node};
@@ -70,24 +71,32 @@ pub(super) struct Waiter<'a> {
     systemd: &'a Systemd,
     progress: &'a Progress,
     units: Vec<String>,
-    /// Restarts of each unit before we began: a unit keeps the number as long as it is not stopped.
-    restarts: Vec<u32>,
+    /// All units as they were before we began.
+    before: Vec<Unit>,
 }
 
 impl<'a> Waiter<'a> {
-    /// `units` are those that must become active.
+    /// `units` are those that must become active, `before` all units before anything was started.
     pub(super) fn new(
         systemd: &'a Systemd,
         progress: &'a Progress,
         units: Vec<String>,
-    ) -> Result<Self> {
-        let restarts = systemd.units(&units)?.iter().map(Unit::restarts).collect();
-        Ok(Self {
+        before: Vec<Unit>,
+    ) -> Self {
+        Self {
             systemd,
             progress,
             units,
-            restarts,
-        })
+            before,
+        }
+    }
+
+    /// When a unit was started, RFC 3339 in UTC, if that was after we began; `None` for one that runs on. What the API
+    /// server says about what a new one does may still be of the time before.
+    pub(super) fn started(&self, unit: &Unit) -> Option<String> {
+        let before = self.before.iter().find(|u| u.name() == unit.name());
+        let runs_on = before.is_some_and(|u| u.is_active() && u.started() == unit.started());
+        unit.started().filter(|_| !runs_on)
     }
 
     /// Waits until all units are active.
@@ -132,16 +141,20 @@ impl<'a> Waiter<'a> {
         )
     }
 
-    /// Waits until the node says that it is ready.
-    pub(super) fn node(&self, client: &Client, config: &Config, kubelet: &str) -> Result<Phase> {
-        self.wait("node Ready", kubelet, || {
-            Ok(State::of(node(client, config)))
+    /// Waits until the node says that it is ready; if the kubelet is a new one, that one.
+    pub(super) fn node(&self, client: &Client, config: &Config, kubelet: &Unit) -> Result<Phase> {
+        let since = self.started(kubelet);
+        self.wait("node Ready", kubelet.name(), || {
+            Ok(State::of(node(client, config, since.as_deref())))
         })
     }
 
-    /// Waits until CoreDNS runs and answers.
-    pub(super) fn dns(&self, client: &Client, kubelet: &str) -> Result<Phase> {
-        self.wait("CoreDNS running", kubelet, || Ok(State::of(dns(client))))
+    /// Waits until CoreDNS runs and answers; if the container runtime is a new one, in that one.
+    pub(super) fn dns(&self, client: &Client, runtime: &Unit, kubelet: &str) -> Result<Phase> {
+        let since = self.started(runtime);
+        self.wait("CoreDNS running", kubelet, || {
+            Ok(State::of(dns(client, since.as_deref())))
+        })
     }
 
     /// Looks again and again. `culprit` is the unit whose log says why it takes so long; if it is empty, the first
@@ -188,9 +201,11 @@ impl<'a> Waiter<'a> {
     /// Fails if a unit has failed or keeps failing.
     fn check_units(&self) -> Result<()> {
         let units = self.systemd.units(&self.units)?;
-        for (unit, before) in units.iter().zip(&self.restarts) {
-            let failed = unit.get("ActiveState") == "failed";
-            if failed || unit.restarts().saturating_sub(*before) >= FLAPPING {
+        for unit in &units {
+            // A unit keeps the number as long as it is not stopped.
+            let before = self.before.iter().find(|u| u.name() == unit.name());
+            let before = before.map_or(0, Unit::restarts);
+            if unit.has_failed() || unit.restarts().saturating_sub(before) >= FLAPPING {
                 let error = self.failure(unit.name(), format!("{} does not start", unit.name()));
                 return Err(error.detail("state", unit.state()));
             }
@@ -222,7 +237,7 @@ impl Kubectl {
         let program = layout.program("kubectl");
         program.exists().then(|| Self {
             program,
-            kubeconfig: layout.master("admin-localhost.kubeconfig"),
+            kubeconfig: kubeconfig::admin_file(layout.config()),
             // Not in the user's home, where it would outlive the cluster.
             cache: layout.runtime("kubectl-cache"),
         })

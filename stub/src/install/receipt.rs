@@ -1,24 +1,27 @@
 //! What an installation has written outside its own directories, so that `uninstall` removes this and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use fs_err::os::unix::fs::OpenOptionsExt as _;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::digest::Sha256;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::files::{remove_if_there, replace, temporary};
 use crate::layout::Layout;
+use crate::paths;
 
 /// Its name in the data directory.
 const NAME: &str = "installed.json";
 
-/// What was installed, and how.
+/// What was installed, and how. Other versions may know other fields: what is not there is as if nothing had been
+/// done, what is not known is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Receipt {
-    /// The generation whose programs the units run.
+    /// The generation whose programs the units run; 0 if there are no units.
     pub generation: u64,
     /// The text of the configuration that everything was made from.
     pub config: String,
@@ -46,23 +49,39 @@ impl Receipt {
             Error::new(Kind::Input, format!("{}: {e}", path.display()))
                 .expected("the list of units that `install` wrote")
                 .hint(format!(
-                    "remove {} if you have not put it there, and run `install` again",
-                    path.display()
+                    "run `install` again after removing it and the units, all of which are made anew: `rm {}{}`",
+                    path.display(),
+                    units_of_user()
                 ))
         })?;
         Ok(Some(receipt))
+    }
+
+    /// The configuration that everything was made from; `None` if nothing was.
+    pub fn configuration(&self) -> Result<Option<Config>> {
+        if self.config.is_empty() {
+            return Ok(None);
+        }
+        Config::parse(&self.config)
+            .map(Some)
+            .about(|| format!("the configuration of the last installation in {NAME}"))
+            .hint(|| "run `usernetes install`, which applies that of `config.toml`".to_owned())
     }
 
     /// Writes it. Afterwards it is on disk.
     pub fn write(&self, data_dir: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)
             .map_err(|e| Error::new(Kind::Failed, e.to_string()))?;
-        replace(&data_dir.join(NAME), &format!("{text}\n"), 0o600)
+        replace(&data_dir.join(NAME), format!("{text}\n").as_bytes(), 0o600)
     }
 
-    /// Removes it.
-    pub fn remove(data_dir: &Path) -> Result<()> {
-        remove(&data_dir.join(NAME))
+    /// What is to be remembered when the units are removed.
+    pub(super) fn without_units(self) -> Self {
+        Self {
+            config: self.config,
+            directories: self.directories,
+            ..Self::default()
+        }
     }
 
     /// Fails if a file that is about to be written is there already and is not ours. What has the new text may be.
@@ -128,14 +147,14 @@ impl Receipt {
         }
         self.write(data_dir)?;
         for (path, text) in differing {
-            replace(path, text, 0o644)?;
+            replace(path, text.as_bytes(), 0o644)?;
         }
         for path in unwanted {
             // One that somebody changed stays; it is no longer ours.
             if let Some(found) = digest(&path)?
                 && self.owns(&path, found)
             {
-                remove(&path)?;
+                remove_if_there(&path)?;
             }
         }
         self.units = wanted;
@@ -146,15 +165,32 @@ impl Receipt {
     pub fn remove_units(&self) -> Result<Vec<PathBuf>> {
         let mut changed = Vec::new();
         for path in self.units.keys() {
-            remove(&temporary(path))?;
+            remove_if_there(&temporary(path))?;
             match digest(path)? {
-                Some(found) if self.owns(path, found) => remove(path)?,
+                Some(found) if self.owns(path, found) => remove_if_there(path)?,
                 Some(_) => changed.push(path.clone()),
                 None => {}
             }
         }
         Ok(changed)
     }
+}
+
+/// The configuration that what is installed was made from and runs by: `config.toml` may have been edited since. Where
+/// nothing was installed yet, what that file says.
+pub fn applied(layout: &Layout) -> Result<Config> {
+    let receipt = Receipt::read(&layout.data(""))?.unwrap_or_default();
+    match receipt.configuration()? {
+        Some(config) => Ok(config),
+        None => Config::read(&layout.config_file()),
+    }
+}
+
+/// A pattern for our unit files after a space, as a shell takes it.
+fn units_of_user() -> String {
+    paths::config_dir().map_or(String::new(), |config| {
+        format!(" {}/u7s*", unit_dir_beside(&config).display())
+    })
 }
 
 /// The directories on the way to the given ones that do not exist yet.
@@ -170,7 +206,11 @@ pub(super) fn missing_directories<'a>(
 /// Where the user's unit files are: beside our own configuration directory, as systemd looks there.
 #[must_use]
 pub fn unit_dir(layout: &Layout) -> PathBuf {
-    layout.config().with_file_name("systemd").join("user")
+    unit_dir_beside(layout.config())
+}
+
+fn unit_dir_beside(config: &Path) -> PathBuf {
+    config.with_file_name("systemd").join("user")
 }
 
 /// The digest of a file; `None` if there is none.
@@ -182,34 +222,50 @@ fn digest(path: &Path) -> Result<Option<Sha256>> {
     }
 }
 
-/// Gives a file a new content in one step. Afterwards that is on disk.
-pub(super) fn replace(path: &Path, text: &str, mode: u32) -> Result<()> {
-    let dir = path.parent().unwrap_or(path);
-    fs_err::create_dir_all(dir)?;
-    let temporary = temporary(path);
-    remove(&temporary)?;
-    let mut options = fs_err::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs_err::rename(&temporary, path)?;
-    Ok(fs_err::File::open(dir)?.sync_all()?)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Where a file is written before it gets its name. systemd does not look at names that begin with a dot.
-fn temporary(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default();
-    path.with_file_name(format!(".{}.new", name.display()))
-}
+    #[test]
+    fn what_was_applied_counts_until_something_else_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let [config, data] = ["config", "data"].map(|name| dir.path().join(name));
+        let layout = Layout::new(config, data.clone(), "/r".into(), "/g".into()).unwrap();
+        let text = |name: &str| {
+            let name = crate::config::DnsName::new(name).unwrap();
+            Config::new(name, crate::config::Cni::Bridge).to_text()
+        };
+        replace(&layout.config_file(), text("edited").as_bytes(), 0o600).unwrap();
+        let name = || applied(&layout).unwrap().node_name.to_string();
+        assert_eq!(name(), "edited");
+        fs_err::create_dir(&data).unwrap();
+        let receipt = Receipt {
+            config: text("applied"),
+            ..Receipt::default()
+        };
+        receipt.write(&data).unwrap();
+        assert_eq!(name(), "applied");
+    }
 
-/// Removes a file, if it is there.
-fn remove(path: &Path) -> Result<()> {
-    match fs_err::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.into()),
-        _ => Ok(()),
+    #[test]
+    fn a_receipt_of_another_version_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(NAME);
+        fs_err::write(
+            &file,
+            r#"{"generation": 3, "linger": true, "owner": "later"}"#,
+        )
+        .unwrap();
+        let expected = Receipt {
+            generation: 3,
+            linger: true,
+            ..Receipt::default()
+        };
+        assert_eq!(Receipt::read(dir.path()).unwrap(), Some(expected));
+        fs_err::write(&file, "{").unwrap();
+        let error = Receipt::read(dir.path()).unwrap_err().to_string();
+        let hint = format!("all of which are made anew: `rm {} ", file.display());
+        assert!(error.contains(&hint), "{error}");
+        assert!(error.contains("/systemd/user/u7s*`"), "{error}");
     }
 }

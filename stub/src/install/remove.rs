@@ -1,142 +1,57 @@
-//! Stopping and uninstalling.
+//! Uninstalling.
 
-use std::collections::BTreeSet;
-use std::fs::Permissions;
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use super::{Receipt, layout};
-use crate::components::Daemon;
-use crate::config::{Cri, Target};
+use super::{Receipt, layout, stop};
+use crate::boot::child_pid;
 use crate::error::{Context, Error, Kind, Result};
+use crate::files::{contents, remove_if_there, remove_tree};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::store::Store;
-use crate::systemd::{Systemd, Unit};
+use crate::systemd::Systemd;
 use crate::units;
 
-/// Longer than all units together may take to end.
-const PATIENCE: Duration = Duration::from_mins(3);
-const INTERVAL: Duration = Duration::from_millis(200);
 /// What in the data directory is not data.
 const PROGRAMS: [&str; 3] = ["store", "generations", "current"];
-
-/// Stops everything and waits until nothing runs any more. systemd keeps the order the units ask for: nodes before the
-/// API server before etcd before RootlessKit.
-pub fn stop(systemd: &Systemd, progress: &Progress) -> Result<()> {
-    let order = stop_order();
-    let states = systemd.units(&order)?;
-    let running: Vec<_> = states
-        .iter()
-        .filter(|u| !u.is_stopped())
-        .map(|u| u.name().to_owned())
-        .collect();
-    let failed: Vec<_> = states
-        .iter()
-        .filter(|u| u.get("ActiveState") == "failed")
-        .map(Unit::name)
-        .collect();
-    if !failed.is_empty() {
-        // Otherwise they would be listed as such for ever.
-        systemd.run(["reset-failed"].into_iter().chain(failed))?;
-    }
-    if running.is_empty() {
-        return Ok(());
-    }
-    let wait = progress.wait("stop");
-    systemd.run(
-        ["stop", "--no-block"]
-            .into_iter()
-            .chain(running.iter().map(String::as_str)),
-    )?;
-    let started = Instant::now();
-    loop {
-        let units = systemd.units(&order)?;
-        let running: Vec<_> = units.iter().filter(|u| !u.is_stopped()).collect();
-        let Some(first) = running.first() else {
-            wait.finish("everything has stopped");
-            return Ok(());
-        };
-        wait.say(&format!("{} {}", first.name(), first.state()));
-        if started.elapsed() > PATIENCE {
-            let names: Vec<_> = running.iter().map(|u| u.name()).collect();
-            return Err(Error::new(
-                Kind::Failed,
-                format!(
-                    "still running after {} s: {}",
-                    PATIENCE.as_secs(),
-                    names.join(", ")
-                ),
-            )
-            .hint(format!(
-                "`systemctl --user kill --signal=KILL {}`",
-                names.join(" ")
-            )));
-        }
-        thread::sleep(INTERVAL);
-    }
-}
-
-/// All units, in the order in which systemd is to be told to stop them. Each is a transaction of its own, and one that
-/// nothing is ordered before begins at once: so etcd must be named after the API server, and no service before the
-/// target that would start it again.
-fn stop_order() -> Vec<String> {
-    let mut order: Vec<_> = [Target::All, Target::Node, Target::Master]
-        .map(|t| t.to_string())
-        .into();
-    let mut last: Vec<_> = [Target::Etcd, Target::MasterWithEtcd]
-        .map(|t| t.to_string())
-        .into();
-    for daemon in Daemon::ALL.into_iter().rev() {
-        let list = if matches!(daemon, Daemon::Etcd | Daemon::Rootlesskit) {
-            &mut last
-        } else {
-            &mut order
-        };
-        for cri in Cri::ALL {
-            let name = units::unit_name(daemon, *cri);
-            if !list.contains(&name) {
-                list.push(name);
-            }
-        }
-    }
-    order.append(&mut last);
-    order
-}
 
 /// Stops everything and removes the units that `install` wrote; with `purge` also programs, configuration, keys and
 /// data. Then looks whether anything is left: what is, is the error. Works on what an interrupted run has left.
 pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<()> {
-    let store = Store::open_default()?;
+    let store = Store::open_default()?.locked()?;
     let generation = store.current().ok().flatten();
     let path = generation.map_or_else(|| store.current_link(), |g| g.path().to_owned());
     let layout = layout(machine, path)?;
     let receipt = Receipt::read(store.dir())?;
-    let systemd = Systemd::of(machine)
-        .ok()
-        .filter(|s| s.units(&["u7s.target"]).is_ok());
-    let mut directories = BTreeSet::new();
-    if let Some(receipt) = receipt {
-        remove_units(&receipt, systemd.as_ref(), progress)?;
-        directories = receipt.directories;
-    } else {
-        progress.line("no units were installed");
+    let systemd = match Systemd::of(machine).and_then(|s| s.units(&["u7s.target"]).map(|_| s)) {
+        Ok(systemd) => Some(systemd),
+        Err(error) => {
+            nothing_runs(&layout, machine, &error)?;
+            None
+        }
+    };
+    store.sign()?;
+    match &receipt {
+        Some(receipt) if !receipt.units.is_empty() => {
+            remove_units(&layout, receipt, systemd.as_ref(), progress)?;
+        }
+        _ => progress.line("no units were installed"),
     }
     remove_tree(&layout.runtime(""))?;
     if purge {
         self::purge(&layout, machine, progress)?;
     }
+    let receipt = receipt.unwrap_or_default();
     // The deepest first. One that somebody else uses by now is not empty, and stays.
-    for directory in directories.iter().rev() {
+    for directory in receipt.directories.iter().rev() {
         let _ = fs_err::remove_dir(directory);
     }
     let left = residue(&layout, purge)?;
-    if left.is_empty() && !purge {
-        Receipt::remove(store.dir())?;
+    if left.is_empty() && !purge && receipt != Receipt::default() {
+        // What data were made with, and which directories are to go with them, must be known as long as they are there.
+        receipt.without_units().write(store.dir())?;
     }
     if left.is_empty() {
         progress.line(if purge {
@@ -153,8 +68,36 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
     Err(error.hint("look at each of them: a unit that was changed since it was installed is not removed, nor is what others have put there"))
 }
 
-/// Stops what runs, and removes the unit files. Without a service manager nothing of it can run.
-fn remove_units(receipt: &Receipt, systemd: Option<&Systemd>, progress: &Progress) -> Result<()> {
+/// Fails if the cluster runs, although the service manager could not be asked because of `error`.
+fn nothing_runs(layout: &Layout, machine: &Machine, error: &Error) -> Result<()> {
+    let directory = layout.rootlesskit();
+    let Ok(pid) = child_pid(&directory) else {
+        return Ok(());
+    };
+    // Inside its namespaces it is root; outside it is the user.
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    if !fs_err::metadata(process).is_ok_and(|m| m.uid() == machine.uid) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Host,
+        "the cluster cannot be stopped: your service manager does not answer, and it runs",
+    )
+    .detail("process", pid)
+    .detail("because", error.message())
+    .hint(format!(
+        "log in so that `systemctl --user` works and try again; if that process is none of the cluster's, remove {}",
+        directory.display()
+    )))
+}
+
+/// Stops what runs, and removes the unit files. Without a service manager nothing of it runs.
+fn remove_units(
+    layout: &Layout,
+    receipt: &Receipt,
+    systemd: Option<&Systemd>,
+    progress: &Progress,
+) -> Result<()> {
     if let Some(systemd) = systemd {
         stop(systemd, progress)?;
         if !receipt.enabled.is_empty() {
@@ -163,6 +106,12 @@ fn remove_units(receipt: &Receipt, systemd: Option<&Systemd>, progress: &Progres
                     .into_iter()
                     .chain(receipt.enabled.iter().map(String::as_str)),
             )?;
+        }
+    } else {
+        // What `disable` would have removed.
+        let wants = super::unit_dir(layout).join("default.target.wants");
+        for name in &receipt.enabled {
+            remove_if_there(&wants.join(name))?;
         }
     }
     for path in receipt.remove_units()? {
@@ -227,12 +176,28 @@ pub fn cleanup_command(machine: &Machine) -> Result<String> {
     let layout = layout(machine, path)?;
     let rootlesskit = layout.program("rootlesskit");
     let (data, config) = (quoted(&layout.data("")), quoted(layout.config()));
-    Ok(if rootlesskit.exists() {
+    let mut command = if rootlesskit.exists() {
         // Inside, its user may do everything: also write to the store's read-only directories.
         format!("{} rm -rf -- {data} {config}", quoted(&rootlesskit))
     } else {
-        format!("chmod -R u+w -- {data} && rm -rf -- {data} {config}")
-    })
+        // Either may be gone already.
+        format!("chmod -R u+w -- {data} 2>/dev/null; rm -rf -- {data} {config}")
+    };
+    let receipt = Receipt::read(store.dir())?.unwrap_or_default();
+    // Those that were made for these two. One that somebody else uses by now is not empty, and stays.
+    let above = |dir: &&PathBuf| {
+        let (data, config) = (layout.data(""), layout.config());
+        dir.exists() && !dir.starts_with(data) && !dir.starts_with(config)
+    };
+    let directories: Vec<_> = receipt.directories.iter().rev().filter(above).collect();
+    if !directories.is_empty() {
+        let directories: Vec<_> = directories.into_iter().map(|d| quoted(d)).collect();
+        let directories = directories.join(" ");
+        command.push_str(&format!(
+            " && {{ rmdir -- {directories} 2>/dev/null || :; }}"
+        ));
+    }
+    Ok(command)
 }
 
 /// A path as one word of a shell.
@@ -244,36 +209,6 @@ fn quoted(path: &Path) -> String {
         return text.to_owned();
     }
     format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-/// What is in a directory; nothing if it is not there.
-fn contents(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match fs_err::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    Ok(entries
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<io::Result<_>>()?)
-}
-
-/// Removes a file, a link, or a directory with all that is in it, if it is there. Goes on when something cannot be
-/// removed, and then gives the first error.
-fn remove_tree(path: &Path) -> Result<()> {
-    let metadata = match fs_err::symlink_metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        metadata => metadata?,
-    };
-    if !metadata.is_dir() {
-        return Ok(fs_err::remove_file(path)?);
-    }
-    // The store's directories are read-only. Others' directories cannot be changed, and need not be if they are empty.
-    let _ = fs_err::set_permissions(path, Permissions::from_mode(0o700));
-    let mut first = Ok(());
-    for entry in contents(path)? {
-        first = first.and(remove_tree(&entry));
-    }
-    first.and_then(|()| Ok(fs_err::remove_dir(path)?))
 }
 
 /// What of ours is still there.
@@ -306,30 +241,6 @@ fn residue(layout: &Layout, purged: bool) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_unit_is_stopped_and_etcd_after_the_api_server() {
-        let order = stop_order();
-        let mut sorted = order.clone();
-        sorted.sort();
-        assert_eq!(sorted, units::all_names().into_iter().collect::<Vec<_>>());
-        insta::assert_snapshot!(order.join("\n"), @r"
-        u7s.target
-        u7s-node.target
-        u7s-master.target
-        u7s-flanneld.service
-        u7s-kube-proxy.service
-        u7s-kubelet-containerd.service
-        u7s-kubelet-crio.service
-        u7s-kube-scheduler.service
-        u7s-kube-controller-manager.service
-        u7s-kube-apiserver.service
-        u7s-etcd.target
-        u7s-master-with-etcd.target
-        u7s-etcd.service
-        u7s-rootlesskit.service
-        ");
-    }
 
     #[test]
     fn paths_become_one_word_of_a_shell() {

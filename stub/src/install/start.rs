@@ -3,53 +3,67 @@
 use std::time::Duration;
 
 use super::ready::{Kubectl, Phase, Waiter};
-use super::{Current, api_address, members};
+use super::services::to_start;
+use super::{Current, members};
 use crate::boot;
 use crate::components::{Daemon, coredns, rbac};
-use crate::config::Config;
 use crate::error::Result;
-use crate::https::Client;
 use crate::layout::Layout;
 use crate::progress::Progress;
-use crate::systemd::Systemd;
-use crate::units::unit_name;
+use crate::systemd::{Systemd, Unit};
+use crate::units::{self, unit_name};
 
 /// Directory of CoreDNS's image in a generation's `images/`.
 const COREDNS_IMAGE: &str = "coredns";
 
 /// Starts a unit of what is installed, and waits until it works.
 pub fn start(current: &Current, unit: &str, progress: &Progress) -> Result<()> {
-    bring_up(
-        &current.systemd()?,
-        &current.layout,
-        &current.config,
-        unit,
-        progress,
-    )
-    .map(drop)
+    bring_up(&current.systemd()?, current, &[unit.to_owned()], progress).map(drop)
 }
 
-/// Starts a unit, waits until everything it starts is active, and then for as much of a cluster as that is: API server
+/// Starts units, waits until everything they start is active, and then for as much of a cluster as that is: API server
 /// ready, roles and CoreDNS applied, node Ready, CoreDNS running.
 pub(super) fn bring_up(
     systemd: &Systemd,
-    layout: &Layout,
-    config: &Config,
-    unit: &str,
+    current: &Current,
+    starting: &[String],
     progress: &Progress,
 ) -> Result<Vec<Phase>> {
-    let wanted = members(unit, config);
-    let waiter = Waiter::new(systemd, progress, wanted.clone())?;
-    systemd.run(["start", "--no-block", unit])?;
+    let (layout, config) = (&current.layout, &current.config);
+    let mut wanted: Vec<String> = Vec::new();
+    for name in starting.iter().flat_map(|unit| members(unit, config)) {
+        if !wanted.contains(&name) {
+            wanted.push(name);
+        }
+    }
+    let names: Vec<_> = units::all_names().into_iter().collect();
+    let before = systemd.units(&names)?;
+    // One whose turn has not come yet would go on being what it was, and look as if it failed now.
+    systemd.reset_failed(&before)?;
+    if before.iter().all(Unit::is_stopped) {
+        current.restarted()?;
+    }
+    let starting: Vec<_> = starting.iter().flat_map(|u| to_start(u, &before)).collect();
+    let waiter = Waiter::new(systemd, progress, wanted.clone(), before);
+    systemd.run(
+        ["start", "--no-block"]
+            .into_iter()
+            .chain(starting.iter().map(String::as_str)),
+    )?;
     let mut phases = vec![waiter.units()?];
-    phases.extend(each(systemd, &wanted)?);
-    let has = |daemon| wanted.contains(&unit_name(daemon, config.cri));
-    let Some(server) = api_address(config).filter(|_| has(Daemon::KubeApiserver)) else {
+    let states = systemd.units(&wanted)?;
+    phases.extend(each(&states));
+    let state = |daemon| {
+        let name = unit_name(daemon, config.cri);
+        states.iter().find(|u| u.name() == name)
+    };
+    let has = |daemon| state(daemon).is_some();
+    if !has(Daemon::KubeApiserver) {
+        return Ok(phases);
+    }
+    let Some(client) = current.api()? else {
         return Ok(phases);
     };
-    let [ca, certificate, key] =
-        ["ca.pem", "admin.pem", "admin-key.pem"].map(|name| layout.master(name));
-    let client = Client::new(server, &ca, &certificate, &key)?;
     phases.push(waiter.api(&client)?);
     let kubectl = Kubectl::of(layout);
     let image = coredns_image(layout)?.filter(|_| kubectl.is_some());
@@ -60,11 +74,11 @@ pub(super) fn bring_up(
         }
         phases.push(waiter.apply(&kubectl, &objects)?);
     }
-    if has(Daemon::Kubelet) {
-        let kubelet = unit_name(Daemon::Kubelet, config.cri);
-        phases.push(waiter.node(&client, config, &kubelet)?);
+    if let (Some(kubelet), Some(rootlesskit)) = (state(Daemon::Kubelet), state(Daemon::Rootlesskit))
+    {
+        phases.push(waiter.node(&client, config, kubelet)?);
         if image.is_some() {
-            phases.push(waiter.dns(&client, &kubelet)?);
+            phases.push(waiter.dns(&client, rootlesskit, kubelet.name())?);
         }
     }
     Ok(phases)
@@ -84,8 +98,7 @@ fn coredns_image(layout: &Layout) -> Result<Option<String>> {
 }
 
 /// How long each unit took by itself, as systemd measured it.
-fn each(systemd: &Systemd, names: &[String]) -> Result<Vec<Phase>> {
-    let units = systemd.units(names)?;
+fn each(units: &[Unit]) -> Vec<Phase> {
     let took = units.iter().filter_map(|unit| {
         let seconds = Duration::from_micros(unit.start_up()?).as_secs_f64();
         Some(Phase {
@@ -93,5 +106,5 @@ fn each(systemd: &Systemd, names: &[String]) -> Result<Vec<Phase>> {
             seconds,
         })
     });
-    Ok(took.collect())
+    took.collect()
 }

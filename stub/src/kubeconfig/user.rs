@@ -5,8 +5,7 @@
 //! file's place at once, under the lock kubectl itself uses.
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,8 +14,12 @@ use serde_json::Value;
 
 use super::{NAME, admin_file, print};
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::files::replace;
 use crate::paths;
 use crate::pki::MASTER;
+
+/// Permissions of what contains a private key.
+const SECRET: u32 = 0o600;
 
 /// What [`merge`] or [`unmerge`] did.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -141,7 +144,8 @@ impl<'a> Edit<'a> {
         // The file itself, not a symlink to it, is what a rename must replace.
         let file = match fs_err::canonicalize(target) {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => target.to_owned(),
+            // Its directory must have a name for what comes.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => std::path::absolute(target)?,
             Err(e) => return Err(e.into()),
         };
         if let Some(dir) = file.parent() {
@@ -176,7 +180,11 @@ impl<'a> Edit<'a> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(e.into()),
         };
-        write_secret(&edit.copy, edit.before.as_deref().unwrap_or_default())?;
+        replace(
+            &edit.copy,
+            edit.before.as_deref().unwrap_or_default(),
+            SECRET,
+        )?;
         Ok(edit)
     }
 
@@ -196,7 +204,7 @@ impl<'a> Edit<'a> {
         let backup = match &self.before {
             Some(before) if changed && backup => {
                 let backup = beside(&self.file, ".before-usernetes");
-                write_secret(&backup, before)?;
+                replace(&backup, before, SECRET)?;
                 Some(backup)
             }
             _ => None,
@@ -228,22 +236,6 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     file.with_file_name(name)
-}
-
-/// Writes a file that only its owner can read, durable when it returns; one that is already there is replaced.
-fn write_secret(file: &Path, content: &[u8]) -> Result<()> {
-    match fs_err::remove_file(file) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
-        _ => {}
-    }
-    let mut options = fs_err::OpenOptions::new();
-    options.write(true).create_new(true);
-    fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut open = options.open(file)?;
-    open.write_all(content)?;
-    open.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    open.sync_all()?;
-    Ok(())
 }
 
 /// What a cluster is recognised by.

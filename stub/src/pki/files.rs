@@ -1,18 +1,16 @@
 //! Reading and writing the PKI's files: all new files complete on disk before the first one gets its name.
 
-use std::fs::DirBuilder;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
-
-use super::plan::{Plan, Write};
+use super::plan::Plan;
 use super::{MASTER, NODE, Report};
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::Result;
+pub(super) use crate::files::PRIVATE as DIRECTORY;
+use crate::files::{prepare, private_directory, temporary};
+use crate::store::Lock;
 
-/// Permissions of directories.
-pub(super) const DIRECTORY: u32 = 0o700;
 /// Permissions of private keys and of kubeconfigs, which contain one.
 pub(super) const SECRET: u32 = 0o600;
 /// Permissions of certificates and public keys.
@@ -36,36 +34,10 @@ pub(super) fn open_to_others(path: &Path) -> Result<bool> {
     }
 }
 
-/// Keeps other processes from changing the PKI while it lives.
-pub(super) struct Lock(fs_err::File);
-
-/// Not by closing alone: a process that was forked off at this moment has the file too, until it executes something.
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = flock(&self.0, FlockOperation::Unlock);
-    }
-}
-
 /// Makes the configuration directory and keeps other processes from changing the PKI below it while the lock lives.
 pub(super) fn lock(config_dir: &Path) -> Result<Lock> {
-    make_directory(config_dir)?;
-    let path = config_dir.join(".pki.lock");
-    let mut options = fs_err::OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, SECRET);
-    let file = options.open(&path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(
-            Kind::Busy,
-            format!(
-                "{}: another process is changing the certificates",
-                config_dir.display()
-            ),
-        )
-        .hint("wait until the other `usernetes` has finished, then run the command again")),
-        Err(e) => Err(io::Error::from(e)).about(|| format!("cannot lock {}", path.display())),
-    }
+    private_directory(config_dir)?;
+    Lock::take(&config_dir.join(".pki.lock"), "the certificates")
 }
 
 /// Does what was planned. Keys get their names before certificates, certificates before what is made of them, each
@@ -80,11 +52,11 @@ pub(super) fn carry_out(config_dir: &Path, plan: Plan) -> Result<Report> {
         report,
     } = plan;
     for dir in [MASTER, NODE] {
-        make_directory(&config_dir.join(dir))?;
+        private_directory(&config_dir.join(dir))?;
     }
     let batches = [keys, certificates, copies];
     for write in batches.iter().flatten() {
-        if let Err(error) = prepare(write) {
+        if let Err(error) = prepare(&write.file, write.text.as_bytes(), write.mode) {
             for write in batches.iter().flatten() {
                 let _ = fs_err::remove_file(temporary(&write.file));
             }
@@ -106,45 +78,4 @@ pub(super) fn carry_out(config_dir: &Path, plan: Plan) -> Result<Report> {
         fs_err::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
     }
     Ok(report)
-}
-
-/// Writes the content beside its final place and waits until it is on disk.
-fn prepare(write: &Write) -> Result<()> {
-    let temporary = temporary(&write.file);
-    match fs_err::remove_file(&temporary) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
-        _ => {}
-    }
-    let mut options = fs_err::OpenOptions::new();
-    options.write(true).create_new(true);
-    fs_err::os::unix::fs::OpenOptionsExt::mode(&mut options, SECRET);
-    let mut file = options.open(&temporary)?;
-    file.write_all(write.text.as_bytes())?;
-    file.set_permissions(std::fs::Permissions::from_mode(write.mode))?;
-    file.sync_all()?;
-    Ok(())
-}
-
-/// Where a file is written before it gets its name. One process at a time is here, so the name needs no more.
-fn temporary(file: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(file.file_name().unwrap_or_default());
-    name.push(".new");
-    file.with_file_name(name)
-}
-
-/// Makes a directory, and those above it, if it is missing. A new one is its owner's alone, whatever the umask.
-fn make_directory(dir: &Path) -> Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = dir.parent() {
-        fs_err::create_dir_all(parent)?;
-    }
-    DirBuilder::new()
-        .mode(DIRECTORY)
-        .create(dir)
-        .about(|| format!("cannot make the directory `{}`", dir.display()))?;
-    fs_err::set_permissions(dir, std::fs::Permissions::from_mode(DIRECTORY))?;
-    Ok(())
 }

@@ -7,15 +7,45 @@ use serde::Serialize;
 use x509_parser::pem::Pem;
 
 use super::certificate::{Certificate, rfc3339};
+use super::identity::{self, Authority, Leaf, Usage};
 use super::key::Key;
-use super::{DAY, MASTER, NODE, files, seconds};
+use super::{DAY, MASTER, NODE, Request, files, seconds};
 use crate::error::Result;
+
+/// What a certificate of ours is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Issuing others. It is never renewed.
+    Authority,
+    /// Proving to clients who the server is.
+    Server,
+    /// Proving to servers who the client is.
+    Client,
+    /// Both.
+    ServerAndClient,
+}
+
+impl Purpose {
+    /// Its words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Authority => "authority",
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::ServerAndClient => "server and client",
+        }
+    }
+}
 
 /// One certificate file, for `certs list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CertInfo {
     /// Relative to the configuration directory, for example `master/etcd.pem`.
     pub file: PathBuf,
+    /// What it is for; `None` for one that this PKI does not have, such as one of the shell scripts.
+    pub purpose: Option<Purpose>,
     /// Whom it was issued to; empty if the file cannot be read.
     pub subject: String,
     /// Who issued it; empty if the file cannot be read.
@@ -32,8 +62,9 @@ pub struct CertInfo {
 
 /// Every certificate in `master/` and `node/`, in the order of their names; none if there is no PKI. Service account
 /// public keys are no certificates and are left out. A file that cannot be read is an entry with a problem.
-pub fn list(config_dir: &Path, now: SystemTime) -> Result<Vec<CertInfo>> {
+pub fn list(config_dir: &Path, request: &Request, now: SystemTime) -> Result<Vec<CertInfo>> {
     let now = seconds(now)?;
+    let leaves = identity::leaves(request)?;
     let mut found = Vec::new();
     for dir in [MASTER, NODE] {
         for file in pem_files(&config_dir.join(dir))? {
@@ -56,6 +87,7 @@ pub fn list(config_dir: &Path, now: SystemTime) -> Result<Vec<CertInfo>> {
             let relative = file.strip_prefix(config_dir).unwrap_or(file).to_owned();
             match certificate {
                 Ok(certificate) => CertInfo {
+                    purpose: purpose(&relative, &leaves),
                     file: relative,
                     subject: certificate.subject.clone(),
                     issuer: certificate.issuer.clone(),
@@ -65,6 +97,7 @@ pub fn list(config_dir: &Path, now: SystemTime) -> Result<Vec<CertInfo>> {
                     problem: problem(file, certificate, &authorities, now),
                 },
                 Err(error) => CertInfo {
+                    purpose: purpose(&relative, &leaves),
                     file: relative,
                     subject: String::new(),
                     issuer: String::new(),
@@ -76,6 +109,22 @@ pub fn list(config_dir: &Path, now: SystemTime) -> Result<Vec<CertInfo>> {
             }
         })
         .collect())
+}
+
+/// What the file of this name is for, if this PKI has one.
+fn purpose(file: &Path, leaves: &[Leaf]) -> Option<Purpose> {
+    let is = |dir: &str, stem: &str| file == Path::new(dir).join(format!("{stem}.pem"));
+    let authority = Authority::ALL.iter().any(|a| is(MASTER, a.stem()));
+    // A node has a copy of the one authority it meets.
+    if authority || is(NODE, Authority::Cluster.stem()) {
+        return Some(Purpose::Authority);
+    }
+    let leaf = leaves.iter().find(|leaf| is(leaf.dir, leaf.stem))?;
+    Some(match leaf.usage {
+        Usage::Server => Purpose::Server,
+        Usage::Client => Purpose::Client,
+        Usage::Both => Purpose::ServerAndClient,
+    })
 }
 
 /// `*.pem` except private keys, sorted. None if the directory does not exist.

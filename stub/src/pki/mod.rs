@@ -27,7 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
-pub use list::{CertInfo, list};
+pub use list::{CertInfo, Purpose, list};
 
 /// Directory of the control plane's files, below the configuration directory.
 pub const MASTER: &str = "master";

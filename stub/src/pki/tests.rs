@@ -191,7 +191,7 @@ fn files_and_their_permissions() {
 fn subjects_issuers_and_names() {
     let dir = fresh();
     let mut text = String::new();
-    for info in list(dir.path(), at(0)).unwrap() {
+    for info in list(dir.path(), &request(), at(0)).unwrap() {
         assert_eq!(info.problem, None, "{}", info.file.display());
         let line = format!(
             "{} <- {}, {} days: {}",
@@ -267,7 +267,7 @@ fn a_worker_gets_no_key_of_the_master() {
 fn serial_numbers_are_random_and_positive() {
     let dir = fresh();
     let mut serials = std::collections::BTreeSet::new();
-    let files: Vec<PathBuf> = list(dir.path(), at(0))
+    let files: Vec<PathBuf> = list(dir.path(), &request(), at(0))
         .unwrap()
         .into_iter()
         .map(|i| i.file)

@@ -44,15 +44,15 @@ struct Roots {
 }
 
 impl Store {
-    /// Removes generations other than the current and the previous one, and then every component that neither
-    /// those two nor a running process need. What a running process is, the kernel knows (`/proc`), and containerd,
+    /// Removes generations other than the current and the previous one and that whose programs the units run, which is
+    /// given, and then every component that neither those nor a running process need. What a running process is, the kernel knows (`/proc`), and containerd,
     /// whose root and state directories are given. With `dry_run` it only finds out.
-    pub fn gc(&self, containerd: &[PathBuf], dry_run: bool) -> Result<Garbage> {
+    pub fn gc(&self, units: Option<u64>, containerd: &[PathBuf], dry_run: bool) -> Result<Garbage> {
         if self.generation_numbers()?.is_empty() && names(&self.store_dir())?.is_empty() {
             return Ok(Garbage::default());
         }
         let lock = if dry_run { None } else { Some(self.lock()?) };
-        let garbage = self.garbage(&self.roots(containerd)?)?;
+        let garbage = self.garbage(&self.roots(units, containerd)?)?;
         if lock.is_some() {
             self.remove(&garbage)?;
         }
@@ -115,7 +115,7 @@ impl Store {
         Ok(present.max(removed).unwrap_or(0) + 1)
     }
 
-    fn roots(&self, containerd: &[PathBuf]) -> Result<Roots> {
+    fn roots(&self, units: Option<u64>, containerd: &[PathBuf]) -> Result<Roots> {
         let mut roots = Roots::default();
         let numbers = self.generation_numbers()?;
         let Some(current) = self.current_number()? else {
@@ -129,6 +129,7 @@ impl Store {
             .hint("choose one with `usernetes rollback <N>`; `usernetes generations` lists them"));
         };
         roots.generations.insert(current);
+        roots.generations.extend(units);
         // One that cannot be read cannot be rolled back to either.
         let readable = |n: &&u64| self.generation(**n).is_ok();
         let previous = numbers

@@ -26,6 +26,7 @@ mod unpack;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::digest::Sha256;
 use crate::error::{Context, Error, Kind, Result};
@@ -38,19 +39,9 @@ use disk::{Disk, TEMPORARY};
 pub use gc::{Garbage, Unused};
 pub use generation::Generation;
 pub use install::{Installed, Outcome};
-use lock::Lock;
+pub(crate) use lock::Lock;
+pub(crate) use preflight::writable;
 pub use tree::Damage;
-
-/// Removes whatever is at a path, with the read-only directories a store is made of. Nothing there is no error.
-pub fn remove_tree(path: &Path) -> Result<()> {
-    if path
-        .symlink_metadata()
-        .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
-    {
-        return Ok(());
-    }
-    Disk::default().remove_all(path)
-}
 
 /// Length in bytes of each content, by digest.
 type Sizes = BTreeMap<Sha256, u64>;
@@ -61,7 +52,11 @@ pub struct Store {
     dir: PathBuf,
     disk: Disk,
     origin: Option<Verdict>,
+    lock: Option<Arc<Lock>>,
 }
+
+/// What another process changes that holds the lock.
+const WHAT: &str = "the store";
 
 impl Store {
     /// The store of the user this process runs as.
@@ -76,7 +71,23 @@ impl Store {
             dir: dir.into(),
             disk: Disk::default(),
             origin: None,
+            lock: None,
         }
+    }
+
+    /// The same store, which no other process changes as long as this or a copy of it is there. Where there is no store
+    /// yet, none is made and nothing is locked. Nothing is written: who is about to [signs](Self::sign).
+    pub fn locked(mut self) -> Result<Self> {
+        let path = self.lock_file();
+        if self.lock.is_none() && path.exists() {
+            self.lock = Some(Arc::new(Lock::hold(&path, WHAT)?));
+        }
+        Ok(self)
+    }
+
+    /// Tells others whose lock it is, if it is locked.
+    pub fn sign(&self) -> Result<()> {
+        self.lock.as_ref().map_or(Ok(()), |lock| lock.sign())
     }
 
     /// The same store, which takes a bundle's origin as it is told and does not look for a signature beside the bundle.
@@ -160,10 +171,27 @@ impl Store {
         Ok(damages)
     }
 
-    /// Makes a generation current again: the given one, or the one before the current one. Afterwards the change is
-    /// on disk. Fails when something of that generation is missing; contents are not read again.
+    /// Makes a [complete](Self::complete) generation current again. Afterwards the change is on disk.
     pub fn rollback(&self, to: Option<u64>) -> Result<Generation> {
         let _lock = self.lock()?;
+        let generation = self.complete(to)?;
+        self.make_current(generation.number())?;
+        Ok(generation)
+    }
+
+    /// Makes a generation current, if it is not. Afterwards that is on disk. Gives whether anything had to be changed.
+    pub fn activate(&self, generation: &Generation) -> Result<bool> {
+        if self.current_number().ok().flatten() == Some(generation.number()) {
+            return Ok(false);
+        }
+        let _lock = self.lock()?;
+        self.make_current(generation.number())?;
+        Ok(true)
+    }
+
+    /// The given generation, or the one before the current one. Fails when something of it is missing; contents are not
+    /// read again.
+    pub fn complete(&self, to: Option<u64>) -> Result<Generation> {
         let current = self.current_number()?;
         let numbers = self.generation_numbers()?;
         let before = || {
@@ -202,12 +230,15 @@ impl Store {
                 "run `install` of the bundle of release {release} instead"
             )));
         }
-        self.make_current(number)?;
         Ok(generation)
     }
 
     fn store_dir(&self) -> PathBuf {
         self.dir.join("store")
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.store_dir().join(".lock")
     }
 
     fn generations_dir(&self) -> PathBuf {
@@ -243,11 +274,15 @@ impl Store {
     }
 
     /// Makes the directories, takes the lock, and removes what a change that was cut short has left.
-    fn lock(&self) -> Result<Lock> {
+    fn lock(&self) -> Result<Arc<Lock>> {
         for dir in [&self.dir, &self.store_dir(), &self.generations_dir()] {
             self.disk.create_dirs(dir)?;
         }
-        let lock = Lock::take(&self.store_dir().join(".lock"))?;
+        let lock = match &self.lock {
+            Some(lock) => Arc::clone(lock),
+            None => Arc::new(Lock::hold(&self.lock_file(), WHAT)?),
+        };
+        lock.sign()?;
         self.clear_temporary()?;
         Ok(lock)
     }

@@ -62,15 +62,42 @@ pub(super) fn directory(dir: &Path) -> Result<()> {
             "{ELSEWHERE}, or have the mount option `noexec` taken away"
         )));
     }
+    let what = if existing == dir {
+        "the store"
+    } else {
+        "the directory"
+    };
+    ours(existing, &metadata, dir, what, ELSEWHERE)
+}
+
+/// Fails when files cannot be written to a directory, which need not exist yet: not ours, or not writable. `elsewhere` is
+/// the next step then, besides mending it.
+pub(crate) fn writable(dir: &Path, elsewhere: &str) -> Result<()> {
+    let (existing, metadata) = nearest_existing(dir)?;
+    if !metadata.is_dir() {
+        let shown = existing.display();
+        return Err(
+            Error::new(Kind::Host, format!("{shown} is not a directory"))
+                .detail("wanted for", dir.display())
+                .hint(format!("move it away, or {elsewhere}")),
+        );
+    }
+    ours(existing, &metadata, dir, "the directory", elsewhere)
+}
+
+/// Whether the user may make something in what exists on the way to a directory.
+fn ours(
+    existing: &Path,
+    metadata: &std::fs::Metadata,
+    dir: &Path,
+    what: &str,
+    elsewhere: &str,
+) -> Result<()> {
+    let shown = existing.display();
     let (owner, user) = (metadata.uid(), geteuid().as_raw());
     // Whoever else may write to a directory such as /tmp, what one makes there is one's own.
     let shared = metadata.mode() & 0o1000 != 0 && existing != dir;
     if owner != user && !shared {
-        let what = if existing == dir {
-            "the store"
-        } else {
-            "the directory"
-        };
         return Err(Error::new(Kind::Host, format!("{what} {shown} belongs to another user"))
             .expected(format!("user id {user}, which this process runs as"))
             .found(format!("user id {owner}"))
@@ -79,7 +106,7 @@ pub(super) fn directory(dir: &Path) -> Result<()> {
     if access(existing, Access::WRITE_OK | Access::EXEC_OK).is_err() {
         return Err(Error::new(Kind::Host, format!("{shown} is not writable"))
             .detail("wanted for", dir.display())
-            .hint(format!("run `chmod u+wx {shown}`, or {ELSEWHERE}")));
+            .hint(format!("run `chmod u+wx {shown}`, or {elsewhere}")));
     }
     Ok(())
 }

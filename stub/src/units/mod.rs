@@ -87,8 +87,8 @@ pub fn daemons(config: &Config) -> Vec<Daemon> {
         .collect()
 }
 
-/// The target a daemon belongs to.
-fn home(daemon: Daemon) -> Target {
+/// The target a daemon belongs to, which starts it again when it ends. Nothing does that for RootlessKit but those who need it.
+pub(crate) fn home(daemon: Daemon) -> Target {
     match daemon {
         // It serves whatever is up, and is stopped with everything.
         Daemon::Rootlesskit => Target::All,

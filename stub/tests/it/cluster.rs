@@ -1,7 +1,10 @@
 //! `install`, and what keeps it from changing anything.
 
+use std::os::unix::fs::PermissionsExt;
+
 use fs_err as fs;
 
+use crate::home::is_root;
 use crate::stage::Stage;
 
 #[test]
@@ -19,13 +22,12 @@ fn from_nothing_to_etcd_and_back() {
     start --no-block u7s-etcd.target
     ");
     assert!(stage.units().join("u7s-rootlesskit.service").exists());
-    assert!(
-        stage
-            .home
-            .path()
-            .join(".config/usernetes/master/admin-localhost.kubeconfig")
-            .exists()
-    );
+    let config = stage.home.path().join(".config/usernetes");
+    assert!(config.join("master/admin-localhost.kubeconfig").exists());
+    for private in [config.clone(), config.join("master"), config.join("node")] {
+        let mode = fs::metadata(&private).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", private.display());
+    }
 
     let again = stage.install(&[]);
     assert_eq!(again.code, Some(0), "{again:?}");
@@ -66,6 +68,65 @@ fn without_a_service_manager_everything_but_starting_is_done() {
     let said = stage.home.run(&stage.bundle, &["uninstall"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(stage.names(".config/systemd"), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_to_start_needs_no_lingering() {
+    let stage = Stage::new(&["etcd"]);
+    assert_eq!(stage.install(&["--start="]).code, Some(0));
+    assert_eq!(stage.calls(), "daemon-reload\n");
+}
+
+#[test]
+fn units_must_be_where_the_service_manager_looks() {
+    let stage = Stage::new(&["etcd"]);
+    let mut command = stage.command(&stage.bundle);
+    command.env("XDG_CONFIG_HOME", stage.home.path().join("other"));
+    let said = stage.home.run_command(command.args(["install", "--force"]));
+    assert_eq!(said.code, Some(6), "{said:?}");
+    insta::assert_snapshot!(said.stderr, @r"
+    error: your service manager does not look for units in $HOME/other/systemd/user
+      expected  XDG_CONFIG_HOME to be the same for it as here
+      found     it looks into /run/systemd/user, $HOME/.config/systemd/user
+
+    hint: unset XDG_CONFIG_HOME for this command, or set it for your service manager as well: in a file below ~/.config/environment.d, then log in anew
+    ");
+    assert!(!stage.home.data().exists() && !stage.home.path().join("other").exists());
+    assert_eq!(stage.calls(), "");
+}
+
+#[test]
+fn a_configuration_directory_of_another_user_is_found_before_unpacking() {
+    let stage = Stage::new(&["etcd"]);
+    let config = stage.home.path().join(".config");
+    let refused = || {
+        let said = stage.install(&[]);
+        assert_eq!(said.code, Some(6), "{said:?}");
+        assert!(!stage.home.data().exists());
+        said.stderr
+    };
+    if is_root() {
+        // As an earlier `sudo` left it.
+        fs::create_dir(&config).unwrap();
+        let text = refused();
+        assert!(
+            text.starts_with("error: the directory $HOME/.config belongs to another user\n"),
+            "{text}"
+        );
+        fs::remove_dir(&config).unwrap();
+    }
+    let made = stage.home.run_command(
+        stage
+            .command("/bin/mkdir".as_ref())
+            .args(["-m", "500", "-p"])
+            .arg(config.join("systemd/user")),
+    );
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let text = refused();
+    assert!(
+        text.starts_with("error: $HOME/.config/systemd/user is not writable\n"),
+        "{text}"
+    );
 }
 
 #[test]

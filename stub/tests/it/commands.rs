@@ -53,6 +53,7 @@ fn help_lists_commands_and_exit_codes() {
       nsenter               Run a program, or a shell, in the cluster's namespaces
       kubeconfig            The administrator's kubeconfig
       port                  Ports of this machine that lead into the cluster
+      certs                 The cluster's certificates
       list                  What is inside: components, versions, licences, sizes
       verify                Check every byte of a bundle, or of what is installed
       licenses              Licences of the components, their texts, and where source code is

@@ -93,13 +93,24 @@ fn keeps_current_and_previous() {
 }
 
 #[test]
+fn keeps_the_generation_the_units_run() {
+    let home = Home::new();
+    for etcd in ["1", "2", "3", "4"] {
+        home.install(&Recipe::new("0.1.0", etcd).pack());
+    }
+    let garbage = home.store().gc(Some(1), &[], false).unwrap();
+    assert_eq!(garbage.generations, [2]);
+    assert_eq!(garbage.components.len(), 1);
+}
+
+#[test]
 fn numbers_are_not_given_twice() {
     let home = Home::new();
     for etcd in ["1", "2", "3"] {
         home.install(&Recipe::new("0.1.0", etcd).pack());
     }
     home.store().rollback(Some(2)).unwrap();
-    let garbage = home.store().gc(&[], false).unwrap();
+    let garbage = home.store().gc(None, &[], false).unwrap();
     assert_eq!(garbage.generations, [3]);
     assert_eq!(
         home.install(&Recipe::new("0.1.0", "3").pack())
@@ -117,7 +128,7 @@ fn keeps_what_a_process_runs() {
     let running = Running(spawn(home.command(&program).arg("1000")));
     home.install(&sleeper("2"));
     home.install(&sleeper("3"));
-    let garbage = home.store().gc(&[], false).unwrap();
+    let garbage = home.store().gc(None, &[], false).unwrap();
     assert_eq!(garbage.generations, [1]);
     assert!(garbage.components.is_empty(), "{garbage:?}");
     assert_eq!(
@@ -125,7 +136,7 @@ fn keeps_what_a_process_runs() {
         ["sleep-1", "sleep-2", "sleep-3", "usernetes-0.1.0"]
     );
     drop(running);
-    home.store().gc(&[], false).unwrap();
+    home.store().gc(None, &[], false).unwrap();
     assert_eq!(components(&home), ["sleep-2", "sleep-3", "usernetes-0.1.0"]);
 }
 
@@ -175,7 +186,13 @@ fn leaves_alone_what_is_not_its_own() {
     let home = Home::new();
     home.install(&sleeper("1"));
     fs::write(home.data().join("store/notes-of-mine"), "").unwrap();
-    assert!(home.store().gc(&[], false).unwrap().components.is_empty());
+    assert!(
+        home.store()
+            .gc(None, &[], false)
+            .unwrap()
+            .components
+            .is_empty()
+    );
     assert!(home.data().join("store/notes-of-mine").exists());
 
     fs::remove_file(home.data().join("current")).unwrap();

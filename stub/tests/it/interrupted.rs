@@ -44,7 +44,7 @@ fn change(store: &Store, what: &str) -> Result<()> {
             store.install(&bundle, &Progress::silent()).map(drop)
         }
         Some(("rollback", number)) => store.rollback(number.parse().ok()).map(drop),
-        _ => store.gc(&[], false).map(drop),
+        _ => store.gc(None, &[], false).map(drop),
     }
 }
 
@@ -127,7 +127,7 @@ fn at_every_step(
             change(&store, &what).unwrap_or_else(|e| panic!("{at}: {e}"));
             assert_eq!(home.current().number(), then, "{at}");
             assert_eq!(home.damages(), [], "{at}");
-            store.gc(&[], false).unwrap();
+            store.gc(None, &[], false).unwrap();
             assert!(!temporary(store.dir()), "{at}");
             if status.success() {
                 assert_eq!(number, Some(then), "{at}");

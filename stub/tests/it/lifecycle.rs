@@ -1,5 +1,7 @@
 //! What comes after the first `install`: again, upgrade, start, stop, status, uninstall.
 
+use std::os::unix::net::UnixListener;
+
 use fs_err as fs;
 
 use crate::stage::{Stage, pack};
@@ -100,15 +102,181 @@ fn start_stop_status_and_logs() {
 }
 
 #[test]
+fn a_stopped_service_stays_stopped_and_start_brings_it_back() {
+    let stage = Stage::new(&["etcd"]);
+    stage.install(&[]);
+    stage.calls();
+    let said = stage.usernetes(&["stop", "etcd"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.stderr
+            .starts_with("u7s-etcd.target would start u7s-etcd.service again at once"),
+        "{said:?}"
+    );
+    // Now that nothing would start it again there is nothing to say.
+    assert_eq!(stage.usernetes(&["stop", "etcd"]).stderr, "");
+    assert_eq!(stage.usernetes(&["start"]).code, Some(0));
+    let said = stage.usernetes(&["stop", "rootlesskit"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains("so everything stops\n"), "{said:?}");
+    insta::assert_snapshot!(stage.calls(), @r"
+    stop --job-mode=ignore-dependencies u7s-etcd.target
+    stop u7s-etcd.service
+    stop u7s-etcd.service
+    start --no-block u7s-etcd.target
+    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    ");
+}
+
+#[test]
+fn what_took_too_long_to_stop_does_not_keep_it_from_starting() {
+    let stage = Stage::new(&["etcd"]);
+    stage.install(&[]);
+    fs::write(stage.home.path().join("hanging"), "u7s-etcd.service\n").unwrap();
+    stage.calls();
+    let said = stage.usernetes(&["restart"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    // Whoever stopped it, it is not what fails now.
+    assert_eq!(stage.usernetes(&["stop", "etcd"]).code, Some(0));
+    assert_eq!(stage.usernetes(&["start"]).code, Some(0));
+    insta::assert_snapshot!(stage.calls(), @r"
+    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    reset-failed u7s-etcd.service
+    start --no-block u7s-etcd.target
+    stop --job-mode=ignore-dependencies u7s-etcd.target
+    stop u7s-etcd.service
+    reset-failed u7s-etcd.service
+    start --no-block u7s-etcd.target
+    ");
+}
+
+#[test]
+fn what_was_stopped_and_started_again_is_not_stale() {
+    let stage = Stage::new(&["etcd"]);
+    stage.install(&[]);
+    let said = stage.install(&["--start=", "--cidr=10.0.99.0/24"]);
+    assert!(
+        said.stderr.contains("its settings or units are new"),
+        "{said:?}"
+    );
+    // What runs still has the old settings, so there is something to do.
+    let said = stage.install(&["--start="]);
+    assert!(!said.stderr.contains("nothing to do"), "{said:?}");
+    stage.usernetes(&["stop"]);
+    stage.usernetes(&["start", "u7s-etcd.target"]);
+    let said = stage.install(&["--start="]);
+    assert!(said.stderr.contains("nothing to do"), "{said:?}");
+}
+
+#[test]
+fn one_service_is_started_beside_what_runs() {
+    let stage = Stage::new(&["etcd"]);
+    stage.install(&[]);
+    stage.calls();
+    let said = stage.install(&["--start=u7s-rootlesskit.service", "--cidr=10.0.99.0/24"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    insta::assert_snapshot!(stage.calls(), @r"
+    enable u7s-etcd.target
+    daemon-reload
+    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    start --no-block u7s-rootlesskit.service u7s-etcd.target
+    ");
+}
+
+#[test]
+fn an_edited_configuration_takes_effect_with_the_next_install() {
+    let stage = Stage::new(&["etcd"]);
+    stage.install(&[]);
+    fs::create_dir_all(stage.home.data().join("etcd/member")).unwrap();
+    let file = stage.home.path().join(".config/usernetes/config.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let edited = text.replace("10.0.0.0/24", "10.96.0.0/24");
+    fs::write(&file, edited.replace("u7s-etcd.target", "u7s.target")).unwrap();
+    stage.calls();
+    // Neither by starting nor by a change of something else.
+    assert_eq!(stage.usernetes(&["start"]).code, Some(0));
+    assert_eq!(stage.calls(), "start --no-block u7s-etcd.target\n");
+    let port = "0.0.0.0:30080:30080/tcp";
+    assert_eq!(stage.usernetes(&["port", "publish", port]).code, Some(0));
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(
+        text.contains("10.96.0.0/24") && text.contains(port),
+        "{text}"
+    );
+    let said = stage.install(&["--start="]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(
+        said.stderr
+            .contains("`network.services` of an existing cluster cannot be changed"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_rollback_that_cannot_be_installed_changes_nothing() {
+    let stage = Stage::new(&["etcd"]);
+    stage.install(&["--start="]);
+    let next = stage.home.program("next", &pack("0.2.0", &["etcd"]));
+    let said = stage
+        .home
+        .run_command(stage.command(&next).args(["install", "--force"]));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let key = stage
+        .home
+        .path()
+        .join(".config/usernetes/master/ca-key.pem");
+    let good = fs::read(&key).unwrap();
+    fs::write(&key, "nonsense").unwrap();
+    let said = stage.usernetes(&["rollback"]);
+    assert_eq!(said.code, Some(3), "{said:?}");
+    assert_eq!(stage.home.current().number(), 2);
+    fs::write(&key, good).unwrap();
+    let said = stage.usernetes(&["rollback"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.stderr
+            .contains("generation 1 (release 0.1.0) was there already and is current now"),
+        "{said:?}"
+    );
+    let unit = fs::read_to_string(stage.units().join("u7s-etcd.service")).unwrap();
+    assert!(unit.contains("generations/1/bin/usernetes"), "{unit}");
+}
+
+#[test]
+fn a_new_kubeconfig_may_be_named_relative_to_the_current_directory() {
+    let stage = Stage::new(&["etcd", "kubectl"]);
+    stage.install(&["--start="]);
+    let program = stage.home.data().join("current/bin/usernetes");
+    let mut command = stage.command(&program);
+    command
+        .env("KUBECONFIG", "own")
+        .current_dir(stage.home.path());
+    let said = stage
+        .home
+        .run_command(command.args(["kubeconfig", "merge"]));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let text = fs::read_to_string(stage.home.path().join("own")).unwrap();
+    assert!(
+        text.contains("cluster usernetes https://127.0.0.1:6443"),
+        "{text}"
+    );
+}
+
+#[test]
 fn ports_and_kubeconfig() {
     let stage = Stage::new(&["etcd"]);
     stage.install(&["--start="]);
-    assert_eq!(
-        stage
-            .usernetes(&["port", "publish", "0.0.0.0:30080:30080/tcp"])
-            .code,
-        Some(0)
-    );
+    // The socket of a RootlessKit that was killed: nothing listens.
+    let dead = stage.home.path().join("run/usernetes/rootlesskit");
+    fs::create_dir_all(&dead).unwrap();
+    drop(UnixListener::bind(dead.join("api.sock")).unwrap());
+    let program = stage.home.data().join("current/bin/usernetes");
+    let mut command = stage.command(&program);
+    command.env("XDG_RUNTIME_DIR", stage.home.path().join("run"));
+    let said = stage
+        .home
+        .run_command(command.args(["port", "publish", "0.0.0.0:30080:30080/tcp"]));
+    assert_eq!(said.code, Some(0), "{said:?}");
     let said = stage.usernetes(&["port", "list"]);
     assert_eq!(
         said.stdout,
@@ -138,18 +306,6 @@ fn ports_and_kubeconfig() {
     assert!(
         said.stderr.contains("RootlessKit is not running"),
         "{said:?}"
-    );
-}
-
-#[test]
-fn the_cleanup_command_removes_all_data() {
-    let stage = Stage::new(&["etcd"]);
-    stage.install(&["--start="]);
-    stage.usernetes(&["uninstall"]);
-    let said = stage.usernetes(&["show-cleanup-command"]);
-    assert_eq!(
-        said.stdout,
-        "$HOME/.local/share/usernetes/generations/1/bin/rootlesskit rm -rf -- $HOME/.local/share/usernetes $HOME/.config/usernetes\n"
     );
 }
 

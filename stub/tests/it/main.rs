@@ -4,6 +4,8 @@
     reason = "these are tests, their helpers included"
 )]
 
+mod certs;
+mod cleanup;
 mod cluster;
 mod commands;
 mod damaged_bundle;

@@ -11,16 +11,25 @@ use stub::bundle::Mode;
 use crate::home::{Home, Said};
 use crate::pack::{Pack, Recipe};
 
-/// Writes down what it is told, and plays along: what is started is active, unless `failing` names it.
+/// Writes down what it is told, and plays along: what is started is active, unless `failing` names it. With `silent` it does not answer; what is stopped is
+/// inactive, or failed if `hanging` names it.
 const SYSTEMCTL: &str = r#"#!/bin/sh
 [ "$1" = --user ] && shift
 [ "$1" = --no-reload ] && shift
+if [ -e "$HOME/silent" ]; then
+    echo 'no bus' >&2
+    exit 1
+fi
 state=$HOME/state
 units=$HOME/.config/systemd/user
 case $1 in
 show)
     if [ "$2" = --property=Version,SystemState,ControlGroup ]; then
         printf 'Version=257.1\nSystemState=running\nControlGroup=/here\n'
+        exit
+    fi
+    if [ "$2" = --property=UnitPath ]; then
+        echo "UnitPath=/run/systemd/user $units"
         exit
     fi
     shift 3
@@ -36,14 +45,28 @@ esac
 echo "$*" >>"$HOME/calls"
 case $1 in
 start)
-    case $3 in
-    u7s-etcd.target) started="$3 u7s-rootlesskit.service u7s-etcd.service" ;;
-    *) started=$3 ;;
-    esac
-    for unit in $started; do echo active >"$state/$unit"; done
+    shift
+    for unit; do
+        case $unit in
+        -*) continue ;;
+        u7s-etcd.target) started="$unit u7s-rootlesskit.service u7s-etcd.service" ;;
+        *) started=$unit ;;
+        esac
+        for unit in $started; do echo active >"$state/$unit"; done
+    done
     for unit in $(cat "$HOME/failing" 2>/dev/null); do echo failed >"$state/$unit"; done
     ;;
-stop) rm -f "$state"/* ;;
+stop)
+    shift
+    for unit; do
+        rm -f "$state/$unit"
+        if grep -qxs "$unit" "$HOME/hanging"; then echo failed >"$state/$unit"; fi
+    done
+    ;;
+reset-failed)
+    shift
+    for unit; do rm -f "$state/$unit"; done
+    ;;
 enable)
     shift
     mkdir -p "$units/default.target.wants"
@@ -59,8 +82,10 @@ esac
 const JOURNALCTL: &str =
     "#!/bin/sh\necho \"journalctl $*\" >>\"$HOME/calls\"\necho 'etcd: out of luck'\n";
 const LOGINCTL: &str = "#!/bin/sh\necho \"loginctl $*\" >>\"$HOME/calls\"\n";
-/// Plays RootlessKit for `rm`: what belongs to others does not belong to others here.
-const ROOTLESSKIT: &str = "#!/bin/sh\necho \"rootlesskit $*\" >>\"$HOME/calls\"\nexec \"$@\"\n";
+/// Plays RootlessKit for `rm`: what belongs to others does not belong to others here, but is as read-only.
+const ROOTLESSKIT: &str = "#!/bin/sh\necho \"rootlesskit $*\" >>\"$HOME/calls\"\nchmod -R u+w \"$HOME/.local\"\nexec \"$@\"\n";
+/// What plays kubectl in the tests of `stub::kubeconfig`.
+const KUBECTL: &str = include_str!("../../src/kubeconfig/user/fake-kubectl");
 
 /// A home with a bundle and a service manager that is played.
 pub(crate) struct Stage {
@@ -141,6 +166,7 @@ pub(crate) fn pack(release: &'static str, programs: &[&str]) -> Vec<u8> {
     for name in names {
         let text = match name {
             "rootlesskit" => ROOTLESSKIT.to_owned(),
+            "kubectl" => KUBECTL.to_owned(),
             name => format!("#!/bin/sh\necho {name} {release}\n"),
         };
         let path = format!("bin/{name}");

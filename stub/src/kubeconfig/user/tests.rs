@@ -1,5 +1,6 @@
 //! With a stand-in for kubectl, which knows a much simpler kubeconfig.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;

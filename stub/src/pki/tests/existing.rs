@@ -98,7 +98,7 @@ fn keys_alone_are_completed() {
         assert_eq!(after[name], before[name], "{name}");
     }
     assert!(
-        list(dir.path(), at(0))
+        list(dir.path(), &request(), at(0))
             .unwrap()
             .iter()
             .all(|i| i.problem.is_none())
@@ -111,7 +111,7 @@ fn a_leaf_does_not_outlive_its_authority() {
     let ten_years = 3650;
     let day = ten_years - 100;
     ensure(dir.path(), &request(), Renew::Due, at(day)).unwrap();
-    let longest = list(dir.path(), at(day))
+    let longest = list(dir.path(), &request(), at(day))
         .unwrap()
         .iter()
         .map(|i| i.days_left)
@@ -167,7 +167,7 @@ fn problems_are_listed() {
     fs_err::remove_file(file("front-proxy-ca.pem")).unwrap();
     fs_err::remove_file(file("ca-key.pem")).unwrap();
     let mut text = String::new();
-    for info in list(dir.path(), at(0)).unwrap() {
+    for info in list(dir.path(), &request(), at(0)).unwrap() {
         if let Some(problem) = info.problem {
             writeln!(
                 text,
@@ -185,7 +185,7 @@ fn problems_are_listed() {
     master/front-proxy-client.pem: was issued by none of the authorities here
     master/kube-scheduler.pem: not a certificate that can be read
     ");
-    let info = list(dir.path(), at(366))
+    let info = list(dir.path(), &request(), at(366))
         .unwrap()
         .into_iter()
         .find(|i| i.file == Path::new("node/node.pem"))
@@ -195,5 +195,43 @@ fn problems_are_listed() {
         info.problem.as_deref(),
         Some("expired on 2028-01-01T00:00:00Z")
     );
-    assert_eq!(list(&dir.path().join("absent"), at(0)).unwrap(), Vec::new());
+    assert_eq!(
+        list(&dir.path().join("absent"), &request(), at(0)).unwrap(),
+        Vec::new()
+    );
+}
+
+#[test]
+fn what_each_certificate_is_for() {
+    let dir = fresh();
+    for foreign in ["master/kubelet.pem", "node/etcd-ca.pem"] {
+        put(dir.path(), foreign, CFSSL_CA);
+    }
+    let mut text = String::new();
+    for info in list(dir.path(), &request(), at(0)).unwrap() {
+        let purpose = info.purpose.map_or("unknown", Purpose::as_str);
+        writeln!(text, "{}: {purpose}", info.file.display()).unwrap();
+    }
+    insta::assert_snapshot!(text, @"
+    master/admin.pem: client
+    master/apiserver-kubelet-client.pem: client
+    master/ca.pem: authority
+    master/etcd-ca.pem: authority
+    master/etcd-client.pem: client
+    master/etcd-peer.pem: server and client
+    master/etcd.pem: server and client
+    master/front-proxy-ca.pem: authority
+    master/front-proxy-client.pem: client
+    master/kube-apiserver-etcd-client.pem: client
+    master/kube-apiserver.pem: server
+    master/kube-controller-manager.pem: client
+    master/kube-scheduler.pem: client
+    master/kubelet.pem: unknown
+    node/ca.pem: authority
+    node/etcd-ca.pem: unknown
+    node/flannel.pem: client
+    node/kube-proxy.pem: client
+    node/node-client.pem: client
+    node/node.pem: server
+    ");
 }

@@ -40,7 +40,7 @@ fn a_lost_file_comes_back_and_the_others_stay() {
         });
         assert!(unhurt, "{lost}: {}", made(&report));
         assert!(
-            list(dir.path(), at(0))
+            list(dir.path(), &request(), at(0))
                 .unwrap()
                 .iter()
                 .all(|i| i.problem.is_none()),
@@ -89,7 +89,7 @@ fn renewal_keeps_keys_and_gives_another_year() {
         assert_eq!(after[name] == *content, stays, "{name}");
     }
     assert!(
-        list(dir.path(), at(700))
+        list(dir.path(), &request(), at(700))
             .unwrap()
             .iter()
             .all(|i| i.days_left > 0)

@@ -1,0 +1,121 @@
+//! `certs list|renew`
+
+use std::time::SystemTime;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::{print, print_json, table};
+use crate::components::Daemon;
+use crate::error::Result;
+use crate::install::Current;
+use crate::pki;
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::systemd::Unit;
+use crate::units;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Certs {
+    /// The cluster's certificates: what they are for, whom they were issued to, when they end
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Issue all certificates but the authorities' anew now, for another year and for the same keys
+    Renew {
+        /// Restart what uses them; pods go on running
+        #[arg(long)]
+        restart: bool,
+    },
+}
+
+impl Certs {
+    pub(super) fn run(&self, progress: &Progress) -> Result<()> {
+        match self {
+            Self::List { json } => list(*json),
+            Self::Renew { restart } => renew(*restart, progress),
+        }
+    }
+}
+
+fn list(json: bool) -> Result<()> {
+    let current = Current::read()?;
+    let (config, request) = (current.layout.config(), current.pki_request());
+    let certificates = pki::list(config, &request, SystemTime::now())?;
+    if json {
+        return print_json(&json!({ "certificates": certificates }));
+    }
+    let heads = ["file", "for", "subject", "ends", "days left", ""].map(str::to_owned);
+    let mut rows = vec![heads.to_vec()];
+    for certificate in certificates {
+        let (ends, days) = if certificate.not_after.is_empty() {
+            ("unknown".to_owned(), String::new())
+        } else {
+            (certificate.not_after, certificate.days_left.to_string())
+        };
+        rows.push(vec![
+            certificate.file.display().to_string(),
+            certificate
+                .purpose
+                .map_or("unknown", pki::Purpose::as_str)
+                .to_owned(),
+            certificate.subject,
+            ends,
+            days,
+            certificate.problem.unwrap_or_default(),
+        ]);
+    }
+    print(&table(&rows, &[4]))
+}
+
+fn renew(restart: bool, progress: &Progress) -> Result<()> {
+    let store = Store::open_default()?.locked()?;
+    store.sign()?;
+    let current = Current::read()?;
+    let report = pki::ensure(
+        current.layout.config(),
+        &current.pki_request(),
+        pki::Renew::All,
+        SystemTime::now(),
+    )?;
+    let is_certificate = |made: &&pki::Made| made.file.extension().is_some_and(|e| e == "pem");
+    let number = report.made.iter().filter(is_certificate).count();
+    progress.line(format!(
+        "{number} certificates are new; if `usernetes kubeconfig merge` put one into a kubeconfig of yours, run it again"
+    ));
+    let names = users(&current);
+    // Where nobody can be asked, any of them may run.
+    let asked = current.systemd().and_then(|s| Ok((s.units(&names)?, s)));
+    let (running, systemd) = match asked {
+        Ok((units, systemd)) => {
+            let running = units.iter().filter(|u| !u.is_stopped()).map(Unit::name);
+            (running.map(str::to_owned).collect(), Some(systemd))
+        }
+        Err(error) if restart => return Err(error),
+        Err(_) => (names, None),
+    };
+    match systemd.filter(|_| restart) {
+        _ if running.is_empty() => progress.line("what starts from now on uses them"),
+        Some(systemd) => {
+            systemd.run(["restart".to_owned()].into_iter().chain(running.clone()))?;
+            progress.line(format!("restarted {}", running.join(" ")));
+        }
+        None => progress.line(format!(
+            "what runs goes on using the old ones; to restart it without its pods:\n  systemctl --user restart {}",
+            running.join(" ")
+        )),
+    }
+    Ok(())
+}
+
+/// The services that read certificates when they start: all but RootlessKit's.
+fn users(current: &Current) -> Vec<String> {
+    let config = &current.config;
+    let daemons = units::daemons(config).into_iter();
+    daemons
+        .filter(|daemon| *daemon != Daemon::Rootlesskit)
+        .map(|daemon| units::unit_name(daemon, config.cri))
+        .collect()
+}

@@ -1,0 +1,141 @@
+//! The last step of an installation: telling systemd, and starting.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::ready::timed;
+use super::services::{members, upholder};
+use super::start::bring_up;
+use super::{Current, Installed, Receipt, Run, Start, stop};
+use crate::error::{Error, Kind, Result};
+use crate::paths;
+use crate::progress::Progress;
+use crate::systemd::{Systemd, Unit};
+use crate::units;
+
+impl Run<'_> {
+    /// Tells systemd, and starts what is to be started.
+    pub(super) fn activate(
+        &self,
+        systemd: &Systemd,
+        current: &Current,
+        mut receipt: Receipt,
+        progress: &Progress,
+        installed: &mut Installed,
+    ) -> Result<()> {
+        let mut phases = std::mem::take(&mut installed.phases);
+        let before = receipt.clone();
+        let changed = installed.changed;
+        let names: Vec<_> = units::all_names().into_iter().collect();
+        if changed {
+            timed(&mut phases, "systemd reloaded", || {
+                self.enable(systemd, &mut receipt)?;
+                systemd.run(["daemon-reload"])
+            })?;
+        }
+        let states = systemd.units(&names)?;
+        let wanted = members(self.start.unit(), &self.config);
+        let running = |name: &String| states.iter().any(|u| u.name() == name && u.is_active());
+        let lingers = !installed.findings.iter().any(|f| f.id == "linger");
+        if !receipt.linger && !lingers && !wanted.is_empty() {
+            // Refused where the administrator does not let users decide it; the hint at the end says so.
+            receipt.linger = systemd.linger(true).is_ok();
+        }
+        receipt.stale &= states.iter().any(|u| !u.is_stopped());
+        installed.lingering = receipt.linger || lingers;
+        if receipt != before {
+            receipt.write(self.store.dir())?;
+        }
+
+        self.start.unit().clone_into(&mut installed.started);
+        if wanted.is_empty() || (!changed && wanted.iter().all(running)) {
+            installed.phases = if changed { phases } else { Vec::new() };
+            return Ok(());
+        }
+        self.store.sign()?;
+        let mut starting = vec![self.start.unit().to_owned()];
+        if changed && states.iter().any(|u| !u.is_stopped()) {
+            // A service is started this once, beside what runs.
+            if matches!(self.start, Start::Service(_)) {
+                starting.extend(outermost(&states, &receipt));
+            }
+            timed(&mut phases, "stopped", || stop(systemd, progress))?;
+        }
+        phases.extend(bring_up(systemd, current, &starting, progress)?);
+        installed.phases = phases;
+        Ok(())
+    }
+
+    /// Lets the start target, and no other unit of ours, start with the login.
+    fn enable(&self, systemd: &Systemd, receipt: &mut Receipt) -> Result<()> {
+        let target = self.config.start.as_str();
+        let wanted: BTreeSet<String> = Some(target.to_owned())
+            .filter(|t| !t.is_empty())
+            .into_iter()
+            .collect();
+        let old: Vec<_> = receipt.enabled.difference(&wanted).cloned().collect();
+        if !old.is_empty() {
+            systemd.run(
+                ["--no-reload".to_owned(), "disable".to_owned()]
+                    .into_iter()
+                    .chain(old),
+            )?;
+        }
+        // Written first: cut short between the two, `uninstall` must know.
+        receipt.enabled.clone_from(&wanted);
+        receipt.write(self.store.dir())?;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        systemd.run(
+            ["--no-reload".to_owned(), "enable".to_owned()]
+                .into_iter()
+                .chain(wanted),
+        )
+    }
+}
+
+/// The installed units that must be started for all that is active to be active again: targets, and services that no
+/// active target starts. RootlessKit comes with any of them.
+fn outermost(states: &[Unit], receipt: &Receipt) -> Vec<String> {
+    let installed = |unit: &&Unit| receipt.units.keys().any(|path| path.ends_with(unit.name()));
+    let active: Vec<_> = states
+        .iter()
+        .filter(|u| u.is_active())
+        .filter(installed)
+        .collect();
+    let is_active = |name: &str| active.iter().any(|u| u.name() == name);
+    let wanted = active.iter().map(|u| u.name()).filter(|name| {
+        name.ends_with(".target") || upholder(name).is_some_and(|t| !is_active(t.as_str()))
+    });
+    wanted.map(str::to_owned).collect()
+}
+
+/// Fails if the service manager does not look for units where they are to be written: only its own environment counts.
+pub(super) fn check_unit_path(systemd: &Systemd, unit_dir: &Path) -> Result<()> {
+    // The base of configuration, resolved: the directories of units in it need not exist yet.
+    let base = |dir: &Path| {
+        dir.ancestors()
+            .nth(2)
+            .and_then(|b| fs_err::canonicalize(b).ok())
+    };
+    let path = systemd.unit_path()?;
+    let found = |dir: &Path| {
+        dir == unit_dir
+            || (dir.ends_with("systemd/user") && base(dir).is_some() && base(dir) == base(unit_dir))
+    };
+    if path.is_empty() || path.iter().any(|dir| found(dir)) {
+        return Ok(());
+    }
+    let dirs: Vec<_> = path.iter().map(|dir| dir.display().to_string()).collect();
+    Err(Error::new(
+        Kind::Host,
+        format!("your service manager does not look for units in {}", unit_dir.display()),
+    )
+    .expected(format!("{} to be the same for it as here", paths::XDG_CONFIG_HOME))
+    .found(format!("it looks into {}", dirs.join(", ")))
+    .hint(format!(
+        "unset {0} for this command, or set it for your service manager as well: in a file below ~/.config/environment.d, then log in anew",
+        paths::XDG_CONFIG_HOME
+    )))
+}

@@ -1,0 +1,167 @@
+//! What the API server says about the objects an installation waits for.
+
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::https::Client;
+
+/// Nothing if it is as it should be, or else what is said about it.
+pub(crate) type Answer = std::result::Result<(), String>;
+
+/// Whether the node is ready, or else what the API server says about it. `since`, RFC 3339 in UTC, is when the kubelet
+/// started: what is known of an earlier one does not count. A kubelet reports itself when it starts.
+pub(crate) fn node(client: &Client, config: &Config, since: Option<&str>) -> Answer {
+    let node = ask(client, &format!("/api/v1/nodes/{}", config.node_name))?;
+    reported(&node, since)
+}
+
+/// Whether CoreDNS runs and answers, or else what the API server says about it: the latest warning, because its
+/// deployment only knows that something is missing. `since`, RFC 3339 in UTC, is when the container runtime started: what
+/// ran in an earlier one is gone, whatever is known of it.
+pub(crate) fn dns(client: &Client, since: Option<&str>) -> Answer {
+    const NAMESPACE: &str = "kube-system";
+    let deployment = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/coredns");
+    let available = ask(client, &deployment).and_then(|d| condition(&d, "Available").map(drop));
+    available.map_err(|said| {
+        let events = format!("/api/v1/namespaces/{NAMESPACE}/events?fieldSelector=type%3DWarning");
+        let events = client.get(&events).ok();
+        events
+            .and_then(|events| latest_message(&events.body))
+            .unwrap_or(said)
+    })?;
+    let Some(since) = since else { return Ok(()) };
+    let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=k8s-app%3Dkube-dns");
+    run(&ask(client, &pods)?, since)
+}
+
+fn ask(client: &Client, path: &str) -> std::result::Result<Value, String> {
+    let answer = client
+        .get(path)
+        .map_err(|error| error.message().to_owned())?;
+    Ok(serde_json::from_str(&answer.body).unwrap_or_default())
+}
+
+/// Whether a node's kubelet says that it is ready, and not before a moment. Times in RFC 3339 and UTC are in the order of
+/// their texts.
+fn reported(node: &Value, since: Option<&str>) -> Answer {
+    let ready = condition(node, "Ready")?;
+    let heartbeat = ready["lastHeartbeatTime"].as_str().unwrap_or_default();
+    if since.is_some_and(|since| heartbeat < since) {
+        return Err("the kubelet has not reported since it was started".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether one of the pods is ready with all containers started not before a moment.
+fn run(pods: &Value, since: &str) -> Answer {
+    let new = |container: &Value| {
+        let started = container["state"]["running"]["startedAt"].as_str();
+        started.is_some_and(|started| started >= since)
+    };
+    let runs = |pod: &Value| {
+        let containers = pod["status"]["containerStatuses"].as_array();
+        condition(pod, "Ready").is_ok() && containers.is_some_and(|all| all.iter().all(new))
+    };
+    if pods["items"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(runs))
+    {
+        return Ok(());
+    }
+    Err("its pod has not run since the container runtime was started".to_owned())
+}
+
+/// The message of the latest event of a list. Times in RFC 3339 and UTC are in the order of their texts.
+fn latest_message(body: &str) -> Option<String> {
+    let list: Value = serde_json::from_str(body).ok()?;
+    let events = list["items"].as_array()?.iter();
+    let latest = events.max_by_key(|event| {
+        event["lastTimestamp"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    })?;
+    Some(latest["message"].as_str()?.lines().next()?.to_owned())
+}
+
+/// The condition of an object of Kubernetes if that says `True` to it, or else what it says.
+fn condition<'a>(object: &'a Value, wanted: &str) -> std::result::Result<&'a Value, String> {
+    let conditions = object["status"]["conditions"].as_array();
+    let found = conditions
+        .into_iter()
+        .flatten()
+        .find(|c| c["type"] == wanted);
+    if let Some(found) = found.filter(|c| c["status"] == "True") {
+        return Ok(found);
+    }
+    let said = found.map_or(&object["message"], |c| &c["message"]).as_str();
+    Err(said
+        .and_then(|text| text.lines().next())
+        .unwrap_or("not there yet")
+        .to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions() {
+        let said = |body: &str| {
+            let object = serde_json::from_str(body).unwrap_or_default();
+            condition(&object, "Ready").err()
+        };
+        let ready = r#"{"status": {"conditions": [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": "True"}]}}"#;
+        assert_eq!(said(ready), None);
+        let not = r#"{"status": {"conditions": [{"type": "Ready", "status": "False", "message": "cni plugin not initialized\nmore"}]}}"#;
+        assert_eq!(said(not).unwrap(), "cni plugin not initialized");
+        let missing =
+            r#"{"kind": "Status", "status": "Failure", "message": "nodes \"n\" not found"}"#;
+        assert_eq!(said(missing).unwrap(), "nodes \"n\" not found");
+        assert_eq!(said("").unwrap(), "not there yet");
+    }
+
+    #[test]
+    fn what_an_earlier_kubelet_reported_does_not_count() {
+        let node = serde_json::json!({ "status": { "conditions": [
+            { "type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-26T11:22:41Z" },
+        ]}});
+        for (since, counts) in [
+            (None, true),
+            (Some("2026-11-26T11:22:40Z"), true),
+            (Some("2026-11-26T11:22:41Z"), true),
+            (Some("2026-11-26T11:22:42Z"), false),
+        ] {
+            assert_eq!(reported(&node, since).is_ok(), counts, "{since:?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_counts_if_its_container_runs_in_this_runtime() {
+        let list = |ready: &str, state: Value| {
+            serde_json::json!({ "items": [{ "status": {
+                "conditions": [{ "type": "Ready", "status": ready }],
+                "containerStatuses": [{ "state": state }],
+            }}]})
+        };
+        let running = serde_json::json!({ "running": { "startedAt": "2026-11-26T11:22:41Z" } });
+        let (before, after) = ("2026-11-26T11:20:00Z", "2026-11-26T11:23:00Z");
+        assert_eq!(run(&list("True", running.clone()), before), Ok(()));
+        assert!(run(&list("True", running.clone()), after).is_err());
+        assert!(run(&list("False", running), before).is_err());
+        let waiting = serde_json::json!({ "waiting": { "reason": "CrashLoopBackOff" } });
+        assert!(run(&list("True", waiting), before).is_err());
+        assert!(run(&serde_json::json!({ "items": [] }), before).is_err());
+    }
+
+    #[test]
+    fn the_latest_of_the_warnings_is_the_one_to_tell() {
+        let list = r#"{"items": [
+            {"lastTimestamp": "2026-11-23T10:20:00Z", "message": "unknown version specified\nmore"},
+            {"lastTimestamp": null, "message": "never"},
+            {"lastTimestamp": "2026-11-23T10:19:59Z", "message": "no nodes available"}
+        ]}"#;
+        assert_eq!(latest_message(list).unwrap(), "unknown version specified");
+        assert_eq!(latest_message(r#"{"items": []}"#), None);
+    }
+}
