@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 pub use choice::{Cni, Cri, Target};
 pub use dns::DnsName;
+pub(crate) use dns::host_name_fault;
 pub use port::{API_PORT, PortSpec, Proto};
 
 use crate::cidr::Cidr;

@@ -218,8 +218,8 @@ pub(super) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
         }
     }
     pki::Request {
-        node_name: config.node_name.to_string(),
-        cluster_domain: config.cluster_domain.to_string(),
+        node_name: config.node_name.clone(),
+        cluster_domain: config.cluster_domain.clone(),
         service_ip: IpAddr::V4(config.api_service_ip()),
         child_ip: IpAddr::V4(config.node_ip()),
         extra_sans: names,
