@@ -121,7 +121,7 @@ fn routes_in_the_way() {
           fix       choose another with --cidr NETWORK, for example 10.65.0.0/24
     fatal networks: `network.services` is 10.0.0.0/24, but this machine has a route to 10.0.0.0/16 by eth0
           expected  a network this machine has no route to: what is there could not be reached from the cluster
-          fix       choose another with `services` in config.toml, for example 10.65.0.0/24
+          fix       choose another with --services NETWORK, for example 10.66.0.0/24
     ");
     let (_dir, m) = machine(&[("/proc/net/route", routes.lines().next().unwrap())]);
     assert_eq!(
