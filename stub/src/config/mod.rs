@@ -217,6 +217,16 @@ impl Config {
         Ok(())
     }
 
+    /// Whether pods are to run here, unless all that is to be started is a control plane.
+    #[must_use]
+    pub fn runs_pods(&self) -> bool {
+        let node = match self.start {
+            Target::All | Target::Node | Target::Nothing => true,
+            Target::MasterWithEtcd | Target::Master | Target::Etcd => false,
+        };
+        node && self.cri != Cri::None
+    }
+
     /// Address of the host as the namespaces see it.
     #[must_use]
     pub fn gateway(&self) -> Ipv4Addr {
