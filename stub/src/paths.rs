@@ -20,6 +20,10 @@ pub const KUBECONFIG: &str = "KUBECONFIG";
 /// Base of sockets and other files that vanish with the last session. Made by the login, there is no other place for them.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 
+/// A directory with the files of a machine, which the checks of the machine look at instead of `/`. For tests: they show
+/// `install` machines that the one they run on is not. What it installs, it installs on the real one.
+pub const MACHINE_ROOT: &str = "USERNETES_MACHINE_ROOT";
+
 /// The project's directory below each of the XDG bases.
 pub(crate) const PROJECT: &str = "usernetes";
 

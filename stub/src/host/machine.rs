@@ -32,17 +32,18 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The machine and the user this process runs on and as.
+    /// The machine and the user this process runs on and as; its files are below [`paths::MACHINE_ROOT`] if that is set.
     #[must_use]
     pub fn this() -> Self {
+        let root = env::var_os(paths::MACHINE_ROOT).map_or_else(|| "/".into(), PathBuf::from);
         Self {
-            root: PathBuf::from("/"),
             uid: getuid().as_raw(),
             gid: getgid().as_raw(),
             user: env::var("USER").ok().filter(|u| !u.is_empty()),
             runtime_dir: env::var_os(paths::XDG_RUNTIME_DIR).map(PathBuf::from),
             path: env::var_os("PATH").unwrap_or_default(),
-            program: Some(PathBuf::from("/proc/self/exe")),
+            program: Some(root.join("proc/self/exe")).filter(|program| program.exists()),
+            root,
         }
     }
 

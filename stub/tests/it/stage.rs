@@ -9,10 +9,11 @@ use fs_err as fs;
 use stub::bundle::Mode;
 
 use crate::home::{Home, Said};
+use crate::machine::Machine;
 use crate::pack::{Pack, Recipe};
 
 /// Writes down what it is told, and plays along: what is started is active, unless `failing` names it.
-const SYSTEMCTL: &str = r#"#!/bin/sh
+pub(crate) const SYSTEMCTL: &str = r#"#!/bin/sh
 [ "$1" = --user ] && shift
 [ "$1" = --no-reload ] && shift
 state=$HOME/state
@@ -100,6 +101,14 @@ impl Stage {
         let mut command = self.command(&self.bundle);
         self.home
             .run_command(command.args(["install", "--force"]).args(arguments))
+    }
+
+    /// The bundle, on the machine whose files are in `machine`: its fitness matters.
+    pub(crate) fn install_on(&self, machine: &Machine, arguments: &[&str]) -> Said {
+        let mut command = self.command(&self.bundle);
+        machine.show_to(&mut command);
+        self.home
+            .run_command(command.arg("install").args(arguments))
     }
 
     pub(crate) fn usernetes(&self, arguments: &[&str]) -> Said {
