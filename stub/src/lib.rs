@@ -11,6 +11,7 @@ pub mod components;
 pub mod config;
 pub mod digest;
 pub mod error;
+mod file_system;
 pub mod files;
 pub mod host;
 pub mod https;

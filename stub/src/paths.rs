@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 
@@ -19,6 +19,10 @@ pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 pub const KUBECONFIG: &str = "KUBECONFIG";
 /// Base of sockets and other files that vanish with the last session. Made by the login, there is no other place for them.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+
+/// A directory with the files of a machine, which the checks of the machine look at instead of `/`. For tests: they show
+/// `install` machines that the one they run on is not. What it installs, it installs on the real one.
+pub const MACHINE_ROOT: &str = "USERNETES_MACHINE_ROOT";
 
 /// The project's directory below each of the XDG bases.
 pub(crate) const PROJECT: &str = "usernetes";
@@ -38,26 +42,39 @@ pub fn cache_dir() -> Result<PathBuf> {
     base(XDG_CACHE_HOME, ".cache")
 }
 
-/// Sockets, and files that are written anew at every start. Where `su` or `sudo` have not set [`XDG_RUNTIME_DIR`], the
-/// place where systemd-logind makes that directory counts, if it is there and belongs to the user.
+/// Sockets, and files that are written anew at every start: below [`session_dir`].
 pub fn runtime_dir() -> Result<PathBuf> {
     let set = env::var_os(XDG_RUNTIME_DIR).map(PathBuf::from);
     let uid = rustix::process::getuid().as_raw();
     let usual = PathBuf::from(format!("/run/user/{uid}"));
-    let ours = |dir: &PathBuf| fs_err::metadata(dir).is_ok_and(|m| m.is_dir() && m.uid() == uid);
-    let base = set.clone().filter(|dir| dir.is_absolute());
-    let base = base.or_else(|| Some(usual).filter(ours)).ok_or_else(|| {
+    let base = session_dir(set.as_deref(), &usual, uid).ok_or_else(|| {
         Error::new(
             Kind::Host,
-            format!("the environment variable {XDG_RUNTIME_DIR} does not name your runtime directory"),
+            format!(
+                "the environment variable {XDG_RUNTIME_DIR} does not name your runtime directory"
+            ),
         )
-        .expected(format!("an absolute path such as `/run/user/{uid}`"))
+        .expected(format!(
+            "a directory that belongs to you, such as `{}`",
+            usual.display()
+        ))
         .found(set.map_or("not set".to_owned(), |v| format!("`{}`", v.display())))
-        .hint(
-            "log in over ssh, on a console or with `machinectl shell $(id -un)@`; `su` and `sudo` do not start a user session",
-        )
+        .hint(LOG_IN)
     })?;
     Ok(base.join(PROJECT))
+}
+
+/// How to get a session, and with it a runtime directory.
+pub(crate) const LOG_IN: &str = "log in over ssh, on a console or with `machinectl shell $(id -un)@`; `su` and `sudo` start no session";
+
+/// Where the login keeps a user's sockets: what [`XDG_RUNTIME_DIR`] is set to, or the `usual` place, where systemd-logind
+/// makes that directory. Either counts only if it is there and belongs to the user: `su` leaves the variable as it was.
+pub(crate) fn session_dir(set: Option<&Path>, usual: &Path, uid: u32) -> Option<PathBuf> {
+    let ours = |dir: &&Path| {
+        dir.is_absolute() && fs_err::metadata(dir).is_ok_and(|m| m.is_dir() && m.uid() == uid)
+    };
+    let found = set.filter(ours).or_else(|| Some(usual).filter(ours));
+    found.map(Path::to_owned)
 }
 
 /// The kubeconfig of the user, which kubectl reads when nobody says otherwise: the first entry of `$KUBECONFIG`, or
@@ -115,5 +132,22 @@ mod tests {
         assert_eq!(first("/a:/b").as_deref(), Some("/a"));
         assert_eq!(first(":/b").as_deref(), Some("/b"));
         assert_eq!(first(""), None);
+    }
+
+    #[test]
+    fn only_a_directory_of_the_users_own_is_the_sessions() {
+        let (set, usual) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (set, usual) = (set.path(), usual.path());
+        let uid = fs_err::metadata(set).unwrap().uid();
+        assert_eq!(session_dir(Some(set), usual, uid).unwrap(), set);
+        // As after `su`: the directory is there, and another user's.
+        assert_eq!(session_dir(Some(set), usual, uid + 1), None);
+        let others = [Path::new("/nowhere"), Path::new("."), &set.join("file")];
+        fs_err::write(set.join("file"), "").unwrap();
+        for other in others {
+            assert_eq!(session_dir(Some(other), usual, uid).unwrap(), usual);
+            assert_eq!(session_dir(Some(other), other, uid), None);
+        }
+        assert_eq!(session_dir(None, usual, uid).unwrap(), usual);
     }
 }

@@ -27,7 +27,7 @@ use crate::layout::Layout;
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     let started = Instant::now();
     images::unset_loaded(layout)?;
-    mounts::prepare(layout)?;
+    mounts::prepare(layout, config)?;
     let probe = Probe::run(layout)?;
     probe.notes.iter().for_each(say);
     let network = cni::Bridge::alone(config).map(cni::Bridge::file);

@@ -6,6 +6,8 @@ use std::path::Path;
 use fs_err as fs;
 use rustix::mount::mount_bind;
 
+use super::say;
+use crate::config::{Config, Cri};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
 
@@ -36,22 +38,29 @@ const OURS: [&str; 5] = [
     "/var/cache",
 ];
 
-/// Parameters of the network namespace: pods are routed, and what crosses the bridge passes the service rules.
-const SYSCTLS: [(&str, &str); 2] = [
-    ("net/ipv4/ip_forward", "1"),
-    ("net/bridge/bridge-nf-call-iptables", "1"),
-];
+/// Parameters of the network namespace: pods are routed, and what crosses their bridge passes the service rules.
+const FORWARDING: &str = "net/ipv4/ip_forward";
+const BRIDGE: &str = "net/bridge/bridge-nf-call-iptables";
 
 /// Hides the host's container state and puts ours in its place.
-pub(super) fn prepare(layout: &Layout) -> Result<()> {
+pub(super) fn prepare(layout: &Layout, config: &Config) -> Result<()> {
     HOST_STATE.into_iter().map(Path::new).try_for_each(unlink)?;
     for target in OURS {
         let source = layout.data(&target.replace('/', "_"));
         bind(&source, Path::new(target))?;
     }
-    SYSCTLS
-        .into_iter()
-        .try_for_each(|(key, value)| sysctl(key, value))
+    sysctl(FORWARDING, "1")?;
+    if config.cri == Cri::None {
+        return Ok(());
+    }
+    match sysctl(BRIDGE, "1") {
+        // There may never be a pod.
+        Err(error) if !config.runs_pods() => {
+            say(error.message());
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// Removes a link. What is no link stays.

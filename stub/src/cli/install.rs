@@ -25,6 +25,12 @@ pub(super) struct Install {
     /// Network between this machine and the cluster, for example 10.0.42.0/24
     #[arg(long, value_name = "NETWORK")]
     cidr: Option<Cidr>,
+    /// Network of services, for example 10.0.0.0/24; stays as it is once there is data
+    #[arg(long, value_name = "NETWORK")]
+    services: Option<Cidr>,
+    /// Network of pods, for example 10.88.0.0/16
+    #[arg(long, value_name = "NETWORK")]
+    pods: Option<Cidr>,
     /// Port that leads into the cluster; may be given several times, and the API server's is always among them
     #[arg(short, long, value_name = "IP:PORT:CHILDPORT/PROTO")]
     publish: Vec<PortSpec>,
@@ -66,6 +72,8 @@ impl Install {
             cri: self.cri,
             cni: self.cni,
             cidr: self.cidr,
+            services: self.services,
+            pods: self.pods,
             publish: Some(self.publish.clone()).filter(|ports| !ports.is_empty()),
             start: self.start.clone(),
             repair: self.repair,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::error::{Error, Kind, Result};
 
 /// A node's or a domain's name: lower-case labels of letters, digits and `-`, joined by dots, at most 63 characters
-/// in all, because Kubernetes makes a label of the node's name.
+/// in all, because Kubernetes makes a label of the node's name. The last label is no number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct DnsName(String);
@@ -17,18 +17,16 @@ impl DnsName {
     /// Checks the name.
     pub fn new(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
-        let label = |label: &str| {
-            let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-            let edge = |c: Option<u8>| c.is_some_and(plain);
-            edge(label.bytes().next())
-                && edge(label.bytes().last())
-                && label.bytes().all(|c| plain(c) || c == b'-')
+        let fault = match text.chars().find(char::is_ascii_uppercase) {
+            Some(letter) => Some(format!("the capital letter `{letter}`")),
+            None => host_name_fault(&text, 63),
         };
-        if text.len() <= 63 && text.split('.').all(label) {
-            return Ok(Self(text));
+        match fault {
+            None => Ok(Self(text)),
+            Some(fault) => Err(Error::new(Kind::Input, format!("bad name {text:?}"))
+                .expected("at most 63 lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit")
+                .found(fault)),
         }
-        Err(Error::new(Kind::Input, format!("bad name {text:?}"))
-            .expected("at most 63 lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit"))
     }
 
     /// The name.
@@ -36,6 +34,33 @@ impl DnsName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What keeps a text from being a host name (RFC 1123, section 2.1) of at most so many bytes. The last label may not be a
+/// number alone, or a mistyped address would pass for a name.
+pub(crate) fn host_name_fault(text: &str, longest: usize) -> Option<String> {
+    if text.is_empty() || text.len() > longest {
+        return Some(format!("{} bytes", text.len()));
+    }
+    let label_fault = |label: &str| {
+        if label.is_empty() {
+            return Some("an empty label".to_owned());
+        }
+        if label.len() > 63 {
+            return Some(format!("a label of {} bytes", label.len()));
+        }
+        if label.starts_with('-') || label.ends_with('-') {
+            return Some(format!("the label `{label}`"));
+        }
+        let strange = |c: &char| !(c.is_ascii_alphanumeric() || *c == '-');
+        let character = label.chars().find(strange)?;
+        Some(format!("the character `{}`", character.escape_debug()))
+    };
+    text.split('.').find_map(label_fault).or_else(|| {
+        let last = text.rsplit('.').next()?;
+        let number = last.bytes().all(|b| b.is_ascii_digit());
+        number.then(|| "a number as the last label".to_owned())
+    })
 }
 
 impl fmt::Display for DnsName {
@@ -64,24 +89,27 @@ mod tests {
 
     #[test]
     fn good_and_bad_names() {
-        for good in ["a", "node-1", "cluster.local", "1.2", &"x".repeat(63)] {
+        for good in ["a", "node-1", "cluster.local", "1.b", &"x".repeat(63)] {
             assert!(DnsName::new(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "A",
-            "-a",
-            "a-",
-            "a..b",
-            ".a",
-            "a.",
-            "a_b",
-            "a b",
-            "ä",
-            "a\"",
-            &"x".repeat(64),
+        for (bad, found) in [
+            ("", "0 bytes"),
+            ("A", "the capital letter `A`"),
+            ("-a", "the label `-a`"),
+            ("a-", "the label `a-`"),
+            ("a..b", "an empty label"),
+            (".a", "an empty label"),
+            ("a.", "an empty label"),
+            ("a_b", "the character `_`"),
+            ("a b", "the character ` `"),
+            ("ä", "the character `ä`"),
+            ("a\"", "the character `\\\"`"),
+            (&"x".repeat(64), "64 bytes"),
+            ("42", "a number as the last label"),
+            ("node.7", "a number as the last label"),
         ] {
-            assert!(DnsName::new(bad).is_err(), "{bad}");
+            let error = DnsName::new(bad).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("found     {found}")), "{error}");
         }
     }
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 pub use choice::{Cni, Cri, Target};
 pub use dns::DnsName;
+pub(crate) use dns::host_name_fault;
 pub use port::{API_PORT, PortSpec, Proto};
 
 use crate::cidr::Cidr;
@@ -123,8 +124,46 @@ impl Config {
         Ok(config)
     }
 
-    /// Whether the settings go together. [`Self::parse`] has called it; `install` calls it after it has applied flags.
+    /// Whether the settings go together, as the file has them.
     pub fn check(&self) -> Result<()> {
+        self.check_as(Kind::Input, |key| format!("`{key}`"))
+            .map_err(|error| error.about("bad configuration"))
+    }
+
+    /// Whether the settings go together. What does not is an error of this kind, in which each setting is called what
+    /// `name` makes of its key.
+    pub fn check_as(&self, kind: Kind, name: impl Fn(&str) -> String) -> Result<()> {
+        self.check_networks(kind, &name)?;
+        for (index, port) in self.publish.iter().enumerate() {
+            if let Some(other) = self.publish[..index]
+                .iter()
+                .find(|other| port.collides_with(other))
+            {
+                return Err(Error::new(
+                    kind,
+                    format!("{} has the same port of the host twice", name("publish")),
+                )
+                .found(format!("`{other}` and `{port}`"))
+                .hint("remove one of them"));
+            }
+        }
+        if self.cri == Cri::None && self.start == Target::Node {
+            return Err(Error::new(
+                kind,
+                format!(
+                    "{} wants a node, but {} says there is none",
+                    name("start"),
+                    name("cri")
+                ),
+            )
+            .expected("`cri = \"containerd\"` or `cri = \"crio\"`")
+            .found("`cri = \"\"`")
+            .hint("start `u7s-master-with-etcd.target`, or choose a container runtime"));
+        }
+        Ok(())
+    }
+
+    fn check_networks(&self, kind: Kind, name: &impl Fn(&str) -> String) -> Result<()> {
         let Network {
             rootlesskit,
             services,
@@ -133,10 +172,10 @@ impl Config {
         // slirp4netns needs at least /25 (its DHCP range and the tap device's address); the API server takes a service network of at most
         // 2^20 addresses, and CoreDNS's address is the 53rd; a full node has 110 pods; flannel gives each node a /24.
         let sizes = [
-            ("network.rootlesskit", rootlesskit, 8..=25),
-            ("network.services", services, 12..=26),
+            (name("network.rootlesskit"), rootlesskit, 8..=25),
+            (name("network.services"), services, 12..=26),
             (
-                "network.pods",
+                name("network.pods"),
                 pods,
                 match self.cni {
                     Cni::Bridge => 8..=25,
@@ -144,66 +183,48 @@ impl Config {
                 },
             ),
         ];
-        for (key, cidr, range) in &sizes {
+        for (name, cidr, range) in &sizes {
             if !range.contains(&cidr.prefix()) {
                 let size = if cidr.prefix() < *range.start() {
                     "large"
                 } else {
                     "small"
                 };
-                return Err(Error::new(
-                    Kind::Input,
-                    format!("bad configuration: `{key}` is too {size}"),
-                )
-                .expected(format!(
-                    "a prefix length from {} to {}",
-                    range.start(),
-                    range.end()
-                ))
-                .found(format!("`{cidr}`"))
-                .hint(format!(
-                    "for example `{}/{}`",
-                    cidr.address(),
-                    range.end().min(&24)
-                )));
+                return Err(Error::new(kind, format!("{name} is too {size}"))
+                    .expected(format!(
+                        "a prefix length from {} to {}",
+                        range.start(),
+                        range.end()
+                    ))
+                    .found(format!("`{cidr}`"))
+                    .hint(format!(
+                        "for example `{}/{}`",
+                        cidr.address(),
+                        range.end().min(&24)
+                    )));
             }
         }
-        for (index, (key, cidr, _)) in sizes.iter().enumerate() {
-            for (other_key, other, _) in &sizes[..index] {
+        for (index, (name, cidr, _)) in sizes.iter().enumerate() {
+            for (other_name, other, _) in &sizes[..index] {
                 if cidr.overlaps(*other) {
-                    return Err(Error::new(
-                        Kind::Input,
-                        format!("bad configuration: `{key}` overlaps `{other_key}`"),
-                    )
-                    .expected("networks without a common address")
-                    .found(format!("`{cidr}` and `{other}`"))
-                    .hint(format!("choose another network for `{key}`")));
+                    return Err(Error::new(kind, format!("{name} overlaps {other_name}"))
+                        .expected("networks without a common address")
+                        .found(format!("`{cidr}` and `{other}`"))
+                        .hint(format!("choose another network for {name}")));
                 }
             }
         }
-        for (index, port) in self.publish.iter().enumerate() {
-            if let Some(other) = self.publish[..index]
-                .iter()
-                .find(|other| port.collides_with(other))
-            {
-                return Err(Error::new(
-                    Kind::Input,
-                    "bad configuration: `publish` has the same port of the host twice",
-                )
-                .found(format!("`{other}` and `{port}`"))
-                .hint("remove one of them"));
-            }
-        }
-        if self.cri == Cri::None && self.start == Target::Node {
-            return Err(Error::new(
-                Kind::Input,
-                "bad configuration: `start` wants a node, but `cri` says there is none",
-            )
-            .expected("`cri = \"containerd\"` or `cri = \"crio\"`")
-            .found("`cri = \"\"`")
-            .hint("start `u7s-master-with-etcd.target`, or choose a container runtime"));
-        }
         Ok(())
+    }
+
+    /// Whether pods are to run here, unless all that is to be started is a control plane.
+    #[must_use]
+    pub fn runs_pods(&self) -> bool {
+        let node = match self.start {
+            Target::All | Target::Node | Target::Nothing => true,
+            Target::MasterWithEtcd | Target::Master | Target::Etcd => false,
+        };
+        node && self.cri != Cri::None
     }
 
     /// Address of the host as the namespaces see it.

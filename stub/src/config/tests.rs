@@ -114,6 +114,7 @@ fn the_offending_line_is_shown() {
        |             ^^^^^^^^
     bad name "Node_1"
       expected  at most 63 lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit
+      found     the capital letter `N`
 
     bad configuration
     TOML parse error at line 21, column 30
@@ -216,7 +217,7 @@ proptest! {
         cni in proptest::sample::select(Cni::ALL),
         start in proptest::sample::select(Target::ALL),
         publish in proptest::collection::vec(any_port_spec(), 0..4),
-        name in "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?",
+        name in "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?\\.?[a-z]",
         third in 0u8..=255,
     ) {
         let mut config = Config::new(DnsName::new(name).unwrap(), cni);

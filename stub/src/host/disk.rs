@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::StatVfsMountFlags;
 
 use super::cgroup::magic;
 use super::{Finding, Level, Machine};
+use crate::file_system::{FileSystem, Obstacle, obstacle, resolved};
 
 /// Names of the checks, see [`Finding::prevents_installing`](super::Finding::prevents_installing).
 pub(super) const DATA_DIR: &str = "data-dir";
@@ -24,22 +25,18 @@ const UNFIT: [(u64, &str); 9] = [
 ];
 const ELSEWHERE: &str = "set XDG_DATA_HOME to a directory of yours on a local disk";
 
-/// The deepest directory on the way to a path that exists.
-fn existing(path: &Path) -> &Path {
-    path.ancestors()
-        .find(|p| p.exists())
-        .unwrap_or(Path::new("/"))
-}
-
 pub(super) fn data_dir(machine: &Machine, dir: &Path) -> Finding {
-    let place = existing(dir);
-    let flags = statvfs(place).map_or(StatVfsMountFlags::empty(), |s| s.f_flag);
-    judge(
-        &dir.display().to_string(),
-        &mount_point(machine, place),
-        magic(place),
-        flags,
-    )
+    match FileSystem::of(dir) {
+        Ok(found) => judge(
+            &dir.display().to_string(),
+            &mount_point(machine, &resolved(found.existing)),
+            magic(found.existing),
+            found.flags,
+        ),
+        Err(error) => Finding::new(DATA_DIR, Level::Fatal, error.message())
+            .expected("a directory of yours, or a place for one")
+            .fix(ELSEWHERE),
+    }
 }
 
 pub(super) fn judge(
@@ -49,29 +46,20 @@ pub(super) fn judge(
     flags: StatVfsMountFlags,
 ) -> Finding {
     let on = format!("{dir} is on {mount}");
-    for (flag, name, why) in [
-        (
-            StatVfsMountFlags::RDONLY,
-            "read-only",
-            "one that can be written to",
-        ),
-        (
-            StatVfsMountFlags::NOEXEC,
-            "noexec",
-            "one that programs may be run from",
-        ),
-    ] {
-        if flags.contains(flag) {
-            return Finding::new(
-                DATA_DIR,
-                Level::Fatal,
-                format!("{on}, which is mounted {name}"),
-            )
-            .expected(why)
-            .fix(format!(
-                "{ELSEWHERE}, or have the mount option `{name}` taken away"
-            ));
-        }
+    if let Some(obstacle) = obstacle(flags) {
+        let (name, why) = match obstacle {
+            Obstacle::ReadOnly => ("read-only", "one that can be written to"),
+            Obstacle::Noexec => ("noexec", "one that programs may be run from"),
+        };
+        return Finding::new(
+            DATA_DIR,
+            Level::Fatal,
+            format!("{on}, which is mounted {name}"),
+        )
+        .expected(why)
+        .fix(format!(
+            "{ELSEWHERE}, or have the mount option `{name}` taken away"
+        ));
     }
     if let Some((_, name)) = UNFIT.iter().find(|(number, _)| Some(*number) == magic) {
         // Other users' ids, and trusted attributes, are what these do not keep; etcd's writes they delay.
@@ -105,9 +93,15 @@ fn mount_point(machine: &Machine, path: &Path) -> String {
 /// Configuration and keys are little and read rarely: any file system will do that takes them.
 pub(super) fn config_dir(dir: &Path) -> Finding {
     let id = CONFIG_DIR;
-    let place = existing(dir);
-    let flags = statvfs(place).map_or(StatVfsMountFlags::empty(), |s| s.f_flag);
-    if flags.contains(StatVfsMountFlags::RDONLY) {
+    let obstacle = match FileSystem::of(dir) {
+        Ok(found) => obstacle(found.flags),
+        Err(error) => {
+            return Finding::new(id, Level::Fatal, error.message())
+                .expected("a directory of yours, or a place for one")
+                .fix("set XDG_CONFIG_HOME to another directory of yours");
+        }
+    };
+    if obstacle == Some(Obstacle::ReadOnly) {
         return Finding::new(
             id,
             Level::Fatal,

@@ -99,16 +99,40 @@ fn read(machine: &Machine, file: &str) -> Vec<Range> {
         .collect()
 }
 
-/// The ranges of a user, as given by number or by name.
-pub(super) fn mine(machine: &Machine, file: &str) -> Vec<(u64, u64)> {
+/// The subordinate ids of the user.
+pub(super) struct Given {
+    /// First id and number of ids of each range.
+    pub(super) ranges: Vec<(u64, u64)>,
+    /// Who gives them.
+    source: &'static str,
+}
+
+/// The user's ranges of user or of group ids, as the file gives them by number or by name, or else a directory service.
+pub(super) fn given(machine: &Machine, group: bool) -> Given {
     let (name, uid) = (
         machine.user_name().unwrap_or_default(),
         machine.uid.to_string(),
     );
+    let file = file(group);
     let own = read(machine, file).into_iter();
-    own.filter(|r| r.owner == name || r.owner == uid)
+    let ranges: Vec<_> = own
+        .filter(|r| r.owner == name || r.owner == uid)
         .map(|r| (r.first, r.count))
-        .collect()
+        .collect();
+    if ranges.is_empty() {
+        return Given {
+            ranges: by_getsubids(machine, group),
+            source: "getsubids",
+        };
+    }
+    Given {
+        ranges,
+        source: file,
+    }
+}
+
+fn file(group: bool) -> &'static str {
+    if group { "/etc/subgid" } else { "/etc/subuid" }
 }
 
 /// What a directory service knows (nsswitch.conf(5), `subid`), if there is the program that asks it.
@@ -133,17 +157,16 @@ fn by_getsubids(machine: &Machine, group: bool) -> Vec<(u64, u64)> {
 pub(super) fn ranges(machine: &Machine) -> Vec<Finding> {
     let free = first_free(machine);
     vec![
-        range(machine, "subuid", "/etc/subuid", false, free),
-        range(machine, "subgid", "/etc/subgid", true, free),
+        range(machine, "subuid", false, free),
+        range(machine, "subgid", true, free),
     ]
 }
 
 /// The first id that neither file has given to anybody, at a multiple of the size of a range.
 fn first_free(machine: &Machine) -> u64 {
-    let files = ["/etc/subuid", "/etc/subgid"];
-    let ends = files
-        .iter()
-        .flat_map(|file| read(machine, file))
+    let ends = [false, true]
+        .into_iter()
+        .flat_map(|group| read(machine, file(group)))
         .map(|r| r.end());
     let end = ends.max().unwrap_or_default();
     if end <= FIRST {
@@ -153,13 +176,9 @@ fn first_free(machine: &Machine) -> u64 {
     }
 }
 
-fn range(machine: &Machine, id: &'static str, file: &str, group: bool, free: u64) -> Finding {
-    let mut ranges = mine(machine, file);
-    let mut source = file;
-    if ranges.is_empty() {
-        ranges = by_getsubids(machine, group);
-        source = "getsubids";
-    }
+fn range(machine: &Machine, id: &'static str, group: bool, free: u64) -> Finding {
+    let file = file(group);
+    let Given { ranges, source } = given(machine, group);
     let total: u64 = ranges.iter().map(|(_, count)| count).sum();
     let listed: Vec<_> = ranges
         .iter()
@@ -190,7 +209,12 @@ fn range(machine: &Machine, id: &'static str, file: &str, group: bool, free: u64
             Finding::new(id, Level::Fatal, found).expected(format!("at least {NEEDED} ids")),
         );
     }
-    let own = u64::from(machine.uid);
+    let (own, kind) = if group {
+        (machine.gid, "group id")
+    } else {
+        (machine.uid, "id")
+    };
+    let own = u64::from(own);
     if let Some((first, count)) = ranges
         .iter()
         .find(|(first, count)| (*first..first + count).contains(&own))
@@ -199,7 +223,7 @@ fn range(machine: &Machine, id: &'static str, file: &str, group: bool, free: u64
             id,
             Level::Fatal,
             format!(
-                "{source} gives {user} the range {first}:{count}, which holds {own}, your own id"
+                "{source} gives {user} the range {first}:{count}, which holds {own}, your own {kind}"
             ),
         )
         .expected("a range without it")

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::process::getuid;
+use rustix::process::{getgid, getuid};
 
 use crate::paths;
 
@@ -19,6 +19,8 @@ pub struct Machine {
     pub root: PathBuf,
     /// The user.
     pub uid: u32,
+    /// The user's group.
+    pub gid: u32,
     /// `$USER`.
     pub user: Option<String>,
     /// `$XDG_RUNTIME_DIR`.
@@ -30,16 +32,18 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The machine and the user this process runs on and as.
+    /// The machine and the user this process runs on and as; its files are below [`paths::MACHINE_ROOT`] if that is set.
     #[must_use]
     pub fn this() -> Self {
+        let root = env::var_os(paths::MACHINE_ROOT).map_or_else(|| "/".into(), PathBuf::from);
         Self {
-            root: PathBuf::from("/"),
             uid: getuid().as_raw(),
+            gid: getgid().as_raw(),
             user: env::var("USER").ok().filter(|u| !u.is_empty()),
             runtime_dir: env::var_os(paths::XDG_RUNTIME_DIR).map(PathBuf::from),
             path: env::var_os("PATH").unwrap_or_default(),
-            program: Some(PathBuf::from("/proc/self/exe")),
+            program: Some(root.join("proc/self/exe")).filter(|program| program.exists()),
+            root,
         }
     }
 
@@ -98,12 +102,8 @@ impl Machine {
     /// Where the login keeps the user's sockets: `$XDG_RUNTIME_DIR`, or the place where it is known to be.
     #[must_use]
     pub fn session_dir(&self) -> Option<PathBuf> {
-        let ours =
-            |dir: &PathBuf| fs_err::metadata(dir).is_ok_and(|m| m.is_dir() && m.uid() == self.uid);
-        let by_environment = self.runtime_dir.clone().filter(|d| d.is_absolute());
-        by_environment
-            .filter(ours)
-            .or_else(|| Some(self.at(self.usual_session_dir())).filter(ours))
+        let usual = self.at(self.usual_session_dir());
+        paths::session_dir(self.runtime_dir.as_deref(), &usual, self.uid)
     }
 
     /// The addresses other machines may reach this one at: its own IPv4 addresses except those of the loopback

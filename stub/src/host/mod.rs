@@ -8,8 +8,10 @@ mod cgroup;
 mod devices;
 mod disk;
 mod ids;
+mod kernel;
 mod machine;
 mod namespaces;
+mod netlink;
 mod ports;
 mod routes;
 mod session;
@@ -27,6 +29,7 @@ pub use session::Manager;
 
 use crate::config::Config;
 use crate::error::{Error, Kind};
+use crate::file_system::resolved;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -131,29 +134,39 @@ impl Finding {
 }
 
 /// Looks at everything a cluster of this configuration needs of the machine, without changing anything.
-/// `data_dir` and `config_dir` need not exist yet.
+/// `manager` is what the user's service manager said; `data_dir` and `config_dir` need not exist yet.
 #[must_use]
 pub fn check(
     machine: &Machine,
+    manager: &Manager,
     config: &Config,
     data_dir: &Path,
     config_dir: &Path,
 ) -> Vec<Finding> {
-    let manager = Manager::ask(machine);
+    // What runs out of it, the kernel and AppArmor call by where it really is.
+    let real_data_dir = resolved(data_dir);
     let mut findings = vec![session::user(machine), session::runtime_dir(machine)];
-    findings.push(session::manager(machine, &manager));
+    findings.push(session::manager(machine, manager));
     findings.push(session::linger(machine));
     findings.push(cgroup::version(machine));
     findings.push(cgroup::controllers(machine, manager.control_group()));
     findings.extend(ids::programs(machine));
     findings.extend(ids::ranges(machine));
-    findings.push(namespaces::allowed(machine, data_dir));
+    let probed = namespaces::probe(machine);
+    findings.push(namespaces::allowed(
+        machine,
+        &real_data_dir,
+        probed.as_ref(),
+    ));
+    let answers = probed.as_ref().and_then(|probed| probed.as_ref().ok());
+    let answers = answers.map_or(&[][..], |probed| &probed.kernel);
+    findings.push(kernel::network(config, answers));
     findings.push(devices::tun(machine));
     findings.push(devices::fuse(machine));
     findings.push(devices::inotify(machine));
     findings.push(disk::data_dir(machine, data_dir));
     findings.push(disk::config_dir(config_dir));
-    findings.extend(ports::bound(machine, &config.publish, data_dir));
+    findings.extend(ports::bound(machine, &config.publish, &real_data_dir));
     findings.extend(ports::privileged(machine, &config.publish));
     findings.extend(routes::collisions(machine, &config.network));
     findings

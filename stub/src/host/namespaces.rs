@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use rustix::mount::{MountFlags, mount};
 use rustix::thread::UnshareFlags;
 
-use super::{Finding, Level, Machine, ids};
+use super::{Finding, Level, Machine, ids, kernel};
 use crate::error::{Context, Error, Kind, Result};
 
 const ID: &str = "user-namespaces";
@@ -20,21 +20,46 @@ const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-userns.conf";
 /// The argument with which this program is to call [`probe_child`].
 pub const PROBE: &str = "probe-namespaces";
 
-/// Whether user namespaces can be made, ids mapped into them, and file systems mounted: by doing it, and if that fails
-/// by what is known to forbid it.
-pub(super) fn allowed(machine: &Machine, data_dir: &Path) -> Finding {
-    let failure = match machine
-        .program
-        .as_deref()
-        .map(|program| probe(machine, program))
-    {
-        Some(Ok(())) => {
+/// What the probe found to work.
+pub(super) struct Probed {
+    /// Why not all ids of the user were mapped, if they were not.
+    unmapped: Option<String>,
+    /// What [`kernel::answers`] says inside.
+    pub(super) kernel: Vec<String>,
+}
+
+/// Makes namespaces, maps ids into them, and mounts and makes in them what the cluster will need; `None` for a machine
+/// that can only be read.
+pub(super) fn probe(machine: &Machine) -> Option<Result<Probed>> {
+    let program = machine.program.as_deref()?;
+    Some(run(machine, program))
+}
+
+/// Whether user namespaces can be made, ids mapped into them, and file systems mounted: by what became of doing it, and
+/// if that failed by what is known to forbid it. Links in `data_dir` are resolved.
+pub(super) fn allowed(
+    machine: &Machine,
+    data_dir: &Path,
+    probed: Option<&Result<Probed>>,
+) -> Finding {
+    let failure = match probed {
+        Some(Ok(Probed { unmapped: None, .. })) => {
             return Finding::ok(ID, "made one, mapped ids and mounted a file system in it");
         }
-        Some(Err(error)) => Some(error.message().to_owned()),
+        Some(Ok(Probed {
+            unmapped: Some(why),
+            ..
+        })) => {
+            return Finding::new(
+                ID,
+                Level::Note,
+                format!("made one and mounted a file system in it, but ids were not mapped: {why}"),
+            );
+        }
+        Some(Err(error)) => Some(error.message()),
         None => None,
     };
-    forbidden(machine, data_dir, failure.as_deref()).unwrap_or_else(|| match failure {
+    forbidden(machine, data_dir, failure).unwrap_or_else(|| match failure {
         Some(failure) => Finding::new(ID, Level::Fatal, failure)
             .expected("a user namespace with mapped ids in which a file system can be mounted")
             .fix("look for the cause in the kernel's log (`dmesg`, `journalctl -k`): a security module or a container may forbid it"),
@@ -115,8 +140,8 @@ fn apparmor(machine: &Machine, data_dir: &Path, because: &str) -> Finding {
 }
 
 /// Runs this program once more, lets it enter namespaces of its own, maps the user's ids into them from outside, as
-/// RootlessKit does, and lets it mount something.
-fn probe(machine: &Machine, program: &Path) -> Result<()> {
+/// RootlessKit does, and lets it mount and make something.
+fn run(machine: &Machine, program: &Path) -> Result<Probed> {
     let mut command = Command::new(program);
     command
         .arg(PROBE)
@@ -133,23 +158,23 @@ fn probe(machine: &Machine, program: &Path) -> Result<()> {
     outcome
 }
 
-fn converse(machine: &Machine, child: &mut Child) -> Result<()> {
+fn converse(machine: &Machine, child: &mut Child) -> Result<Probed> {
     let broken = || Error::new(Kind::Failed, "the probe has no pipes");
     let mut to = child.stdin.take().ok_or_else(broken)?;
     let mut from = BufReader::new(child.stdout.take().ok_or_else(broken)?);
     expect(&mut from, "unshared")?;
-    for (name, file, own) in [
-        ("newuidmap", "/etc/subuid", machine.uid),
-        (
-            "newgidmap",
-            "/etc/subgid",
-            rustix::process::getgid().as_raw(),
-        ),
+    let mut unmapped = None;
+    for (name, group, own) in [
+        ("newuidmap", false, machine.uid),
+        ("newgidmap", true, machine.gid),
     ] {
-        map(machine, name, child.id(), own, &ids::mine(machine, file))?;
+        let ranges = ids::given(machine, group).ranges;
+        unmapped = unmapped.or(map(machine, name, child.id(), own, &ranges)?);
     }
     to.write_all(b"go\n")?;
-    expect(&mut from, "mounted")
+    expect(&mut from, "mounted")?;
+    let kernel = from.lines().collect::<io::Result<_>>()?;
+    Ok(Probed { unmapped, kernel })
 }
 
 /// Reads a line of the probe: the word that means success, or the reason for the failure.
@@ -163,11 +188,21 @@ fn expect(from: &mut BufReader<ChildStdout>, word: &str) -> Result<()> {
     }
 }
 
-/// Maps 0 to the user and the rest to the subordinate ids. Programs or ranges that are missing are other checks' findings.
-fn map(machine: &Machine, name: &str, pid: u32, own: u32, ranges: &[(u64, u64)]) -> Result<()> {
-    let Some(program) = machine.find(name).filter(|_| !ranges.is_empty()) else {
-        return Ok(());
+/// Maps 0 to the user and the rest to the subordinate ids. A program or ranges that are missing are other checks'
+/// findings; here they are why nothing is mapped.
+fn map(
+    machine: &Machine,
+    name: &str,
+    pid: u32,
+    own: u32,
+    ranges: &[(u64, u64)],
+) -> Result<Option<String>> {
+    let Some(program) = machine.find(name) else {
+        return Ok(Some(format!("there is no `{name}` in PATH")));
     };
+    if ranges.is_empty() {
+        return Ok(Some(format!("there are no ids for `{name}`")));
+    }
     let mut command = machine.command(&program);
     command.args([
         pid.to_string(),
@@ -182,7 +217,7 @@ fn map(machine: &Machine, name: &str, pid: u32, own: u32, ranges: &[(u64, u64)])
     }
     let output = command.output().about(|| name.to_owned())?;
     if output.status.success() {
-        return Ok(());
+        return Ok(None);
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(Error::new(
@@ -191,8 +226,8 @@ fn map(machine: &Machine, name: &str, pid: u32, own: u32, ranges: &[(u64, u64)])
     ))
 }
 
-/// The other side: enters new namespaces, says so, waits for the word, mounts, and says so. Whatever goes wrong is the
-/// line it says. Must be called before the process has a second thread.
+/// The other side: enters new namespaces, says so, waits for the word, mounts, says so, and what else the kernel has. If
+/// something goes wrong, that is the last line it says. Must be called before the process has a second thread.
 pub fn probe_child() -> Result<()> {
     let mut stdout = io::stdout().lock();
     let mut say = |line: &str| -> Result<()> {
@@ -209,7 +244,10 @@ pub fn probe_child() -> Result<()> {
     }
     io::stdin().lock().read_exact(&mut [0; 3])?;
     match mount("tmpfs", "/tmp", "tmpfs", MountFlags::empty(), None) {
-        Ok(()) => say("mounted"),
+        Ok(()) => {
+            say("mounted")?;
+            kernel::answers().iter().try_for_each(|line| say(line))
+        }
         Err(error) => say(&format!("mounting in a user namespace failed: {error}")),
     }
 }

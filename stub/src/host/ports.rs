@@ -1,7 +1,7 @@
 //! Ports of this machine that lead into the cluster.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::path::Path;
 
 use super::{Finding, Level, Machine};
@@ -11,18 +11,18 @@ const ID: &str = "ports";
 const FIRST_UNPRIVILEGED: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-ports.conf";
 
-/// One finding for each port that somebody else has. A port that this cluster's own RootlessKit holds is not taken.
+/// One finding for each port that somebody else has, or whose address this machine has not. A port that this cluster's
+/// own RootlessKit holds is not taken; links in `data_dir`, where that runs from, are resolved.
 pub(super) fn bound(machine: &Machine, ports: &[PortSpec], data_dir: &Path) -> Vec<Finding> {
-    let mut findings: Vec<_> = ports
-        .iter()
-        .filter(|port| bind(port).is_err_and(|e| e.kind() == ErrorKind::AddrInUse))
-        .filter_map(|port| taken(machine, port, data_dir))
-        .collect();
+    let judge = |port: &PortSpec| match bind(port).err()?.kind() {
+        ErrorKind::AddrInUse => taken(machine, port, data_dir),
+        ErrorKind::AddrNotAvailable => Some(elsewheres(machine, port)),
+        // Those of root, which are another finding.
+        _ => None,
+    };
+    let mut findings: Vec<_> = ports.iter().filter_map(judge).collect();
     if findings.is_empty() {
-        let list: Vec<_> = ports
-            .iter()
-            .map(|p| format!("{}:{}/{}", p.ip, p.port, p.proto.as_str()))
-            .collect();
+        let list: Vec<_> = ports.iter().map(shown).collect();
         findings.push(Finding::ok(
             ID,
             format!("free or already this cluster's: {}", list.join(", ")),
@@ -42,7 +42,7 @@ fn bind(port: &PortSpec) -> io::Result<()> {
 
 /// Who has a port that could not be bound; `None` if it is a program out of our own store.
 pub(super) fn taken(machine: &Machine, port: &PortSpec, data_dir: &Path) -> Option<Finding> {
-    let shown = format!("{}:{}/{}", port.ip, port.port, port.proto.as_str());
+    let shown = shown(port);
     let owner = match holder(machine, port) {
         Some(Holder::Mine { pid, program }) => {
             if Path::new(&program).starts_with(data_dir) {
@@ -64,6 +64,36 @@ pub(super) fn taken(machine: &Machine, port: &PortSpec, data_dir: &Path) -> Opti
                 elsewhere(port)
             )),
     )
+}
+
+/// An address that other machines have, if any.
+fn elsewheres(machine: &Machine, port: &PortSpec) -> Finding {
+    let addresses: Vec<_> = machine
+        .addresses()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let everywhere = PortSpec {
+        ip: Ipv4Addr::UNSPECIFIED,
+        ..*port
+    };
+    let found = format!(
+        "{} is to be published, but this machine has no address {}",
+        shown(port),
+        port.ip
+    );
+    Finding::new(ID, Level::Fatal, found)
+        .expected(match addresses.as_slice() {
+            [] => "an address of this machine".to_owned(),
+            some => format!("one of {}", some.join(", ")),
+        })
+        .fix(format!(
+            "publish it on an address this machine has, or on all it has or will have, with `--publish {everywhere}`"
+        ))
+}
+
+fn shown(port: &PortSpec) -> String {
+    format!("{}:{}/{}", port.ip, port.port, port.proto.as_str())
 }
 
 /// The same, ten thousand ports away.

@@ -49,20 +49,19 @@ pub(super) fn collisions(machine: &Machine, network: &Network) -> Vec<Finding> {
     };
     let routes: Vec<_> = text.lines().skip(1).filter_map(Route::parse).collect();
     let wanted = [
-        ("network.rootlesskit", network.rootlesskit, "--cidr NETWORK"),
-        (
-            "network.services",
-            network.services,
-            "`services` in config.toml",
-        ),
-        ("network.pods", network.pods, "`pods` in config.toml"),
+        ("network.rootlesskit", network.rootlesskit, "--cidr"),
+        ("network.services", network.services, "--services"),
+        ("network.pods", network.pods, "--pods"),
     ];
+    // What is proposed for one of them is no longer free for the next.
+    let mut others = wanted.map(|(_, cidr, _)| cidr).to_vec();
     let mut findings = Vec::new();
-    for (key, cidr, setting) in wanted {
+    for (key, cidr, flag) in wanted {
         let Some(route) = routes.iter().find(|r| r.network.overlaps(cidr)) else {
             continue;
         };
-        let proposal = free(cidr, &routes, &wanted.map(|(_, cidr, _)| cidr));
+        let proposal = free(cidr, &routes, &others);
+        others.extend(proposal);
         let proposal = proposal.map_or_else(String::new, |free| format!(", for example {free}"));
         findings.push(
             Finding::new(
@@ -71,7 +70,7 @@ pub(super) fn collisions(machine: &Machine, network: &Network) -> Vec<Finding> {
                 format!("`{key}` is {cidr}, but this machine has a route to {} by {}", route.network, route.interface),
             )
             .expected("a network this machine has no route to: what is there could not be reached from the cluster")
-            .fix(format!("choose another with {setting}{proposal}")),
+            .fix(format!("choose another with {flag} NETWORK{proposal}")),
         );
     }
     if findings.is_empty() {

@@ -3,13 +3,10 @@
 use std::path::PathBuf;
 
 use super::{Finding, Level, Machine};
-use crate::paths::XDG_RUNTIME_DIR;
+use crate::paths::{LOG_IN, XDG_RUNTIME_DIR};
 
 /// `Upholds=`, which brings units back, is as old as this version of systemd (its `NEWS`).
 const OLDEST_SYSTEMD: u32 = 249;
-
-/// How to log in so that there is a session.
-const LOG_IN: &str = "log in over ssh, on a console or with `machinectl shell $(id -un)@`; `su` and `sudo` start no session";
 
 pub(super) fn user(machine: &Machine) -> Finding {
     let id = "user";

@@ -170,7 +170,8 @@ impl<'a> Run<'a> {
         check_start(&settings.start, &config, source.manifest())?;
 
         let starting = !settings.start.unit().is_empty();
-        let findings = host::check(machine, &config, store.dir(), layout.config());
+        let manager = Manager::ask(machine);
+        let findings = host::check(machine, &manager, &config, store.dir(), layout.config());
         let fatal = |f: &&Finding| {
             f.prevents_installing() || (starting && !flags.force && f.level == Level::Fatal)
         };
@@ -183,7 +184,6 @@ impl<'a> Run<'a> {
             .filter(|f| f.level > Level::Ok)
             .collect();
         settings::check_pki(&layout, &config, machine)?;
-        let manager = Manager::ask(machine);
         let systemd_version = manager.version().unwrap_or(ASSUMED_SYSTEMD);
         let units = unit_files(&config, &layout, systemd_version);
         receipt.clone().unwrap_or_default().check_units(&units)?;
@@ -339,5 +339,12 @@ pub fn examine(machine: &Machine) -> Result<Vec<Finding>> {
     } else {
         Config::new(settings::host_name()?, Cni::Bridge)
     };
-    Ok(host::check(machine, &config, store.dir(), layout.config()))
+    let manager = Manager::ask(machine);
+    Ok(host::check(
+        machine,
+        &manager,
+        &config,
+        store.dir(),
+        layout.config(),
+    ))
 }

@@ -1,6 +1,6 @@
 //! The settings of an installation: those of the existing configuration, with the command line's on top.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::SystemTime;
 
 use super::missing;
@@ -24,6 +24,10 @@ pub struct Flags {
     pub cni: Option<Cni>,
     /// `--cidr`: the network between the host and the cluster.
     pub cidr: Option<Cidr>,
+    /// `--services`: the network of services.
+    pub services: Option<Cidr>,
+    /// `--pods`: the network of pods.
+    pub pods: Option<Cidr>,
     /// `--publish`: all ports that are to be published, besides the API server's.
     pub publish: Option<Vec<PortSpec>>,
     /// `--start`
@@ -36,6 +40,22 @@ pub struct Flags {
     pub origin: Option<Verdict>,
     /// `--generation`: the one to make current, of those there are; `None` for that of this program.
     pub generation: Option<u64>,
+}
+
+impl Flags {
+    /// What a setting is to be called: by the flag that sets it, or by its key in `config.toml`.
+    fn name(&self, key: &str) -> String {
+        let flag = match key {
+            "cri" if self.cri.is_some() => "--cri",
+            "network.pods" if self.pods.is_some() => "--pods",
+            "network.rootlesskit" if self.cidr.is_some() => "--cidr",
+            "network.services" if self.services.is_some() => "--services",
+            "publish" if self.publish.is_some() => "--publish",
+            "start" if self.start.is_some() => "--start",
+            key => key,
+        };
+        format!("`{flag}`")
+    }
 }
 
 /// What is started at the end.
@@ -109,11 +129,16 @@ pub(super) fn merge(
         }
         config.cni = cni;
     }
-    if let Some(cidr) = flags.cidr {
-        config.network.rootlesskit = cidr;
+    let network = &mut config.network;
+    for (flag, setting) in [
+        (flags.cidr, &mut network.rootlesskit),
+        (flags.services, &mut network.services),
+        (flags.pods, &mut network.pods),
+    ] {
+        *setting = flag.unwrap_or(*setting);
     }
     if let Some(publish) = &flags.publish {
-        config.publish = with_api(publish);
+        config.publish = with_api(publish, &config);
     }
     let start = match &flags.start {
         Some(Start::Target(target)) => {
@@ -123,7 +148,8 @@ pub(super) fn merge(
         Some(service) => service.clone(),
         None => Start::Target(config.start),
     };
-    config.check()?;
+    // Without the flags it was checked when it was read.
+    config.check_as(Kind::Usage, |key| flags.name(key))?;
     let changes = applied.map_or_else(Vec::new, |applied| differences(applied, &config));
     if let Some(applied) = applied.filter(|_| has_data) {
         refuse_what_data_depends_on(applied, &config)?;
@@ -178,29 +204,32 @@ fn complete_target(config: &Config, manifest: &Manifest) -> Target {
 }
 
 /// These ports, and the API server's on the loopback interface unless one of them is that.
-fn with_api(ports: &[PortSpec]) -> Vec<PortSpec> {
+fn with_api(ports: &[PortSpec], config: &Config) -> Vec<PortSpec> {
     let mut all: Vec<_> = ports
         .iter()
-        .any(is_local_api)
+        .any(|port| is_local_api(port, config))
         .then(Vec::new)
         .unwrap_or_else(|| vec![PortSpec::API]);
     all.extend(ports);
     all
 }
 
-/// Whether the host itself reaches the API server by it on its loopback interface.
-fn is_local_api(port: &PortSpec) -> bool {
-    is_api(port) && (port.ip.is_loopback() || port.ip.is_unspecified())
+/// Whether the host itself reaches the API server by it at 127.0.0.1.
+fn is_local_api(port: &PortSpec, config: &Config) -> bool {
+    is_api(port, config) && (port.ip == Ipv4Addr::LOCALHOST || port.ip.is_unspecified())
 }
 
-fn is_api(port: &PortSpec) -> bool {
-    port.child_port == API_PORT && port.proto == Proto::Tcp
+/// Whether it leads to the API server, which listens on every address of the namespace.
+fn is_api(port: &PortSpec, config: &Config) -> bool {
+    let here = |ip: Ipv4Addr| ip.is_loopback() || ip == config.node_ip();
+    port.child_port == API_PORT && port.proto == Proto::Tcp && port.child_ip.is_none_or(here)
 }
 
 /// Where this machine reaches the API server, if that is published where it can.
 #[must_use]
 pub fn api_address(config: &Config) -> Option<SocketAddr> {
-    let port = config.publish.iter().find(|p| is_local_api(p))?;
+    let mut ports = config.publish.iter();
+    let port = ports.find(|port| is_local_api(port, config))?;
     Some(SocketAddr::from(([127, 0, 0, 1], port.port.get())))
 }
 
@@ -208,11 +237,9 @@ pub fn api_address(config: &Config) -> Option<SocketAddr> {
 #[must_use]
 pub(super) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
     let mut names = Vec::new();
-    for port in config
-        .publish
-        .iter()
-        .filter(|p| is_api(p) && !p.ip.is_loopback())
-    {
+    let ports = config.publish.iter();
+    // 127.0.0.1 is in every certificate.
+    for port in ports.filter(|p| is_api(p, config) && p.ip != Ipv4Addr::LOCALHOST) {
         if port.ip.is_unspecified() {
             names.extend(machine.addresses().iter().map(ToString::to_string));
         } else {
@@ -220,8 +247,8 @@ pub(super) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
         }
     }
     pki::Request {
-        node_name: config.node_name.to_string(),
-        cluster_domain: config.cluster_domain.to_string(),
+        node_name: config.node_name.clone(),
+        cluster_domain: config.cluster_domain.clone(),
         service_ip: IpAddr::V4(config.api_service_ip()),
         child_ip: IpAddr::V4(config.node_ip()),
         extra_sans: names,
@@ -297,4 +324,61 @@ fn refuse_what_data_depends_on(applied: &Config, wanted: &Config) -> Result<()> 
         .hint(format!(
             "set `{key}` back to `{old}`, or remove the cluster and all its data with `usernetes uninstall --purge` first"
         )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(publish: &[&str]) -> Config {
+        let mut config = Config::new("n".parse().unwrap(), Cni::Bridge);
+        let ports: Vec<PortSpec> = publish.iter().map(|port| port.parse().unwrap()).collect();
+        config.publish = with_api(&ports, &config);
+        config
+    }
+
+    /// What is published, and where the host reaches the API server.
+    fn published(port: &str) -> (Vec<String>, Option<String>) {
+        let config = config(&[port]);
+        let ports = config.publish.iter().map(ToString::to_string).collect();
+        (ports, api_address(&config).map(|a| a.to_string()))
+    }
+
+    #[test]
+    fn the_hosts_own_way_to_the_api_server() {
+        for (port, address) in [
+            ("127.0.0.1:7443:6443/tcp", "127.0.0.1:7443"),
+            ("0.0.0.0:7443:6443/tcp", "127.0.0.1:7443"),
+            ("127.0.0.1:7443:127.0.0.1:6443/tcp", "127.0.0.1:7443"),
+            ("127.0.0.1:7443:10.0.42.100:6443/tcp", "127.0.0.1:7443"),
+        ] {
+            let expected = (vec![port.to_owned()], Some(address.to_owned()));
+            assert_eq!(published(port), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_hosts_way_does_not_take_the_place_of_it() {
+        for port in [
+            "127.0.0.2:6443:6443/tcp",
+            "192.0.2.7:6443:6443/tcp",
+            "127.0.0.1:7443:10.88.0.5:6443/tcp",
+            "127.0.0.1:7443:6443/udp",
+            "127.0.0.1:7443:443/tcp",
+        ] {
+            let ports = vec!["127.0.0.1:6443:6443/tcp".to_owned(), port.to_owned()];
+            assert_eq!(published(port), (ports, Some("127.0.0.1:6443".to_owned())));
+        }
+    }
+
+    #[test]
+    fn certificates_name_the_addresses_the_api_server_is_published_on() {
+        let config = config(&[
+            "127.0.0.2:6443:6443/tcp",
+            "192.0.2.7:6443:6443/tcp",
+            "192.0.2.8:6443:10.88.0.5:6443/tcp",
+        ]);
+        let request = pki_request(&config, &Machine::this());
+        assert_eq!(request.extra_sans, ["127.0.0.2", "192.0.2.7"]);
+    }
 }

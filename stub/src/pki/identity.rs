@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use Authority::{Cluster, Etcd, FrontProxy};
 use Usage::{Both, Client, Server};
 
-use super::san::{San, host_name};
+use super::san::San;
 use super::{MASTER, NODE, Request};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 /// One of the three certificate authorities. Their separation keeps an etcd or front-proxy certificate from
 /// authenticating to the API server, and the other way round.
@@ -99,9 +99,9 @@ pub(super) struct Access {
 /// Every certificate of a single-node cluster. User and group names are those of the Kubernetes documentation
 /// ("PKI certificates and requirements", "Using RBAC Authorization"), so that the API server's own bindings apply.
 pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
-    let node = node_name(request)?;
+    let node = request.node_name.as_str();
     let user = format!("system:node:{node}");
-    let local = local_names(&node, request);
+    let local = local_names(node, request);
     let api = api_names(&local, request)?;
     let kubelets_client = "kube-apiserver-kubelet-client";
     let etcds_client = "kube-apiserver-etcd-client";
@@ -188,23 +188,6 @@ impl Leaf {
     }
 }
 
-fn node_name(request: &Request) -> Result<String> {
-    let name = host_name(&request.node_name).map_err(|e| e.about("node name"))?;
-    if name == request.node_name {
-        return Ok(name);
-    }
-    let found = &request.node_name;
-    Err(Error::new(
-        Kind::Usage,
-        format!("node name: `{found}` is not in lower case"),
-    )
-    .expected(format!(
-        "`{name}`, because Kubernetes only takes lower-case node names"
-    ))
-    .found(format!("`{found}`"))
-    .hint("give the node's name in lower case"))
-}
-
 /// Where whatever runs on this node is reached.
 fn local_names(node: &str, request: &Request) -> BTreeSet<San> {
     let addresses = [
@@ -221,7 +204,7 @@ fn local_names(node: &str, request: &Request) -> BTreeSet<San> {
 
 /// Where the API server is reached: also through its service, and where it is published.
 fn api_names(local: &BTreeSet<San>, request: &Request) -> Result<BTreeSet<San>> {
-    let domain = host_name(&request.cluster_domain).map_err(|e| e.about("cluster domain"))?;
+    let domain = &request.cluster_domain;
     let mut names = local.clone();
     names.insert(San::Ip(request.service_ip));
     for service in ["kubernetes", "kubernetes.default", "kubernetes.default.svc"] {

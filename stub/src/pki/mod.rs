@@ -26,6 +26,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::config::DnsName;
 use crate::error::{Error, Kind, Result};
 pub use list::{CertInfo, Purpose, list};
 
@@ -42,10 +43,10 @@ const RENEW_BEFORE: i64 = 30 * DAY;
 /// What the certificates are to be made for.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Name of the node in Kubernetes, a lower-case host name. Usually the host's own.
-    pub node_name: String,
+    /// Name of the node in Kubernetes. Usually the host's own.
+    pub node_name: DnsName,
     /// DNS domain of the cluster, usually `cluster.local`.
-    pub cluster_domain: String,
+    pub cluster_domain: DnsName,
     /// First address of the service network, where pods find the API server.
     pub service_ip: IpAddr,
     /// Address of the RootlessKit child (`tap0`), where the API server, etcd and the kubelet are reached.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use rcgen::SanType;
 use x509_parser::extensions::GeneralName;
 
+use crate::config::host_name_fault;
 use crate::error::{Error, Kind, Result};
 
 /// A DNS name or an IP address, as a certificate's subject alternative name holds it.
@@ -69,35 +70,12 @@ impl fmt::Display for San {
     }
 }
 
-/// Checks a host name (RFC 1123, section 2.1) and gives it in lower case. The last label may not be a number alone,
-/// or a mistyped address would pass for a name.
-pub(super) fn host_name(text: &str) -> Result<String> {
-    let name = text.to_ascii_lowercase();
-    if name.is_empty() || name.len() > 253 {
-        return Err(not_a_host_name(text, &format!("{} bytes", name.len())));
+/// Checks a host name and gives it in lower case.
+fn host_name(text: &str) -> Result<String> {
+    match host_name_fault(text, 253) {
+        None => Ok(text.to_ascii_lowercase()),
+        Some(fault) => Err(not_a_host_name(text, &fault)),
     }
-    for label in name.split('.') {
-        let fault = if label.is_empty() {
-            Some("an empty label".to_owned())
-        } else if label.len() > 63 {
-            Some(format!("a label of {} bytes", label.len()))
-        } else if label.starts_with('-') || label.ends_with('-') {
-            Some(format!("the label `{label}`"))
-        } else {
-            label
-                .chars()
-                .find(|c| !(c.is_ascii_alphanumeric() || *c == '-'))
-                .map(|c| format!("the character `{}`", c.escape_debug()))
-        };
-        if let Some(fault) = fault {
-            return Err(not_a_host_name(text, &fault));
-        }
-    }
-    let last = name.rsplit('.').next().unwrap_or_default();
-    if last.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(not_a_host_name(text, "a number as the last label"));
-    }
-    Ok(name)
 }
 
 fn not_a_host_name(text: &str, found: &str) -> Error {

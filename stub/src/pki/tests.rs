@@ -26,8 +26,8 @@ fn at(day: u64) -> SystemTime {
 
 fn request() -> Request {
     Request {
-        node_name: "host".to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
+        node_name: "host".parse().unwrap(),
+        cluster_domain: "cluster.local".parse().unwrap(),
         service_ip: Ipv4Addr::new(10, 0, 0, 1).into(),
         child_ip: Ipv4Addr::new(10, 0, 42, 100).into(),
         extra_sans: vec!["192.0.2.7".to_owned(), "k8s.example.org".to_owned()],

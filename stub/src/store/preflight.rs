@@ -4,11 +4,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
+use rustix::fs::{Access, access, statvfs};
 use rustix::process::geteuid;
 
 use crate::bundle::Arch;
 use crate::error::{Context, Error, Kind, Result};
+use crate::file_system::{FileSystem, Obstacle, obstacle};
 use crate::progress::bytes;
 
 /// The next step when a directory will not do.
@@ -33,7 +34,11 @@ pub(super) fn architecture(bundle: Arch) -> Result<()> {
 
 /// Fails when programs cannot be stored in and run from a directory, which need not exist yet.
 pub(super) fn directory(dir: &Path) -> Result<()> {
-    let (existing, metadata) = nearest_existing(dir)?;
+    let FileSystem {
+        existing,
+        metadata,
+        flags,
+    } = FileSystem::of(dir)?;
     let shown = existing.display();
     if !metadata.is_dir() {
         return Err(
@@ -42,25 +47,25 @@ pub(super) fn directory(dir: &Path) -> Result<()> {
                 .hint("set HOME to your home directory, or XDG_DATA_HOME to another directory"),
         );
     }
-    let file_system = statvfs(existing)
-        .map_err(io::Error::from)
-        .about(|| shown.to_string())?;
-    if file_system.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        return Err(
-            Error::new(Kind::Host, format!("{shown} is on a read-only file system"))
-                .detail("wanted for", dir.display())
-                .hint(ELSEWHERE),
-        );
-    }
-    if file_system.f_flag.contains(StatVfsMountFlags::NOEXEC) {
-        return Err(Error::new(
-            Kind::Host,
-            format!("{shown} is on a file system from which no programs may be run (noexec)"),
-        )
-        .detail("wanted for", dir.display())
-        .hint(format!(
-            "{ELSEWHERE}, or have the mount option `noexec` taken away"
-        )));
+    match obstacle(flags) {
+        Some(Obstacle::ReadOnly) => {
+            return Err(
+                Error::new(Kind::Host, format!("{shown} is on a read-only file system"))
+                    .detail("wanted for", dir.display())
+                    .hint(ELSEWHERE),
+            );
+        }
+        Some(Obstacle::Noexec) => {
+            return Err(Error::new(
+                Kind::Host,
+                format!("{shown} is on a file system from which no programs may be run (noexec)"),
+            )
+            .detail("wanted for", dir.display())
+            .hint(format!(
+                "{ELSEWHERE}, or have the mount option `noexec` taken away"
+            )));
+        }
+        None => {}
     }
     let what = if existing == dir {
         "the store"
@@ -73,7 +78,9 @@ pub(super) fn directory(dir: &Path) -> Result<()> {
 /// Fails when files cannot be written to a directory, which need not exist yet: not ours, or not writable. `elsewhere` is
 /// the next step then, besides mending it.
 pub(crate) fn writable(dir: &Path, elsewhere: &str) -> Result<()> {
-    let (existing, metadata) = nearest_existing(dir)?;
+    let FileSystem {
+        existing, metadata, ..
+    } = FileSystem::of(dir)?;
     if !metadata.is_dir() {
         let shown = existing.display();
         return Err(
@@ -131,22 +138,4 @@ pub(super) fn space(dir: &Path, needed: u64) -> Result<()> {
     .hint(format!(
         "free some space, for example with `usernetes gc`, or {ELSEWHERE}"
     )))
-}
-
-fn nearest_existing(dir: &Path) -> Result<(&Path, std::fs::Metadata)> {
-    for path in dir.ancestors() {
-        match fs_err::metadata(path) {
-            Ok(metadata) => return Ok((path, metadata)),
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Err(Error::new(
-        Kind::Host,
-        format!("{} is not an absolute path", dir.display()),
-    ))
 }

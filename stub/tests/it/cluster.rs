@@ -134,7 +134,13 @@ fn other_settings_are_named_and_applied() {
     let stage = Stage::new(&["etcd"]);
     stage.install(&[]);
     stage.calls();
-    let said = stage.install(&["--cidr=10.0.99.0/24", "-p", "0.0.0.0:30080:30080/tcp"]);
+    let said = stage.install(&[
+        "--cidr=10.0.99.0/24",
+        "--services=10.96.0.0/16",
+        "--pods=10.99.0.0/16",
+        "-p",
+        "0.0.0.0:30080:30080/tcp",
+    ]);
     assert_eq!(said.code, Some(0), "{said:?}");
     let changes: Vec<_> = said
         .stderr
@@ -146,6 +152,8 @@ fn other_settings_are_named_and_applied() {
         [
             "changed  publish: 127.0.0.1:6443:6443/tcp → 127.0.0.1:6443:6443/tcp 0.0.0.0:30080:30080/tcp",
             "changed  network.rootlesskit: 10.0.42.0/24 → 10.0.99.0/24",
+            "changed  network.services: 10.0.0.0/24 → 10.96.0.0/16",
+            "changed  network.pods: 10.88.0.0/16 → 10.99.0.0/16",
         ]
     );
     insta::assert_snapshot!(stage.calls(), @r"
@@ -267,12 +275,28 @@ fn bad_input_changes_nothing() {
         ),
         (&["--cni=calico"], 2, "unknown pod network \"calico\""),
         (&["--cidr=10.0.42.7/24"], 2, "bad network `10.0.42.7/24`"),
+        (&["--cidr=10.0.42.0/30"], 2, "`--cidr` is too small"),
+        (&["--services=10.0.0.0/27"], 2, "`--services` is too small"),
         (
-            &["--cidr=10.0.42.0/30"],
-            3,
-            "`network.rootlesskit` is too small",
+            &["--pods=10.5.0.0/23", "--cni=flannel"],
+            2,
+            "`--pods` is too small",
         ),
-        (&["--cidr=10.88.1.0/24"], 3, "overlaps"),
+        (
+            &["--cni=flannel", "--pods=10.5.0.7/16"],
+            2,
+            "bad network `10.5.0.7/16`",
+        ),
+        (
+            &["--cidr=10.88.1.0/24"],
+            2,
+            "`network.pods` overlaps `--cidr`",
+        ),
+        (
+            &["-p", "127.0.0.1:6443:80/tcp"],
+            2,
+            "`--publish` has the same port of the host twice",
+        ),
         (&["--publish=6443"], 2, "bad published port `6443`"),
         (
             &["--start=docker.service"],

@@ -13,7 +13,7 @@ use stub::store::{Damage, Depth, Generation, Installed, Store};
 use tempfile::TempDir;
 
 /// Permissions do not keep root from anything, so when the tests are run by root, commands are run as this user.
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -77,6 +77,23 @@ impl Home {
         fs::write(&path, bytes).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         path
+    }
+
+    /// Makes a directory of the user whom commands run as.
+    pub(crate) fn directory(&self, path: &Path) {
+        fs::create_dir_all(path).unwrap();
+        if self.as_nobody {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+
+    /// Writes a file of that user which nobody else may read.
+    pub(crate) fn secret(&self, path: &Path, text: &str) {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+        if self.as_nobody {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
     }
 
     pub(crate) fn bundle(&self, bytes: &[u8]) -> Bundle {

@@ -256,3 +256,38 @@ fn the_file_system_becomes_full() {
         said.stderr
     );
 }
+
+/// What the probe says of the kernel's network against what others find: `ip`, and a look at the sysctl.
+#[test]
+fn the_probe_of_the_kernel_agrees_with_other_programs() {
+    let home = Home::of_mortal();
+    let bundle = runnable(&home);
+    let run = |script: &str| {
+        let mut command = home.command(Path::new("/bin/sh"));
+        home.run_command(command.args(["-c", script, "sh"]).arg(&bundle))
+    };
+    let said = run("echo go | \"$1\" probe-namespaces");
+    let inside = |words: &str| run(&format!("unshare -Urn {words}")).code == Some(0);
+    if !inside("ip link") {
+        let why = "not tested: no network namespaces, or no `ip` here";
+        writeln!(std::io::stderr(), "{why}").unwrap();
+        return;
+    }
+    assert!(said.stdout.starts_with("unshared\nmounted\n"), "{said:?}");
+    for (name, works) in [
+        ("bridge", inside("ip link add u0 type bridge")),
+        ("veth", inside("ip link add u0 type veth")),
+        (
+            "br_netfilter",
+            inside("test -e /proc/sys/net/bridge/bridge-nf-call-iptables"),
+        ),
+        (
+            "vxlan",
+            inside("ip link add u0 type vxlan id 1 dstport 8472"),
+        ),
+    ] {
+        let ok = said.stdout.contains(&format!("\n{name} ok\n"));
+        assert_eq!(ok, works, "{name}: {said:?}");
+    }
+    assert_eq!(said.stdout.matches("\nnat ").count(), 1, "{said:?}");
+}

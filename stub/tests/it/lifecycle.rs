@@ -328,6 +328,7 @@ fn doctor_shows_everything_at_once() {
         "cgroup-v2",
         "subuid",
         "user-namespaces",
+        "kernel-network",
         "tun",
         "data-dir",
         "ports",

@@ -15,6 +15,8 @@ mod host;
 mod install;
 mod interrupted;
 mod lifecycle;
+mod machine;
 mod pack;
 mod stage;
+mod unfit;
 mod upgrade;

@@ -9,11 +9,12 @@ use fs_err as fs;
 use stub::bundle::Mode;
 
 use crate::home::{Home, Said};
+use crate::machine::Machine;
 use crate::pack::{Pack, Recipe};
 
-/// Writes down what it is told, and plays along: what is started is active, unless `failing` names it. With `silent` it does not answer; what is stopped is
-/// inactive, or failed if `hanging` names it.
-const SYSTEMCTL: &str = r#"#!/bin/sh
+/// Writes down what it is told, and plays along: what is started is active, unless `failing` names it; what is stopped is
+/// inactive, or failed if `hanging` names it. With `silent` it does not answer.
+pub(crate) const SYSTEMCTL: &str = r#"#!/bin/sh
 [ "$1" = --user ] && shift
 [ "$1" = --no-reload ] && shift
 if [ -e "$HOME/silent" ]; then
@@ -125,6 +126,14 @@ impl Stage {
         let mut command = self.command(&self.bundle);
         self.home
             .run_command(command.args(["install", "--force"]).args(arguments))
+    }
+
+    /// The bundle, on the machine whose files are in `machine`: its fitness matters.
+    pub(crate) fn install_on(&self, machine: &Machine, arguments: &[&str]) -> Said {
+        let mut command = self.command(&self.bundle);
+        machine.show_to(&mut command);
+        self.home
+            .run_command(command.arg("install").args(arguments))
     }
 
     pub(crate) fn usernetes(&self, arguments: &[&str]) -> Said {

@@ -1,11 +1,12 @@
 //! Disks, ports and networks.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use rustix::fs::StatVfsMountFlags;
 
-use super::super::{Level, Machine, disk, ports, report, routes};
+use super::super::{Level, Machine, Manager, check, disk, ports, report, routes};
 use super::{config, machine, text};
 use crate::config::PortSpec;
 
@@ -56,9 +57,52 @@ fn a_port_in_use_and_its_owner() {
         (findings[0].level, &findings[0].found),
         (Level::Fatal, &expected)
     );
-    // What runs out of our own store may keep it.
-    let ours = ports::bound(&this, &[port(number)], program.parent().unwrap());
-    assert_eq!(ours[0].level, Level::Ok);
+    // What runs out of our own store may keep it, even if the way there is a link.
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("link");
+    symlink(program.parent().unwrap(), &link).unwrap();
+    let mut config = config();
+    config.publish = vec![port(number)];
+    let this = Machine {
+        program: None,
+        ..this
+    };
+    let level = |data_dir: &Path| {
+        let manager = Manager::ask(&this);
+        let findings = check(&this, &manager, &config, data_dir, dir.path());
+        findings.iter().find(|f| f.id == "ports").unwrap().level
+    };
+    assert_eq!(level(&link), Level::Ok);
+    assert_eq!(level(dir.path()), Level::Fatal);
+}
+
+#[test]
+fn apparmor_is_told_where_the_program_really_is() {
+    let apparmor = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+    let (dir, m) = machine(&[(apparmor, "1\n"), ("/var/home/u/file", "")]);
+    let real = fs_err::canonicalize(dir.path()).unwrap();
+    symlink("var/home", real.join("home")).unwrap();
+    let data = real.join("home/u/.local/share/usernetes");
+    let findings = check(&m, &Manager::ask(&m), &config(), &data, &real);
+    let finding = findings.iter().find(|f| f.id == "user-namespaces").unwrap();
+    let expected = format!(
+        "a profile for \"{}/var/home/u/.local/share/usernetes/store/*-rootlesskit-*/**\" in /etc/apparmor.d/usernetes",
+        real.display()
+    );
+    assert_eq!(finding.expected, expected);
+}
+
+#[test]
+fn an_address_of_another_machine() {
+    let trie = "Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 198.51.100.4\n        /32 host LOCAL\n";
+    let (_dir, m) = machine(&[("/proc/net/fib_trie", trie)]);
+    let port = "192.0.2.7:6443:6443/tcp".parse().unwrap();
+    let findings = ports::bound(&m, &[port], Path::new("/data"));
+    insta::assert_snapshot!(report(&findings), @r"
+    fatal ports: 192.0.2.7:6443/tcp is to be published, but this machine has no address 192.0.2.7
+          expected  one of 198.51.100.4
+          fix       publish it on an address this machine has, or on all it has or will have, with `--publish 0.0.0.0:6443:6443/tcp`
+    ");
 }
 
 #[test]
@@ -121,7 +165,7 @@ fn routes_in_the_way() {
           fix       choose another with --cidr NETWORK, for example 10.65.0.0/24
     fatal networks: `network.services` is 10.0.0.0/24, but this machine has a route to 10.0.0.0/16 by eth0
           expected  a network this machine has no route to: what is there could not be reached from the cluster
-          fix       choose another with `services` in config.toml, for example 10.65.0.0/24
+          fix       choose another with --services NETWORK, for example 10.66.0.0/24
     ");
     let (_dir, m) = machine(&[("/proc/net/route", routes.lines().next().unwrap())]);
     assert_eq!(

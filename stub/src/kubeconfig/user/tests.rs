@@ -17,8 +17,8 @@ fn setup() -> (TempDir, PathBuf, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let pki = dir.path().join("pki");
     let request = pki::Request {
-        node_name: "host".to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
+        node_name: "host".parse().unwrap(),
+        cluster_domain: "cluster.local".parse().unwrap(),
         service_ip: [10, 0, 0, 1].into(),
         child_ip: [10, 0, 42, 100].into(),
         extra_sans: Vec::new(),

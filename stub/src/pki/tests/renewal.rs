@@ -120,7 +120,7 @@ fn another_request_renews_what_it_concerns() {
         ""
     );
 
-    other.node_name = "renamed".to_owned();
+    other.node_name = "renamed".parse().unwrap();
     let report = ensure(dir.path(), &other, Renew::Due, at(0)).unwrap();
     insta::assert_snapshot!(made(&report), @"
     master/kube-apiserver.pem: lacks renamed

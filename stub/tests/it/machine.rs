@@ -1,0 +1,128 @@
+//! A machine on which a cluster can run, made of files: what the checks look at instead of the one the tests run on.
+
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fs_err as fs;
+use rustix::process::{getgid, getuid};
+
+use crate::home::{Home, NOBODY, is_root};
+use crate::stage::SYSTEMCTL;
+
+/// Below the home of a stage.
+pub(crate) struct Machine {
+    root: PathBuf,
+    pub(crate) runtime_dir: PathBuf,
+    /// What `XDG_RUNTIME_DIR` is set to.
+    pub(crate) session: Option<PathBuf>,
+}
+
+impl Machine {
+    /// Nothing keeps a cluster from running on it. `None`, said on stderr, where the machine of the tests has no cgroup
+    /// v2 to show.
+    #[expect(
+        clippy::explicit_write,
+        reason = "what `eprintln!` prints, the test harness keeps to itself"
+    )]
+    pub(crate) fn fit(home: &Home) -> Option<Self> {
+        let Some(cgroup) = mounted("cgroup2") else {
+            writeln!(
+                std::io::stderr(),
+                "not tested: no cgroup v2 is mounted here"
+            )
+            .unwrap();
+            return None;
+        };
+        let machine = Self {
+            root: home.path().join("machine"),
+            runtime_dir: home.path().join("run"),
+            session: Some(home.path().join("run")),
+        };
+        for dir in [&machine.root, &machine.runtime_dir] {
+            home.directory(dir);
+        }
+        let (uid, _) = user();
+        machine.file("etc/passwd", &format!("u:x:{uid}:{uid}::/:/bin/sh\n"));
+        for ids in ["etc/subuid", "etc/subgid"] {
+            machine.file(ids, "u:231072:65536\n");
+        }
+        for mapper in ["newuidmap", "newgidmap"] {
+            machine.link(&format!("bin/{mapper}"), &set_uid_program());
+        }
+        machine.file("proc/net/route", "Iface\tDestination\n");
+        machine.link("dev/net/tun", Path::new("/dev/null"));
+        machine.link("sys/fs/cgroup", &cgroup);
+        machine.file("given/cgroup.controllers", "cpu memory pids\n");
+        // Out of the mounted one, whose controllers are not for the tests to decide, and to the file above.
+        let way_out = "/..".repeat(16);
+        let given = format!("{way_out}{}/given", machine.root.display());
+        let systemctl = SYSTEMCTL.replace("ControlGroup=/here", &format!("ControlGroup={given}"));
+        assert_ne!(systemctl, SYSTEMCTL);
+        machine.program("bin/systemctl", &systemctl);
+        Some(machine)
+    }
+
+    pub(crate) fn file(&self, path: &str, text: &str) {
+        let path = self.cleared(path);
+        fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn program(&self, path: &str, text: &str) {
+        self.file(path, text);
+        let mode = PermissionsExt::from_mode(0o755);
+        fs::set_permissions(self.root.join(path), mode).unwrap();
+    }
+
+    pub(crate) fn link(&self, path: &str, target: &Path) {
+        symlink(target, self.cleared(path)).unwrap();
+    }
+
+    /// The path with nothing there, in a directory that is.
+    fn cleared(&self, path: &str) -> PathBuf {
+        let path = self.root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&path);
+        path
+    }
+
+    /// Lets a command take it for the machine it runs on.
+    pub(crate) fn show_to(&self, command: &mut Command) {
+        command.env("USERNETES_MACHINE_ROOT", &self.root);
+        command.env("PATH", "/bin:/usr/bin");
+        if let Some(dir) = &self.session {
+            command.env("XDG_RUNTIME_DIR", dir);
+        }
+    }
+}
+
+/// User and group of the commands.
+pub(crate) fn user() -> (u32, u32) {
+    if is_root() {
+        (NOBODY, NOBODY)
+    } else {
+        (getuid().as_raw(), getgid().as_raw())
+    }
+}
+
+/// Where a file system of this type is mounted.
+fn mounted(kind: &str) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (place, found) = (fields.next()?, fields.next()?);
+        (found == kind).then(|| place.into())
+    })
+}
+
+/// Some program that is set-user-ID root, which only root could make. It is looked at, not run.
+fn set_uid_program() -> PathBuf {
+    let names = ["newuidmap", "su", "mount", "passwd"];
+    let places = names
+        .into_iter()
+        .flat_map(|name| ["/usr/bin", "/bin"].map(|dir| Path::new(dir).join(name)));
+    let is_set =
+        |path: &PathBuf| fs::metadata(path).is_ok_and(|m| m.uid() == 0 && m.mode() & 0o4000 != 0);
+    places.into_iter().find(is_set).unwrap()
+}

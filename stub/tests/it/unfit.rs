@@ -1,0 +1,261 @@
+//! `install` on machines with exactly one fault, and with keys that cannot be used: refused before anything is changed.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd};
+
+use crate::home::is_root;
+use crate::machine::{Machine, user};
+use crate::stage::Stage;
+
+/// Installs, sees that refused, and nothing changed by it. Gives the error.
+fn refused(stage: &Stage, machine: &Machine, code: i32, arguments: &[&str]) -> String {
+    let said = stage.install_on(machine, arguments);
+    assert_eq!(said.code, Some(code), "{said:?}");
+    assert!(!stage.home.data().exists() && !stage.units().exists());
+    let runtime_dir = fs::read_dir(&machine.runtime_dir).unwrap();
+    assert_eq!(runtime_dir.count(), 0);
+    assert_eq!(stage.calls(), "");
+    let (uid, _) = user();
+    said.stderr
+        .replace(&format!("/run/user/{uid}"), "/run/user/UID")
+}
+
+/// A stage with a machine on which nothing is wrong, and a port that is free.
+fn stage() -> Option<(Stage, Machine, String)> {
+    let stage = Stage::new(&["etcd"]);
+    let machine = Machine::fit(&stage.home)?;
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    Some((stage, machine, format!("-p=127.0.0.1:{port}:6443/tcp")))
+}
+
+/// The only fault, after something was done to the machine.
+fn fault(harm: impl FnOnce(&mut Machine)) -> Option<String> {
+    let (stage, mut machine, port) = stage()?;
+    harm(&mut machine);
+    let text = refused(&stage, &machine, 6, &[&port]);
+    assert!(!stage.home.path().join(".config").exists());
+    Some(text)
+}
+
+/// What every other test here relies on.
+#[test]
+fn nothing_is_wrong_with_the_machine_itself() {
+    let Some((stage, machine, port)) = stage() else {
+        return;
+    };
+    let said = stage.install_on(&machine, &[&port]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains("u7s-etcd.target is up\n"), "{said:?}");
+}
+
+#[test]
+fn there_is_no_runtime_directory() {
+    let Some(text) = fault(|machine| machine.session = None) else {
+        return;
+    };
+    insta::assert_snapshot!(text, @r"
+    error: 1 thing must be put right before a cluster can run here
+      runtime-dir  XDG_RUNTIME_DIR is not set, and there is no /run/user/UID of yours
+                   expected: a directory that belongs to you, made by the login
+                   fix: log in over ssh, on a console or with `machinectl shell $(id -un)@`; `su` and `sudo` start no session
+
+    hint: nothing was changed; put it right and run the same command again
+    ");
+}
+
+/// As `su` leaves it.
+#[test]
+fn the_runtime_directory_is_another_users() {
+    let Some(text) = fault(|machine| machine.session = Some("/".into())) else {
+        return;
+    };
+    let finding = "  runtime-dir  XDG_RUNTIME_DIR is `/`, and there is no /run/user/UID of yours\n";
+    assert!(text.contains(finding), "{text}");
+    assert!(text.starts_with("error: 1 thing must"), "{text}");
+}
+
+#[test]
+fn there_is_no_service_manager_of_the_user() {
+    let Some(text) = fault(|machine| {
+        let failing = "#!/bin/sh\necho 'Failed to connect to bus: No medium found' >&2\nexit 1\n";
+        machine.program("bin/systemctl", failing);
+        machine.file("run/systemd/system/x", "");
+    }) else {
+        return;
+    };
+    let finding = "  systemd-user        $HOME/run/bus is missing: Failed to connect to bus: No medium found\n";
+    assert!(text.contains(finding), "{text}");
+    // Which only it could say.
+    assert!(text.contains("  cgroup-controllers  "), "{text}");
+    assert!(text.starts_with("error: 2 things must"), "{text}");
+}
+
+#[test]
+fn control_groups_are_of_version_1() {
+    let Some(text) = fault(|machine| {
+        let elsewhere = machine.runtime_dir.clone();
+        machine.link("sys/fs/cgroup", &elsewhere);
+    }) else {
+        return;
+    };
+    insta::assert_snapshot!(text, @r"
+    error: 1 thing must be put right before a cluster can run here
+      cgroup-v2  /sys/fs/cgroup is not cgroup v2, but version 1 or a mixture
+                 expected: the unified hierarchy, version 2
+                 fix: boot with the kernel parameter `systemd.unified_cgroup_hierarchy=1`, for example in GRUB_CMDLINE_LINUX of /etc/default/grub
+
+    hint: nothing was changed; put it right and run the same command again
+    ");
+}
+
+#[test]
+fn there_are_no_subordinate_ids() {
+    let Some(text) = fault(|machine| machine.file("etc/subuid", "other:100000:65536\n")) else {
+        return;
+    };
+    insta::assert_snapshot!(text, @r"
+    error: 1 thing must be put right before a cluster can run here
+      subuid  /etc/subuid gives u no ids
+              expected: at least 65536 ids
+              fix: have the block for the administrator run
+
+    hint: nothing was changed; an administrator runs this, and then you try again:
+
+    sudo sh -eux <<'EOF'
+    grep -q '^u:296608:' /etc/subuid 2>/dev/null || usermod --add-subuids 296608-362143 u
+    EOF
+    ");
+}
+
+#[test]
+fn a_network_is_the_machines_own_and_another_is_taken_instead() {
+    let Some((stage, machine, port)) = stage() else {
+        return;
+    };
+    let lan = "Iface\tDestination\neth0\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+    machine.file("proc/net/route", lan);
+    let text = refused(&stage, &machine, 6, &[&port]);
+    insta::assert_snapshot!(text, @r"
+    error: 1 thing must be put right before a cluster can run here
+      networks  `network.services` is 10.0.0.0/24, but this machine has a route to 10.0.0.0/24 by eth0
+                expected: a network this machine has no route to: what is there could not be reached from the cluster
+                fix: choose another with --services NETWORK, for example 10.64.0.0/24
+
+    hint: nothing was changed; put it right and run the same command again
+    ");
+    let said = stage.install_on(&machine, &[&port, "--services", "10.64.0.0/24"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let config = stage.home.path().join(".config/usernetes/config.toml");
+    let config = fs::read_to_string(config).unwrap();
+    assert!(config.contains("services = \"10.64.0.0/24\""), "{config}");
+}
+
+#[test]
+fn a_port_is_taken() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let Some((stage, machine, _)) = stage() else {
+        return;
+    };
+    machine.link("proc/net/tcp", Path::new("/proc/net/tcp"));
+    let process = format!("proc/{}", std::process::id());
+    machine.link(&process, &Path::new("/").join(&process));
+    let spec = format!("-p=127.0.0.1:{port}:6443/tcp");
+    let text = refused(&stage, &machine, 6, &[&spec]);
+    let owner = if is_root() {
+        "a process of root".to_owned()
+    } else {
+        let program = std::env::current_exe().unwrap();
+        format!(
+            "process {} of yours, {}",
+            std::process::id(),
+            program.display()
+        )
+    };
+    let finding = format!("  ports  127.0.0.1:{port}/tcp is taken by {owner}\n");
+    assert!(text.contains(&finding), "{text}");
+    assert!(text.starts_with("error: 1 thing must"), "{text}");
+}
+
+#[test]
+fn an_address_is_another_machines() {
+    let Some((stage, machine, port)) = stage() else {
+        return;
+    };
+    // Of those set aside for documentation (RFC 5737).
+    let text = refused(&stage, &machine, 6, &[&port, "-p=192.0.2.7:6443:6443/tcp"]);
+    assert!(
+        text.contains("this machine has no address 192.0.2.7"),
+        "{text}"
+    );
+}
+
+/// Writes the cluster authority and its key before anything is installed.
+fn authority(stage: &Stage, end_of_validity: i32) -> PathBuf {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(end_of_validity, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let config = stage.home.path().join(".config");
+    let master = config.join("usernetes/master");
+    for dir in [&config, &config.join("usernetes"), &master] {
+        stage.home.directory(dir);
+    }
+    fs::write(master.join("ca.pem"), certificate.pem()).unwrap();
+    let file = master.join("ca-key.pem");
+    stage.home.secret(&file, &key.serialize_pem());
+    file
+}
+
+#[test]
+fn the_authority_has_expired() {
+    let Some((stage, machine, port)) = stage() else {
+        return;
+    };
+    authority(&stage, 2024);
+    let text = refused(&stage, &machine, 3, &[&port]);
+    let message = "error: $HOME/.config/usernetes/master/ca.pem: the certificate of the cluster authority expired on 2024-01-01T00:00:00Z\n";
+    assert!(text.starts_with(message), "{text}");
+    assert!(
+        text.contains("hint: renew it by hand with its key"),
+        "{text}"
+    );
+    assert_eq!(
+        stage.names(".config/usernetes/master"),
+        ["ca-key.pem", "ca.pem"]
+    );
+}
+
+#[test]
+fn a_key_may_not_be_read() {
+    let Some((stage, machine, port)) = stage() else {
+        return;
+    };
+    let key = authority(&stage, 2040);
+    let unreadable = |why: &str| {
+        let text = refused(&stage, &machine, 6, &[&port]);
+        let message = "error: failed to open file `$HOME/.config/usernetes/master/ca-key.pem`: Permission denied";
+        assert!(text.starts_with(message), "{why}: {text}");
+        let hint = "hint: check the owner and the permissions of that path with `ls -ld`";
+        assert!(text.contains(hint), "{why}: {text}");
+    };
+    fs::set_permissions(&key, PermissionsExt::from_mode(0o000)).unwrap();
+    unreadable("mode 0000");
+    if is_root() {
+        fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+        chown(&key, Some(12345), Some(12345)).unwrap();
+        unreadable("another owner");
+    }
+    assert_eq!(
+        stage.names(".config/usernetes/master"),
+        ["ca-key.pem", "ca.pem"]
+    );
+}
