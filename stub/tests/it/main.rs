@@ -14,5 +14,8 @@ mod install;
 mod interrupted;
 mod lifecycle;
 mod pack;
+mod signed;
+#[path = "../../../tests/support/signer.rs"]
+mod signer;
 mod stage;
 mod upgrade;
