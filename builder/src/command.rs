@@ -308,7 +308,6 @@ fn fill_cache(
         offline: inputs.offline,
         debian_base: &|| debian::apt::archive_base(inputs.debian_archive.as_deref()),
         client: &Client::new(),
-        plain_http_registries: Vec::new(),
     };
     fetch::fetch(lockfile, arch, only, cache, &options, progress)
 }
