@@ -2,7 +2,13 @@
 //!
 //! Every step runs the real programs in processes of their own: this builder, and then the bundle it made.
 
+mod channel;
 mod etcd;
+mod image;
+mod pulled;
+mod push;
+mod registry;
+mod server;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -104,6 +110,7 @@ impl Demo<'_> {
             &home,
             &self.directory.join("checkouts"),
             &self.directory.join("rebuilt"),
+            &self.directory.join("registry"),
         ] {
             store::remove_tree(scratch)?;
         }
@@ -123,8 +130,9 @@ impl Demo<'_> {
         self.build(
             "build",
             &Site {
-                checkout: first,
+                checkout: first.clone(),
                 cache: None,
+                mirror: None,
                 umask: "022",
                 zone: "UTC",
             },
@@ -133,7 +141,8 @@ impl Demo<'_> {
         )?;
         let elsewhere = Site {
             checkout: second,
-            cache: Some((self.directory.join("checkouts/cache"), cache)),
+            cache: Some(self.directory.join("checkouts/cache")),
+            mirror: Some(cache),
             umask: "077",
             zone: "Asia/Kathmandu",
         };
@@ -166,6 +175,7 @@ impl Demo<'_> {
             etcd::health(&home, |program| in_home(program, &home))
         })?;
         self.bundle("install again", &bundle, &home, &["install", "--start="])?;
+        self.image(&first, &lockfile, &home)?;
         self.step("remove", || {
             store::remove_tree(&home)?;
             Ok(String::new())
@@ -243,11 +253,11 @@ impl Demo<'_> {
             .args(["-c", "umask \"$0\" && exec \"$@\"", site.umask])
             .arg(std::env::current_exe()?);
         command.args(["--offline", "--lockfile"]).arg(lockfile);
-        if let Some((cache, mirror)) = &site.cache {
-            command
-                .arg("--mirror")
-                .arg(mirror)
-                .env("XDG_CACHE_HOME", cache);
+        if let Some(mirror) = &site.mirror {
+            command.arg("--mirror").arg(mirror);
+        }
+        if let Some(cache) = &site.cache {
+            command.env("XDG_CACHE_HOME", cache);
         }
         command
             .args(["build", "--level", &self.level.to_string(), "--output"])
@@ -325,8 +335,10 @@ fn units(home: &Path) -> Result<String> {
 /// Where a build takes place, and what is different there.
 struct Site {
     checkout: PathBuf,
-    /// A cache of its own, and the mirror that fills it.
-    cache: Option<(PathBuf, PathBuf)>,
+    /// A cache of its own.
+    cache: Option<PathBuf>,
+    /// What fills the cache.
+    mirror: Option<PathBuf>,
     umask: &'static str,
     zone: &'static str,
 }
