@@ -9,8 +9,9 @@ use stub::bundle::{Arch, Name, Version};
 use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
 
+use super::Demo;
 use super::image::Files;
-use super::{Demo, output};
+use super::run::output;
 use crate::cache::Cache;
 use crate::lockfile::Lockfile;
 use crate::pack::members;

@@ -8,20 +8,22 @@ mod image;
 mod pulled;
 mod push;
 mod registry;
+mod report;
+mod run;
 mod server;
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use serde::Serialize;
 use stub::bundle::{Arch, Bundle};
 use stub::digest::Sha256;
 use stub::error::{Error, Kind, Result};
-use stub::progress::{Progress, bytes};
+use stub::progress::Progress;
 use stub::store;
 
+use self::report::{Report, Step};
+use self::run::{copy_tree, first_line, last_line};
 use crate::cli::{self, DemoArgs, Inputs};
 use crate::workspace::Workspace;
 
@@ -32,34 +34,6 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
     ("kubectl", &["version", "--client"]),
     ("crun", &["--version"]),
 ];
-
-/// What the demo did.
-#[derive(Debug, Serialize)]
-struct Report {
-    /// Where the bundle lies.
-    bundle: PathBuf,
-    /// Its digest.
-    sha256: Sha256,
-    /// Its length in bytes.
-    size: u64,
-    /// How many components it has.
-    components: usize,
-    /// Bytes of its files once unpacked.
-    unpacked: u64,
-    /// What was done, in order.
-    steps: Vec<Step>,
-}
-
-/// One thing the demo did.
-#[derive(Debug, Serialize)]
-struct Step {
-    /// What.
-    name: String,
-    /// How long it took, in seconds.
-    seconds: f64,
-    /// What came of it.
-    outcome: String,
-}
 
 /// Runs the demo. The bundle stays in the demo's directory; everything else it made there is replaced by the next run.
 pub(crate) fn run(inputs: &Inputs, args: &DemoArgs, progress: &Progress) -> Result<()> {
@@ -341,78 +315,4 @@ struct Site {
     mirror: Option<PathBuf>,
     umask: &'static str,
     zone: &'static str,
-}
-
-/// The first line a program prints.
-fn first_line(command: &mut Command) -> Result<String> {
-    Ok(output(command)?
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned())
-}
-
-/// The last line a program prints.
-fn last_line(command: &mut Command) -> Result<String> {
-    Ok(output(command)?
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .to_owned())
-}
-
-/// Runs a program to its end and gives what it printed on stdout. Its stderr is ours: that is where it shows what it does.
-fn output(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|e| Error::new(Kind::Failed, format!("cannot run {program}: {e}")))?;
-    if !output.status.success() {
-        return Err(Error::new(Kind::Failed, format!("`{program}` failed"))
-            .expected("exit code 0")
-            .found(output.status));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Copies a directory with everything in it, except entries of these names at its top. The copy is new: files are
-/// those of whoever runs the demo.
-fn copy_tree(from: &Path, to: &Path, except: &[&OsStr]) -> Result<()> {
-    fs_err::create_dir_all(to)?;
-    for entry in fs_err::read_dir(from)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let target = to.join(&name);
-        let kind = entry.file_type()?;
-        if except.contains(&name.as_os_str()) {
-            continue;
-        }
-        if kind.is_dir() {
-            copy_tree(&entry.path(), &target, &[])?;
-        } else if kind.is_file() {
-            fs_err::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-impl Report {
-    fn table(&self) -> String {
-        let mut text = format!("{:28} {:>8}  outcome\n", "step", "seconds");
-        for step in &self.steps {
-            text += format!("{:28} {:>8.1}  {}", step.name, step.seconds, step.outcome).trim_end();
-            text.push('\n');
-        }
-        text += &format!(
-            "\n{} components, {} unpacked, {} as a bundle\n{}\nsha256 {}\n",
-            self.components,
-            bytes(self.unpacked),
-            bytes(self.size),
-            self.bundle.display(),
-            self.sha256
-        );
-        text
-    }
 }

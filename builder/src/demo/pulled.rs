@@ -12,7 +12,8 @@ use stub::store;
 use super::image::{Image, digest};
 use super::push::Repository;
 use super::registry::Registry;
-use super::{Demo, Site, copy_tree, last_line, output};
+use super::run::{copy_tree, last_line, output};
+use super::{Demo, Site};
 
 /// The component in the bundle, and the image's directory below `images/`.
 const COMPONENT: &str = "busybox-image";
