@@ -122,7 +122,9 @@ pub(crate) fn build(inputs: &Inputs, args: &BuildArgs, progress: &Progress) -> R
 /// `builder verify`: integrity, and on request whether the checkout makes the same bytes.
 pub(crate) fn verify(inputs: &Inputs, args: &VerifyArgs, progress: &Progress) -> Result<()> {
     let (original, mut report) = verify::integrity(&args.file, progress)?;
-    let origin = signature::check(&args.file, args.signature.as_deref(), args.key.as_deref())?;
+    // Of the bytes that were just checked, even if something else has taken the file's name since.
+    let origin =
+        signature::check_bundle(&original, args.signature.as_deref(), args.key.as_deref())?;
     let mut text = format!(
         "{}: every byte is as its manifest says: {} components, {} unpacked\nbundle id {}\n{origin}\n",
         args.file.display(),
@@ -306,7 +308,6 @@ fn fill_cache(
         offline: inputs.offline,
         debian_base: &|| debian::apt::archive_base(inputs.debian_archive.as_deref()),
         client: &Client::new(),
-        plain_http_registries: Vec::new(),
     };
     fetch::fetch(lockfile, arch, only, cache, &options, progress)
 }

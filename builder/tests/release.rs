@@ -128,7 +128,7 @@ fn kubernetes_is_one_family() {
 #[test]
 fn every_licence_that_occurs_has_a_text() {
     let mut licenses: Vec<(String, String)> = Vec::new();
-    for directory in ["recipes", "tests/debian/recipes"] {
+    for directory in ["recipes", "tests/debian/recipes", "tests/debian/registry"] {
         for (name, recipe) in recipe::read_all(&path(directory)).unwrap() {
             licenses.push((name.to_string(), recipe.license));
         }

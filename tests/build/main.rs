@@ -10,6 +10,9 @@
     unreachable_pub
 )]
 
+mod signed;
+#[path = "../support/signer.rs"]
+mod signer;
 mod site;
 
 use std::fs;

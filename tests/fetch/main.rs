@@ -76,7 +76,6 @@ impl Lab {
             offline: false,
             debian_base: &|| panic!("the Debian archive was asked for"),
             client: &self.client,
-            plain_http_registries: vec![self.server.host()],
         };
         change(&mut options);
         let progress = Progress::silent();

@@ -50,7 +50,6 @@ impl World {
                     ("https://".to_owned(), format!("http://{host}/")),
                     ("oci://".to_owned(), format!("oci://{host}/")),
                 ],
-                plain_http_registries: vec![host],
                 ..Endpoints::default()
             },
             server,

@@ -190,6 +190,39 @@ mod tests {
         ");
     }
 
+    /// As `umoci insert` writes them: nothing after the last member's content.
+    #[test]
+    fn a_layer_may_end_where_a_member_does() {
+        let whole = files(&[("a", "aa"), ("bin/flanneld", "low")]);
+        let link = special("sh", EntryType::Symlink, "busybox");
+        let content = 3 * 512 + 3;
+        for cut in [content, content + 1, 4 * 512, 4 * 512 + 512] {
+            assert_eq!(take(vec![whole[..cut].to_vec()]).unwrap(), "low", "{cut}");
+        }
+        let above = link[..512].to_vec();
+        assert_eq!(take(vec![whole.clone(), above]).unwrap(), "low");
+        for cut in [
+            0,
+            300,
+            512,
+            600,
+            3 * 512,
+            content - 1,
+            4 * 512 + 1,
+            5 * 512 - 1,
+        ] {
+            let error = take(vec![whole[..cut].to_vec()]).unwrap_err();
+            let text = error.to_string();
+            // Cut between two members, it is whole, and the other is missing.
+            let expected = if (514..=1024).contains(&cut) {
+                "are not in the archive"
+            } else {
+                "the archive is truncated"
+            };
+            assert!(text.contains(expected), "{cut}: {text}");
+        }
+    }
+
     #[test]
     fn what_hides_something_else_hides_nothing() {
         let others = files(&[

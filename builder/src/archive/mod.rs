@@ -7,6 +7,7 @@
 mod codec;
 mod deb;
 mod layers;
+mod meter;
 #[cfg(test)]
 mod samples;
 mod search;

@@ -1,15 +1,11 @@
 //! Reading a tar archive member by member, trusting nothing in it.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, Read};
 
 use stub::error::{Error, Kind, Result};
-use stub::progress::bytes;
 
-/// Between the contents of two members lie at most so many bytes of headers, long names and extended attributes: the
-/// tar library holds them in memory.
-const MAX_HEADERS: u64 = 1 << 20;
+use super::meter::{Meter, Metered, Trouble};
 
 /// One member of an archive.
 pub(super) struct Member<'a> {
@@ -56,7 +52,8 @@ impl fmt::Display for Sort {
 pub(super) enum Names {
     /// Relative. An absolute one is refused.
     Relative,
-    /// Relative to the root of an image, whether or not they begin with `/`: some builders of images write one.
+    /// Relative to the root of an image, whether or not they begin with `/`: some builders of images write one. Some
+    /// also leave out an archive's end, and so may a layer.
     Rooted,
 }
 
@@ -78,34 +75,27 @@ pub(super) fn quoted(name: &str) -> String {
 /// Shows every member of an uncompressed archive to `visit`, and reads the archive to its end.
 ///
 /// `budget` is how many bytes it may be long, and is reduced by what it was. Bytes behind the end marker count, and are
-/// otherwise ignored; a missing end marker is an error.
+/// otherwise ignored; a missing end marker is an error, except of a layer that ends where a member does: its digest says
+/// that nothing is missing.
 pub(super) fn walk(
     input: &mut dyn Read,
     names: Names,
     budget: &mut u64,
     visit: &mut dyn FnMut(Member<'_>) -> Result<()>,
 ) -> Result<()> {
-    let meter = Meter {
-        budget: *budget,
-        position: Cell::new(0),
-        limit: Cell::new(MAX_HEADERS),
-        trouble: RefCell::new(None),
-    };
-    let mut archive = ::tar::Archive::new(Metered {
-        inner: input,
-        meter: &meter,
-    });
+    let meter = Meter::new(*budget, names == Names::Rooted);
+    let mut archive = ::tar::Archive::new(Metered::new(input, &meter));
     let outcome = members(&mut archive, &meter, names, visit);
     // Whoever failed, for example `each` in the middle of a content, may have failed because of this.
-    if let Some(trouble) = meter.trouble.take() {
+    if let Some(trouble) = meter.trouble() {
         return Err(trouble.into_error(&meter));
     }
     outcome?;
     // The rest holds nothing of interest but the checksum of the compressed data.
-    meter.limit.set(u64::MAX);
+    meter.lift_limit();
     let drained = io::copy(&mut archive.into_inner(), &mut io::sink());
-    *budget -= meter.position.get();
-    match meter.trouble.take() {
+    *budget -= meter.position();
+    match meter.trouble() {
         Some(Trouble::Ended) | None => drained.map(drop).map_err(Error::from),
         Some(trouble) => Err(trouble.into_error(&meter)),
     }
@@ -126,7 +116,7 @@ fn members(
             entry.size()
         };
         let end = entry.raw_file_position().saturating_add(stored);
-        meter.limit.set(end.saturating_add(MAX_HEADERS));
+        meter.member_ends(end);
         if entry.header().entry_type().is_pax_global_extensions() {
             continue;
         }
@@ -228,105 +218,5 @@ impl Read for Content<'_, '_> {
         }
         self.left = self.left.saturating_sub(read as u64);
         Ok(read)
-    }
-}
-
-/// How far reading has come, how far it may go, and why it stopped. Shared with the reader inside the tar library, whose
-/// own errors do not tell a truncated archive from a damaged one.
-struct Meter {
-    budget: u64,
-    position: Cell<u64>,
-    limit: Cell<u64>,
-    trouble: RefCell<Option<Trouble>>,
-}
-
-enum Trouble {
-    Ended,
-    Failed(io::Error),
-    LongHeaders,
-    OverBudget,
-}
-
-impl Trouble {
-    fn into_error(self, meter: &Meter) -> Error {
-        let after = format!("after {} unpacked bytes", meter.position.get());
-        match self {
-            Self::Ended => Error::new(Kind::Integrity, "the archive is truncated")
-                .expected("the end marker of a tar archive")
-                .found(format!("the end of the data {after}"))
-                .hint("compare the size of the download with the publisher's, and fetch it again"),
-            Self::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Error::new(Kind::Integrity, "the archive is truncated")
-                    .expected("more compressed data")
-                    .found(format!("the end of the data {after}"))
-                    .hint(
-                        "compare the size of the download with the publisher's, and fetch it again",
-                    )
-            }
-            Self::Failed(error) => Error::new(
-                Kind::Integrity,
-                format!("the archive cannot be unpacked: {error}"),
-            )
-            .found(format!("damage {after}"))
-            .hint("check that `format` in the recipe says what the download is"),
-            Self::LongHeaders => Error::new(
-                Kind::Input,
-                "the archive has more headers between two members than anyone needs",
-            )
-            .expected(format!("at most {MAX_HEADERS} bytes"))
-            .hint("do not use this download, and tell its publisher"),
-            Self::OverBudget => Error::new(
-                Kind::Input,
-                format!("the archive unpacks to more than {}", bytes(meter.budget)),
-            )
-            .hint("do not use this download: something this large is no release of a program"),
-        }
-    }
-}
-
-struct Metered<'a> {
-    inner: &'a mut dyn Read,
-    meter: &'a Meter,
-}
-
-impl Read for Metered<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let meter = self.meter;
-        match *meter.trouble.borrow() {
-            None => {}
-            Some(Trouble::Ended) => return Ok(0),
-            Some(_) => return Err(io::ErrorKind::Other.into()),
-        }
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        let stop = |trouble| {
-            meter.trouble.replace(Some(trouble));
-            io::Error::from(io::ErrorKind::Other)
-        };
-        let position = meter.position.get();
-        let room = meter.limit.get().min(meter.budget) - position;
-        if room == 0 {
-            return Err(stop(if position == meter.budget {
-                Trouble::OverBudget
-            } else {
-                Trouble::LongHeaders
-            }));
-        }
-        let most = usize::try_from(room)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        match self.inner.read(&mut buffer[..most]) {
-            Ok(0) => {
-                meter.trouble.replace(Some(Trouble::Ended));
-                Ok(0)
-            }
-            Ok(read) => {
-                meter.position.set(position + read as u64);
-                Ok(read)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
-            Err(error) => Err(stop(Trouble::Failed(error))),
-        }
     }
 }

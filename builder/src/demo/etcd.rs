@@ -1,12 +1,13 @@
 //! The bundle's own etcd with the certificates the bundle made: does TLS hold, and only for whom it should?
 
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use stub::error::{Error, Kind, Result};
+
+use super::server::{LAUNCH, LAUNCHER, Server, free_port};
 
 /// How long etcd may take to answer. It needs a second or two.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -20,7 +21,8 @@ pub(super) fn health(home: &Path, command: impl Fn(&Path) -> Command) -> Result<
     let client = format!("https://127.0.0.1:{port}");
     let peer = format!("https://127.0.0.1:{}", free_port()?);
 
-    let mut server = command(&bin.join("etcd"));
+    let mut server = command(Path::new(LAUNCHER));
+    server.args(LAUNCH).arg(bin.join("etcd"));
     server.args([
         "--name=demo",
         "--client-cert-auth",
@@ -43,7 +45,7 @@ pub(super) fn health(home: &Path, command: impl Fn(&Path) -> Command) -> Result<
     server.arg(format!("--listen-peer-urls={peer}"));
     server.arg(format!("--initial-advertise-peer-urls={peer}"));
     server.arg(format!("--initial-cluster=demo={peer}"));
-    let mut server = Server(server.stdin(Stdio::null()).spawn()?);
+    let mut server = Server::start(&mut server)?;
 
     let ask = |certificate: bool| {
         let mut etcdctl = command(&bin.join("etcdctl"));
@@ -63,7 +65,7 @@ pub(super) fn health(home: &Path, command: impl Fn(&Path) -> Command) -> Result<
         if answer.status.success() {
             break;
         }
-        let ended = server.0.try_wait()?;
+        let ended = server.ended()?;
         if ended.is_some() || started.elapsed() > PATIENCE {
             return Err(Error::new(Kind::Failed, "etcd is not healthy")
                 .detail("etcdctl", String::from_utf8_lossy(&answer.stderr).trim())
@@ -83,21 +85,6 @@ pub(super) fn health(home: &Path, command: impl Fn(&Path) -> Command) -> Result<
     Ok("healthy over TLS; refuses a client without a certificate".to_owned())
 }
 
-/// Ends with the demo, whatever becomes of that.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn flag(name: &str, value: &Path) -> String {
     format!("{name}={}", value.display())
-}
-
-/// A port that was free a moment ago. Should somebody take it meanwhile, etcd says so.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

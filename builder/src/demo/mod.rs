@@ -2,20 +2,28 @@
 //!
 //! Every step runs the real programs in processes of their own: this builder, and then the bundle it made.
 
+mod channel;
 mod etcd;
+mod image;
+mod pulled;
+mod push;
+mod registry;
+mod report;
+mod run;
+mod server;
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use serde::Serialize;
 use stub::bundle::{Arch, Bundle};
 use stub::digest::Sha256;
 use stub::error::{Error, Kind, Result};
 use stub::files;
-use stub::progress::{Progress, bytes};
+use stub::progress::Progress;
 
+use self::report::{Report, Step};
+use self::run::{copy_tree, first_line, last_line};
 use crate::cli::{self, DemoArgs, Inputs};
 use crate::workspace::Workspace;
 
@@ -26,34 +34,6 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
     ("kubectl", &["version", "--client"]),
     ("crun", &["--version"]),
 ];
-
-/// What the demo did.
-#[derive(Debug, Serialize)]
-struct Report {
-    /// Where the bundle lies.
-    bundle: PathBuf,
-    /// Its digest.
-    sha256: Sha256,
-    /// Its length in bytes.
-    size: u64,
-    /// How many components it has.
-    components: usize,
-    /// Bytes of its files once unpacked.
-    unpacked: u64,
-    /// What was done, in order.
-    steps: Vec<Step>,
-}
-
-/// One thing the demo did.
-#[derive(Debug, Serialize)]
-struct Step {
-    /// What.
-    name: String,
-    /// How long it took, in seconds.
-    seconds: f64,
-    /// What came of it.
-    outcome: String,
-}
 
 /// Runs the demo. The bundle stays in the demo's directory; everything else it made there is replaced by the next run.
 pub(crate) fn run(inputs: &Inputs, args: &DemoArgs, progress: &Progress) -> Result<()> {
@@ -104,6 +84,7 @@ impl Demo<'_> {
             &home,
             &self.directory.join("checkouts"),
             &self.directory.join("rebuilt"),
+            &self.directory.join("registry"),
         ] {
             files::remove_tree(scratch)?;
         }
@@ -123,8 +104,9 @@ impl Demo<'_> {
         self.build(
             "build",
             &Site {
-                checkout: first,
+                checkout: first.clone(),
                 cache: None,
+                mirror: None,
                 umask: "022",
                 zone: "UTC",
             },
@@ -133,7 +115,8 @@ impl Demo<'_> {
         )?;
         let elsewhere = Site {
             checkout: second,
-            cache: Some((self.directory.join("checkouts/cache"), cache)),
+            cache: Some(self.directory.join("checkouts/cache")),
+            mirror: Some(cache),
             umask: "077",
             zone: "Asia/Kathmandu",
         };
@@ -166,6 +149,7 @@ impl Demo<'_> {
             etcd::health(&home, |program| in_home(program, &home))
         })?;
         self.bundle("install again", &bundle, &home, &["install", "--start="])?;
+        self.image(&first, &lockfile, &home)?;
         self.step("remove", || {
             files::remove_tree(&home)?;
             Ok(String::new())
@@ -243,11 +227,11 @@ impl Demo<'_> {
             .args(["-c", "umask \"$0\" && exec \"$@\"", site.umask])
             .arg(std::env::current_exe()?);
         command.args(["--offline", "--lockfile"]).arg(lockfile);
-        if let Some((cache, mirror)) = &site.cache {
-            command
-                .arg("--mirror")
-                .arg(mirror)
-                .env("XDG_CACHE_HOME", cache);
+        if let Some(mirror) = &site.mirror {
+            command.arg("--mirror").arg(mirror);
+        }
+        if let Some(cache) = &site.cache {
+            command.env("XDG_CACHE_HOME", cache);
         }
         command
             .args(["build", "--level", &self.level.to_string(), "--output"])
@@ -325,82 +309,10 @@ fn units(home: &Path) -> Result<String> {
 /// Where a build takes place, and what is different there.
 struct Site {
     checkout: PathBuf,
-    /// A cache of its own, and the mirror that fills it.
-    cache: Option<(PathBuf, PathBuf)>,
+    /// A cache of its own.
+    cache: Option<PathBuf>,
+    /// What fills the cache.
+    mirror: Option<PathBuf>,
     umask: &'static str,
     zone: &'static str,
-}
-
-/// The first line a program prints.
-fn first_line(command: &mut Command) -> Result<String> {
-    Ok(output(command)?
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned())
-}
-
-/// The last line a program prints.
-fn last_line(command: &mut Command) -> Result<String> {
-    Ok(output(command)?
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .to_owned())
-}
-
-/// Runs a program to its end and gives what it printed on stdout. Its stderr is ours: that is where it shows what it does.
-fn output(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|e| Error::new(Kind::Failed, format!("cannot run {program}: {e}")))?;
-    if !output.status.success() {
-        return Err(Error::new(Kind::Failed, format!("`{program}` failed"))
-            .expected("exit code 0")
-            .found(output.status));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Copies a directory with everything in it, except entries of these names at its top. The copy is new: files are
-/// those of whoever runs the demo.
-fn copy_tree(from: &Path, to: &Path, except: &[&OsStr]) -> Result<()> {
-    fs_err::create_dir_all(to)?;
-    for entry in fs_err::read_dir(from)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let target = to.join(&name);
-        let kind = entry.file_type()?;
-        if except.contains(&name.as_os_str()) {
-            continue;
-        }
-        if kind.is_dir() {
-            copy_tree(&entry.path(), &target, &[])?;
-        } else if kind.is_file() {
-            fs_err::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-impl Report {
-    fn table(&self) -> String {
-        let mut text = format!("{:28} {:>8}  outcome\n", "step", "seconds");
-        for step in &self.steps {
-            text += format!("{:28} {:>8.1}  {}", step.name, step.seconds, step.outcome).trim_end();
-            text.push('\n');
-        }
-        text += &format!(
-            "\n{} components, {} unpacked, {} as a bundle\n{}\nsha256 {}\n",
-            self.components,
-            bytes(self.unpacked),
-            bytes(self.size),
-            self.bundle.display(),
-            self.sha256
-        );
-        text
-    }
 }

@@ -35,8 +35,6 @@ pub struct Options<'a> {
     pub debian_base: &'a (dyn Fn() -> Result<String> + Sync),
     /// What requests are sent with. Not used when offline.
     pub client: &'a Client,
-    /// Registries, as `host:port`, that are spoken to without TLS.
-    pub plain_http_registries: Vec<String>,
 }
 
 /// What a fetch did.
@@ -198,10 +196,10 @@ impl Run<'_> {
     /// An image is fetched document by document: each says what else there is.
     fn image(&self, job: &Job, done: &mut Done) -> Result<()> {
         let what = &job.what;
-        let registries = job.urls.iter().map(|url| {
-            let plain_http = &self.options.plain_http_registries;
-            Registry::of(url, self.options.client, plain_http).about(|| what)
-        });
+        let registries = job
+            .urls
+            .iter()
+            .map(|url| Registry::of(url, self.options.client).about(|| what));
         let registries = registries.collect::<Result<Vec<_>>>()?;
         let mut get = |what: &str, digest: &Digest, size, cap, blob| {
             let sources = registries.iter().map(|registry| {

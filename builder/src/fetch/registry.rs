@@ -1,6 +1,7 @@
 //! Asking a registry: the pull half of the OCI distribution specification 1.1, without any login of our own.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use reqwest::blocking::Response;
@@ -17,6 +18,8 @@ const TOKEN_CAP: u64 = 64 << 10;
 /// A repository of a registry. Its token goes to no other host.
 pub(crate) struct Registry<'a> {
     client: &'a Client,
+    /// Whether it is spoken to without TLS, as one at a loopback address is: nobody listens in between, and hardly
+    /// anybody has a certificate for such an address.
     plain_http: bool,
     host: String,
     repository: String,
@@ -39,8 +42,8 @@ struct Token {
 }
 
 impl<'a> Registry<'a> {
-    /// The one in `oci://registry/name:tag`. Those in `plain_http` are spoken to without TLS.
-    pub(crate) fn of(url: &str, client: &'a Client, plain_http: &[String]) -> Result<Self> {
+    /// The one in `oci://registry/name:tag`.
+    pub(crate) fn of(url: &str, client: &'a Client) -> Result<Self> {
         let parts = url.strip_prefix("oci://").and_then(|r| r.split_once('/'));
         let parts = parts.map(|(host, name)| {
             let name = name.split_once('@').map_or(name, |(name, _)| name);
@@ -56,7 +59,7 @@ impl<'a> Registry<'a> {
         };
         Ok(Self {
             client,
-            plain_http: plain_http.iter().any(|h| h == host),
+            plain_http: is_loopback(&format!("http://{host}")),
             // Docker Hub's registry is not where its name says.
             host: if host == "docker.io" {
                 "registry-1.docker.io"
@@ -125,7 +128,7 @@ impl<'a> Registry<'a> {
 
     fn log_in(&self, challenge: &Challenge) -> Result<String, Failure> {
         let realm = &challenge.realm;
-        if !(realm.starts_with("https://") || self.plain_http && realm.starts_with("http://")) {
+        if !(realm.starts_with("https://") || self.plain_http && is_loopback(realm)) {
             return Err(Failure::Final(format!(
                 "the registry wants a token from `{realm}`, which is not HTTPS"
             )));
@@ -144,6 +147,15 @@ impl<'a> Registry<'a> {
         let token = token.token.or(token.access_token);
         token.ok_or_else(|| refused("the answer has none in it".to_owned()))
     }
+}
+
+/// Whether a web address leads to this machine, and says so itself: what a name like `localhost` stands for is not
+/// asked.
+fn is_loopback(url: &str) -> bool {
+    let url = reqwest::Url::parse(url).ok();
+    let host = url.as_ref().and_then(reqwest::Url::host_str);
+    let address = host.map(|host| host.trim_matches(['[', ']']).parse::<IpAddr>());
+    address.is_some_and(|address| address.is_ok_and(|a| a.is_loopback()))
 }
 
 impl Challenge {
@@ -187,9 +199,8 @@ mod tests {
     fn addresses_of_images() {
         let client = Client::new();
         let digest: Digest = Sha256::of(b"abc").into();
-        let plain = ["127.0.0.1:5000".to_owned()];
         let manifest = |url: &str| {
-            let registry = Registry::of(url, &client, &plain).unwrap();
+            let registry = Registry::of(url, &client).unwrap();
             registry
                 .url("manifests", digest)
                 .replace(&digest.to_string(), "…")
@@ -206,8 +217,21 @@ mod tests {
             manifest("oci://127.0.0.1:5000/a:1@sha256:ab"),
             "http://127.0.0.1:5000/v2/a/manifests/…"
         );
+        // TLS everywhere but at loopback addresses.
+        for (host, scheme) in [
+            ("127.0.0.1", "http"),
+            ("127.3.2.1:5000", "http"),
+            ("[::1]:5000", "http"),
+            ("localhost:5000", "https"),
+            ("127.0.0.1.example:5000", "https"),
+            ("10.0.0.1:5000", "https"),
+            ("[::2]", "https"),
+        ] {
+            let url = manifest(&format!("oci://{host}/a:1"));
+            assert_eq!(url, format!("{scheme}://{host}/v2/a/manifests/…"));
+        }
         for bad in ["oci://", "oci://host", "oci:///name", "https://host/name"] {
-            let error = Registry::of(bad, &client, &[]).err().unwrap().to_string();
+            let error = Registry::of(bad, &client).err().unwrap().to_string();
             assert!(error.contains(bad), "{error}");
         }
     }
@@ -246,12 +270,18 @@ mod tests {
     #[test]
     fn a_token_is_not_fetched_without_tls() {
         let client = Client::new();
-        let registry = Registry::of("oci://registry.example/a:1", &client, &[]).unwrap();
-        let challenge = Challenge::parse(r#"Bearer realm="http://auth.example/token""#).unwrap();
-        let Err(Failure::Final(reason)) = registry.log_in(&challenge) else {
-            panic!("a token was asked for");
-        };
-        assert!(reason.contains("`http://auth.example/token`"), "{reason}");
+        for (registry, realm) in [
+            ("registry.example", "http://auth.example/token"),
+            ("registry.example", "http://127.0.0.1:1/token"),
+            ("127.0.0.1:1", "http://auth.example/token"),
+        ] {
+            let registry = Registry::of(&format!("oci://{registry}/a:1"), &client).unwrap();
+            let challenge = Challenge::parse(&format!("Bearer realm=\"{realm}\"")).unwrap();
+            let Err(Failure::Final(reason)) = registry.log_in(&challenge) else {
+                panic!("a token was asked for");
+            };
+            assert!(reason.contains(&format!("`{realm}`")), "{reason}");
+        }
     }
 
     proptest::proptest! {

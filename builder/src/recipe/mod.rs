@@ -86,7 +86,8 @@ pub enum VersionSource {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtifactRecipe {
-    /// Where it is, in order of preference. For images `oci://registry/name:tag`. Empty for packages.
+    /// Where it is, in order of preference. For images `oci://registry/name:tag`, over HTTPS unless the registry is at a
+    /// loopback address. Empty for packages.
     #[serde(default)]
     pub urls: Vec<String>,
     /// Name of a Debian package, instead of `urls`.

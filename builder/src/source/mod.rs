@@ -41,8 +41,6 @@ pub struct Endpoints {
     pub github_token: Option<String>,
     /// Beginnings of addresses and what stands there instead: `("https://", "http://127.0.0.1:8000/")`.
     pub instead: Vec<(String, String)>,
-    /// Registries, as `host:port`, that are spoken to without TLS.
-    pub plain_http_registries: Vec<String>,
 }
 
 impl Default for Endpoints {
@@ -51,7 +49,6 @@ impl Default for Endpoints {
             github_api: "https://api.github.com".to_owned(),
             github_token: None,
             instead: Vec::new(),
-            plain_http_registries: Vec::new(),
         }
     }
 }

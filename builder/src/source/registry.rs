@@ -184,8 +184,7 @@ impl Upstreams<'_> {
     }
 
     fn registry(&self, url: &str) -> Result<Registry<'_>> {
-        let plain = &self.endpoints.plain_http_registries;
-        Registry::of(&self.endpoints.address(url), self.client, plain)
+        Registry::of(&self.endpoints.address(url), self.client)
     }
 }
 

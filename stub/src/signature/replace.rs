@@ -17,13 +17,19 @@ pub fn may_replace(installed: &Verdict, new: &Verdict, force: bool) -> Result<()
         Verdict::Unsigned => "no signature".to_owned(),
         Verdict::Unchecked => "a signature, and no key to check it with".to_owned(),
     };
+    let next = match new {
+        Verdict::Unchecked => "name the public key that belongs to it with `--key`",
+        _ => "put the `.minisig` file of the release beside the bundle",
+    };
     Err(Error::new(
         Kind::Integrity,
         "the installed bundle was signed, and the new one has not the same origin",
     )
     .expected(format!("signed by the key {key}"))
     .found(found)
-    .hint("put the `.minisig` file of the release beside the bundle; if you trust the bundle all the same, use `--force`"))
+    .hint(format!(
+        "{next}; if you trust the bundle all the same, use `--force`"
+    )))
 }
 
 #[cfg(test)]
@@ -67,6 +73,14 @@ mod tests {
           found     signed by the key B
 
         hint: put the `.minisig` file of the release beside the bundle; if you trust the bundle all the same, use `--force`
+        ");
+        let error = may_replace(&signed("A"), &Verdict::Unchecked, false).unwrap_err();
+        insta::assert_snapshot!(error, @r"
+        the installed bundle was signed, and the new one has not the same origin
+          expected  signed by the key A
+          found     a signature, and no key to check it with
+
+        hint: name the public key that belongs to it with `--key`; if you trust the bundle all the same, use `--force`
         ");
     }
 }

@@ -17,6 +17,9 @@ mod interrupted;
 mod lifecycle;
 mod machine;
 mod pack;
+mod signed;
+#[path = "../../../tests/support/signer.rs"]
+mod signer;
 mod stage;
 mod unfit;
 mod upgrade;

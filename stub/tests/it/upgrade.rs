@@ -1,6 +1,4 @@
 //! `upgrade`: another bundle takes the installed one's place, if it may.
-//!
-//! Keys and signatures are those of `stub::signature`'s tests; the secret keys are gone.
 
 use std::path::PathBuf;
 
@@ -9,17 +7,7 @@ use stub::signature::Verdict;
 
 use crate::home::{Home, Said};
 use crate::pack::Recipe;
-
-const KEY: &str = "RWTmO5JNa0E40wQfYwIo3pev64ePxPn8jCdrMYWYgFsuJ6x6LlYWvTzt";
-const KEY_ID: &str = "D338416B4D923BE6";
-
-/// Of the text `usernetes` and a line feed, by [`KEY`].
-const SIGNATURE: &str = "\
-untrusted comment: signature from minisign secret key
-RUTmO5JNa0E402m60FCnuJy2WX00UYJtnLnonIO4XYvs8A3aiULRxMQn5xXsqQv0QHITvcOwaOM09mDD2KpebXtTUw6VJXktsgs=
-trusted comment: usernetes 0.1.0 file:usernetes-x86_64
-HTGXcT8wwUe1ZwE9n0Zcaw+b5qIMQhm/+NFJx8WVw2QSYguE8/+4pTAVlvim5XBdCUut3PvCsUooScVPGcpgDQ==
-";
+use crate::signer::Signer;
 
 /// A home where 0.1.0 is installed, with that origin on record, and 0.2.0 waits to be.
 struct Stage {
@@ -55,18 +43,46 @@ impl Stage {
     }
 
     fn refused(&self, options: &[&str]) -> String {
+        self.refused_at("0.1.0", options)
+    }
+
+    /// What it says when it refuses, while this release is and stays installed.
+    fn refused_at(&self, release: &str, options: &[&str]) -> String {
         let said = self.upgrade(options);
         assert_eq!(said.code, Some(4), "{said:?}");
-        assert_eq!(self.release(), "0.1.0");
+        assert_eq!(self.release(), release);
         said.stderr
+    }
+
+    /// Yet another release takes the place of the one that waits, without a signature. Gives the place of that.
+    fn release_next(&mut self, release: &'static str, etcd: &'static str) -> PathBuf {
+        let bytes = Recipe::new(release, etcd).runnable().pack();
+        fs::remove_file(&self.next).unwrap();
+        self.next = self.home.program("usernetes-next", &bytes);
+        let signature = self.next.with_extension("minisig");
+        match fs::remove_file(&signature) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => panic!("{e}"),
+            _ => signature,
+        }
     }
 }
 
+/// The origin of a bundle that the project signed.
 fn signed() -> Verdict {
     Verdict::Signed {
-        key: KEY_ID.to_owned(),
-        comment: "file:usernetes-x86_64".to_owned(),
+        key: project().key_id(),
+        comment: "usernetes file:usernetes-next".to_owned(),
     }
+}
+
+/// Who signs the releases.
+fn project() -> Signer {
+    Signer::new(1)
+}
+
+/// Somebody else.
+fn stranger() -> Signer {
+    Signer::new(2)
 }
 
 #[test]
@@ -101,10 +117,79 @@ fn refuses_a_damaged_file_before_it_runs() {
 }
 
 #[test]
+fn a_good_signature_is_recorded_and_from_then_on_expected() {
+    let mut stage = Stage::new(&Verdict::Unsigned);
+    let key = project().key();
+    project().sign(&stage.next);
+    let said = stage.upgrade(&["--key", &key]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(stage.release(), "0.2.0");
+    assert_eq!(stage.home.current().origin().unwrap(), signed());
+    insta::assert_snapshot!(said.stderr.lines().next().unwrap(), @"$HOME/usernetes-next: signed by the key 0101010101010101: usernetes file:usernetes-next");
+
+    let signature = stage.release_next("0.3.0", "3.7.0");
+    let refused = stage.refused_at("0.2.0", &["--key", &key]);
+    assert!(
+        refused.contains("there is no signature to check"),
+        "{refused}"
+    );
+    let refused = stage.refused_at("0.2.0", &[]);
+    assert!(refused.contains("found     no signature"), "{refused}");
+
+    stranger().sign(&stage.next);
+    let refused = stage.refused_at("0.2.0", &["--key", &stranger().key()]);
+    insta::assert_snapshot!(refused, @r"
+    error: the installed bundle was signed, and the new one has not the same origin
+      expected  signed by the key 0101010101010101
+      found     signed by the key 0202020202020202
+
+    hint: put the `.minisig` file of the release beside the bundle; if you trust the bundle all the same, use `--force`
+    ");
+    // The signature is not the named key's, which is wrong and not merely another origin.
+    for options in [&["--key", &key][..], &["--key", &key, "--force"]] {
+        let refused = stage.refused_at("0.2.0", options);
+        assert!(
+            refused.contains("the signature was made with another key"),
+            "{refused}"
+        );
+    }
+
+    fs::remove_file(signature).unwrap();
+    project().sign(&stage.next);
+    let said = stage.upgrade(&["--key", &key]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(stage.release(), "0.3.0");
+    assert_eq!(stage.home.current().origin().unwrap(), signed());
+}
+
+#[test]
+fn another_key_is_accepted_if_forced_and_is_the_one_on_record_then() {
+    let stage = Stage::new(&signed());
+    stranger().sign(&stage.next);
+    let said = stage.upgrade(&["--key", &stranger().key(), "--force"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(stage.release(), "0.2.0");
+    let Verdict::Signed { key, .. } = stage.home.current().origin().unwrap() else {
+        panic!("its origin was checked");
+    };
+    assert_eq!(key, stranger().key_id());
+}
+
+#[test]
 fn refuses_a_wrong_signature_even_if_forced() {
-    let stage = Stage::new(&Verdict::Unsigned);
-    fs::write(stage.next.with_extension("minisig"), SIGNATURE).unwrap();
-    let text = stage.refused(&["--key", KEY, "--force"]);
+    let mut stage = Stage::new(&Verdict::Unsigned);
+    let key = project().key();
+    // What was signed was 0.2.0. In its place comes another bundle, whole in itself.
+    let signature = project().sign(&stage.next);
+    let kept = fs::read(&signature).unwrap();
+    stage.release_next("0.3.0", "3.7.0");
+    fs::write(&signature, kept).unwrap();
+    let text = stage.refused(&["--key", &key, "--force"]);
+    assert!(text.contains("not the ones that were signed"), "{text}");
+
+    let other = stage.home.program("usernetes-other", b"another file");
+    fs::rename(project().sign(&other), signature).unwrap();
+    let text = stage.refused(&["--key", &key, "--force"]);
     assert!(text.contains("is the signature of another file"), "{text}");
 }
 
@@ -114,7 +199,7 @@ fn what_was_signed_is_not_replaced_by_what_is_not_unless_forced() {
     assert_eq!(stage.home.current().origin().unwrap(), signed());
     insta::assert_snapshot!(stage.refused(&[]), @r"
     error: the installed bundle was signed, and the new one has not the same origin
-      expected  signed by the key D338416B4D923BE6
+      expected  signed by the key 0101010101010101
       found     no signature
 
     hint: put the `.minisig` file of the release beside the bundle; if you trust the bundle all the same, use `--force`

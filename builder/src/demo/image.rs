@@ -1,0 +1,146 @@
+//! An image for two architectures, made of Debian's files: an index, and for each architecture a manifest, a
+//! configuration and two layers (OCI image format specification 1.1).
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+use stub::bundle::{Arch, BundlePath};
+use stub::digest::Sha256;
+use stub::error::{Error, Kind, Result};
+
+pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// Names that busybox does what its first argument says by.
+const APPLETS: [&str; 5] = ["cat", "echo", "ls", "sh", "sleep"];
+
+/// Files by their paths.
+pub(super) type Files = BTreeMap<BundlePath, Vec<u8>>;
+
+/// A whole image.
+pub(super) struct Image {
+    /// What its tag is to point to.
+    pub(super) index: Vec<u8>,
+    /// What the index leads to, by architecture.
+    pub(super) parts: BTreeMap<Arch, Part>,
+}
+
+/// What an image is on one architecture.
+pub(super) struct Part {
+    /// Its manifest.
+    pub(super) manifest: Vec<u8>,
+    /// Its configuration and its layers.
+    pub(super) blobs: Vec<Vec<u8>>,
+}
+
+impl Image {
+    /// Makes it of each architecture's files: programs make up the first layer, the rest the second.
+    pub(super) fn of(files: &BTreeMap<Arch, Files>) -> Result<Self> {
+        let mut parts = BTreeMap::new();
+        let mut manifests = Vec::new();
+        for (arch, files) in files {
+            let part = Part::of(*arch, files)?;
+            let mut descriptor = descriptor(MANIFEST, &part.manifest);
+            descriptor["platform"] = json!({ "architecture": arch.go_name(), "os": "linux" });
+            manifests.push(descriptor);
+            parts.insert(*arch, part);
+        }
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
+        Ok(Self {
+            index: text(&index),
+            parts,
+        })
+    }
+}
+
+impl Part {
+    fn of(arch: Arch, files: &Files) -> Result<Self> {
+        let (programs, rest): (Vec<_>, Vec<_>) = files
+            .iter()
+            .partition(|(path, _)| path.as_str().starts_with("bin/"));
+        let layers = [layer(&programs, &APPLETS)?, layer(&rest, &[])?];
+        let ids: Vec<String> = layers.iter().map(|l| digest(&l.plain)).collect();
+        let config = json!({
+            "architecture": arch.go_name(),
+            "os": "linux",
+            "config": { "Entrypoint": ["/bin/sh"], "Env": ["PATH=/bin"] },
+            "rootfs": { "type": "layers", "diff_ids": ids },
+        });
+        let config = text(&config);
+        let described: Vec<Value> = layers
+            .iter()
+            .map(|l| descriptor(LAYER, &l.packed))
+            .collect();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": descriptor(CONFIG, &config),
+            "layers": described,
+        });
+        let mut blobs = vec![config];
+        blobs.extend(layers.into_iter().map(|l| l.packed));
+        Ok(Self {
+            manifest: text(&manifest),
+            blobs,
+        })
+    }
+
+    /// Everything of it.
+    pub(super) fn contents(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.blobs.iter().chain([&self.manifest])
+    }
+}
+
+/// A layer before and after compression.
+struct Layer {
+    plain: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+/// An archive of files, and of links in `bin/` to its busybox.
+fn layer(files: &[(&BundlePath, &Vec<u8>)], links: &[&str]) -> Result<Layer> {
+    let cannot = |e: std::io::Error| Error::new(Kind::Failed, format!("cannot make a layer: {e}"));
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(if path.as_str().starts_with("bin/") {
+            0o755
+        } else {
+            0o644
+        });
+        let appended = archive.append_data(&mut header, path.as_str(), content.as_slice());
+        appended.map_err(cannot)?;
+    }
+    for link in links {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        header.set_mode(0o777);
+        let appended = archive.append_link(&mut header, format!("bin/{link}"), "busybox");
+        appended.map_err(cannot)?;
+    }
+    let plain = archive.into_inner().map_err(cannot)?;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(&plain).map_err(cannot)?;
+    let packed = gzip.finish().map_err(cannot)?;
+    Ok(Layer { plain, packed })
+}
+
+fn descriptor(media_type: &str, content: &[u8]) -> Value {
+    json!({ "mediaType": media_type, "digest": digest(content), "size": content.len() })
+}
+
+/// A digest as registries write it.
+pub(super) fn digest(content: &[u8]) -> String {
+    format!("sha256:{}", Sha256::of(content))
+}
+
+fn text(document: &Value) -> Vec<u8> {
+    document.to_string().into_bytes()
+}

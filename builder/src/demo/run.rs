@@ -1,0 +1,62 @@
+//! Programs of the demo, and what they are given.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use stub::error::{Error, Kind, Result};
+
+/// The first line a program prints.
+pub(super) fn first_line(command: &mut Command) -> Result<String> {
+    Ok(output(command)?
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned())
+}
+
+/// The last line a program prints.
+pub(super) fn last_line(command: &mut Command) -> Result<String> {
+    Ok(output(command)?
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .to_owned())
+}
+
+/// Runs a program to its end and gives what it printed on stdout. Its stderr is ours: that is where it shows what it does.
+pub(super) fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|e| Error::new(Kind::Failed, format!("cannot run {program}: {e}")))?;
+    if !output.status.success() {
+        return Err(Error::new(Kind::Failed, format!("`{program}` failed"))
+            .expected("exit code 0")
+            .found(output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Copies a directory with everything in it, except entries of these names at its top. The copy is new: files are
+/// those of whoever runs the demo.
+pub(super) fn copy_tree(from: &Path, to: &Path, except: &[&OsStr]) -> Result<()> {
+    fs_err::create_dir_all(to)?;
+    for entry in fs_err::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let target = to.join(&name);
+        let kind = entry.file_type()?;
+        if except.contains(&name.as_os_str()) {
+            continue;
+        }
+        if kind.is_dir() {
+            copy_tree(&entry.path(), &target, &[])?;
+        } else if kind.is_file() {
+            fs_err::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
