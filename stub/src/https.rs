@@ -1,4 +1,4 @@
-//! Asking the API server one thing over HTTPS, with a client certificate, and nothing more.
+//! Asking or telling the API server one thing over HTTPS, with a client certificate, and nothing more.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -59,11 +59,28 @@ impl Client {
 
     /// `GET path`. An answer of any status is a success.
     pub fn get(&self, path: &str) -> Result<Answer> {
-        self.ask(path)
-            .about(|| format!("https://{}{path}", self.server))
+        self.ask("GET", path, "", "")
     }
 
-    fn ask(&self, path: &str) -> Result<Answer> {
+    /// `PATCH path` with a body of a media type. An answer of any status is a success.
+    pub fn patch(&self, path: &str, media_type: &str, body: &str) -> Result<Answer> {
+        let headers = format!(
+            "Content-Type: {media_type}\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        self.ask("PATCH", path, &headers, body)
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> Result<Answer> {
+        self.exchange(&format!(
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nUser-Agent: usernetes\r\n{headers}\r\n{body}",
+            self.server
+        ))
+        .about(|| format!("https://{}{path}", self.server))
+    }
+
+    /// Sends a request of HTTP/1.0, which has no chunks and ends the answer by closing the connection.
+    fn exchange(&self, request: &str) -> Result<Answer> {
         let stream = TcpStream::connect_timeout(&self.server, SILENCE)?;
         stream.set_read_timeout(Some(SILENCE))?;
         stream.set_write_timeout(Some(SILENCE))?;
@@ -71,12 +88,7 @@ impl Client {
         let connection = ClientConnection::new(Arc::clone(&self.config), name)
             .map_err(|error| Error::new(Kind::Failed, error.to_string()))?;
         let mut stream = StreamOwned::new(connection, stream);
-        // HTTP/1.0 has no chunks and ends the answer by closing the connection.
-        write!(
-            stream,
-            "GET {path} HTTP/1.0\r\nHost: {}\r\nUser-Agent: usernetes\r\n\r\n",
-            self.server
-        )?;
+        stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         match stream.take(LONGEST).read_to_end(&mut answer) {
             Ok(_) => {}

@@ -10,7 +10,7 @@ use fs_err as fs;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::cri::{self, Watch};
-use super::images::{self, Loader, Offer, pause_name};
+use super::images::{Loader, Offer, OnDemand, pause_name};
 use super::notify::notify;
 use super::supervise::Supervisor;
 use super::{
@@ -26,7 +26,6 @@ use crate::layout::Layout;
 /// Prepares the namespaces and runs the container runtime to its end. Gives its exit code.
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     let started = Instant::now();
-    images::unset_loaded(layout)?;
     mounts::prepare(layout, config)?;
     let probe = Probe::run(layout)?;
     probe.notes.iter().for_each(say);
@@ -61,7 +60,7 @@ fn run_containerd(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
     if snapshotter == Snapshotter::FuseOverlayfs {
         watches.push(start_fuse_snapshotter(layout)?);
     }
-    let own = layout.clone();
+    let (own, demand) = (layout.clone(), OnDemand::offer(layout)?);
     cri::run(
         || command(layout, containerd::args(layout)),
         watches,
@@ -74,12 +73,11 @@ fn run_containerd(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
                 ctr
             };
             let snapshotter = snapshotter.as_str();
-            Loader {
+            let loader = Loader {
                 ctr: &ctr,
                 snapshotter,
-            }
-            .load(&own)?;
-            images::set_loaded(&own)
+            };
+            demand.serve(|| loader.load(&own))
         },
         || pods::stop_containers(layout, &containerd::socket(layout)),
     )
@@ -130,7 +128,7 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
     };
     write_files(crio::files(layout, snapshotter, &images))?;
     oci_runtime::link(layout)?;
-    let own = layout.clone();
+    let (own, demand) = (layout.clone(), OnDemand::offer(layout)?);
     cri::run(
         || {
             let mut crio_command = command(layout, crio::args(layout));
@@ -141,12 +139,12 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
         &layout.runtime("crio/notify.sock"),
         move || {
             ready(&own)?;
-            offer.pull(|| {
+            let crictl = || {
                 let mut crictl = Command::new(own.program("crictl"));
                 crictl.envs(cri_environment(&crio::socket(&own)));
                 crictl
-            })?;
-            images::set_loaded(&own)
+            };
+            demand.serve(|| offer.pull(crictl))
         },
         || pods::stop_containers(layout, &crio::socket(layout)),
     )

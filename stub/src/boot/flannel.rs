@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     write_files(flannel::files(layout, config))?;
     let args = flannel::args(layout, outward_address()?);
-    join(layout, Namespaces::All)?;
+    join(layout, Namespaces::Files)?;
     let file = Path::new(flannel::SUBNET_FILE);
     remove_if_there(file)?;
     let mut daemon = command(layout, args);

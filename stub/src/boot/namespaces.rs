@@ -22,6 +22,8 @@ pub enum Namespaces {
     /// User and network. The program keeps the host's files and processes, so it can take the place of this process:
     /// its PID, its signals, its exit code and its notifications are the unit's own.
     Network,
+    /// User, mount and network: the namespaces' files, too, and still this process's own PID, so that it can have threads.
+    Files,
     /// All of them: user, mount, network, cgroup, PID, IPC, UTS. A process cannot change its own PID namespace, so
     /// the program becomes a child.
     All,
@@ -32,6 +34,7 @@ impl Namespaces {
         use ThreadNameSpaceType as T;
         match self {
             Self::Network => T::USER | T::NETWORK,
+            Self::Files => T::USER | T::NETWORK | T::MOUNT,
             Self::All => {
                 T::USER
                     | T::MOUNT
@@ -46,7 +49,7 @@ impl Namespaces {
 }
 
 /// Runs a program in the namespaces, in the current directory, and gives its exit code: 128 + n when signal n ended it.
-/// With [`Namespaces::Network`] the program replaces this process and the function only returns on failure.
+/// Unless these are [`Namespaces::All`], the program replaces this process and the function only returns on failure.
 pub fn enter(layout: &Layout, namespaces: Namespaces, command: Command) -> Result<u8> {
     join(layout, namespaces)?;
     run_joined(namespaces, command)
@@ -55,7 +58,7 @@ pub fn enter(layout: &Layout, namespaces: Namespaces, command: Command) -> Resul
 /// The second half of [`enter`], for whoever has something to do in the namespaces first.
 pub(super) fn run_joined(namespaces: Namespaces, command: Command) -> Result<u8> {
     match namespaces {
-        Namespaces::Network => Err(replace_this_process(command)),
+        Namespaces::Network | Namespaces::Files => Err(replace_this_process(command)),
         Namespaces::All => Ok(Supervisor::new()?.run(command, |_| ())?.code),
     }
 }
@@ -82,7 +85,7 @@ pub(super) fn join(layout: &Layout, namespaces: Namespaces) -> Result<()> {
                 .hint("restart RootlessKit with `systemctl --user restart u7s-rootlesskit`; the kernel must be 5.8 or later"));
         }
     }
-    if namespaces == Namespaces::All {
+    if namespaces != Namespaces::Network {
         env::set_current_dir(&cwd)
             .about(|| format!("`{}` inside the namespaces", cwd.display()))
             .hint(|| "change to a directory below your home first".to_owned())?;

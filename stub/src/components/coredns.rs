@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::rbac::{cluster_role, cluster_role_binding, list};
+use super::rbac::{cluster_role, cluster_role_binding};
 use crate::config::Config;
 
 /// Namespace, and name of every object in it but the service.
@@ -13,7 +13,7 @@ const SERVICE: &str = "kube-dns";
 
 /// The objects to apply once the API server is ready. The image must have been imported: it is never pulled.
 #[must_use]
-pub fn manifest(config: &Config, image: &str) -> String {
+pub fn objects(config: &Config, image: &str) -> Vec<Value> {
     let named = |name: &str| json!({ "name": name, "namespace": NAMESPACE, "labels": { "k8s-app": SERVICE } });
     let role = format!("system:{NAME}");
     let rules = json!([
@@ -21,7 +21,7 @@ pub fn manifest(config: &Config, image: &str) -> String {
         { "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"] },
     ]);
     let account = json!({ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE });
-    list(&[
+    vec![
         json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": named(NAME) }),
         cluster_role(&role, &rules),
         cluster_role_binding(&role, &role, &account),
@@ -58,7 +58,7 @@ pub fn manifest(config: &Config, image: &str) -> String {
                 ],
             },
         }),
-    ])
+    ]
 }
 
 fn corefile(config: &Config) -> String {

@@ -29,18 +29,13 @@ pub(super) fn cluster_role_binding(name: &str, role: &str, subject: &Value) -> V
     })
 }
 
-/// Several objects as one, which `kubectl apply` takes.
-pub(super) fn list(items: &[Value]) -> String {
-    super::json(&json!({ "apiVersion": "v1", "kind": "List", "items": items }))
-}
-
 fn user(name: &str) -> Value {
     json!({ "apiGroup": RBAC, "kind": "User", "name": name })
 }
 
 /// The objects to apply once the API server is ready.
 #[must_use]
-pub fn manifest(config: &Config) -> String {
+pub fn objects(config: &Config) -> Vec<Value> {
     // `kubectl logs` and `exec`: the kubelet asks whether the API server may.
     let mut items = vec![cluster_role_binding(
         "u7s:kubelet-api-admin",
@@ -61,5 +56,5 @@ pub fn manifest(config: &Config) -> String {
             &user("system:flannel"),
         ));
     }
-    list(&items)
+    items
 }

@@ -94,9 +94,12 @@ fn configuration_files() {
     );
     insta::assert_snapshot!(
         "coredns",
-        coredns::manifest(&config, "registry.k8s.io/coredns/coredns:v1.13.1")
+        json(&coredns::objects(
+            &config,
+            "registry.k8s.io/coredns/coredns:v1.13.1"
+        ))
     );
-    insta::assert_snapshot!("rbac-bridge", rbac::manifest(&config));
+    insta::assert_snapshot!("rbac-bridge", json(&rbac::objects(&config)));
 }
 
 #[test]
@@ -104,7 +107,7 @@ fn configuration_files_with_flannel() {
     let (layout, config) = (layout(), config(Cni::Flannel));
     assert_eq!(cni::Bridge::alone(&config), None);
     insta::assert_snapshot!("flannel", text(&flannel::files(&layout, &config)));
-    insta::assert_snapshot!("rbac-flannel", rbac::manifest(&config));
+    insta::assert_snapshot!("rbac-flannel", json(&rbac::objects(&config)));
 }
 
 #[test]

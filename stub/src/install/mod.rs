@@ -6,6 +6,7 @@
 //! runtime and the components read besides is written by `boot` at every start.
 
 mod activate;
+mod apply;
 mod current;
 mod ready;
 mod receipt;

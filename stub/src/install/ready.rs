@@ -1,19 +1,16 @@
 //! Starting, and waiting until it is true that the cluster works.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::Value;
 
+use super::apply::apply;
 use crate::config::Config;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::https::Client;
-use crate::kubeconfig;
-use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::status::{dns, node};
 use crate::systemd::{Systemd, Unit};
@@ -102,17 +99,21 @@ impl<'a> Waiter<'a> {
     /// Waits until all units are active.
     pub(super) fn units(&self) -> Result<Phase> {
         self.wait("units", "", || {
-            let units = self.systemd.units(&self.units)?;
-            let waiting: Vec<_> = units.iter().filter(|u| !u.is_active()).collect();
-            let Some(first) = waiting.first() else {
-                return Ok(State::Reached);
-            };
+            Ok(self.starting()?.map_or(State::Reached, State::Pending))
+        })
+    }
+
+    /// Which units are not active yet.
+    fn starting(&self) -> Result<Option<String>> {
+        let units = self.systemd.units(&self.units)?;
+        let waiting: Vec<_> = units.iter().filter(|u| !u.is_active()).collect();
+        Ok(waiting.first().map(|first| {
             let mut text = format!("{} {}", first.name(), first.state());
             if waiting.len() > 1 {
                 let _ = write!(text, ", and {} more", waiting.len() - 1);
             }
-            Ok(State::Pending(text))
-        })
+            text
+        }))
     }
 
     /// Waits until the API server says that it is ready.
@@ -122,18 +123,18 @@ impl<'a> Waiter<'a> {
                 Ok(answer) if answer.status == 200 => State::Reached,
                 Ok(answer) => State::Pending(format!("it answers {}", answer.status)),
                 // Nothing listens yet, or not with our certificate: whose fault it is the log will say.
-                Err(_) => State::Pending("no answer yet".to_owned()),
+                Err(_) => State::Pending(self.starting()?.unwrap_or("no answer yet".to_owned())),
             })
         })
     }
 
-    /// Waits until `kubectl` has taken the objects. The first namespaces appear only after the API server is ready.
-    pub(super) fn apply(&self, kubectl: &Kubectl, objects: &str) -> Result<Phase> {
+    /// Waits until the API server has taken the objects. The first namespaces appear only after it is ready.
+    pub(super) fn apply(&self, client: &Client, objects: &[Value]) -> Result<Phase> {
         self.wait(
             "roles and CoreDNS applied",
             "u7s-kube-apiserver.service",
             || {
-                Ok(match kubectl.apply(objects)? {
+                Ok(match apply(client, objects)? {
                     None => State::Reached,
                     Some(complaint) => State::Pending(complaint),
                 })
@@ -219,67 +220,5 @@ impl<'a> Waiter<'a> {
             error = error.detail("log", line);
         }
         error.hint(format!("`usernetes logs {unit}` shows the whole log; what was installed stays, so `install` can be run again"))
-    }
-}
-
-/// The bundle's `kubectl`, as the administrator.
-#[derive(Debug, Clone)]
-pub(super) struct Kubectl {
-    program: PathBuf,
-    kubeconfig: PathBuf,
-    cache: PathBuf,
-}
-
-impl Kubectl {
-    /// The generation's own; `None` if it has none.
-    #[must_use]
-    pub(super) fn of(layout: &Layout) -> Option<Self> {
-        let program = layout.program("kubectl");
-        program.exists().then(|| Self {
-            program,
-            kubeconfig: kubeconfig::admin_file(layout.config()),
-            // Not in the user's home, where it would outlive the cluster.
-            cache: layout.runtime("kubectl-cache"),
-        })
-    }
-
-    /// Makes or updates objects, one JSON text after the other. Gives the last line of the complaint if it does not work.
-    fn apply(&self, objects: &str) -> Result<Option<String>> {
-        let mut command = Command::new(&self.program);
-        command
-            .arg("--kubeconfig")
-            .arg(&self.kubeconfig)
-            .arg("--cache-dir")
-            .arg(&self.cache);
-        command.args([
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "--field-manager=usernetes",
-            "-f",
-            "-",
-        ]);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .about(|| self.program.display().to_string())?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // If it does not read to the end it will say why.
-            let _ = stdin.write_all(objects.as_bytes());
-        }
-        let output = child.wait_with_output()?;
-        if output.status.success() {
-            return Ok(None);
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Ok(Some(
-            said.lines()
-                .last()
-                .unwrap_or("kubectl failed without a word")
-                .to_owned(),
-        ))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ready::{Kubectl, Phase, Waiter};
+use super::ready::{Phase, Waiter};
 use super::services::to_start;
 use super::{Current, members};
 use crate::boot;
@@ -21,8 +21,8 @@ pub fn start(current: &Current, unit: &str, progress: &Progress) -> Result<()> {
     bring_up(&current.systemd()?, current, &[unit.to_owned()], progress).map(drop)
 }
 
-/// Starts units, waits until everything they start is active, and then for as much of a cluster as that is: API server
-/// ready, roles and CoreDNS applied, node Ready, CoreDNS running.
+/// Starts units, and waits for as much of a cluster as they are: API server ready, roles and CoreDNS applied, all units
+/// active, node Ready, CoreDNS running.
 pub(super) fn bring_up(
     systemd: &Systemd,
     current: &Current,
@@ -50,35 +50,36 @@ pub(super) fn bring_up(
             .into_iter()
             .chain(starting.iter().map(String::as_str)),
     )?;
-    let mut phases = vec![waiter.units()?];
+    let has = |daemon| wanted.contains(&unit_name(daemon, config.cri));
+    let api = if has(Daemon::KubeApiserver) {
+        current.api()?
+    } else {
+        None
+    };
+    let image = coredns_image(layout)?;
+    let mut phases = Vec::new();
+    if let Some(client) = &api {
+        phases.push(waiter.api(client)?);
+        // The node comes up meanwhile; flannel's daemon cannot before it has its role.
+        let mut objects = rbac::objects(config);
+        if let Some(image) = &image {
+            objects.extend(coredns::objects(config, image));
+        }
+        phases.push(waiter.apply(client, &objects)?);
+    }
+    phases.push(waiter.units()?);
     let states = systemd.units(&wanted)?;
     phases.extend(each(&states));
     let state = |daemon| {
         let name = unit_name(daemon, config.cri);
         states.iter().find(|u| u.name() == name)
     };
-    let has = |daemon| state(daemon).is_some();
-    if !has(Daemon::KubeApiserver) {
-        return Ok(phases);
-    }
-    let Some(client) = current.api()? else {
-        return Ok(phases);
-    };
-    phases.push(waiter.api(&client)?);
-    let kubectl = Kubectl::of(layout);
-    let image = coredns_image(layout)?.filter(|_| kubectl.is_some());
-    if let Some(kubectl) = kubectl {
-        let mut objects = rbac::manifest(config);
-        if let Some(image) = &image {
-            objects.push_str(&coredns::manifest(config, image));
-        }
-        phases.push(waiter.apply(&kubectl, &objects)?);
-    }
-    if let (Some(kubelet), Some(rootlesskit)) = (state(Daemon::Kubelet), state(Daemon::Rootlesskit))
+    if let (Some(client), Some(kubelet), Some(rootlesskit)) =
+        (&api, state(Daemon::Kubelet), state(Daemon::Rootlesskit))
     {
-        phases.push(waiter.node(&client, config, kubelet)?);
+        phases.push(waiter.node(client, config, kubelet)?);
         if image.is_some() {
-            phases.push(waiter.dns(&client, rootlesskit, kubelet.name())?);
+            phases.push(waiter.dns(client, rootlesskit, kubelet.name())?);
         }
     }
     Ok(phases)
