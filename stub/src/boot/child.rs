@@ -10,7 +10,7 @@ use fs_err as fs;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::cri::{self, Watch};
-use super::images::{Loader, Offer, OnDemand, pause_name};
+use super::images::{Loader, Offer, Waiters, pause_name};
 use super::notify::notify;
 use super::supervise::Supervisor;
 use super::{
@@ -60,7 +60,7 @@ fn run_containerd(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
     if snapshotter == Snapshotter::FuseOverlayfs {
         watches.push(start_fuse_snapshotter(layout)?);
     }
-    let (own, demand) = (layout.clone(), OnDemand::offer(layout)?);
+    let (own, waiters) = (layout.clone(), Waiters::admit(layout)?);
     cri::run(
         || command(layout, containerd::args(layout)),
         watches,
@@ -73,11 +73,13 @@ fn run_containerd(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
                 ctr
             };
             let snapshotter = snapshotter.as_str();
-            let loader = Loader {
+            Loader {
                 ctr: &ctr,
                 snapshotter,
-            };
-            demand.serve(|| loader.load(&own))
+            }
+            .load(&own)?;
+            waiters.tell();
+            Ok(())
         },
         || pods::stop_containers(layout, &containerd::socket(layout)),
     )
@@ -128,7 +130,7 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
     };
     write_files(crio::files(layout, snapshotter, &images))?;
     oci_runtime::link(layout)?;
-    let (own, demand) = (layout.clone(), OnDemand::offer(layout)?);
+    let (own, waiters) = (layout.clone(), Waiters::admit(layout)?);
     cri::run(
         || {
             let mut crio_command = command(layout, crio::args(layout));
@@ -144,7 +146,9 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
                 crictl.envs(cri_environment(&crio::socket(&own)));
                 crictl
             };
-            demand.serve(|| offer.pull(crictl))
+            offer.pull(crictl)?;
+            waiters.tell();
+            Ok(())
         },
         || pods::stop_containers(layout, &crio::socket(layout)),
     )

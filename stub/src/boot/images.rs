@@ -11,7 +11,6 @@ mod pull;
 mod registry;
 
 use std::io::{ErrorKind, Read, Write};
-use std::iter::once;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -38,15 +37,12 @@ fn socket(layout: &Layout) -> PathBuf {
 /// What is said to those who wait.
 const LOADED: &[u8] = b"loaded";
 
-/// Loads images when somebody needs them.
-///
-/// That is the kubelet, which starts after the API server: before that, loading would only keep processors from it,
-/// which on a machine with two of them made it start in 35 instead of 12 seconds.
-pub(super) struct OnDemand(UnixListener);
+/// Those who wait for the images.
+pub(super) struct Waiters(UnixListener);
 
-impl OnDemand {
+impl Waiters {
     /// From now on others can wait.
-    pub(super) fn offer(layout: &Layout) -> Result<Self> {
+    pub(super) fn admit(layout: &Layout) -> Result<Self> {
         let path = socket(layout);
         remove_if_there(&path)?;
         Ok(Self(
@@ -54,15 +50,12 @@ impl OnDemand {
         ))
     }
 
-    /// Waits for the first who needs images, loads them, and tells everybody, as long as this process lives.
-    pub(super) fn serve(self, load: impl FnOnce() -> Result<()>) -> Result<()> {
-        let (first, _) = self.0.accept()?;
-        load()?;
-        for client in once(Ok(first)).chain(self.0.incoming()).flatten() {
+    /// The images are loaded: tells everybody who asks, as long as this process lives.
+    pub(super) fn tell(self) {
+        for client in self.0.incoming().flatten() {
             // One who does not wait any more.
             let _ = (&client).write_all(LOADED);
         }
-        Ok(())
     }
 }
 
@@ -152,31 +145,33 @@ mod tests {
     }
 
     #[test]
-    fn images_are_loaded_once_for_all_who_wait() {
+    fn whoever_waits_is_told_before_and_after() {
         let dir = tempfile::tempdir().unwrap();
         let layout = layout(dir.path());
-        let marker = dir.path().join("marker");
-        let (demand, to) = (OnDemand::offer(&layout).unwrap(), marker.clone());
-        thread::spawn(move || demand.serve(|| Ok(fs_err::os::unix::fs::symlink("loaded", to)?)));
+        let waiters = Waiters::admit(&layout).unwrap();
+        let early = thread::spawn({
+            let layout = layout.clone();
+            move || wait_loaded(&layout)
+        });
         thread::sleep(Duration::from_millis(50));
-        assert!(fs::symlink_metadata(&marker).is_err(), "nobody asked yet");
-        for _ in 0..2 {
-            wait_loaded(&layout).unwrap();
-            assert!(fs::symlink_metadata(&marker).is_ok());
-        }
+        assert!(!early.is_finished());
+        thread::spawn(|| waiters.tell());
+        early.join().unwrap().unwrap();
+        wait_loaded(&layout).unwrap();
     }
 
     #[test]
-    fn a_failure_is_not_waited_for() {
+    fn nobody_waits_for_what_will_not_come() {
         let dir = tempfile::tempdir().unwrap();
         let layout = layout(dir.path());
-        let demand = OnDemand::offer(&layout).unwrap();
-        let served = thread::spawn(move || {
-            demand.serve(|| Err(Error::new(Kind::Input, "pause.tar is damaged")))
+        let waiters = Waiters::admit(&layout).unwrap();
+        let waiting = thread::spawn({
+            let layout = layout.clone();
+            move || wait_loaded(&layout)
         });
-        let error = wait_loaded(&layout).unwrap_err().to_string();
-        assert!(error.contains("usernetes logs u7s-rootlesskit"), "{error}");
-        assert!(served.join().unwrap().is_err());
-        assert!(wait_loaded(&layout).is_err(), "nobody listens any more");
+        thread::sleep(Duration::from_millis(50));
+        drop(waiters);
+        assert!(waiting.join().unwrap().is_err());
+        assert!(wait_loaded(&layout).is_err());
     }
 }

@@ -16,7 +16,7 @@ use crate::status::{dns, node};
 use crate::systemd::{Systemd, Unit};
 
 /// Between two looks at how far things are.
-const INTERVAL: Duration = Duration::from_millis(300);
+const INTERVAL: Duration = Duration::from_secs(1);
 /// Between two looks at the units, which costs a process each time.
 const UNITS_INTERVAL: Duration = Duration::from_secs(2);
 /// How long each goal may take. The slowest machine seen needed two minutes for all of them.
@@ -53,7 +53,7 @@ pub(super) fn timed<T>(
 /// How far something is.
 enum State {
     Reached,
-    /// What is still in the way.
+    /// What is still in the way; if it is empty, the units that are not active yet.
     Pending(String),
 }
 
@@ -99,21 +99,9 @@ impl<'a> Waiter<'a> {
     /// Waits until all units are active.
     pub(super) fn units(&self) -> Result<Phase> {
         self.wait("units", "", || {
-            Ok(self.starting()?.map_or(State::Reached, State::Pending))
+            let units = self.systemd.units(&self.units)?;
+            Ok(starting(&units).map_or(State::Reached, State::Pending))
         })
-    }
-
-    /// Which units are not active yet.
-    fn starting(&self) -> Result<Option<String>> {
-        let units = self.systemd.units(&self.units)?;
-        let waiting: Vec<_> = units.iter().filter(|u| !u.is_active()).collect();
-        Ok(waiting.first().map(|first| {
-            let mut text = format!("{} {}", first.name(), first.state());
-            if waiting.len() > 1 {
-                let _ = write!(text, ", and {} more", waiting.len() - 1);
-            }
-            text
-        }))
     }
 
     /// Waits until the API server says that it is ready.
@@ -123,7 +111,7 @@ impl<'a> Waiter<'a> {
                 Ok(answer) if answer.status == 200 => State::Reached,
                 Ok(answer) => State::Pending(format!("it answers {}", answer.status)),
                 // Nothing listens yet, or not with our certificate: whose fault it is the log will say.
-                Err(_) => State::Pending(self.starting()?.unwrap_or("no answer yet".to_owned())),
+                Err(_) => State::Pending(String::new()),
             })
         })
     }
@@ -168,7 +156,7 @@ impl<'a> Waiter<'a> {
     ) -> Result<Phase> {
         let wait = self.progress.wait(name);
         let started = Instant::now();
-        let mut units_seen = started;
+        let (mut units_seen, mut units) = (started, String::new());
         loop {
             let state = match look() {
                 Ok(State::Reached) => {
@@ -181,9 +169,14 @@ impl<'a> Waiter<'a> {
                 // A server that restarts. If it does not come back its unit is the one to name.
                 Err(error) => error.message().to_owned(),
             };
+            let state = if state.is_empty() {
+                units.clone()
+            } else {
+                state
+            };
             wait.say(&state);
             if units_seen.elapsed() >= UNITS_INTERVAL {
-                self.check_units()?;
+                units = self.check_units()?;
                 units_seen = Instant::now();
             }
             if started.elapsed() > PATIENCE {
@@ -199,8 +192,8 @@ impl<'a> Waiter<'a> {
         }
     }
 
-    /// Fails if a unit has failed or keeps failing.
-    fn check_units(&self) -> Result<()> {
+    /// Fails if a unit has failed or keeps failing. Gives those that are not active yet.
+    fn check_units(&self) -> Result<String> {
         let units = self.systemd.units(&self.units)?;
         for unit in &units {
             // A unit keeps the number as long as it is not stopped.
@@ -211,7 +204,7 @@ impl<'a> Waiter<'a> {
                 return Err(error.detail("state", unit.state()));
             }
         }
-        Ok(())
+        Ok(starting(&units).unwrap_or_default())
     }
 
     fn failure(&self, unit: &str, message: String) -> Error {
@@ -221,4 +214,15 @@ impl<'a> Waiter<'a> {
         }
         error.hint(format!("`usernetes logs {unit}` shows the whole log; what was installed stays, so `install` can be run again"))
     }
+}
+
+/// Which units are not active yet.
+fn starting(units: &[Unit]) -> Option<String> {
+    let waiting: Vec<_> = units.iter().filter(|u| !u.is_active()).collect();
+    let first = waiting.first()?;
+    let mut text = format!("{} {}", first.name(), first.state());
+    if waiting.len() > 1 {
+        let _ = write!(text, ", and {} more", waiting.len() - 1);
+    }
+    Some(text)
 }
