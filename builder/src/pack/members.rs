@@ -151,6 +151,10 @@ fn taken(
 
 /// A whole image, as an image layout below `to`: an OCI image index of one manifest, and the blobs it leads to
 /// (OCI image format specification 1.1, "image-layout.md").
+///
+/// Layers stay compressed as their registry has them. Stored plain, the layer of CoreDNS would take 12.1 MB of a bundle
+/// instead of 23.6 MB; but to give its digest back, its 79 MB would have to be compressed again, exactly as Go did, when it
+/// is unpacked: 2.9 s on one core, as much as unpacking all of the 856 MB of the whole bundle takes.
 fn image(
     artifact: &Artifact,
     digest: &Digest,

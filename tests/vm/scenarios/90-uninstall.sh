@@ -6,7 +6,8 @@ usernetes uninstall
 command=$("$U" show-cleanup-command)
 say "$command"
 eval "$command"
-for path in ~/.local/share/usernetes ~/.config/usernetes "$XDG_RUNTIME_DIR/usernetes"; do
-    [ ! -e "$path" ] || fail "$path is left"
-done
-say "nothing is left"
+# Made by scenarios, not by us.
+rm -rf ~/rootfs
+find ~ "$XDG_RUNTIME_DIR" -maxdepth 4 -not -path '*/systemd*' | sort > /tmp/after
+diff /tmp/before /tmp/after || fail "not everything is as before"
+say "everything is as before"
