@@ -1,6 +1,6 @@
 # needs: etcd
 # The store on a file system of its own: unpack, verify, again, damage, repair.
-find ~ "$XDG_RUNTIME_DIR" -maxdepth 4 -not -path '*/systemd*' | sort > /tmp/before
+home_and_runtime >/tmp/before
 say "unpack"
 "$U" install --start=
 "$U" verify

@@ -8,6 +8,6 @@ say "$command"
 eval "$command"
 # Made by scenarios, not by us.
 rm -rf ~/rootfs
-find ~ "$XDG_RUNTIME_DIR" -maxdepth 4 -not -path '*/systemd*' | sort > /tmp/after
+home_and_runtime >/tmp/after
 diff /tmp/before /tmp/after || fail "not everything is as before"
 say "everything is as before"

@@ -24,3 +24,6 @@ within() {
     done
     say "$what: after $((SECONDS - start)) s"
 }
+
+# home_and_runtime: what there is in the user's directories, but for the service manager's own.
+home_and_runtime() { find ~ "$XDG_RUNTIME_DIR" -maxdepth 4 -path "$XDG_RUNTIME_DIR/systemd" -prune -o -print | sort; }
