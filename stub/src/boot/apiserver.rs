@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::notify::Wait;
 use crate::config::API_PORT;
 use crate::error::Result;
-use crate::https::Client;
+use crate::https::{Answer, Client};
 use crate::layout::Layout;
 
 /// How long to wait before asking again. Every question costs the API server a TLS handshake it has no time for now.
@@ -17,6 +19,29 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Waits until `/readyz` says yes, however long it takes. This process must be in the network namespace. `certificate` is
 /// the file name without `.pem` of who asks; every component may ask for that, if for little else.
 pub(super) fn wait_ready(layout: &Layout, certificate: &Path) -> Result<()> {
+    wait(layout, certificate, "the API server", "/readyz", |answer| {
+        answer.status == 200
+    })
+}
+
+/// The same, until the node has been given a network for its pods. Who asks must be allowed to read nodes.
+pub(super) fn wait_pod_network(layout: &Layout, certificate: &Path, node: &str) -> Result<()> {
+    let path = format!("/api/v1/nodes/{node}");
+    let what = "a network for this node's pods";
+    wait(layout, certificate, what, &path, |answer| {
+        answer.status == 200
+            && serde_json::from_str::<Value>(&answer.body)
+                .is_ok_and(|node| node["spec"]["podCIDR"].is_string())
+    })
+}
+
+fn wait(
+    layout: &Layout,
+    certificate: &Path,
+    what: &'static str,
+    path: &str,
+    good: impl Fn(&Answer) -> bool,
+) -> Result<()> {
     let file = |suffix: &str| {
         let mut name = certificate.as_os_str().to_owned();
         name.push(suffix);
@@ -28,10 +53,10 @@ pub(super) fn wait_ready(layout: &Layout, certificate: &Path) -> Result<()> {
         &file(".pem"),
         &file("-key.pem"),
     )?;
-    let mut wait = Wait::begin("the API server");
+    let mut wait = Wait::begin(what);
     loop {
-        let state = match client.get("/readyz") {
-            Ok(answer) if answer.status == 200 => break,
+        let state = match client.get(path) {
+            Ok(answer) if good(&answer) => break,
             Ok(answer) => format!("it answers {}", answer.status),
             Err(error) => error.message().to_owned(),
         };

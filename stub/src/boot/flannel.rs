@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fs_err as fs;
 
+use super::apiserver::wait_pod_network;
 use super::namespaces::{Namespaces, join};
 use super::supervise::Supervisor;
 use super::{command, remove_if_there, say, write_files};
@@ -24,6 +25,8 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     write_files(flannel::files(layout, config))?;
     let args = flannel::args(layout, outward_address()?);
     join(layout, Namespaces::Files)?;
+    // It gives up where the node has no network yet, and the controller manager takes a while to give it one.
+    wait_pod_network(layout, &layout.node("flannel"), config.node_name.as_str())?;
     let file = Path::new(flannel::SUBNET_FILE);
     remove_if_there(file)?;
     let mut daemon = command(layout, args);
