@@ -14,11 +14,11 @@ use super::images::{Loader, Offer, Waiters, pause_name};
 use super::notify::notify;
 use super::supervise::Supervisor;
 use super::{
-    Probe, command, mounts, network, oci_runtime, pods, remove_if_there, rootlesskit, say,
+    Probe, command, crictl, mounts, network, oci_runtime, pods, remove_if_there, rootlesskit, say,
     write_files,
 };
 use crate::components::containerd::{self, Snapshotter};
-use crate::components::{cni, cri_environment, crio};
+use crate::components::{cni, crio};
 use crate::config::{Config, Cri};
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
@@ -141,12 +141,7 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
         &layout.runtime("crio/notify.sock"),
         move || {
             ready(&own)?;
-            let crictl = || {
-                let mut crictl = Command::new(own.program("crictl"));
-                crictl.envs(cri_environment(&crio::socket(&own)));
-                crictl
-            };
-            offer.pull(crictl)?;
+            offer.pull(|| crictl(&own, &crio::socket(&own)))?;
             waiters.tell();
             Ok(())
         },

@@ -130,6 +130,13 @@ fn command(layout: &Layout, args: Vec<String>) -> Command {
     command
 }
 
+/// The generation's `crictl`, for the container runtime that answers there.
+fn crictl(layout: &Layout, socket: &Path) -> Command {
+    let mut command = Command::new(layout.program("crictl"));
+    command.envs(components::cri_environment(socket));
+    command
+}
+
 /// By what a generation's programs find each other: `PATH`, and the places of shared libraries and of iptables'
 /// extensions where the bundle brings any. Static programs need neither.
 pub(crate) fn environment(layout: &Layout) -> Vec<(&'static str, OsString)> {

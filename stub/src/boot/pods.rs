@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{say, supervise};
-use crate::components::cri_environment;
+use super::{crictl, say, supervise};
 use crate::error::Result;
 use crate::layout::Layout;
 
@@ -22,16 +21,11 @@ const AT_ONCE: usize = 16;
 /// Asks the containers of all pods to end, with the signal that their images name, and waits for that as long as it
 /// is reasonable. Whatever goes wrong, the namespaces end all the same.
 pub(super) fn stop_containers(layout: &Layout, socket: &Path) {
-    let crictl = layout.program("crictl");
-    if !crictl.exists() {
+    if !layout.program("crictl").exists() {
         return;
     }
-    let environment = cri_environment(socket);
-    let command = move || {
-        let mut command = Command::new(&crictl);
-        command.envs(environment.clone());
-        command
-    };
+    let (own, socket) = (layout.clone(), socket.to_owned());
+    let command = move || crictl(&own, &socket);
     let started = Instant::now();
     let seconds = || format!("{:.1} s", started.elapsed().as_secs_f64());
     match stop_all(command) {

@@ -31,11 +31,7 @@ impl Offer {
         let mut registry = Registry::default();
         let mut names = [Vec::new(), Vec::new()];
         let [bundled, own] = all_sources(layout)?;
-        for (source, must) in bundled
-            .iter()
-            .map(|s| (s, true))
-            .chain(own.iter().map(|s| (s, false)))
-        {
+        for (source, must) in marked(&bundled, &own) {
             match Contents::of(source).about(|| source.display()) {
                 Ok(contents) => {
                     let images = contents.images.iter();
@@ -57,12 +53,7 @@ impl Offer {
 
     /// Pulls all of them. What is there already is not read again.
     pub(in crate::boot) fn pull(&self, crictl: impl Fn() -> Command) -> Result<()> {
-        for (name, must) in self
-            .bundled
-            .iter()
-            .map(|n| (n, true))
-            .chain(self.own.iter().map(|n| (n, false)))
-        {
+        for (name, must) in marked(&self.bundled, &self.own) {
             let started = Instant::now();
             let mut pull = crictl();
             pull.args(["pull", name]);
@@ -79,4 +70,10 @@ impl Offer {
         }
         Ok(())
     }
+}
+
+/// First what is the generation's, then what is the user's; with each, whether the cluster cannot do without.
+fn marked<'a, T>(bundled: &'a [T], own: &'a [T]) -> impl Iterator<Item = (&'a T, bool)> {
+    let bundled = bundled.iter().map(|one| (one, true));
+    bundled.chain(own.iter().map(|one| (one, false)))
 }

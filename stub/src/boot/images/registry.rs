@@ -188,9 +188,10 @@ mod tests {
 
     const INDEX: &str = r#"{"manifests":[{"digest":"sha256:a","annotations":{"io.containerd.image.name":"x.example:5000/some/tool:1"}}]}"#;
 
-    fn registry() -> u16 {
+    /// A registry's port, and the directory with what it gives.
+    fn registry() -> (u16, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.keep().join("tool.tar");
+        let path = dir.path().join("tool.tar");
         archive(
             &path,
             &[
@@ -209,7 +210,7 @@ mod tests {
             registry.repositories().into_iter().collect::<Vec<_>>(),
             ["x.example:5000/some/tool"]
         );
-        registry.serve().unwrap()
+        (registry.serve().unwrap(), dir)
     }
 
     fn ask(port: u16, request: &str) -> String {
@@ -220,7 +221,7 @@ mod tests {
 
     #[test]
     fn it_speaks_the_protocol() {
-        let port = registry();
+        let (port, _dir) = registry();
         let ok = |answer: &str| answer.starts_with("HTTP/1.1 200 OK\r\n");
         assert!(ok(&ask(port, "GET /v2/")));
         let tool = "/v2/x.example:5000/some/tool";
