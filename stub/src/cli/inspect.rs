@@ -12,6 +12,7 @@ use crate::bundle::{Bundle, Manifest};
 use crate::digest::Sha256;
 use crate::error::{Error, Kind, Result};
 use crate::progress::{Progress, bytes};
+use crate::signature::Verdict;
 use crate::store::{Depth, Generation, Store};
 use crate::{licenses, sbom, signature};
 
@@ -165,6 +166,15 @@ impl Sbom {
     }
 }
 
+/// What was known of a bundle's origin when it was installed: nobody can check it again without the bundle.
+fn recorded(origin: &Verdict) -> String {
+    match origin {
+        Verdict::Signed { .. } => format!("when it was installed, its bundle was {origin}"),
+        Verdict::Unsigned => "when it was installed, there was no signature beside its bundle: compare the bundle id with its publisher's".to_owned(),
+        Verdict::Unchecked => "when it was installed, its bundle had a signature that could not be checked, because that program has no release key: compare the bundle id with its publisher's".to_owned(),
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Verify {
     /// The bundle; without one, the bundle this is run from, or what is installed
@@ -220,6 +230,7 @@ impl Verify {
             Store::open_default()?.check(generation, Depth::Contents, |n| task.advance(n))?;
         task.clear();
         let (number, id) = (generation.number(), generation.id());
+        let origin = generation.origin();
         if self.json {
             let objects: Vec<Value> = damages
                 .iter()
@@ -232,13 +243,14 @@ impl Verify {
             };
             print_json(&json!({
                 "bundle": id, "bytes": total, "damages": objects, "files": files, "generation": number,
-                "integrity": integrity, "origin": "not checked",
+                "integrity": integrity, "signature": origin.as_ref().ok(),
             }))?;
         } else if damages.is_empty() {
             print(&format!(
                 "generation {number}: whole: all {files} files, {}, are those of bundle {id}\n\
-                 integrity was checked, origin was not: compare the bundle id with its publisher's\n",
-                bytes(total)
+                 {}\n",
+                bytes(total),
+                recorded(&origin?)
             ))?;
         } else {
             let mut text = String::new();

@@ -257,7 +257,7 @@ fn verify_of_what_is_installed_lists_every_problem() {
     let home = upgraded();
     insta::assert_snapshot!(portable(&home, &home.usernetes(&["verify"]).stdout), @r"
     generation 2: whole: all 8 files, 123.6 kB, are those of bundle <id 2>
-    integrity was checked, origin was not: compare the bundle id with its publisher's
+    when it was installed, there was no signature beside its bundle: compare the bundle id with its publisher's
     ");
     let dir = |name: &str| home.current().component_dir(name).unwrap();
     flip(&dir("kube-apiserver").join("bin/kube-apiserver"), 0);

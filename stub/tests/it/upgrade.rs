@@ -160,6 +160,13 @@ fn a_good_signature_is_recorded_and_from_then_on_expected() {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(stage.release(), "0.3.0");
     assert_eq!(stage.home.current().origin().unwrap(), signed());
+    // What is installed knows whose signature its bundle had.
+    let said = stage.home.usernetes(&["verify"]);
+    let expected = format!("\nwhen it was installed, its bundle was {}\n", signed());
+    assert!(said.stdout.ends_with(&expected), "{said:?}");
+    let said = stage.home.usernetes(&["verify", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(json["signature"], serde_json::to_value(signed()).unwrap());
 }
 
 #[test]

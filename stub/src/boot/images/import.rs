@@ -1,7 +1,7 @@
 //! Images for containerd, through `ctr images import`.
 //!
-//! What a layout holds its index says. What an archive held is remembered beside containerd's data, so that it is
-//! read again only when it changed or its images are gone.
+//! What a layout holds its index says. What an archive holds is remembered beside containerd's data, so that it is
+//! imported again only when it changed, was away, or its images are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -12,7 +12,8 @@ use std::time::Instant;
 
 use fs_err as fs;
 
-use super::layout::ImageLayout;
+use super::contents::Contents;
+use super::layout::{Entry, ImageLayout};
 use super::{all_sources, report, report_failure};
 use crate::boot::{supervise, write_atomically};
 use crate::error::{Context, Error, Kind, Result};
@@ -73,7 +74,7 @@ impl Loader<'_> {
         let mut missing = Vec::new();
         for directory in directories {
             let image = ImageLayout::read(directory)?;
-            if !present.contains(&row_of(&image)) {
+            if !present.contains(&row_of(&image.image)) {
                 missing.push(image);
             }
         }
@@ -102,7 +103,7 @@ impl Loader<'_> {
         sent?;
         *present = self.list()?;
         for image in missing {
-            let wanted = row_of(&image);
+            let wanted = row_of(&image.image);
             if !present.contains(&wanted) {
                 return Err(Error::new(
                     Kind::Integrity,
@@ -145,7 +146,7 @@ impl Loader<'_> {
             started,
         );
         *present = now;
-        Ok(new)
+        Ok(held(archive, new, present))
     }
 
     fn import(&self, from: impl AsRef<Path>) -> Command {
@@ -172,8 +173,23 @@ impl Loader<'_> {
     }
 }
 
-fn row_of(layout: &ImageLayout) -> String {
-    format!("{} {}", layout.image.name, layout.image.digest)
+fn row_of(image: &Entry) -> String {
+    format!("{} {}", image.name, image.digest)
+}
+
+/// The images that an archive holds, of those there are now that it is imported. Some may have been there before, so
+/// `new` need not be all of them. Of an archive that does not say, any image may be: it is read again once one of those
+/// there are is gone.
+fn held(archive: &Path, new: Images, present: &Images) -> Images {
+    let rows = Contents::of(archive).map(|contents| {
+        let rows = contents.images.iter().map(row_of);
+        rows.filter(|row| present.contains(row)).collect()
+    });
+    let known = rows.unwrap_or_default();
+    [known, new]
+        .into_iter()
+        .find(|images| !images.is_empty())
+        .unwrap_or_else(|| present.clone())
 }
 
 /// What each archive held, by [`identity`]. A damaged record costs a second reading of the archives, no more.

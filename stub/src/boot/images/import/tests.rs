@@ -1,3 +1,4 @@
+use super::super::contents::tests::archive;
 use super::*;
 
 #[test]
@@ -102,6 +103,49 @@ fn an_image_is_loaded_once_until_it_changes_or_is_gone() {
     machine.write("data/images/own.tar", "row own t sha256:34\n");
     assert_eq!(machine.imports(), "own.tar");
     assert_eq!(machine.imports(), "");
+}
+
+#[test]
+fn an_image_that_was_there_before_its_archive_is_loaded_when_it_is_gone() {
+    let machine = Machine::new();
+    machine.imports();
+    let pause = "k8s/pause:3 t sha256:1\n";
+    machine.write(
+        "have",
+        &format!("{pause}own t sha256:2\nother t sha256:3\n"),
+    );
+    machine.write("data/images/own.tar", "row own t sha256:2\n");
+    assert_eq!(machine.imports(), "own.tar");
+    assert_eq!(machine.imports(), "");
+    machine.write("have", &format!("{pause}other t sha256:3\n"));
+    assert_eq!(machine.imports(), "own.tar");
+    // Removed from the directory, and put back as it was.
+    fs::rename(machine.at("data/images/own.tar"), machine.at("away")).unwrap();
+    assert_eq!(machine.imports(), "");
+    fs::rename(machine.at("away"), machine.at("data/images/own.tar")).unwrap();
+    assert_eq!(machine.imports(), "own.tar");
+    assert_eq!(machine.imports(), "");
+    machine.write("have", pause);
+    assert_eq!(machine.imports(), "own.tar");
+}
+
+#[test]
+fn an_archive_that_says_what_it_holds_is_read_again_only_for_that() {
+    let machine = Machine::new();
+    let (own, other) = (
+        "x.example/own:1 t sha256:2\n",
+        "x.example/other:1 t sha256:3\n",
+    );
+    machine.write("have", &format!("k8s/pause:3 t sha256:1\n{own}{other}"));
+    let index = r#"{"manifests":[{"digest":"sha256:2","annotations":{"io.containerd.image.name":"x.example/own:1"}}]}"#;
+    let row = format!("\nrow {own}");
+    let files = [("index.json", index), ("row", row.as_str())];
+    archive(&machine.at("data/images/own.tar"), &files);
+    assert_eq!(machine.imports(), "own.tar");
+    machine.write("have", &format!("k8s/pause:3 t sha256:1\n{own}"));
+    assert_eq!(machine.imports(), "");
+    machine.write("have", &format!("k8s/pause:3 t sha256:1\n{other}"));
+    assert_eq!(machine.imports(), "own.tar");
 }
 
 #[test]
