@@ -2,6 +2,7 @@
 
 use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
@@ -51,6 +52,19 @@ pub(crate) fn obstacle(flags: StatVfsMountFlags) -> Option<Obstacle> {
     flags
         .contains(StatVfsMountFlags::NOEXEC)
         .then_some(Obstacle::Noexec)
+}
+
+/// Whether two paths lead to the same directory or file, over whatever links. `false` if either leads to nothing.
+pub(crate) fn same(one: &Path, other: &Path) -> bool {
+    match (fs_err::metadata(one), fs_err::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
+/// The first link on the way to a path that leads to nothing, as one to a disk that is not mounted.
+pub(crate) fn dangling(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|p| p.is_symlink() && !p.exists())
 }
 
 /// The path as the kernel will call it, links in what exists of it resolved.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
-use crate::error::{Context as _, Result};
+use crate::error::Result;
 
 /// Permissions of directories that are nobody else's business.
 pub(crate) const PRIVATE: u32 = 0o700;
@@ -42,7 +42,7 @@ pub(crate) fn prepare(path: &Path, bytes: &[u8], mode: u32) -> Result<PathBuf> {
 /// Gives a file a new content in one step, and makes its directory if that is missing. Afterwards that is on disk.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = path.parent().unwrap_or(path);
-    fs_err::create_dir_all(dir)?;
+    make_directories(dir)?;
     let temporary = prepare(path, bytes, mode)?;
     fs_err::rename(&temporary, path)?;
     Ok(fs_err::File::open(dir)?.sync_all()?)
@@ -55,18 +55,32 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(fs_err::rename(&temporary, path)?)
 }
 
+/// Makes a directory, and those above it that are missing. Nobody but the user has rights to those it makes, whatever the
+/// umask; those that are there stay as they are.
+pub(crate) fn make_directories(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent() {
+        make_directories(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(PRIVATE).create(dir) {
+        // Somebody was faster.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => return Ok(()),
+        Err(e) => {
+            let text = format!("failed to create directory `{}`: {e}", dir.display());
+            return Err(io::Error::new(e.kind(), text));
+        }
+        Ok(()) => {}
+    }
+    // The umask can only have taken rights away, perhaps the user's own.
+    fs_err::set_permissions(dir, Permissions::from_mode(PRIVATE))
+}
+
 /// Makes a directory, and those above it, if it is missing. Nobody but its owner has rights to it afterwards, whatever
 /// the umask, and whatever it was before.
 pub(crate) fn private_directory(dir: &Path) -> Result<()> {
-    if !dir.is_dir() {
-        if let Some(parent) = dir.parent() {
-            fs_err::create_dir_all(parent)?;
-        }
-        std::fs::DirBuilder::new()
-            .mode(PRIVATE)
-            .create(dir)
-            .about(|| format!("cannot make the directory `{}`", dir.display()))?;
-    }
+    make_directories(dir)?;
     if fs_err::metadata(dir)?.permissions().mode() & 0o777 != PRIVATE {
         fs_err::set_permissions(dir, Permissions::from_mode(PRIVATE))?;
     }
@@ -111,6 +125,30 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     first.and_then(|()| Ok(fs_err::remove_dir(path)?))
 }
 
+/// Removes a directory with all that is in it, as [`remove_tree`] does. One that a link leads to is emptied, and the link
+/// is removed; one that another file system is mounted on is emptied. Gives the empty directory that stays, if one does.
+pub(crate) fn remove_root(path: &Path) -> Result<Option<PathBuf>> {
+    let link = path.is_symlink();
+    if !path.is_dir() {
+        return remove_tree(path).map(|()| None);
+    }
+    let dir = fs_err::canonicalize(path)?;
+    let _ = fs_err::set_permissions(&dir, Permissions::from_mode(PRIVATE));
+    let mut first = Ok(());
+    for entry in contents(&dir)? {
+        first = first.and(remove_tree(&entry));
+    }
+    first?;
+    if link {
+        fs_err::remove_file(path)?;
+        return Ok(Some(dir));
+    }
+    match fs_err::remove_dir(&dir) {
+        Err(e) if e.kind() == io::ErrorKind::ResourceBusy => Ok(Some(dir)),
+        removed => Ok(removed.map(|()| None)?),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +180,43 @@ mod tests {
         fs_err::set_permissions(&private, Permissions::from_mode(0o755)).unwrap();
         private_directory(&private).unwrap();
         assert_eq!(mode(&private), PRIVATE);
+    }
+
+    #[test]
+    fn what_is_made_on_the_way_is_private_and_what_is_there_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let there = dir.path().join("there");
+        fs_err::create_dir(&there).unwrap();
+        fs_err::set_permissions(&there, Permissions::from_mode(0o755)).unwrap();
+        make_directories(&there.join("a/b")).unwrap();
+        let modes = ["there", "there/a", "there/a/b"].map(|name| mode(&dir.path().join(name)));
+        assert_eq!(modes, [0o755, PRIVATE, PRIVATE]);
+        fs_err::write(there.join("file"), "").unwrap();
+        let error = make_directories(&there.join("file/a")).unwrap_err();
+        assert!(error.to_string().contains("there/file"), "{error}");
+    }
+
+    #[test]
+    fn a_root_is_emptied_where_a_link_leads_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = fs_err::canonicalize(dir.path()).unwrap();
+        let (disk, root) = (dir.join("disk"), dir.join("root"));
+        let fill = |dir: &Path| {
+            fs_err::create_dir_all(dir.join("store/a")).unwrap();
+            fs_err::write(dir.join("key"), "").unwrap();
+            fs_err::set_permissions(dir.join("store"), Permissions::from_mode(0o555)).unwrap();
+        };
+        fill(&disk);
+        fs_err::os::unix::fs::symlink("disk", &root).unwrap();
+        assert_eq!(remove_root(&root).unwrap(), Some(disk.clone()));
+        assert!(!root.is_symlink() && contents(&disk).unwrap().is_empty());
+        fill(&root);
+        assert_eq!(remove_root(&root).unwrap(), None);
+        assert_eq!(remove_root(&root).unwrap(), None);
+        // One that leads to nothing goes, too.
+        fs_err::os::unix::fs::symlink("nowhere", &root).unwrap();
+        assert_eq!(remove_root(&root).unwrap(), None);
+        assert_eq!(contents(&dir).unwrap(), [disk]);
     }
 
     #[test]

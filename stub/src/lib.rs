@@ -21,6 +21,7 @@ pub mod layout;
 pub mod licenses;
 pub mod paths;
 pub mod pki;
+pub mod places;
 pub mod progress;
 pub mod purl;
 pub mod sbom;

@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::file_system::same;
+use crate::places::Places;
 
 /// Where the user's home is. Must be set: a static program cannot ask the C library's user database.
 pub const HOME: &str = "HOME";
@@ -28,8 +30,60 @@ pub const MACHINE_ROOT: &str = "USERNETES_MACHINE_ROOT";
 pub(crate) const PROJECT: &str = "usernetes";
 
 /// Persistent data: store, generations, `current`, and the data of the cluster.
+///
+/// It is where the configuration remembers it to be if it is there, whatever the environment says: see
+/// [`ignored_data_home`]. Else where the environment says; else in the usual place, unless only this program's own store
+/// is an installation. Fails if what is remembered cannot be read.
 pub fn data_dir() -> Result<PathBuf> {
-    base(XDG_DATA_HOME, ".local/share")
+    let asked = base(XDG_DATA_HOME, ".local/share");
+    let remembered = remembered_data()?;
+    if let Some(dir) = remembered.as_ref().filter(|dir| dir.is_dir()) {
+        // As the user spells it, if that leads there.
+        return Ok(asked
+            .ok()
+            .filter(|asked| same(asked, dir))
+            .unwrap_or_else(|| dir.clone()));
+    }
+    if absolute(XDG_DATA_HOME).is_some() {
+        return asked;
+    }
+    if asked.as_deref().is_ok_and(is_installed) {
+        return asked;
+    }
+    own_data().or(remembered).map_or(asked, Ok)
+}
+
+/// The directory that `XDG_DATA_HOME` asks for and the one that is used instead, because the installation remembers it;
+/// `None` if they are the same.
+pub fn ignored_data_home() -> Result<Option<(PathBuf, PathBuf)>> {
+    let Some(asked) = absolute(XDG_DATA_HOME).map(|dir| dir.join(PROJECT)) else {
+        return Ok(None);
+    };
+    let used = data_dir()?;
+    Ok((asked != used).then_some((asked, used)))
+}
+
+/// Where the data is as the configuration remembers it.
+fn remembered_data() -> Result<Option<PathBuf>> {
+    let Ok(config) = config_dir() else {
+        return Ok(None);
+    };
+    let places = Places::read(&config)?.filter(|places| !places.data.as_os_str().is_empty());
+    Ok(places.map(|places| places.data_of(&config)))
+}
+
+/// The directory in whose store this program is, if that is the user's: `store/<component>/bin/usernetes` in there.
+fn own_data() -> Option<PathBuf> {
+    let program = env::current_exe().ok()?;
+    let store = program.ancestors().nth(3)?;
+    let dir = store.parent().filter(|_| store.ends_with("store"))?;
+    let ours = fs_err::metadata(dir).is_ok_and(|m| m.uid() == rustix::process::getuid().as_raw());
+    (ours && is_installed(dir)).then(|| dir.to_owned())
+}
+
+/// Whether there is an installation in a data directory, or part of one.
+fn is_installed(dir: &Path) -> bool {
+    dir.join("generations").is_dir()
 }
 
 /// Configuration and keys.
@@ -103,6 +157,11 @@ fn absolute(variable: &str) -> Option<PathBuf> {
     env::var_os(variable)
         .map(PathBuf::from)
         .filter(|p| p.is_absolute())
+}
+
+/// The home directory; `None` if the environment does not say.
+pub(crate) fn home_dir() -> Option<PathBuf> {
+    absolute(HOME)
 }
 
 /// The home directory, needed because `variable` is not set.

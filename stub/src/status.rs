@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::components::Daemon;
 use crate::error::Result;
-use crate::install::Current;
+use crate::install::{Current, WRITE_ANEW};
 use crate::pki::{self, CertInfo, Purpose};
 use crate::systemd::Unit;
 use crate::units::{self, unit_name};
@@ -57,6 +57,14 @@ pub struct Layer {
 
 /// The layers from the bottom up; the last is the first that is not well, or the top.
 pub fn layers(current: &Current) -> Result<Vec<Layer>> {
+    if let Some(old) = current.moved_from()? {
+        return Ok(vec![Layer {
+            name: "units",
+            state: State::Broken,
+            detail: format!("name {}: the home was moved or copied", old.display()),
+            next: WRITE_ANEW.to_owned(),
+        }]);
+    }
     let config = &current.config;
     let names: Vec<_> = units::daemons(config)
         .iter()

@@ -1,11 +1,16 @@
 //! The user's service manager, through `systemctl --user`: as few runs of it as possible, because each takes a while.
 
+mod quoting;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::file_system::same;
 use crate::host::Machine;
+
+use quoting::words;
 
 /// What a unit is asked for.
 const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,NRestarts,UnitFileState,FragmentPath,StatusText,\
@@ -16,6 +21,8 @@ const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,NRestarts,Uni
 pub struct Systemd {
     machine: Machine,
     systemctl: PathBuf,
+    /// Where the units lie that it is asked for and told about; `None` for any.
+    unit_dir: Option<PathBuf>,
 }
 
 /// What systemd says about a unit.
@@ -89,6 +96,15 @@ impl Unit {
         time("ActiveEnterTimestampMonotonic")?.checked_sub(time("InactiveExitTimestampMonotonic")?)
     }
 
+    /// Whether the manager has it from a file that lies somewhere else than in `unit_dir`. A file that is gone, as after
+    /// its home was moved, is nobody's.
+    #[must_use]
+    pub fn is_of_another(&self, unit_dir: &Path) -> bool {
+        let file = Path::new(self.get("FragmentPath"));
+        let dir = file.parent().unwrap_or(file);
+        file.exists() && !same(dir, unit_dir) && !same(file, &unit_dir.join(self.name()))
+    }
+
     /// Its state in two or three words: `active (running)`, `activating (auto-restart) after 3 restarts`.
     #[must_use]
     pub fn state(&self) -> String {
@@ -118,7 +134,18 @@ impl Systemd {
         Ok(Self {
             machine: machine.clone(),
             systemctl,
+            unit_dir: None,
         })
+    }
+
+    /// The same service manager, of which only the units in a directory are meant: [`units`](Self::units) fails if it
+    /// has others of the same names. In a home that was copied, those are the original's.
+    #[must_use]
+    pub fn for_units_in(self, unit_dir: PathBuf) -> Self {
+        Self {
+            unit_dir: Some(unit_dir),
+            ..self
+        }
     }
 
     /// `systemctl --user` with these arguments. What it prints is discarded; what it complains about is in the error.
@@ -157,7 +184,14 @@ impl Systemd {
         let property = format!("--property={PROPERTIES}");
         let mut arguments = vec!["show", property.as_str(), "--"];
         arguments.extend(names.iter().map(AsRef::as_ref));
-        Ok(parse(&self.output(arguments)?))
+        let units = parse(&self.output(arguments)?);
+        let Some(unit_dir) = &self.unit_dir else {
+            return Ok(units);
+        };
+        match units.iter().find(|u| u.is_of_another(unit_dir)) {
+            Some(unit) => Err(of_another(unit, unit_dir)),
+            None => Ok(units),
+        }
     }
 
     /// Lets units that have failed be as if they never had. None of them is no error.
@@ -177,7 +211,7 @@ impl Systemd {
     pub fn unit_path(&self) -> Result<Vec<PathBuf>> {
         let text = self.output(["show", "--property=UnitPath"])?;
         let list = text.trim().strip_prefix("UnitPath=").unwrap_or_default();
-        Ok(list.split_whitespace().map(PathBuf::from).collect())
+        Ok(words(list).into_iter().map(PathBuf::from).collect())
     }
 
     /// The last lines a unit has written, without those of earlier boots; empty if the user may not read the journal.
@@ -230,6 +264,19 @@ impl Systemd {
         let said = String::from_utf8_lossy(&output.stderr);
         Err(Error::new(Kind::Host, "`loginctl` refused").detail("said", said.trim()))
     }
+}
+
+fn of_another(unit: &Unit, unit_dir: &Path) -> Error {
+    Error::new(
+        Kind::Host,
+        format!(
+            "your service manager has {} of another installation",
+            unit.name()
+        ),
+    )
+    .expected(format!("a unit in {}", unit_dir.display()))
+    .found(unit.get("FragmentPath"))
+    .hint("if this home is a copy, run the `usernetes` of the original; `usernetes uninstall` removes the copy's units and leaves the original alone")
 }
 
 /// Blocks of `key=value`, one for each unit, separated by empty lines.

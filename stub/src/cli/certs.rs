@@ -32,6 +32,11 @@ pub(super) enum Certs {
 }
 
 impl Certs {
+    /// Whether it changes anything.
+    pub(super) fn changes(&self) -> bool {
+        !matches!(self, Self::List { .. })
+    }
+
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         match self {
             Self::List { json } => list(*json),

@@ -180,10 +180,10 @@ impl Uninstall {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         install::uninstall(self.purge, &Machine::this(), progress)?;
         if !self.purge {
-            progress.line(format!(
-                "to remove the data as well, run this:\n  {}",
-                install::cleanup_command(&Machine::this())?
-            ));
+            progress.line(match install::cleanup_command(&Machine::this()) {
+                Ok(command) => format!("to remove the data as well, run this:\n  {command}"),
+                Err(error) => format!("the data as well cannot be removed as things are: {error}"),
+            });
         }
         Ok(())
     }

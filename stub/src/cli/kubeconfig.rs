@@ -28,6 +28,11 @@ pub(super) enum Kubeconfig {
 }
 
 impl Kubeconfig {
+    /// Whether it changes anything.
+    pub(super) fn changes(&self) -> bool {
+        !matches!(self, Self::Print)
+    }
+
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         let current = Current::read()?;
         let config = current.layout.config();

@@ -21,6 +21,7 @@ pub(super) struct Unit {
 impl Unit {
     pub(super) fn start(&self, progress: &Progress) -> Result<()> {
         let current = Current::read()?;
+        current.check_in_place()?;
         let unit = match &self.unit {
             Some(unit) => unit_named_by(unit)?,
             None => start_target(&current)?,
@@ -40,9 +41,13 @@ impl Unit {
 
     pub(super) fn restart(&self, progress: &Progress) -> Result<()> {
         let current = Current::read()?;
+        current.check_in_place()?;
         let systemd = current.systemd()?;
         if let Some(unit) = &self.unit {
-            return systemd.run(["restart", &unit_named_by(unit)?]);
+            let unit = unit_named_by(unit)?;
+            // Is it one of this installation?
+            systemd.units(&[&unit])?;
+            return systemd.run(["restart", &unit]);
         }
         let target = start_target(&current)?;
         install::stop(&systemd, progress)?;

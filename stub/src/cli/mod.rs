@@ -16,6 +16,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Kind, Result};
+use crate::install::{check_data_home, check_owner, check_whole};
+use crate::paths;
 use crate::progress::Progress;
 
 /// Rootless Kubernetes under $HOME.
@@ -98,6 +100,71 @@ enum Command {
     ProbeNamespaces,
 }
 
+impl Command {
+    /// Whether it changes the installation, its files or what runs of it.
+    fn changes(&self) -> bool {
+        match self {
+            Self::Install(_)
+            | Self::Upgrade(_)
+            | Self::Uninstall(_)
+            | Self::Cleanup
+            | Self::Start(_)
+            | Self::Stop(_)
+            | Self::Restart(_)
+            | Self::Rollback(_)
+            | Self::Gc(_) => true,
+            Self::Kubeconfig(command) => command.changes(),
+            Self::Port(command) => command.changes(),
+            Self::Certs(command) => command.changes(),
+            Self::Doctor(_)
+            | Self::Status(_)
+            | Self::Logs(_)
+            | Self::Kubectl(_)
+            | Self::Ctr(_)
+            | Self::Crictl(_)
+            | Self::Etcdctl(_)
+            | Self::Rootlessctl(_)
+            | Self::Nsenter(_)
+            | Self::List(_)
+            | Self::Verify(_)
+            | Self::Licenses(_)
+            | Self::Sbom(_)
+            | Self::Generations(_)
+            | Self::Boot { .. }
+            | Self::ProbeNamespaces => false,
+        }
+    }
+
+    /// Whether a person runs it on this user's installation.
+    fn is_about_the_installation(&self) -> bool {
+        !matches!(self, Self::Boot { .. } | Self::ProbeNamespaces)
+    }
+}
+
+/// Looks at what every command is to look at before it begins.
+fn check(command: &Command, progress: &Progress) -> Result<()> {
+    if command.changes() {
+        check_whole()?;
+        // These look at the owner themselves, of these directories and of others.
+        if matches!(command, Command::Install(_) | Command::Upgrade(_)) {
+            check_data_home()?;
+        } else {
+            check_owner()?;
+        }
+    }
+    if command.is_about_the_installation()
+        && let Ok(Some((asked, used))) = paths::ignored_data_home()
+    {
+        progress.line(format!(
+            "{} asks for {}, but your cluster's data is in {}, which is used",
+            paths::XDG_DATA_HOME,
+            asked.display(),
+            used.display()
+        ));
+    }
+    Ok(())
+}
+
 /// Runs the command line of this process and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -116,6 +183,7 @@ fn run(cli: &Cli) -> Result<u8> {
     let Some(command) = cli.command.as_ref().filter(|_| !cli.version) else {
         return inspect::version().map(|()| 0);
     };
+    check(command, &progress)?;
     match command {
         Command::Doctor(args) => return args.run(),
         Command::Status(args) => return args.run(),

@@ -32,6 +32,11 @@ pub(super) enum Port {
 }
 
 impl Port {
+    /// Whether it changes anything.
+    pub(super) fn changes(&self) -> bool {
+        !matches!(self, Self::List)
+    }
+
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         let store = Store::open_default()?.locked()?;
         let current = Current::read()?;

@@ -6,8 +6,9 @@ use std::path::Path;
 use super::ready::timed;
 use super::services::{members, upholder};
 use super::start::bring_up;
-use super::{Current, Installed, Receipt, Run, Start, stop};
+use super::{Current, Installed, Receipt, Run, Start, stop, unit_dir};
 use crate::error::{Error, Kind, Result};
+use crate::file_system::resolved;
 use crate::paths;
 use crate::progress::Progress;
 use crate::systemd::{Systemd, Unit};
@@ -29,7 +30,11 @@ impl Run<'_> {
         let names: Vec<_> = units::all_names().into_iter().collect();
         if changed {
             timed(&mut phases, "systemd reloaded", || {
-                self.enable(systemd, &mut receipt)?;
+                receipt.enable(
+                    self.store.dir(),
+                    &unit_dir(&current.layout),
+                    &self.enabled(),
+                )?;
                 systemd.run(["daemon-reload"])
             })?;
         }
@@ -41,7 +46,9 @@ impl Run<'_> {
             // Refused where the administrator does not let users decide it; the hint at the end says so.
             receipt.linger = systemd.linger(true).is_ok();
         }
-        receipt.stale &= states.iter().any(|u| !u.is_stopped());
+        if states.iter().all(Unit::is_stopped) {
+            receipt.set_stale(false, self.machine);
+        }
         installed.lingering = receipt.linger || lingers;
         if receipt != before {
             receipt.write(self.store.dir())?;
@@ -66,39 +73,18 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Lets the start target, and no other unit of ours, start with the login.
-    fn enable(&self, systemd: &Systemd, receipt: &mut Receipt) -> Result<()> {
+    /// The units that are to start with the login: the start target, if there is one.
+    pub(super) fn enabled(&self) -> BTreeSet<String> {
         let target = self.config.start.as_str();
-        let wanted: BTreeSet<String> = Some(target.to_owned())
-            .filter(|t| !t.is_empty())
-            .into_iter()
-            .collect();
-        let old: Vec<_> = receipt.enabled.difference(&wanted).cloned().collect();
-        if !old.is_empty() {
-            systemd.run(
-                ["--no-reload".to_owned(), "disable".to_owned()]
-                    .into_iter()
-                    .chain(old),
-            )?;
-        }
-        // Written first: cut short between the two, `uninstall` must know.
-        receipt.enabled.clone_from(&wanted);
-        receipt.write(self.store.dir())?;
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        systemd.run(
-            ["--no-reload".to_owned(), "enable".to_owned()]
-                .into_iter()
-                .chain(wanted),
-        )
+        let target = Some(target.to_owned()).filter(|t| !t.is_empty());
+        target.into_iter().collect()
     }
 }
 
 /// The installed units that must be started for all that is active to be active again: targets, and services that no
 /// active target starts. RootlessKit comes with any of them.
 fn outermost(states: &[Unit], receipt: &Receipt) -> Vec<String> {
-    let installed = |unit: &&Unit| receipt.units.keys().any(|path| path.ends_with(unit.name()));
+    let installed = |unit: &&Unit| receipt.units.contains_key(unit.name());
     let active: Vec<_> = states
         .iter()
         .filter(|u| u.is_active())
@@ -113,18 +99,10 @@ fn outermost(states: &[Unit], receipt: &Receipt) -> Vec<String> {
 
 /// Fails if the service manager does not look for units where they are to be written: only its own environment counts.
 pub(super) fn check_unit_path(systemd: &Systemd, unit_dir: &Path) -> Result<()> {
-    // The base of configuration, resolved: the directories of units in it need not exist yet.
-    let base = |dir: &Path| {
-        dir.ancestors()
-            .nth(2)
-            .and_then(|b| fs_err::canonicalize(b).ok())
-    };
     let path = systemd.unit_path()?;
-    let found = |dir: &Path| {
-        dir == unit_dir
-            || (dir.ends_with("systemd/user") && base(dir).is_some() && base(dir) == base(unit_dir))
-    };
-    if path.is_empty() || path.iter().any(|dir| found(dir)) {
+    // The directories of units need not exist yet.
+    let wanted = resolved(unit_dir);
+    if path.is_empty() || path.iter().any(|dir| resolved(dir) == wanted) {
         return Ok(());
     }
     let dirs: Vec<_> = path.iter().map(|dir| dir.display().to_string()).collect();
@@ -132,10 +110,14 @@ pub(super) fn check_unit_path(systemd: &Systemd, unit_dir: &Path) -> Result<()> 
         Kind::Host,
         format!("your service manager does not look for units in {}", unit_dir.display()),
     )
-    .expected(format!("{} to be the same for it as here", paths::XDG_CONFIG_HOME))
+    .expected(format!(
+        "{} and {} to be the same for it as here",
+        paths::HOME,
+        paths::XDG_CONFIG_HOME
+    ))
     .found(format!("it looks into {}", dirs.join(", ")))
     .hint(format!(
-        "unset {0} for this command, or set it for your service manager as well: in a file below ~/.config/environment.d, then log in anew",
+        "unset {0} for this command, or set it for your service manager as well: in a file below ~/.config/environment.d; a home that was moved it knows once you have logged in anew",
         paths::XDG_CONFIG_HOME
     )))
 }

@@ -48,9 +48,30 @@ impl Current {
         Config::read(&self.layout.config_file())
     }
 
-    /// The service manager.
+    /// The service manager, for the units of this installation.
     pub fn systemd(&self) -> Result<Systemd> {
-        Systemd::of(&self.machine)
+        let units = receipt::unit_dir(&self.layout);
+        Systemd::of(&self.machine).map(|systemd| systemd.for_units_in(units))
+    }
+
+    /// Where everything was when the units were written, if it was moved or copied since: they name what is there.
+    pub fn moved_from(&self) -> Result<Option<PathBuf>> {
+        let receipt = receipt::Receipt::read(&self.layout.data(""))?;
+        Ok(receipt.and_then(|receipt| receipt.moved_from(&self.layout)))
+    }
+
+    /// Fails if the units cannot start what is here, because it was [moved](Self::moved_from).
+    pub fn check_in_place(&self) -> Result<()> {
+        let Some(old) = self.moved_from()? else {
+            return Ok(());
+        };
+        Err(Error::new(
+            Kind::Host,
+            "the units name another place than this one: the home was moved or copied",
+        )
+        .expected(self.layout.config().display())
+        .found(old.display())
+        .hint(WRITE_ANEW))
     }
 
     /// How the administrator asks the API server; `None` if it is not published on this machine.
@@ -101,13 +122,17 @@ impl Current {
         let data = self.layout.data("");
         match receipt::Receipt::read(&data)? {
             Some(mut receipt) if receipt.stale => {
-                receipt.stale = false;
+                receipt.set_stale(false, &self.machine);
                 receipt.write(&data)
             }
             _ => Ok(()),
         }
     }
 }
+
+/// What to do about units that name another place than the present one.
+pub(crate) const WRITE_ANEW: &str =
+    "run `usernetes install`, which writes the units for where everything is now";
 
 /// The user's directories. Where there is no session, sockets go where one would have them.
 pub fn layout(machine: &Machine, generation: PathBuf) -> Result<Layout> {

@@ -7,7 +7,9 @@
 
 mod activate;
 mod apply;
+mod cleanup;
 mod current;
+mod guard;
 mod ready;
 mod receipt;
 mod remove;
@@ -16,15 +18,18 @@ mod settings;
 mod start;
 mod stop;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+pub use cleanup::cleanup_command;
+pub(crate) use current::WRITE_ANEW;
 pub use current::{Current, layout, unit_named_by};
+pub use guard::{check_data_home, check_owner, check_whole};
 pub use ready::Phase;
 use ready::timed;
 pub use receipt::{Receipt, applied, unit_dir};
-pub use remove::{cleanup_command, uninstall};
+pub use remove::uninstall;
 use services::check_start;
 pub use services::{members, missing};
 pub use settings::{Flags, Start, api_address};
@@ -39,6 +44,7 @@ use crate::host::{self, Finding, Level, Machine, Manager};
 use crate::kubeconfig;
 use crate::layout::Layout;
 use crate::pki;
+use crate::places::Places;
 use crate::progress::Progress;
 use crate::store::{self, Generation, Outcome as Unpacked, Store};
 use crate::systemd::Systemd;
@@ -119,6 +125,8 @@ struct Run<'a> {
     config: Config,
     start: Start,
     receipt: Option<Receipt>,
+    /// The configuration of the last installation.
+    applied: Option<Config>,
     /// Those that will be made.
     directories: BTreeSet<PathBuf>,
     systemd: Option<Systemd>,
@@ -139,22 +147,11 @@ impl<'a> Run<'a> {
         let path = current.map_or_else(|| store.current_link(), |g| g.path().to_owned());
         let layout = layout(machine, path)?;
         let receipt = Receipt::read(store.dir())?;
-        let wants = unit_dir(&layout).join("default.target.wants");
-        // The runtimes make these even where they are told to keep their state elsewhere.
-        let [runc, crun] = ["runc", "crun"].map(|name| layout.runtime("").with_file_name(name));
-        let directories = receipt::missing_directories([
-            wants.as_path(),
-            store.dir(),
-            layout.config(),
-            &runc,
-            &crun,
-        ]);
+        let directories = receipt::missing_directories(&layout);
         let file = layout.config_file();
         let existing = file.exists().then(|| Config::read(&file)).transpose()?;
-        let applied = receipt
-            .as_ref()
-            .and_then(|r| r.configuration().ok().flatten());
         let has_data = layout.data("etcd/member").exists();
+        let applied = settings::applied(receipt.as_ref(), store.dir(), has_data)?;
         let settings = settings::merge(
             flags,
             existing,
@@ -186,8 +183,11 @@ impl<'a> Run<'a> {
             .collect();
         settings::check_pki(&layout, &config, machine)?;
         let systemd_version = manager.version().unwrap_or(ASSUMED_SYSTEMD);
-        let units = unit_files(&config, &layout, systemd_version);
-        receipt.clone().unwrap_or_default().check_units(&units)?;
+        let units = units::units(&config, &layout, systemd_version);
+        receipt
+            .clone()
+            .unwrap_or_default()
+            .check_units(&unit_dir(&layout), &units)?;
         store::writable(
             layout.config(),
             "set XDG_CONFIG_HOME to a directory of yours",
@@ -199,7 +199,8 @@ impl<'a> Run<'a> {
         let systemd = manager
             .answers()
             .then(|| Systemd::of(machine))
-            .transpose()?;
+            .transpose()?
+            .map(|systemd| systemd.for_units_in(unit_dir(&layout)));
         if let Some(systemd) = &systemd {
             activate::check_unit_path(systemd, &unit_dir(&layout))?;
         }
@@ -209,6 +210,7 @@ impl<'a> Run<'a> {
             config,
             start: settings.start,
             receipt,
+            applied,
             directories,
             systemd,
             systemd_version,
@@ -245,22 +247,22 @@ impl<'a> Run<'a> {
         let layout = layout(self.machine, generation.path().to_owned())?;
 
         let mut receipt = self.receipt.clone().unwrap_or_default();
-        receipt.directories.extend(self.directories.iter().cloned());
+        let places = Places::of(&layout);
         let text = self.config_text(&layout)?;
-        let mut changed = receipt.stale
+        let mut changed = receipt.is_stale(self.machine)
             || unpacked != Unpacked::Unchanged
             || receipt.generation != generation.number()
-            || self
-                .receipt
-                .as_ref()
-                .and_then(|r| r.configuration().ok().flatten())
-                .as_ref()
-                != Some(&self.config);
+            || receipt.places != places
+            || (self.systemd.is_some() && receipt.enabled != self.enabled())
+            || self.applied.as_ref() != Some(&self.config);
+        receipt.places = places;
+        receipt.remember_directories(self.directories.iter().cloned());
         if changed || text.is_some() {
             self.store.sign()?;
         }
         timed(&mut phases, "configuration and certificates", || {
             files::private_directory(layout.config())?;
+            receipt.places.write(layout.config())?;
             if let Some(text) = &text {
                 files::replace(&layout.config_file(), text.as_bytes(), 0o600)?;
             }
@@ -275,12 +277,12 @@ impl<'a> Run<'a> {
             Ok(())
         })?;
         timed(&mut phases, "units", || {
-            let units = unit_files(&self.config, &layout, self.systemd_version);
-            changed |= receipt.write_units(self.store.dir(), &units)?;
+            let units = units::units(&self.config, &layout, self.systemd_version);
+            changed |= receipt.write_units(self.store.dir(), &unit_dir(&layout), &units)?;
             if changed {
                 receipt.generation = generation.number();
                 receipt.config = self.config.to_text();
-                receipt.stale = self.systemd.is_some();
+                receipt.set_stale(self.systemd.is_some(), self.machine);
                 receipt.write(self.store.dir())?;
             }
             Ok(())
@@ -321,13 +323,6 @@ impl<'a> Run<'a> {
         let same = file.exists() && Config::read(&file)? == self.config;
         Ok((!same).then(|| self.config.to_text()))
     }
-}
-
-/// Paths and texts of the unit files.
-fn unit_files(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<PathBuf, String> {
-    let dir = unit_dir(layout);
-    let units = units::units(config, layout, systemd).into_iter();
-    units.map(|(name, text)| (dir.join(name), text)).collect()
 }
 
 /// Looks at the machine as `install` would, with the configuration that is there, or else the default one.

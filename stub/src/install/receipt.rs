@@ -9,15 +9,24 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::files::{remove_if_there, replace, temporary};
+use crate::file_system::same;
+use crate::files::{make_directories, remove_if_there, replace, temporary};
+use crate::host::Machine;
 use crate::layout::Layout;
 use crate::paths;
+use crate::places::{Places, from_home};
 
 /// Its name in the data directory.
-const NAME: &str = "installed.json";
+pub(super) const NAME: &str = "installed.json";
+
+/// The directory, in that of units, with links to those that start with the login.
+pub(super) const WANTS: &str = "default.target.wants";
 
 /// What was installed, and how. Other versions may know other fields: what is not there is as if nothing had been
 /// done, what is not known is left out.
+///
+/// It says nothing of where it lies itself but in `places`: units are names in the present directory of units, and
+/// directories begin at the present home.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Receipt {
@@ -25,17 +34,26 @@ pub struct Receipt {
     pub generation: u64,
     /// The text of the configuration that everything was made from.
     pub config: String,
-    /// Unit files, with the digests of the contents they may have: one, or two where an installation was cut short.
-    pub units: BTreeMap<PathBuf, BTreeSet<Sha256>>,
-    /// Unit names that were enabled.
+    /// Names of unit files, with the digests of the contents they may have: one, or two where an installation was cut
+    /// short. A unit with another content is not ours.
+    pub units: BTreeMap<String, BTreeSet<Sha256>>,
+    /// Unit names that were enabled: those of links in `default.target.wants`.
     pub enabled: BTreeSet<String>,
-    /// Directories that were not there before, shared with others, to be removed when they are empty.
+    /// Directories that were not there before, shared with others, to be removed when they are empty: from the home if
+    /// they lie in there.
     pub directories: BTreeSet<PathBuf>,
+    /// Where the units were written and what they name.
+    pub places: Places,
     /// Whether lingering was switched on by the installation.
     pub linger: bool,
-    /// Whether what runs may have been started before the last change.
+    /// Whether what runs may have been started before the last change, in the boot that `boot` names.
     pub stale: bool,
+    /// The kernel's id of the boot in which `stale` was set; empty if that is not known.
+    pub boot: String,
 }
+
+/// Where the user's unit files are below the home, if nobody has moved the base of configuration.
+const USUAL_UNIT_DIR: &str = ".config/systemd/user";
 
 impl Receipt {
     /// Reads it; `None` if nothing was installed.
@@ -45,7 +63,7 @@ impl Receipt {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text?,
         };
-        let receipt = serde_json::from_str(&text).map_err(|e| {
+        let receipt: Self = serde_json::from_str(&text).map_err(|e| {
             Error::new(Kind::Input, format!("{}: {e}", path.display()))
                 .expected("the list of units that `install` wrote")
                 .hint(format!(
@@ -54,7 +72,91 @@ impl Receipt {
                     units_of_user()
                 ))
         })?;
-        Ok(Some(receipt))
+        Ok(Some(receipt.from_any_release()))
+    }
+
+    /// What an earlier release wrote, as this one would have: that named units and directories by their absolute paths.
+    fn from_any_release(mut self) -> Self {
+        let units = std::mem::take(&mut self.units);
+        for (path, digests) in units {
+            let path = Path::new(&path);
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            self.units
+                .entry(name.into_owned())
+                .or_default()
+                .extend(digests);
+            if let Some(dir) = path.parent().filter(|dir| dir.is_absolute())
+                && self.places == Places::default()
+            {
+                let base = dir.ancestors().nth(2).unwrap_or(dir);
+                self.places.config = base.join(paths::PROJECT);
+                let home = dir
+                    .ancestors()
+                    .nth(Path::new(USUAL_UNIT_DIR).iter().count());
+                if let Some(home) = home.filter(|_| dir.ends_with(USUAL_UNIT_DIR)) {
+                    self.places.config = from_home(&self.places.config, home);
+                    home.clone_into(&mut self.places.home);
+                }
+            }
+        }
+        let directories = std::mem::take(&mut self.directories);
+        self.remember_directories(directories);
+        self
+    }
+
+    /// Adds directories that are not there yet and are about to be made.
+    pub(super) fn remember_directories(&mut self, dirs: impl IntoIterator<Item = PathBuf>) {
+        let home = &self.places.home;
+        self.directories
+            .extend(dirs.into_iter().map(|dir| from_home(&dir, home)));
+    }
+
+    /// The directories to be removed when they are empty, the deepest first: those on the way to what the layout has, and
+    /// none of another home.
+    pub(super) fn directories_of(&self, layout: &Layout) -> Vec<PathBuf> {
+        let home = paths::home_dir().unwrap_or_default();
+        let ours = shared_directories(layout);
+        let dirs = self.directories.iter().rev().map(|dir| home.join(dir));
+        dirs.filter(|dir| ours.iter().any(|path| path.starts_with(dir)))
+            .collect()
+    }
+
+    /// Where everything was when the units were written, if that is another place than now: the home was moved or copied.
+    /// What the units name is there, or nowhere.
+    #[must_use]
+    pub fn moved_from(&self, layout: &Layout) -> Option<PathBuf> {
+        if self.units.is_empty() {
+            return None;
+        }
+        let known = |path: &Path| !path.as_os_str().is_empty();
+        let places = &self.places;
+        let pairs = [
+            (
+                &places.config,
+                places.old_config(),
+                layout.config().to_owned(),
+            ),
+            (&places.data, places.old_data(), layout.data("")),
+        ];
+        let mut pairs = pairs.into_iter().filter(|(path, ..)| known(path));
+        pairs
+            .find(|(_, old, now)| !same(old, now))
+            .map(|(_, old, _)| old)
+    }
+
+    /// Whether what runs may have been started before the last change: not if the machine was started again since.
+    pub(super) fn is_stale(&self, machine: &Machine) -> bool {
+        self.stale && (self.boot.is_empty() || self.boot == boot_id(machine))
+    }
+
+    /// Remembers that what runs was started before a change.
+    pub(super) fn set_stale(&mut self, stale: bool, machine: &Machine) {
+        self.stale = stale;
+        self.boot = if stale {
+            boot_id(machine)
+        } else {
+            String::new()
+        };
     }
 
     /// The configuration that everything was made from; `None` if nothing was.
@@ -65,7 +167,6 @@ impl Receipt {
         Config::parse(&self.config)
             .map(Some)
             .about(|| format!("the configuration of the last installation in {NAME}"))
-            .hint(|| "run `usernetes install`, which applies that of `config.toml`".to_owned())
     }
 
     /// Writes it. Afterwards it is on disk.
@@ -80,18 +181,23 @@ impl Receipt {
         Self {
             config: self.config,
             directories: self.directories,
+            places: self.places,
             ..Self::default()
         }
     }
 
-    /// Fails if a file that is about to be written is there already and is not ours. What has the new text may be.
-    pub fn check_units(&self, units: &BTreeMap<PathBuf, String>) -> Result<()> {
-        for (path, text) in units {
-            let Some(found) = digest(path)? else { continue };
-            if found == Sha256::of(text.as_bytes()) || self.owns(path, found) {
+    /// Fails if a file that is about to be written to the directory of units is there already and is not ours. What has
+    /// the new text may be.
+    pub fn check_units(&self, dir: &Path, units: &BTreeMap<String, String>) -> Result<()> {
+        for (name, text) in units {
+            let path = dir.join(name);
+            let Some(found) = digest(&path)? else {
+                continue;
+            };
+            if found == Sha256::of(text.as_bytes()) || self.owns(name, found) {
                 continue;
             }
-            let what = if self.units.contains_key(path) {
+            let what = if self.units.contains_key(name) {
                 (
                     "was changed since it was installed",
                     "the unit as it was installed; own settings go into drop-ins, see `systemctl --user edit`",
@@ -109,9 +215,9 @@ impl Receipt {
         Ok(())
     }
 
-    fn owns(&self, path: &Path, digest: Sha256) -> bool {
+    fn owns(&self, name: &str, digest: Sha256) -> bool {
         self.units
-            .get(path)
+            .get(name)
             .is_some_and(|digests| digests.contains(&digest))
     }
 
@@ -120,39 +226,41 @@ impl Receipt {
     pub fn write_units(
         &mut self,
         data_dir: &Path,
-        units: &BTreeMap<PathBuf, String>,
+        dir: &Path,
+        units: &BTreeMap<String, String>,
     ) -> Result<bool> {
         let mut wanted = BTreeMap::new();
-        for (path, text) in units {
-            wanted.insert(path.clone(), BTreeSet::from([Sha256::of(text.as_bytes())]));
-        }
         let mut differing = Vec::new();
-        for (path, text) in units {
-            if digest(path)? != Some(Sha256::of(text.as_bytes())) {
+        for (name, text) in units {
+            let new = Sha256::of(text.as_bytes());
+            wanted.insert(name.clone(), BTreeSet::from([new]));
+            let path = dir.join(name);
+            if digest(&path)? != Some(new) {
                 differing.push((path, text));
             }
         }
         let unwanted: Vec<_> = self
             .units
             .keys()
-            .filter(|path| !units.contains_key(*path))
+            .filter(|name| !units.contains_key(*name))
             .cloned()
             .collect();
         if differing.is_empty() && unwanted.is_empty() {
             self.units = wanted;
             return Ok(false);
         }
-        for (path, digests) in &wanted {
-            self.units.entry(path.clone()).or_default().extend(digests);
+        for (name, digests) in &wanted {
+            self.units.entry(name.clone()).or_default().extend(digests);
         }
         self.write(data_dir)?;
         for (path, text) in differing {
-            replace(path, text.as_bytes(), 0o644)?;
+            replace(&path, text.as_bytes(), 0o644)?;
         }
-        for path in unwanted {
+        for name in unwanted {
             // One that somebody changed stays; it is no longer ours.
+            let path = dir.join(&name);
             if let Some(found) = digest(&path)?
-                && self.owns(&path, found)
+                && self.owns(&name, found)
             {
                 remove_if_there(&path)?;
             }
@@ -161,26 +269,69 @@ impl Receipt {
         Ok(true)
     }
 
-    /// Removes the unit files, and gives those that were changed since and stay.
-    pub fn remove_units(&self) -> Result<Vec<PathBuf>> {
-        let mut changed = Vec::new();
-        for path in self.units.keys() {
-            remove_if_there(&temporary(path))?;
-            match digest(path)? {
-                Some(found) if self.owns(path, found) => remove_if_there(path)?,
-                Some(_) => changed.push(path.clone()),
-                None => {}
+    /// Removes the unit files and the links that enable them from the directory of units. Those that were changed since
+    /// they were written stay.
+    pub fn remove_units(&self, dir: &Path) -> Result<()> {
+        for name in &self.enabled {
+            remove_if_there(&dir.join(WANTS).join(name))?;
+        }
+        for name in self.units.keys() {
+            let path = dir.join(name);
+            remove_if_there(&temporary(&path))?;
+            if let Some(found) = digest(&path)?
+                && self.owns(name, found)
+            {
+                remove_if_there(&path)?;
             }
         }
-        Ok(changed)
+        Ok(())
     }
+
+    /// Lets these units, and no other one of ours, start with the login, by links that survive a home that is moved: what
+    /// `systemctl --user enable` would do with absolute ones. The receipt on disk covers every state in between.
+    pub(super) fn enable(
+        &mut self,
+        data_dir: &Path,
+        dir: &Path,
+        wanted: &BTreeSet<String>,
+    ) -> Result<()> {
+        let wants = dir.join(WANTS);
+        let all: BTreeSet<_> = self.enabled.union(wanted).cloned().collect();
+        if self.enabled != all {
+            self.enabled = all;
+            self.write(data_dir)?;
+        }
+        for name in self.enabled.difference(wanted) {
+            remove_if_there(&wants.join(name))?;
+        }
+        for name in wanted {
+            let (link, target) = (wants.join(name), Path::new("..").join(name));
+            if fs_err::read_link(&link).is_ok_and(|found| found == target) {
+                continue;
+            }
+            make_directories(&wants)?;
+            let new = temporary(&link);
+            remove_if_there(&new)?;
+            fs_err::os::unix::fs::symlink(target, &new)?;
+            fs_err::rename(&new, &link)?;
+        }
+        self.enabled.clone_from(wanted);
+        Ok(())
+    }
+}
+
+/// The kernel's id of the present boot; empty if it does not say.
+fn boot_id(machine: &Machine) -> String {
+    let id = machine.read("/proc/sys/kernel/random/boot_id");
+    id.unwrap_or_default().trim().to_owned()
 }
 
 /// The configuration that what is installed was made from and runs by: `config.toml` may have been edited since. Where
 /// nothing was installed yet, what that file says.
 pub fn applied(layout: &Layout) -> Result<Config> {
     let receipt = Receipt::read(&layout.data(""))?.unwrap_or_default();
-    match receipt.configuration()? {
+    let hint = || "run `usernetes install`, which applies that of `config.toml`".to_owned();
+    match receipt.configuration().hint(hint)? {
         Some(config) => Ok(config),
         None => Config::read(&layout.config_file()),
     }
@@ -193,14 +344,21 @@ fn units_of_user() -> String {
     })
 }
 
-/// The directories on the way to the given ones that do not exist yet.
-pub(super) fn missing_directories<'a>(
-    wanted: impl IntoIterator<Item = &'a Path>,
-) -> BTreeSet<PathBuf> {
-    let all = wanted.into_iter().flat_map(Path::ancestors);
-    all.filter(|dir| !dir.exists())
-        .map(Path::to_owned)
-        .collect()
+/// The directories that an installation makes among those of others.
+fn shared_directories(layout: &Layout) -> [PathBuf; 5] {
+    // The runtimes make these even where they are told to keep their state elsewhere.
+    let [runc, crun] = ["runc", "crun"].map(|name| layout.runtime("").with_file_name(name));
+    let data = layout.data("").components().collect();
+    let config = layout.config().to_owned();
+    [unit_dir(layout).join(WANTS), data, config, runc, crun]
+}
+
+/// The directories of a layout, and those on the way to them, that do not exist yet.
+pub(super) fn missing_directories(layout: &Layout) -> BTreeSet<PathBuf> {
+    let all = shared_directories(layout);
+    let missing = all.iter().flat_map(|dir| dir.ancestors());
+    let missing = missing.filter(|dir| !dir.exists());
+    missing.map(Path::to_owned).collect()
 }
 
 /// Where the user's unit files are: beside our own configuration directory, as systemd looks there.
@@ -245,6 +403,66 @@ mod tests {
         };
         receipt.write(&data).unwrap();
         assert_eq!(name(), "applied");
+    }
+
+    /// The receipt of a text that some release wrote.
+    fn of_release(text: &str) -> Receipt {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::write(dir.path().join(NAME), text).unwrap();
+        Receipt::read(dir.path()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_earlier_releases_wrote_is_read_as_if_this_one_had() {
+        let receipt = of_release(include_str!("receipts/2026-11.json"));
+        let names: Vec<_> = receipt.units.keys().collect();
+        assert_eq!(names, ["u7s-etcd.service", "u7s.target"]);
+        assert_eq!(receipt.units["u7s.target"].len(), 2);
+        let directories: Vec<_> = receipt.directories.iter().collect();
+        let directories: Vec<_> = directories.iter().map(|d| d.to_str().unwrap()).collect();
+        assert_eq!(
+            directories,
+            [
+                "/run/user/1000/crun",
+                ".config/systemd",
+                ".config/systemd/user"
+            ]
+        );
+        let places = Places {
+            home: "/home/u".into(),
+            config: ".config/usernetes".into(),
+            data: PathBuf::new(),
+        };
+        assert_eq!(receipt.places, places);
+        assert!(receipt.linger && receipt.stale && receipt.boot.is_empty());
+
+        let receipt = of_release(include_str!("receipts/2026-11-other-base.json"));
+        assert!(receipt.units.contains_key("u7s.target"));
+        assert_eq!(receipt.places.config, Path::new("/srv/settings/usernetes"));
+        assert!(
+            receipt
+                .directories
+                .contains(Path::new("/srv/settings/systemd"))
+        );
+    }
+
+    #[test]
+    fn only_directories_on_the_way_to_what_is_here_are_removed() {
+        let home = paths::home_dir().unwrap();
+        let (config, data) = (home.join(".config/u"), home.join("disk/u"));
+        let layout = Layout::new(config, data, "/run/u7s/u".into(), "/g".into()).unwrap();
+        let others = [
+            "/home/other/.config/systemd",
+            "/srv/settings/systemd",
+            "unrelated",
+        ];
+        let ours = [".config/systemd", "disk", "/run/u7s/crun"];
+        let receipt = Receipt {
+            directories: others.iter().chain(&ours).map(PathBuf::from).collect(),
+            ..Receipt::default()
+        };
+        let expected = ["disk", ".config/systemd", "/run/u7s/crun"].map(|dir| home.join(dir));
+        assert_eq!(receipt.directories_of(&layout), expected);
     }
 
     #[test]

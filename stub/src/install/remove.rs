@@ -3,10 +3,14 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Receipt, layout, stop};
+use rustix::process::Pid;
+
+use super::cleanup::quoted;
+use super::receipt::WANTS;
+use super::{Receipt, layout, stop, unit_dir};
 use crate::boot::child_pid;
 use crate::error::{Context, Error, Kind, Result};
-use crate::files::{contents, remove_if_there, remove_tree};
+use crate::files::{contents, remove_root, remove_tree};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::progress::Progress;
@@ -17,42 +21,92 @@ use crate::units;
 /// What in the data directory is not data.
 const PROGRAMS: [&str; 3] = ["store", "generations", "current"];
 
+/// The directory in that of the data which is the user's own.
+const IMAGES: &str = "images";
+
+/// Something that is still there afterwards, and why.
+struct Left {
+    what: String,
+    why: String,
+}
+
+impl Left {
+    fn path(path: &Path, why: impl Into<String>) -> Self {
+        Self {
+            what: path.display().to_string(),
+            why: why.into(),
+        }
+    }
+}
+
+/// Who runs the units of this installation.
+enum Manager {
+    /// The user's service manager.
+    Ours(Systemd),
+    /// The user's service manager has the units of another installation, which this one is a copy of: a file of those.
+    Anothers(String),
+    /// None answers.
+    Silent,
+}
+
+impl Manager {
+    /// Fails if the cluster runs and cannot be stopped.
+    fn of(layout: &Layout, machine: &Machine) -> Result<Self> {
+        let dir = unit_dir(layout);
+        let names: Vec<_> = units::all_names().into_iter().collect();
+        let asked = Systemd::of(machine).and_then(|systemd| Ok((systemd.units(&names)?, systemd)));
+        match asked {
+            Ok((units, systemd)) => Ok(units
+                .iter()
+                .find(|unit| unit.is_of_another(&dir))
+                .map_or(Self::Ours(systemd), |unit| {
+                    Self::Anothers(unit.get("FragmentPath").to_owned())
+                })),
+            Err(error) => nothing_runs(layout, machine, &error).map(|()| Self::Silent),
+        }
+    }
+}
+
 /// Stops everything and removes the units that `install` wrote; with `purge` also programs, configuration, keys and
-/// data. Then looks whether anything is left: what is, is the error. Works on what an interrupted run has left.
+/// data. Then compares what is there with what was written: what is left is the error. Works on what an interrupted run
+/// has left.
 pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<()> {
     let store = Store::open_default()?.locked()?;
-    let generation = store.current().ok().flatten();
-    let path = generation.map_or_else(|| store.current_link(), |g| g.path().to_owned());
-    let layout = layout(machine, path)?;
-    let receipt = Receipt::read(store.dir())?;
-    let systemd = match Systemd::of(machine).and_then(|s| s.units(&["u7s.target"]).map(|_| s)) {
-        Ok(systemd) => Some(systemd),
-        Err(error) => {
-            nothing_runs(&layout, machine, &error)?;
-            None
-        }
-    };
+    let layout = present(&store, machine)?;
+    let receipt = Receipt::read(store.dir())?.unwrap_or_default();
+    let manager = Manager::of(&layout, machine)?;
+    let anothers = matches!(manager, Manager::Anothers(_));
     store.sign()?;
-    match &receipt {
-        Some(receipt) if !receipt.units.is_empty() => {
-            remove_units(&layout, receipt, systemd.as_ref(), progress)?;
-        }
-        _ => progress.line("no units were installed"),
+    let mut left = Vec::new();
+    if receipt.units.is_empty() {
+        progress.line("no units were installed");
+    } else {
+        left.extend(remove_units(&layout, &receipt, &manager, progress)?);
     }
-    remove_tree(&layout.runtime(""))?;
+    if !anothers {
+        remove_tree(&layout.runtime(""))?;
+    }
     if purge {
-        self::purge(&layout, machine, progress)?;
+        left.extend(self::purge(&layout, machine, progress)?);
     }
-    let receipt = receipt.unwrap_or_default();
-    // The deepest first. One that somebody else uses by now is not empty, and stays.
-    for directory in receipt.directories.iter().rev() {
-        let _ = fs_err::remove_dir(directory);
+    let sessions = layout.runtime("");
+    let sessions = sessions.parent().filter(|_| anothers);
+    for directory in receipt.directories_of(&layout) {
+        // One that somebody else uses by now is not empty, and stays.
+        if sessions.is_none_or(|dir| !directory.starts_with(dir)) {
+            let _ = fs_err::remove_dir(directory);
+        }
     }
-    let left = residue(&layout, purge)?;
+    left.extend(residue(&layout, &receipt, purge)?);
     if left.is_empty() && !purge && receipt != Receipt::default() {
         // What data were made with, and which directories are to go with them, must be known as long as they are there.
         receipt.without_units().write(store.dir())?;
     }
+    report(&left, purge, progress)
+}
+
+/// Says that all was removed that was to be, or fails with what was not.
+fn report(left: &[Left], purge: bool, progress: &Progress) -> Result<()> {
     if left.is_empty() {
         progress.line(if purge {
             "everything was removed"
@@ -62,23 +116,24 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
         return Ok(());
     }
     let mut error = Error::new(Kind::Failed, "not everything could be removed");
-    for path in &left {
-        error = error.detail("left", path.display());
+    for Left { what, why } in left {
+        error = error.detail("left", format!("{what}: {why}"));
     }
-    Err(error.hint("look at each of them: a unit that was changed since it was installed is not removed, nor is what others have put there"))
+    Err(error.hint("look at each of them, and remove what you do not need"))
+}
+
+/// The layout of what is installed, or of what is left of it.
+pub(super) fn present(store: &Store, machine: &Machine) -> Result<Layout> {
+    let generation = store.current().ok().flatten();
+    let path = generation.map_or_else(|| store.current_link(), |g| g.path().to_owned());
+    layout(machine, path)
 }
 
 /// Fails if the cluster runs, although the service manager could not be asked because of `error`.
 fn nothing_runs(layout: &Layout, machine: &Machine, error: &Error) -> Result<()> {
-    let directory = layout.rootlesskit();
-    let Ok(pid) = child_pid(&directory) else {
+    let Some(pid) = running(layout, machine) else {
         return Ok(());
     };
-    // Inside its namespaces it is root; outside it is the user.
-    let process = PathBuf::from(format!("/proc/{pid}"));
-    if !fs_err::metadata(process).is_ok_and(|m| m.uid() == machine.uid) {
-        return Ok(());
-    }
     Err(Error::new(
         Kind::Host,
         "the cluster cannot be stopped: your service manager does not answer, and it runs",
@@ -87,63 +142,99 @@ fn nothing_runs(layout: &Layout, machine: &Machine, error: &Error) -> Result<()>
     .detail("because", error.message())
     .hint(format!(
         "log in so that `systemctl --user` works and try again; if that process is none of the cluster's, remove {}",
-        directory.display()
+        layout.rootlesskit().display()
     )))
 }
 
-/// Stops what runs, and removes the unit files. Without a service manager nothing of it runs.
+/// The first process in the cluster's namespaces, if there is one.
+pub(super) fn running(layout: &Layout, machine: &Machine) -> Option<Pid> {
+    let pid = child_pid(&layout.rootlesskit()).ok()?;
+    // Inside its namespaces it is root; outside it is the user.
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let ours = fs_err::metadata(process).is_ok_and(|m| m.uid() == machine.uid);
+    ours.then_some(pid)
+}
+
+/// Stops what runs, and removes the unit files. Without a service manager nothing of it runs. What another installation
+/// runs is left alone.
 fn remove_units(
     layout: &Layout,
     receipt: &Receipt,
-    systemd: Option<&Systemd>,
+    manager: &Manager,
     progress: &Progress,
-) -> Result<()> {
-    if let Some(systemd) = systemd {
+) -> Result<Option<Left>> {
+    if let Manager::Ours(systemd) = manager {
         stop(systemd, progress)?;
-        if !receipt.enabled.is_empty() {
-            systemd.run(
-                ["--no-reload", "disable"]
-                    .into_iter()
-                    .chain(receipt.enabled.iter().map(String::as_str)),
-            )?;
-        }
-    } else {
-        // What `disable` would have removed.
-        let wants = super::unit_dir(layout).join("default.target.wants");
-        for name in &receipt.enabled {
-            remove_if_there(&wants.join(name))?;
-        }
     }
-    for path in receipt.remove_units()? {
-        progress.line(format!(
-            "{} was changed since it was installed, and stays",
-            path.display()
-        ));
-    }
-    if let Some(systemd) = systemd {
-        systemd.run(["daemon-reload"])?;
-        if receipt.linger
-            && let Err(error) = systemd.linger(false)
-        {
-            progress.line(format!("lingering stays on: {error}"));
+    receipt.remove_units(&unit_dir(layout))?;
+    match manager {
+        Manager::Silent => {}
+        Manager::Anothers(file) => progress.line(format!(
+            "your service manager has the units of another installation, such as {file}: they are left as they are"
+        )),
+        Manager::Ours(systemd) => {
+            systemd.run(["daemon-reload"])?;
+            if receipt.linger
+                && let Err(error) = systemd.linger(false)
+            {
+                return Ok(Some(Left {
+                    what: "lingering, which `install` switched on".to_owned(),
+                    why: error.to_string().replace('\n', ";"),
+                }));
+            }
         }
     }
-    Ok(())
+    Ok(None)
 }
 
-/// Removes data, configuration and programs, the programs last: RootlessKit is one of them.
-fn purge(layout: &Layout, machine: &Machine, progress: &Progress) -> Result<()> {
+/// Removes data, configuration and programs, the programs last: RootlessKit is one of them. What lies outside of the two
+/// directories and is only linked to stays, and is given.
+fn purge(layout: &Layout, machine: &Machine, progress: &Progress) -> Result<Vec<Left>> {
     let wait = progress.wait("remove data");
     let data = layout.data("");
+    let mut left = links_out(&data, 1)?;
+    left.extend(links_out(layout.config(), 2)?);
     for path in contents(&data)? {
         if !PROGRAMS.iter().any(|name| path.ends_with(name)) && remove_tree(&path).is_err() {
             remove_in_namespace(layout, machine, &path)?;
         }
     }
-    remove_tree(&data)?;
-    remove_tree(layout.config())?;
+    let data: PathBuf = data.components().collect();
+    let mut empty = Vec::new();
+    for dir in [data.as_path(), layout.config()] {
+        empty.extend(remove_root(dir)?);
+    }
     wait.finish("done");
-    Ok(())
+    for dir in empty {
+        progress.line(format!(
+            "the directory {} is empty now, and stays",
+            dir.display()
+        ));
+    }
+    Ok(left)
+}
+
+/// What links in a directory, at most so many levels deep, lead to outside of it.
+fn links_out(dir: &Path, levels: u32) -> Result<Vec<Left>> {
+    let Ok(inside) = fs_err::canonicalize(dir) else {
+        return Ok(Vec::new());
+    };
+    let mut left = Vec::new();
+    for path in contents(dir)? {
+        if path.is_symlink() {
+            // One that leads to nothing leaves nothing.
+            let target = fs_err::canonicalize(&path).ok();
+            let outside = target.filter(|target| !target.starts_with(&inside));
+            left.extend(
+                outside.filter(|_| !path.ends_with(IMAGES)).map(|target| {
+                    Left::path(&target, format!("{} was a link to it", path.display()))
+                }),
+            );
+        } else if levels > 1 && path.is_dir() {
+            left.extend(links_out(&path, levels - 1)?);
+        }
+    }
+    Ok(left)
 }
 
 /// Removes what containers have written: it belongs to subordinate ids, so only in a user namespace can it be removed
@@ -168,86 +259,31 @@ fn remove_in_namespace(layout: &Layout, machine: &Machine, path: &Path) -> Resul
     .hint(by_hand()))
 }
 
-/// The command that removes data, configuration and programs, for `eval "$(usernetes show-cleanup-command)"`.
-pub fn cleanup_command(machine: &Machine) -> Result<String> {
-    let store = Store::open_default()?;
-    let generation = store.current().ok().flatten();
-    let path = generation.map_or_else(|| store.current_link(), |g| g.path().to_owned());
-    let layout = layout(machine, path)?;
-    let rootlesskit = layout.program("rootlesskit");
-    let (data, config) = (quoted(&layout.data("")), quoted(layout.config()));
-    let mut command = if rootlesskit.exists() {
-        // Inside, its user may do everything: also write to the store's read-only directories.
-        format!("{} rm -rf -- {data} {config}", quoted(&rootlesskit))
-    } else {
-        // Either may be gone already.
-        format!("chmod -R u+w -- {data} 2>/dev/null; rm -rf -- {data} {config}")
-    };
-    let receipt = Receipt::read(store.dir())?.unwrap_or_default();
-    // Those that were made for these two. One that somebody else uses by now is not empty, and stays.
-    let above = |dir: &&PathBuf| {
-        let (data, config) = (layout.data(""), layout.config());
-        dir.exists() && !dir.starts_with(data) && !dir.starts_with(config)
-    };
-    let directories: Vec<_> = receipt.directories.iter().rev().filter(above).collect();
-    if !directories.is_empty() {
-        let directories: Vec<_> = directories.into_iter().map(|d| quoted(d)).collect();
-        let directories = directories.join(" ");
-        command.push_str(&format!(
-            " && {{ rmdir -- {directories} 2>/dev/null || :; }}"
-        ));
-    }
-    Ok(command)
-}
-
-/// A path as one word of a shell.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let text = text.trim_end_matches('/');
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    if text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-/// What of ours is still there.
-fn residue(layout: &Layout, purged: bool) -> Result<Vec<PathBuf>> {
-    let unit_dir = super::unit_dir(layout);
-    let names = units::all_names();
+/// What of ours is still there, by its name.
+fn residue(layout: &Layout, receipt: &Receipt, purged: bool) -> Result<Vec<Left>> {
+    let dir = unit_dir(layout);
+    let mut names = units::all_names();
+    names.extend(receipt.units.keys().cloned());
     let mut left = Vec::new();
-    for dir in [unit_dir.join("default.target.wants"), unit_dir] {
-        let ours = |path: &PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            names.contains(
-                name.trim_start_matches('.')
-                    .trim_end_matches(".new")
-                    .trim_end_matches(".d"),
-            )
+    for path in [contents(&dir.join(WANTS))?, contents(&dir)?].concat() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let unit = name.trim_start_matches('.').trim_end_matches(".new");
+        let why = match unit.strip_suffix(".d") {
+            Some(unit) if names.contains(unit) => "settings of yours for a unit of ours",
+            _ if !names.contains(unit) => continue,
+            _ if path.parent().is_some_and(|dir| dir.ends_with(WANTS)) => {
+                "a link that `install` did not make"
+            }
+            _ if receipt.units.contains_key(unit) => "was changed since it was installed",
+            _ => "was not written by `install`",
         };
-        left.extend(contents(&dir)?.into_iter().filter(ours));
+        left.push(Left::path(&path, why));
     }
-    left.extend(Some(layout.runtime("")).filter(|p| p.exists()));
-    if purged {
-        left.extend(
-            [layout.data(""), layout.config().to_owned()]
-                .into_iter()
-                .filter(|p| p.exists()),
-        );
+    let roots = [layout.data(""), layout.config().to_owned()];
+    for dir in roots.iter().filter(|_| purged) {
+        if dir.is_symlink() || !contents(dir)?.is_empty() {
+            left.push(Left::path(dir, "somebody else has written there since"));
+        }
     }
     Ok(left)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_become_one_word_of_a_shell() {
-        assert_eq!(
-            quoted(Path::new("/home/u/.config/usernetes")),
-            "/home/u/.config/usernetes"
-        );
-        assert_eq!(quoted(Path::new("/home/it's me/")), r"'/home/it'\''s me'");
-    }
 }

@@ -1,9 +1,10 @@
 //! The settings of an installation: those of the existing configuration, with the command line's on top.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::SystemTime;
 
-use super::missing;
+use super::{Receipt, missing, receipt};
 use crate::bundle::Manifest;
 use crate::cidr::Cidr;
 use crate::components::Daemon;
@@ -159,6 +160,26 @@ pub(super) fn merge(
         start,
         changes,
     })
+}
+
+/// The configuration of the last installation, which the data was made with; `None` if there was none. One that cannot be
+/// read counts as none only where there is no data that could have been made with it.
+pub(super) fn applied(
+    receipt: Option<&Receipt>,
+    data_dir: &Path,
+    has_data: bool,
+) -> Result<Option<Config>> {
+    match receipt.map_or(Ok(None), Receipt::configuration) {
+        Err(_) if !has_data => Ok(None),
+        Err(error) => {
+            let file = data_dir.join(receipt::NAME);
+            Err(error.hint(format!(
+                "the cluster's data was made with it, so put back {0} as it was; if `config.toml` has the data's network of services, node name and cluster domain, let {0} say `\"config\": \"\"` instead; `usernetes uninstall --purge` removes the cluster and its data",
+                file.display()
+            )))
+        }
+        applied => applied,
+    }
 }
 
 /// The name of this machine, which the node gets.

@@ -72,6 +72,8 @@ pub fn stop_unit(systemd: &Systemd, unit: &str, progress: &Progress) -> Result<(
         progress.line("everything runs inside RootlessKit, so everything stops");
         return stop(systemd, progress);
     }
+    // Is it one of this installation?
+    systemd.units(&[unit])?;
     if let Some(target) = upholder(unit).map(Target::as_str)
         && systemd.units(&[target])?.iter().any(|u| !u.is_stopped())
     {

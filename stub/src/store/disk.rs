@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt;
@@ -11,6 +11,7 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
 use crate::error::Result;
+use crate::files::make_directories;
 
 /// What the names of temporary files and directories begin with.
 pub(super) const TEMPORARY: &str = ".tmp-";
@@ -46,9 +47,7 @@ impl Disk {
             return Ok(());
         }
         (self.observer)("create directory", path)?;
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        Ok(named("create directory", path, builder.create(path))?)
+        Ok(make_directories(path)?)
     }
 
     /// Makes a file that must not be there yet, and closes it. It is not synced.

@@ -76,7 +76,8 @@ impl Store {
     pub fn preflight(&self, bundle: &Bundle) -> Result<()> {
         preflight::architecture(bundle.manifest().arch)?;
         preflight::directory(&self.dir)?;
-        preflight::directory(&self.store_dir())
+        preflight::directory(&self.store_dir())?;
+        preflight::generations(&self.generations_dir())
     }
 
     /// The current generation, if it was made from this bundle. One that cannot be read was not.

@@ -40,7 +40,7 @@ pub use gc::{Garbage, Unused};
 pub use generation::Generation;
 pub use install::{Installed, Outcome};
 pub(crate) use lock::Lock;
-pub(crate) use preflight::writable;
+pub(crate) use preflight::{owned, writable};
 pub use tree::Damage;
 
 /// Length in bytes of each content, by digest.

@@ -75,6 +75,22 @@ pub(super) fn directory(dir: &Path) -> Result<()> {
     ours(existing, &metadata, dir, what, ELSEWHERE)
 }
 
+/// Fails when the directory of generations is a link: those find the store by `..`, which would begin at the link's target.
+pub(super) fn generations(dir: &Path) -> Result<()> {
+    if !dir.is_symlink() {
+        return Ok(());
+    }
+    let (shown, data) = (dir.display(), dir.parent().unwrap_or(dir).display());
+    let target = fs_err::read_link(dir)?;
+    Err(Error::new(Kind::Host, format!("{shown} is a link"))
+        .expected("a directory: the links in it lead to the store beside it")
+        .found(format!("a link to {}", target.display()))
+        .hint(format!(
+            "put the directory back (`rm {shown} && mv {} {shown}`); to have everything on another disk, let {data} be a link, or set XDG_DATA_HOME",
+            target.display()
+        )))
+}
+
 /// Fails when files cannot be written to a directory, which need not exist yet: not ours, or not writable. `elsewhere` is
 /// the next step then, besides mending it.
 pub(crate) fn writable(dir: &Path, elsewhere: &str) -> Result<()> {
@@ -92,6 +108,14 @@ pub(crate) fn writable(dir: &Path, elsewhere: &str) -> Result<()> {
     ours(existing, &metadata, dir, "the directory", elsewhere)
 }
 
+/// Fails when what exists on the way to a directory belongs to another user.
+pub(crate) fn owned(dir: &Path) -> Result<()> {
+    let FileSystem {
+        existing, metadata, ..
+    } = FileSystem::of(dir)?;
+    owned_by_user(existing, &metadata, dir, "the directory")
+}
+
 /// Whether the user may make something in what exists on the way to a directory.
 fn ours(
     existing: &Path,
@@ -99,6 +123,22 @@ fn ours(
     dir: &Path,
     what: &str,
     elsewhere: &str,
+) -> Result<()> {
+    let shown = existing.display();
+    owned_by_user(existing, metadata, dir, what)?;
+    if access(existing, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        return Err(Error::new(Kind::Host, format!("{shown} is not writable"))
+            .detail("wanted for", dir.display())
+            .hint(format!("run `chmod u+wx {shown}`, or {elsewhere}")));
+    }
+    Ok(())
+}
+
+fn owned_by_user(
+    existing: &Path,
+    metadata: &std::fs::Metadata,
+    dir: &Path,
+    what: &str,
 ) -> Result<()> {
     let shown = existing.display();
     let (owner, user) = (metadata.uid(), geteuid().as_raw());
@@ -109,11 +149,6 @@ fn ours(
             .expected(format!("user id {user}, which this process runs as"))
             .found(format!("user id {owner}"))
             .hint("run this as the user whose cluster it shall be, without sudo, and with HOME set to that user's home directory"));
-    }
-    if access(existing, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        return Err(Error::new(Kind::Host, format!("{shown} is not writable"))
-            .detail("wanted for", dir.display())
-            .hint(format!("run `chmod u+wx {shown}`, or {elsewhere}")));
     }
     Ok(())
 }

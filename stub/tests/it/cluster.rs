@@ -16,7 +16,6 @@ fn from_nothing_to_etcd_and_back() {
     assert!(said.stderr.contains("u7s-etcd.target is up\n"), "{said:?}");
     assert!(said.stderr.contains("this bundle has no kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy\n"), "{said:?}");
     insta::assert_snapshot!(stage.calls(), @r"
-    enable u7s-etcd.target
     daemon-reload
     loginctl --no-ask-password enable-linger
     start --no-block u7s-etcd.target
@@ -41,7 +40,6 @@ fn from_nothing_to_etcd_and_back() {
     assert_eq!(said.code, Some(0), "{said:?}");
     insta::assert_snapshot!(stage.calls(), @r"
     stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
-    disable u7s-etcd.target
     daemon-reload
     loginctl --no-ask-password disable-linger
     ");
@@ -86,10 +84,10 @@ fn units_must_be_where_the_service_manager_looks() {
     assert_eq!(said.code, Some(6), "{said:?}");
     insta::assert_snapshot!(said.stderr, @r"
     error: your service manager does not look for units in $HOME/other/systemd/user
-      expected  XDG_CONFIG_HOME to be the same for it as here
+      expected  HOME and XDG_CONFIG_HOME to be the same for it as here
       found     it looks into /run/systemd/user, $HOME/.config/systemd/user
 
-    hint: unset XDG_CONFIG_HOME for this command, or set it for your service manager as well: in a file below ~/.config/environment.d, then log in anew
+    hint: unset XDG_CONFIG_HOME for this command, or set it for your service manager as well: in a file below ~/.config/environment.d; a home that was moved it knows once you have logged in anew
     ");
     assert!(!stage.home.data().exists() && !stage.home.path().join("other").exists());
     assert_eq!(stage.calls(), "");
@@ -157,7 +155,6 @@ fn other_settings_are_named_and_applied() {
         ]
     );
     insta::assert_snapshot!(stage.calls(), @r"
-    enable u7s-etcd.target
     daemon-reload
     stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     start --no-block u7s-etcd.target
@@ -256,7 +253,7 @@ fn a_unit_that_was_edited_stays_and_is_named() {
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(
         said.stderr
-            .contains("  left  $HOME/.config/systemd/user/u7s-etcd.service\n"),
+            .contains("  left  $HOME/.config/systemd/user/u7s-etcd.service: was changed since it was installed\n"),
         "{said:?}"
     );
     assert_eq!(stage.names(".config/systemd/user"), ["u7s-etcd.service"]);

@@ -46,7 +46,6 @@ fn an_upgrade_restarts_and_keeps_settings() {
         .run_command(stage.command(&next).args(["install", "--force"]));
     assert_eq!(said.code, Some(0), "{said:?}");
     insta::assert_snapshot!(stage.calls(), @r"
-    enable u7s-etcd.target
     daemon-reload
     stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     start --no-block u7s-etcd.target
@@ -176,7 +175,6 @@ fn one_service_is_started_beside_what_runs() {
     let said = stage.install(&["--start=u7s-rootlesskit.service", "--cidr=10.0.99.0/24"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     insta::assert_snapshot!(stage.calls(), @r"
-    enable u7s-etcd.target
     daemon-reload
     stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     start --no-block u7s-rootlesskit.service u7s-etcd.target

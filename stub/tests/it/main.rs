@@ -16,7 +16,10 @@ mod install;
 mod interrupted;
 mod lifecycle;
 mod machine;
+mod owner;
 mod pack;
+mod places;
+mod roots;
 mod signed;
 #[path = "../../../tests/support/signer.rs"]
 mod signer;

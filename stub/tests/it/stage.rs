@@ -13,16 +13,17 @@ use crate::machine::Machine;
 use crate::pack::{Pack, Recipe};
 
 /// Writes down what it is told, and plays along: what is started is active, unless `failing` names it; what is stopped is
-/// inactive, or failed if `hanging` names it. With `silent` it does not answer.
+/// inactive, or failed if `hanging` names it. With `silent` it does not answer. It belongs to the home `MANAGER_HOME`, or to
+/// the one it is asked in.
 pub(crate) const SYSTEMCTL: &str = r#"#!/bin/sh
 [ "$1" = --user ] && shift
-[ "$1" = --no-reload ] && shift
 if [ -e "$HOME/silent" ]; then
     echo 'no bus' >&2
     exit 1
 fi
-state=$HOME/state
-units=$HOME/.config/systemd/user
+home=${MANAGER_HOME:-$HOME}
+state=$home/state
+units=$home/.config/systemd/user
 case $1 in
 show)
     if [ "$2" = --property=Version,SystemState,ControlGroup ]; then
@@ -30,20 +31,25 @@ show)
         exit
     fi
     if [ "$2" = --property=UnitPath ]; then
-        echo "UnitPath=/run/systemd/user $units"
+        quoted=$units
+        case $units in
+        *[!A-Za-z0-9/._-]*) quoted=\"$(printf %s "$units" | sed 's/["\\$`]/\\&/g')\" ;;
+        esac
+        echo "UnitPath=/run/systemd/user $quoted"
         exit
     fi
     shift 3
     for unit; do
-        load=not-found active=inactive
-        [ -e "$units/$unit" ] && load=loaded
+        load=not-found active=inactive file=
+        [ -e "$units/$unit" ] && load=loaded file=$units/$unit
         [ -e "$state/$unit" ] && active=$(cat "$state/$unit")
-        printf 'Id=%s\nLoadState=%s\nActiveState=%s\nSubState=%s\nNRestarts=0\n\n' "$unit" $load $active $active
+        printf 'Id=%s\nLoadState=%s\nActiveState=%s\nSubState=%s\nNRestarts=0\nFragmentPath=%s\n\n' \
+            "$unit" $load $active $active "$file"
     done
     exit
     ;;
 esac
-echo "$*" >>"$HOME/calls"
+echo "$*" >>"$home/calls"
 case $1 in
 start)
     shift
@@ -68,15 +74,6 @@ reset-failed)
     shift
     for unit; do rm -f "$state/$unit"; done
     ;;
-enable)
-    shift
-    mkdir -p "$units/default.target.wants"
-    for unit; do ln -sf "$units/$unit" "$units/default.target.wants/$unit"; done
-    ;;
-disable)
-    shift
-    for unit; do rm -f "$units/default.target.wants/$unit"; done
-    ;;
 esac
 "#;
 
@@ -84,7 +81,9 @@ const JOURNALCTL: &str =
     "#!/bin/sh\necho \"journalctl $*\" >>\"$HOME/calls\"\necho 'etcd: out of luck'\n";
 const LOGINCTL: &str = "#!/bin/sh\necho \"loginctl $*\" >>\"$HOME/calls\"\n";
 /// Plays RootlessKit for `rm`: what belongs to others does not belong to others here, but is as read-only.
-const ROOTLESSKIT: &str = "#!/bin/sh\necho \"rootlesskit $*\" >>\"$HOME/calls\"\nchmod -R u+w \"$HOME/.local\"\nexec \"$@\"\n";
+const ROOTLESSKIT: &str = "#!/bin/sh\necho \"rootlesskit $*\" >>\"$HOME/calls\"\nfor dir; do [ -d \"$dir\" ] && chmod -R u+w \"$dir/.\"; done\nexec \"$@\"\n";
+/// Plays what RootlessKit would need besides. It is looked for, not run.
+const MAPPER: &str = "#!/bin/sh\nexit 1\n";
 /// What plays kubectl in the tests of `stub::kubeconfig`.
 const KUBECTL: &str = include_str!("../../src/kubeconfig/user/fake-kubectl");
 
@@ -106,6 +105,8 @@ impl Stage {
             ("systemctl", SYSTEMCTL),
             ("journalctl", JOURNALCTL),
             ("loginctl", LOGINCTL),
+            ("newuidmap", MAPPER),
+            ("newgidmap", MAPPER),
         ] {
             home.program(&format!("programs/{name}"), text.as_bytes());
         }

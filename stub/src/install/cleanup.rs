@@ -1,0 +1,169 @@
+//! `show-cleanup-command`
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Pid;
+
+use super::Receipt;
+use super::remove::{present, running};
+use crate::error::{Error, Kind, Result};
+use crate::files::contents;
+use crate::host::Machine;
+use crate::store::Store;
+
+/// The command that removes data, configuration and programs, for `eval "$(usernetes show-cleanup-command)"`. Fails if the
+/// cluster has not been uninstalled, or if no command of the user's could remove all of it.
+pub fn cleanup_command(machine: &Machine) -> Result<String> {
+    let store = Store::open_default()?;
+    let layout = present(&store, machine)?;
+    let receipt = Receipt::read(store.dir())?.unwrap_or_default();
+    let process = running(&layout, machine);
+    if process.is_some() || !receipt.units.is_empty() {
+        return Err(still_installed(process));
+    }
+    let data: PathBuf = layout.data("").components().collect();
+    let roots = [data.as_path(), layout.config()];
+    let rootlesskit = layout.program("rootlesskit");
+    // Inside, its user may do everything: also write to the store's read-only directories.
+    let mut command = match able(&rootlesskit, machine) {
+        Ok(()) => removal(&roots, &format!("{} ", quoted(&rootlesskit))),
+        Err(reason) => match of_others(&roots, machine.uid) {
+            Some(path) => return Err(needs_namespace(&path, &reason, &roots)),
+            None => format!(
+                "chmod -R u+w -- {}/. 2>/dev/null; {}",
+                quoted(&data),
+                removal(&roots, "")
+            ),
+        },
+    };
+    // Those that were made for these two. One that somebody else uses by now is not empty, and stays.
+    let above = |dir: &PathBuf| dir.exists() && !roots.iter().any(|root| dir.starts_with(root));
+    let directories: Vec<_> = receipt
+        .directories_of(&layout)
+        .into_iter()
+        .filter(above)
+        .collect();
+    if !directories.is_empty() {
+        let directories: Vec<_> = directories.iter().map(|d| quoted(d)).collect();
+        command.push_str(&format!(
+            " && {{ rmdir -- {} 2>/dev/null || :; }}",
+            directories.join(" ")
+        ));
+    }
+    Ok(command)
+}
+
+fn still_installed(process: Option<Pid>) -> Error {
+    let mut error = Error::new(
+        Kind::Failed,
+        "the cluster is still installed, and this would remove its data under it",
+    );
+    if let Some(pid) = process {
+        error = error.detail("process", pid);
+    }
+    error.hint("run `usernetes uninstall` first, which stops it and removes its units; `usernetes uninstall --purge` does all of it at once")
+}
+
+/// What removes directories, run by a program that runs others. `rm` would leave what a link leads to.
+fn removal(roots: &[&Path], by: &str) -> String {
+    let list = |roots: &[&Path]| {
+        let roots: Vec<_> = roots.iter().map(|root| quoted(root)).collect();
+        roots.join(" ")
+    };
+    // Either may be gone already.
+    let all = list(roots);
+    if !roots.iter().any(|root| root.is_symlink()) {
+        return format!("{by}rm -rf -- {all}");
+    }
+    let there: Vec<_> = roots.iter().copied().filter(|root| root.exists()).collect();
+    format!(
+        "{by}find -H {} -mindepth 1 -delete && rm -rf -- {all}",
+        list(&there)
+    )
+}
+
+/// Why RootlessKit cannot give the rights of the subordinate ids that containers have written files as.
+fn able(rootlesskit: &Path, machine: &Machine) -> std::result::Result<(), String> {
+    if !rootlesskit.exists() {
+        return Err(format!("there is no {}", rootlesskit.display()));
+    }
+    for program in ["newuidmap", "newgidmap"] {
+        if machine.find(program).is_none() {
+            return Err(format!("there is no `{program}` in PATH"));
+        }
+    }
+    let output = machine.command(rootlesskit).arg("true").output();
+    let output = output.map_err(|e| format!("{}: {e}", rootlesskit.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().last().unwrap_or_default();
+    Err(format!("RootlessKit does not work here: {said}"))
+}
+
+/// The first thing in directories that does not belong to the user.
+fn of_others(roots: &[&Path], uid: u32) -> Option<PathBuf> {
+    let mut waiting: Vec<PathBuf> = roots.iter().map(|root| root.join("")).collect();
+    while let Some(path) = waiting.pop() {
+        let Ok(metadata) = fs_err::symlink_metadata(&path) else {
+            continue;
+        };
+        if metadata.uid() != uid {
+            return Some(path);
+        }
+        if metadata.is_dir() {
+            waiting.extend(contents(&path).unwrap_or_default());
+        }
+    }
+    None
+}
+
+fn needs_namespace(path: &Path, reason: &str, roots: &[&Path]) -> Error {
+    let roots: Vec<_> = roots.iter().map(|root| quoted(root)).collect();
+    Error::new(
+        Kind::Host,
+        format!("{} was written by a container, and only RootlessKit or root can remove it", path.display()),
+    )
+    .detail("because", reason)
+    .hint(format!(
+        "`usernetes doctor` says what is missing and who can mend it; or have an administrator run `rm -rf -- {}`",
+        roots.join(" ")
+    ))
+}
+
+/// A path as one word of a shell.
+pub(super) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let text = text.trim_end_matches('/');
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_become_one_word_of_a_shell() {
+        assert_eq!(
+            quoted(Path::new("/home/u/.config/usernetes")),
+            "/home/u/.config/usernetes"
+        );
+        assert_eq!(quoted(Path::new("/home/it's me/")), r"'/home/it'\''s me'");
+    }
+
+    #[test]
+    fn what_belongs_to_others_is_found_at_any_depth() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(dir.path().join("a/b")).unwrap();
+        let uid = fs_err::metadata(dir.path()).unwrap().uid();
+        let [here, nowhere] = ["a", "nowhere"].map(|name| dir.path().join(name));
+        assert_eq!(of_others(&[&here, &nowhere], uid), None);
+        assert_eq!(of_others(&[&nowhere, &here], uid + 1), Some(here.join("")));
+    }
+}
