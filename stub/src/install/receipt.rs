@@ -72,11 +72,11 @@ impl Receipt {
                     units_of_user()
                 ))
         })?;
-        Ok(Some(receipt.from_any_release()))
+        Ok(Some(receipt.normalized()))
     }
 
     /// What an earlier release wrote, as this one would have: that named units and directories by their absolute paths.
-    fn from_any_release(mut self) -> Self {
+    fn normalized(mut self) -> Self {
         let units = std::mem::take(&mut self.units);
         for (path, digests) in units {
             let path = Path::new(&path);
