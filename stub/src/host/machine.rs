@@ -88,15 +88,30 @@ impl Machine {
     /// directory service, is not to be had in a static program.
     #[must_use]
     pub fn user_name(&self) -> Option<String> {
+        self.listed_name().or_else(|| self.user.clone())
+    }
+
+    /// The user's name by the machine's own list of users. Those whom a directory service knows are not in it, and programs
+    /// such as usermod(8) change only those who are.
+    pub(super) fn listed_name(&self) -> Option<String> {
         let by_uid = |line: &str| {
             let mut fields = line.split(':');
             let (name, uid) = (fields.next()?, fields.nth(1)?);
             (uid.parse() == Ok(self.uid)).then(|| name.to_owned())
         };
-        let listed = self
-            .read("/etc/passwd")
-            .and_then(|users| users.lines().find_map(by_uid));
-        listed.or_else(|| self.user.clone())
+        let users = self.read("/etc/passwd")?;
+        users.lines().find_map(by_uid)
+    }
+
+    /// Its host name as the kernel has it, which need not be one that a name server would take.
+    #[must_use]
+    pub fn host_name(&self) -> String {
+        let name = self.read("/proc/sys/kernel/hostname");
+        let name = name.map(|name| name.trim_end_matches('\n').to_owned());
+        name.unwrap_or_else(|| {
+            let uname = rustix::system::uname();
+            uname.nodename().to_string_lossy().into_owned()
+        })
     }
 
     /// Where the login keeps the user's sockets: `$XDG_RUNTIME_DIR`, or the place where it is known to be.

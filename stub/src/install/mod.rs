@@ -32,12 +32,13 @@ pub use start::start;
 pub use stop::{stop, stop_unit};
 
 use crate::bundle::{Bundle, Manifest};
-use crate::config::{Cni, Config};
+use crate::config::{Cni, Config, DnsName};
 use crate::error::Result;
 use crate::files;
 use crate::host::{self, Finding, Level, Machine, Manager};
 use crate::kubeconfig;
-use crate::layout::Layout;
+use crate::layout::{CONFIG_FILE, Layout};
+use crate::paths;
 use crate::pki;
 use crate::progress::Progress;
 use crate::store::{self, Generation, Outcome as Unpacked, Store};
@@ -160,6 +161,7 @@ impl<'a> Run<'a> {
             existing,
             applied.as_ref(),
             source.manifest(),
+            machine,
             has_data,
         )?;
         let config = settings.config;
@@ -332,13 +334,13 @@ fn unit_files(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<PathBu
 
 /// Looks at the machine as `install` would, with the configuration that is there, or else the default one.
 pub fn examine(machine: &Machine) -> Result<Vec<Finding>> {
-    let store = Store::open_default()?;
-    let layout = layout(machine, store.current_link())?;
-    let file = layout.config_file();
+    // Not a `Layout`: what keeps there from being one is a finding like others.
+    let (store, config_dir) = (Store::open_default()?, paths::config_dir()?);
+    let file = config_dir.join(CONFIG_FILE);
     let config = if file.exists() {
         Config::read(&file)?
     } else {
-        Config::new(settings::host_name()?, Cni::Bridge)
+        Config::new(DnsName::derive(&machine.host_name()), Cni::Bridge)
     };
     let manager = Manager::ask(machine);
     Ok(host::check(
@@ -346,6 +348,6 @@ pub fn examine(machine: &Machine) -> Result<Vec<Finding>> {
         &manager,
         &config,
         store.dir(),
-        layout.config(),
+        &config_dir,
     ))
 }

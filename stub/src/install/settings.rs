@@ -8,7 +8,7 @@ use crate::bundle::Manifest;
 use crate::cidr::Cidr;
 use crate::components::Daemon;
 use crate::config::{API_PORT, Cni, Config, Cri, DnsName, PortSpec, Proto, Target};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::pki;
@@ -22,6 +22,8 @@ pub struct Flags {
     pub cri: Option<Cri>,
     /// `--cni`
     pub cni: Option<Cni>,
+    /// `--node-name`
+    pub node_name: Option<DnsName>,
     /// `--cidr`: the network between the host and the cluster.
     pub cidr: Option<Cidr>,
     /// `--services`: the network of services.
@@ -47,6 +49,7 @@ impl Flags {
     fn name(&self, key: &str) -> String {
         let flag = match key {
             "cri" if self.cri.is_some() => "--cri",
+            "node_name" if self.node_name.is_some() => "--node-name",
             "network.pods" if self.pods.is_some() => "--pods",
             "network.rootlesskit" if self.cidr.is_some() => "--cidr",
             "network.services" if self.services.is_some() => "--services",
@@ -112,12 +115,13 @@ pub(super) fn merge(
     existing: Option<Config>,
     applied: Option<&Config>,
     manifest: &Manifest,
+    machine: &Machine,
     has_data: bool,
 ) -> Result<Settings> {
-    let mut config = match existing {
-        Some(config) => config,
-        None => fresh(manifest)?,
-    };
+    let mut config = existing.unwrap_or_else(|| fresh(manifest, machine));
+    if let Some(name) = &flags.node_name {
+        config.node_name.clone_from(name);
+    }
     if let Some(cri) = flags.cri {
         config.cri = cri;
     }
@@ -161,25 +165,11 @@ pub(super) fn merge(
     })
 }
 
-/// The name of this machine, which the node gets.
-pub(super) fn host_name() -> Result<DnsName> {
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .to_lowercase();
-    DnsName::new(host)
-        .about(|| "the name of this machine")
-        .hint(|| {
-            "give the machine a name that Kubernetes can use: `sudo hostnamectl set-hostname NAME`"
-                .to_owned()
-        })
-}
-
 /// The defaults, for this machine and for as much of a cluster as there are programs for.
-fn fresh(manifest: &Manifest) -> Result<Config> {
-    let mut config = Config::new(host_name()?, Cni::Bridge);
+fn fresh(manifest: &Manifest, machine: &Machine) -> Config {
+    let mut config = Config::new(DnsName::derive(&machine.host_name()), Cni::Bridge);
     config.start = complete_target(&config, manifest);
-    Ok(config)
+    config
 }
 
 /// The largest target for all of whose services there are programs.

@@ -11,11 +11,13 @@ mod commands;
 mod damaged_bundle;
 mod gc;
 mod home;
+mod homes;
 mod host;
 mod install;
 mod interrupted;
 mod lifecycle;
 mod machine;
+mod names;
 mod pack;
 mod signed;
 #[path = "../../../tests/support/signer.rs"]

@@ -140,13 +140,17 @@ fn ports_of_root() {
     fatal privileged-ports: port 443 is to be published, but ports below 1024 are root's
           expected  `/proc/sys/net/ipv4/ip_unprivileged_port_start` at most 443
           fix       have the block for the administrator run, or publish a port from 1024 on
-    sudo sh -eux <<'EOF'
-    echo net.ipv4.ip_unprivileged_port_start=443 >/etc/sysctl.d/99-usernetes-ports.conf
-    sysctl -q -p /etc/sysctl.d/99-usernetes-ports.conf
+    sudo sh -ux <<'EOF'
+    failed=0
+    echo net.ipv4.ip_unprivileged_port_start=443 >/etc/sysctl.d/99-usernetes-ports.conf || failed=1
+    sysctl -q -p /etc/sysctl.d/99-usernetes-ports.conf || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
-    sudo sh -eux <<'EOF'
-    rm -f /etc/sysctl.d/99-usernetes-ports.conf
-    sysctl -q -w net.ipv4.ip_unprivileged_port_start=1024
+    sudo sh -ux <<'EOF'
+    failed=0
+    rm -f /etc/sysctl.d/99-usernetes-ports.conf || failed=1
+    sysctl -q -w net.ipv4.ip_unprivileged_port_start=1024 || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     ");
 }
