@@ -89,6 +89,7 @@ impl Current {
         let receipt = receipt::Receipt::read(&data)?;
         let text = written.to_text();
         replace(&self.layout.config_file(), text.as_bytes(), 0o600)?;
+        self.generation.keep_configuration(&applied.to_text())?;
         if let Some(mut receipt) = receipt {
             receipt.config = applied.to_text();
             receipt.write(&data)?;

@@ -11,6 +11,7 @@ mod current;
 mod ready;
 mod receipt;
 mod remove;
+mod returning;
 mod services;
 mod settings;
 mod start;
@@ -25,6 +26,7 @@ pub use ready::Phase;
 use ready::timed;
 pub use receipt::{Receipt, applied, unit_dir};
 pub use remove::{cleanup_command, uninstall};
+use returning::{Returning, keep_old};
 use services::check_start;
 pub use services::{members, missing};
 pub use settings::{Flags, Start, api_address};
@@ -119,6 +121,8 @@ struct Run<'a> {
     store: Store,
     config: Config,
     start: Start,
+    /// Set if an earlier generation comes back with the configuration it had.
+    returns: Option<Returning>,
     receipt: Option<Receipt>,
     /// Those that will be made.
     directories: BTreeSet<PathBuf>,
@@ -150,8 +154,12 @@ impl<'a> Run<'a> {
             &runc,
             &crun,
         ]);
+        let returns = Returning::to(source, receipt.as_ref())?;
         let file = layout.config_file();
-        let existing = file.exists().then(|| Config::read(&file)).transpose()?;
+        let existing = match &returns {
+            Some(returning) => Some(returning.config.clone()),
+            None => file.exists().then(|| Config::read(&file)).transpose()?,
+        };
         let applied = receipt
             .as_ref()
             .and_then(|r| r.configuration().ok().flatten());
@@ -210,6 +218,7 @@ impl<'a> Run<'a> {
             store,
             config,
             start: settings.start,
+            returns,
             receipt,
             directories,
             systemd,
@@ -249,6 +258,11 @@ impl<'a> Run<'a> {
         let mut receipt = self.receipt.clone().unwrap_or_default();
         receipt.directories.extend(self.directories.iter().cloned());
         let text = self.config_text(&layout)?;
+        if self.returns.is_some() && text.is_some() {
+            self.store.sign()?;
+            let old = keep_old(&layout.config_file())?;
+            installed.changes.extend(old);
+        }
         let mut changed = receipt.stale
             || unpacked != Unpacked::Unchanged
             || receipt.generation != generation.number()
@@ -276,6 +290,8 @@ impl<'a> Run<'a> {
             changed |= !report.made.is_empty();
             Ok(())
         })?;
+        // For whoever comes back to this generation from a later one.
+        generation.keep_configuration(&fs_err::read_to_string(layout.config_file())?)?;
         timed(&mut phases, "units", || {
             let units = unit_files(&self.config, &layout, self.systemd_version);
             changed |= receipt.write_units(self.store.dir(), &units)?;
@@ -320,6 +336,16 @@ impl<'a> Run<'a> {
     /// The text to write, unless the file there says the same: then its comments stay as the user wrote them.
     fn config_text(&self, layout: &Layout) -> Result<Option<String>> {
         let file = layout.config_file();
+        if let Some(Returning { text, config }) = &self.returns {
+            // A later release may have written something that this one cannot read.
+            let found = fs_err::read(&file).unwrap_or_default();
+            let text = if *config == self.config {
+                text.clone()
+            } else {
+                self.config.to_text()
+            };
+            return Ok(Some(text).filter(|text| text.as_bytes() != found));
+        }
         let same = file.exists() && Config::read(&file)? == self.config;
         Ok((!same).then(|| self.config.to_text()))
     }
