@@ -18,7 +18,7 @@ pub struct PortSpec {
     pub ip: Ipv4Addr,
     /// Port on the host.
     pub port: NonZeroU16,
-    /// Address in the namespace; 127.0.0.1 when absent.
+    /// Address in the namespace; the cluster's own ([`Config::node_ip`](super::Config::node_ip)) when absent.
     pub child_ip: Option<Ipv4Addr>,
     /// Port in the namespace.
     pub child_port: NonZeroU16,
@@ -56,6 +56,26 @@ impl PortSpec {
         proto: Proto::Tcp,
     };
 
+    /// The port as RootlessKit is told of it: `192.0.2.7:8080:10.0.42.100:8080/tcp4`. `node_ip` is the cluster's own address.
+    ///
+    /// Without a child address RootlessKit would use the host's one in the namespace, where it is the host's: what comes in
+    /// by it would go out again, and in, without end. On the cluster's own address everything answers but what listens on
+    /// 127.0.0.1 alone; on that, node ports do not always. And `tcp` at 0.0.0.0 would listen for IPv6 as well.
+    #[must_use]
+    pub fn for_rootlesskit(&self, node_ip: Ipv4Addr) -> String {
+        let explicit = Self {
+            child_ip: Some(self.child_ip.unwrap_or(node_ip)),
+            ..*self
+        };
+        format!("{explicit}4")
+    }
+
+    /// Whether both are the same way into the cluster, with the child address written or not.
+    #[must_use]
+    pub fn is_same_way(&self, other: &Self, node_ip: Ipv4Addr) -> bool {
+        self.for_rootlesskit(node_ip) == other.for_rootlesskit(node_ip)
+    }
+
     /// Whether both need the same port of the host.
     #[must_use]
     pub fn collides_with(&self, other: &Self) -> bool {
@@ -89,8 +109,9 @@ impl FromStr for PortSpec {
             .rsplit_once('/')
             .ok_or_else(|| wrong("no `/tcp` or `/udp` at the end".to_owned()))?;
         let proto = match proto {
-            "tcp" => Proto::Tcp,
-            "udp" => Proto::Udp,
+            // RootlessKit's names of what these are here.
+            "tcp" | "tcp4" => Proto::Tcp,
+            "udp" | "udp4" => Proto::Udp,
             other => return Err(wrong(format!("the protocol `{other}`"))),
         };
         let address = |part: &str| {
@@ -147,6 +168,37 @@ pub(super) mod tests {
     #[test]
     fn the_api_servers() {
         assert_eq!(PortSpec::API.to_string(), "127.0.0.1:6443:6443/tcp");
+    }
+
+    #[test]
+    fn what_rootlesskit_is_told() {
+        let node_ip = Ipv4Addr::new(10, 0, 42, 100);
+        for (port, told) in [
+            (
+                "127.0.0.1:6443:6443/tcp",
+                "127.0.0.1:6443:10.0.42.100:6443/tcp4",
+            ),
+            (
+                "192.0.2.8:53:5353/udp",
+                "192.0.2.8:53:10.0.42.100:5353/udp4",
+            ),
+            ("0.0.0.0:80:80/tcp4", "0.0.0.0:80:10.0.42.100:80/tcp4"),
+            (
+                "0.0.0.0:80:127.0.0.1:80/tcp",
+                "0.0.0.0:80:127.0.0.1:80/tcp4",
+            ),
+        ] {
+            let port: PortSpec = port.parse().unwrap();
+            assert_eq!(port.for_rootlesskit(node_ip), told);
+            // What it was told can be given back to us.
+            assert!(port.is_same_way(&told.parse().unwrap(), node_ip));
+        }
+        let same = |a: &str, b: &str| {
+            let port = |text: &str| text.parse::<PortSpec>().unwrap();
+            port(a).is_same_way(&port(b), node_ip)
+        };
+        assert!(!same("0.0.0.0:80:80/tcp", "0.0.0.0:80:127.0.0.1:80/tcp"));
+        assert!(!same("0.0.0.0:80:80/tcp", "0.0.0.0:80:80/udp"));
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! What the checks look at: this machine, or in tests one made of files.
 
-use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -119,19 +117,6 @@ impl Machine {
     pub fn session_dir(&self) -> Option<PathBuf> {
         let usual = self.at(self.usual_session_dir());
         paths::session_dir(self.runtime_dir.as_deref(), &usual, self.uid)
-    }
-
-    /// The addresses other machines may reach this one at: its own IPv4 addresses except those of the loopback
-    /// interface, in ascending order. The routing table lists them as `|-- address` followed by `/32 host LOCAL`.
-    #[must_use]
-    pub fn addresses(&self) -> BTreeSet<Ipv4Addr> {
-        let text = self.read("/proc/net/fib_trie").unwrap_or_default();
-        let lines: Vec<_> = text.lines().map(str::trim).collect();
-        let local = lines.windows(2).filter(|pair| pair[1] == "/32 host LOCAL");
-        let addresses = local.filter_map(|pair| pair[0].strip_prefix("|-- ")?.parse().ok());
-        addresses
-            .filter(|address: &Ipv4Addr| !address.is_loopback())
-            .collect()
     }
 
     /// The user's processes: their ids and their directories in `/proc`.

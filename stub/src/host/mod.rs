@@ -3,6 +3,7 @@
 //! Every check is a function that looks at a [`Machine`] and gives [`Finding`]s. Nothing is changed and nothing is
 //! asked of root; what an administrator has to do is collected, with its undo, in one block ([`admin`]).
 
+mod addresses;
 pub mod admin;
 mod cgroup;
 mod devices;

@@ -11,6 +11,7 @@ mod current;
 mod ready;
 mod receipt;
 mod remove;
+mod renewed;
 mod returning;
 mod services;
 mod settings;
@@ -275,21 +276,21 @@ impl<'a> Run<'a> {
         if changed || text.is_some() {
             self.store.sign()?;
         }
-        timed(&mut phases, "configuration and certificates", || {
+        let report = timed(&mut phases, "configuration and certificates", || {
             files::private_directory(layout.config())?;
             if let Some(text) = &text {
                 files::replace(&layout.config_file(), text.as_bytes(), 0o600)?;
             }
             let request = settings::pki_request(&self.config, self.machine);
-            let report = pki::ensure(
+            pki::ensure(
                 layout.config(),
                 &request,
                 pki::Renew::Due,
                 SystemTime::now(),
-            )?;
-            changed |= !report.made.is_empty();
-            Ok(())
+            )
         })?;
+        // Other certificates alone stop nothing.
+        changed |= report.renews_trust();
         // For whoever comes back to this generation from a later one.
         generation.keep_configuration(&fs_err::read_to_string(layout.config_file())?)?;
         timed(&mut phases, "units", || {
@@ -303,6 +304,7 @@ impl<'a> Run<'a> {
             }
             Ok(())
         })?;
+        let renewed = !changed && !report.made.is_empty();
 
         installed.generation = generation.number();
         installed.release = generation.manifest().release.to_string();
@@ -313,6 +315,7 @@ impl<'a> Run<'a> {
             Unpacked::New => "is installed and current now",
             Unpacked::Reactivated => "was there already and is current now",
             Unpacked::Repaired => "was current already and is whole again",
+            Unpacked::Unchanged if renewed => "was current already, its certificates are new",
             Unpacked::Unchanged if changed => "was current already, its settings or units are new",
             Unpacked::Unchanged => "was current already, nothing to do",
         };
@@ -328,8 +331,12 @@ impl<'a> Run<'a> {
                 layout,
                 config: self.config.clone(),
             };
+            if renewed {
+                renewed::restart_users(systemd, &self.config, &report)?;
+            }
             self.activate(systemd, &current, receipt, progress, &mut installed)?;
         }
+        installed.changed |= renewed;
         Ok(installed)
     }
 

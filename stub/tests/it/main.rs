@@ -19,6 +19,7 @@ mod lifecycle;
 mod machine;
 mod names;
 mod pack;
+mod ports;
 mod rollback;
 mod signed;
 #[path = "../../../tests/support/signer.rs"]

@@ -85,6 +85,12 @@ const JOURNALCTL: &str =
 const LOGINCTL: &str = "#!/bin/sh\necho \"loginctl $*\" >>\"$HOME/calls\"\n";
 /// Plays RootlessKit for `rm`: what belongs to others does not belong to others here, but is as read-only.
 const ROOTLESSKIT: &str = "#!/bin/sh\necho \"rootlesskit $*\" >>\"$HOME/calls\"\nchmod -R u+w \"$HOME/.local\"\nexec \"$@\"\n";
+/// Writes down what it is told, and lists the port of the API server as RootlessKit does.
+const ROOTLESSCTL: &str = r#"#!/bin/sh
+shift 2
+echo "rootlessctl $*" >>"$HOME/calls"
+[ "$1" != list-ports ] || echo '{"id":7,"spec":{"proto":"tcp4","parentIP":"127.0.0.5","parentPort":7443,"childIP":"10.0.42.100","childPort":6443}}'
+"#;
 /// What plays kubectl in the tests of `stub::kubeconfig`.
 const KUBECTL: &str = include_str!("../../src/kubeconfig/user/fake-kubectl");
 
@@ -176,6 +182,7 @@ pub(crate) fn pack(release: &'static str, programs: &[&str]) -> Vec<u8> {
         let text = match name {
             "rootlesskit" => ROOTLESSKIT.to_owned(),
             "kubectl" => KUBECTL.to_owned(),
+            "rootlessctl" => ROOTLESSCTL.to_owned(),
             name => format!("#!/bin/sh\necho {name} {release}\n"),
         };
         let path = format!("bin/{name}");
