@@ -37,10 +37,9 @@ impl Layout {
         runtime: PathBuf,
         generation: PathBuf,
     ) -> Result<Self> {
-        for path in [&config, &data, &generation] {
-            check(path, fault(path), OTHER_PATHS)?;
+        for path in [&config, &data, &runtime, &generation] {
+            check(path)?;
         }
-        check(&runtime, runtime_fault(&runtime), OTHER_SESSION)?;
         Ok(Self {
             config,
             data,
@@ -124,9 +123,9 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// Fails for a path that something of the cluster cannot hold, and names the reason.
-fn check(path: &Path, fault: Option<String>, hint: &str) -> Result<()> {
-    let Some(fault) = fault else {
+/// Fails for a path that would make another path, or another mount, of what it is written into.
+fn check(path: &Path) -> Result<()> {
+    let Some(fault) = fault_by(path, ":,") else {
         return Ok(());
     };
     Err(Error::new(
@@ -140,7 +139,7 @@ fn check(path: &Path, fault: Option<String>, hint: &str) -> Result<()> {
     )
     .expected(GOOD_PATH)
     .found(fault)
-    .hint(hint))
+    .hint(OTHER_PATHS))
 }
 
 /// What a path of the cluster must be.
@@ -150,22 +149,18 @@ pub(crate) const GOOD_PATH: &str =
 /// What to do about a path that is not so.
 pub(crate) const OTHER_PATHS: &str = "choose other directories by setting XDG_CONFIG_HOME and XDG_DATA_HOME, for this command and for your service manager (in a file below ~/.config/environment.d, then log in again)";
 
-/// What to do about a directory of sockets that is not so.
-const OTHER_SESSION: &str =
-    "set XDG_RUNTIME_DIR to the directory that your login made, such as `/run/user/$(id -u)`";
-
-/// What keeps sockets from lying below a path: they are named in URLs, too.
-fn runtime_fault(path: &Path) -> Option<String> {
-    fault(path).or_else(|| {
-        let bad = path.to_str()?.chars().find(|c| "%?#".contains(*c))?;
-        Some(format!(
-            "the character `{bad}`, which means something else in the URL of a socket"
-        ))
-    })
+/// What keeps a new cluster from living below a path, if anything does. Everything else is quoted wherever it is written. A
+/// [`Layout`] may still have such a path, so that what an earlier release put there can be removed.
+pub(crate) fn fault(path: &Path) -> Option<String> {
+    fault_by(path, r":;,\")
 }
 
-/// What keeps the cluster from living below a path, if anything does. Everything else is quoted wherever it is written.
-pub(crate) fn fault(path: &Path) -> Option<String> {
+/// What keeps sockets from lying below a path: they are named in URLs, too.
+pub(crate) fn socket_fault(path: &Path) -> Option<String> {
+    fault_by(path, r":;,\%?#")
+}
+
+fn fault_by(path: &Path, characters: &str) -> Option<String> {
     let Some(text) = path.to_str() else {
         return Some("bytes that are not UTF-8".to_owned());
     };
@@ -174,12 +169,13 @@ pub(crate) fn fault(path: &Path) -> Option<String> {
     }
     let bad = text
         .chars()
-        .find(|c| c.is_control() || ":;,\\".contains(*c))?;
+        .find(|c| c.is_control() || characters.contains(*c))?;
     let why = match bad {
         ':' => "separates the directories of `PATH`",
         ';' => "separates the directories of `LD_LIBRARY_PATH`",
         ',' => "separates the options of a mount",
         '\\' => "hides the next character from a mount",
+        '%' | '?' | '#' => "means something else in the URL of a socket",
         _ => "a unit file cannot hold",
     };
     Some(format!(
@@ -216,6 +212,16 @@ pub(crate) mod tests {
 
         hint: choose other directories by setting XDG_CONFIG_HOME and XDG_DATA_HOME, for this command and for your service manager (in a file below ~/.config/environment.d, then log in again)
         ");
+        let error = refused("/a\nb").to_string();
+        assert!(
+            error.contains(r"the character `\n`, which a unit file cannot hold"),
+            "{error}"
+        );
+        assert!(refused("home/a").to_string().contains("a relative path"));
+    }
+
+    #[test]
+    fn faults() {
         for (path, found) in [
             (
                 "/a;b",
@@ -229,25 +235,23 @@ pub(crate) mod tests {
                 r"/CORP\b",
                 r"the character `\\`, which hides the next character from a mount",
             ),
-            (
-                "/a\nb",
-                r"the character `\n`, which a unit file cannot hold",
-            ),
-            ("home/a", "a relative path"),
         ] {
-            let error = refused(path).to_string();
-            assert!(error.contains(&format!("found     {found}\n")), "{error}");
+            assert_eq!(fault(Path::new(path)).unwrap(), found);
         }
+        let found = socket_fault(Path::new("/tmp/run#1")).unwrap();
+        assert_eq!(
+            found,
+            "the character `#`, which means something else in the URL of a socket"
+        );
+        assert_eq!(socket_fault(Path::new("/run/user/1001")), None);
     }
 
+    /// Or what an earlier release installed there could not even be removed.
     #[test]
-    fn sockets_are_named_in_urls() {
-        let layout =
-            |runtime: &str| Layout::new("/c".into(), "/d%".into(), runtime.into(), "/g".into());
-        assert!(layout("/run/user/1001").is_ok());
-        let error = layout("/tmp/run#1").unwrap_err().to_string();
-        assert!(error.contains("the character `#`"), "{error}");
-        assert!(error.contains("hint: set XDG_RUNTIME_DIR"), "{error}");
+    fn some_faults_keep_nothing_from_being_found() {
+        let home =
+            |config: &str| Layout::new(config.into(), "/d".into(), "/r%".into(), "/g".into());
+        assert!(home(r"/home/CORP\jdoe;/.config/usernetes").is_ok());
     }
 
     #[test]

@@ -139,7 +139,7 @@ fn ids(list: &str, port: &PortSpec) -> Vec<u64> {
             .is_some_and(|proto| proto.starts_with(port.proto.as_str()))
             && spec["parentIP"]
                 .as_str()
-                .is_none_or(|ip| ip == port.ip.to_string())
+                .is_none_or(|ip| ip.parse() == Ok(port.ip))
             && spec["parentPort"] == port.port.get()
     };
     // One object a line, or an array of them: both are a stream of JSON values.

@@ -90,7 +90,7 @@ fn the_offending_line_is_shown() {
        |           ^
     bad published port `localhost:6443:6443/tcp`
       expected  `IP:PORT:CHILDPORT/PROTO`, for example `127.0.0.1:6443:6443/tcp`
-      found     `localhost`, which is no IPv4 address
+      found     `localhost`, which is no IP address
 
     bad configuration
     TOML parse error at line 28, column 1

@@ -171,7 +171,7 @@ pub fn check(
     findings.push(devices::inotify(machine));
     findings.push(disk::data_dir(machine, data_dir));
     findings.push(disk::config_dir(config_dir));
-    findings.extend(paths::characters(data_dir, config_dir));
+    findings.extend(paths::characters(machine, data_dir, config_dir));
     findings.extend(paths::sockets(machine));
     findings.extend(ports::bound(machine, &config.publish, &real_data_dir));
     findings.extend(ports::privileged(machine, &config.publish));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Finding, Level, Machine};
 use crate::components;
-use crate::layout::{GOOD_PATH, Layout, OTHER_PATHS, fault};
+use crate::layout::{GOOD_PATH, Layout, OTHER_PATHS, fault, socket_fault};
 use crate::paths::{PROJECT, XDG_RUNTIME_DIR};
 
 /// Name of the check of characters, see [`Finding::prevents_installing`](super::Finding::prevents_installing).
@@ -14,16 +14,23 @@ pub(super) const CHARACTERS: &str = "paths";
 const LONGEST: usize = 107;
 
 /// One finding for each directory in whose path something would go wrong.
-pub(super) fn characters(data_dir: &Path, config_dir: &Path) -> Vec<Finding> {
-    let bad = |dir: &Path| {
-        let found = format!("{} has {}", dir.display(), fault(dir)?);
-        Some(
-            Finding::new(CHARACTERS, Level::Fatal, found)
-                .expected(GOOD_PATH)
-                .fix(OTHER_PATHS),
-        )
+pub(super) fn characters(machine: &Machine, data_dir: &Path, config_dir: &Path) -> Vec<Finding> {
+    let bad = |dir: &Path, fault: Option<String>, fix: &str| {
+        let found = format!("{} has {}", dir.display(), fault?);
+        let finding = Finding::new(CHARACTERS, Level::Fatal, found);
+        Some(finding.expected(GOOD_PATH).fix(fix))
     };
-    let findings: Vec<_> = [data_dir, config_dir].into_iter().filter_map(bad).collect();
+    let mut findings: Vec<_> = [data_dir, config_dir]
+        .into_iter()
+        .filter_map(|dir| bad(dir, fault(dir), OTHER_PATHS))
+        .collect();
+    if let Some(dir) = machine.session_dir() {
+        let fix = format!(
+            "set {XDG_RUNTIME_DIR} to the directory that your login made, such as {}",
+            machine.usual_session_dir().display()
+        );
+        findings.extend(bad(&dir, socket_fault(&dir), &fix));
+    }
     if findings.is_empty() {
         return vec![Finding::ok(
             CHARACTERS,

@@ -206,7 +206,10 @@ fn with_api(ports: &[PortSpec], config: &Config) -> Vec<PortSpec> {
 
 /// Whether the host itself reaches the API server by it at 127.0.0.1.
 fn is_local_api(port: &PortSpec, config: &Config) -> bool {
-    is_api(port, config) && (port.ip == Ipv4Addr::LOCALHOST || port.ip.is_unspecified())
+    is_api(port, config)
+        && [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED]
+            .map(IpAddr::V4)
+            .contains(&port.ip)
 }
 
 /// Whether it leads to the API server, which listens on every address of the namespace.
@@ -228,10 +231,11 @@ pub fn api_address(config: &Config) -> Option<SocketAddr> {
 pub(super) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
     let mut names = Vec::new();
     let ports = config.publish.iter();
-    // 127.0.0.1 is in every certificate.
-    for port in ports.filter(|p| is_api(p, config) && p.ip != Ipv4Addr::LOCALHOST) {
+    for port in ports.filter(|p| is_api(p, config)) {
         if port.ip.is_unspecified() {
-            names.extend(machine.addresses().iter().map(ToString::to_string));
+            let addresses = machine.addresses().into_iter();
+            let same_kind = addresses.filter(|a| a.is_ipv4() == port.ip.is_ipv4());
+            names.extend(same_kind.map(|a| a.to_string()));
         } else {
             names.push(port.ip.to_string());
         }
@@ -369,6 +373,6 @@ mod tests {
             "192.0.2.8:6443:10.88.0.5:6443/tcp",
         ]);
         let request = pki_request(&config, &Machine::this());
-        assert_eq!(request.extra_sans, ["127.0.0.2", "192.0.2.7"]);
+        assert_eq!(request.extra_sans, ["127.0.0.1", "127.0.0.2", "192.0.2.7"]);
     }
 }

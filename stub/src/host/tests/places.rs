@@ -130,6 +130,19 @@ fn a_port_of_another_user_has_no_process() {
         ports::holder(&m, &PortSpec::API),
         Some(ports::Holder::Other { uid: 117 })
     );
+    let holder = |bound: &str, port: &str| {
+        let (_dir, m) = machine(&[("/proc/net/tcp6", line(bound).as_str())]);
+        ports::holder(&m, &port.parse().unwrap()).is_some()
+    };
+    let loopback = "00000000000000000000000001000000";
+    assert!(holder(loopback, "[::1]:6443:6443/tcp"));
+    assert!(holder(loopback, "[::]:6443:6443/tcp"));
+    assert!(!holder(loopback, "[2001:db8::7]:6443:6443/tcp"));
+    assert!(!holder(loopback, "0.0.0.0:6443:6443/tcp"));
+    // As programs bind IPv4 addresses that know only IPv6.
+    let mapped = "0000000000000000FFFF00000100007F";
+    assert!(holder(mapped, "127.0.0.1:6443:6443/tcp"));
+    assert!(!holder(mapped, "[::]:6443:6443/tcp"));
 }
 
 #[test]
