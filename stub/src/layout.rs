@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Kind, Result};
 use crate::paths;
 
+/// Name of the configuration file in the directory of configuration.
+pub const CONFIG_FILE: &str = "config.toml";
+
 /// The directories of one user's cluster and the generation that runs it. All are absolute UTF-8 paths which unit
 /// files, mount options and `PATH` can hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +57,7 @@ impl Layout {
     /// `~/.config/usernetes/config.toml`.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
-        self.config.join("config.toml")
+        self.config.join(CONFIG_FILE)
     }
 
     /// A file of the control plane: a key, a certificate or a kubeconfig.
@@ -120,29 +123,65 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// `:` separates the directories of `PATH` and of overlay mounts, `,` separates mount options.
+/// Fails for a path that would make another path, or another mount, of what it is written into.
 fn check(path: &Path) -> Result<()> {
-    let good = path.is_absolute()
-        && path
-            .to_str()
-            .is_some_and(|text| !text.contains([':', ',']) && !text.contains(char::is_control));
-    if good {
+    let Some(fault) = fault_by(path, ":,") else {
         return Ok(());
-    }
+    };
     Err(Error::new(
         Kind::Host,
         format!(
             "{}: the cluster cannot live below this path",
             path.display()
+                .to_string()
+                .replace(char::is_control, "\u{fffd}")
         ),
     )
-    .expected("an absolute UTF-8 path without `:`, `,` and control characters")
-    .found(format!("`{}`", path.display().to_string().escape_debug()))
-    .hint(format!(
-        "choose other directories by setting {} and {}",
-        paths::XDG_CONFIG_HOME,
-        paths::XDG_DATA_HOME
-    )))
+    .expected(GOOD_PATH)
+    .found(fault)
+    .hint(OTHER_PATHS))
+}
+
+/// What a path of the cluster must be.
+pub(crate) const GOOD_PATH: &str =
+    r"an absolute UTF-8 path without `:`, `;`, `,`, `\` and control characters";
+
+/// What to do about a path that is not so.
+pub(crate) const OTHER_PATHS: &str = "choose other directories by setting XDG_CONFIG_HOME and XDG_DATA_HOME, for this command and for your service manager (in a file below ~/.config/environment.d, then log in again)";
+
+/// What keeps a new cluster from living below a path, if anything does. Everything else is quoted wherever it is written. A
+/// [`Layout`] may still have such a path, so that what an earlier release put there can be removed.
+pub(crate) fn fault(path: &Path) -> Option<String> {
+    fault_by(path, r":;,\")
+}
+
+/// What keeps sockets from lying below a path: they are named in URLs, too.
+pub(crate) fn socket_fault(path: &Path) -> Option<String> {
+    fault_by(path, r":;,\%?#")
+}
+
+fn fault_by(path: &Path, characters: &str) -> Option<String> {
+    let Some(text) = path.to_str() else {
+        return Some("bytes that are not UTF-8".to_owned());
+    };
+    if !path.is_absolute() {
+        return Some("a relative path".to_owned());
+    }
+    let bad = text
+        .chars()
+        .find(|c| c.is_control() || characters.contains(*c))?;
+    let why = match bad {
+        ':' => "separates the directories of `PATH`",
+        ';' => "separates the directories of `LD_LIBRARY_PATH`",
+        ',' => "separates the options of a mount",
+        '\\' => "hides the next character from a mount",
+        '%' | '?' | '#' => "means something else in the URL of a socket",
+        _ => "a unit file cannot hold",
+    };
+    Some(format!(
+        "the character `{}`, which {why}",
+        bad.escape_debug()
+    ))
 }
 
 #[cfg(test)]
@@ -160,21 +199,70 @@ pub(crate) mod tests {
         .unwrap()
     }
 
+    fn refused(config: &str) -> Error {
+        Layout::new(config.into(), "/d".into(), "/r".into(), "/g".into()).unwrap_err()
+    }
+
     #[test]
     fn a_home_that_breaks_mounts_is_refused() {
-        let error = Layout::new(
-            "/home/a:b/.config/usernetes".into(),
-            "/d".into(),
-            "/r".into(),
-            "/g".into(),
-        )
-        .unwrap_err();
-        insta::assert_snapshot!(error, @r"
+        insta::assert_snapshot!(refused("/home/a:b/.config/usernetes"), @r"
         /home/a:b/.config/usernetes: the cluster cannot live below this path
-          expected  an absolute UTF-8 path without `:`, `,` and control characters
-          found     `/home/a:b/.config/usernetes`
+          expected  an absolute UTF-8 path without `:`, `;`, `,`, `\` and control characters
+          found     the character `:`, which separates the directories of `PATH`
 
-        hint: choose other directories by setting XDG_CONFIG_HOME and XDG_DATA_HOME
+        hint: choose other directories by setting XDG_CONFIG_HOME and XDG_DATA_HOME, for this command and for your service manager (in a file below ~/.config/environment.d, then log in again)
         ");
+        let error = refused("/a\nb").to_string();
+        assert!(
+            error.contains(r"the character `\n`, which a unit file cannot hold"),
+            "{error}"
+        );
+        assert!(refused("home/a").to_string().contains("a relative path"));
+    }
+
+    #[test]
+    fn faults() {
+        for (path, found) in [
+            (
+                "/a;b",
+                "the character `;`, which separates the directories of `LD_LIBRARY_PATH`",
+            ),
+            (
+                "/a,b",
+                "the character `,`, which separates the options of a mount",
+            ),
+            (
+                r"/CORP\b",
+                r"the character `\\`, which hides the next character from a mount",
+            ),
+        ] {
+            assert_eq!(fault(Path::new(path)).unwrap(), found);
+        }
+        let found = socket_fault(Path::new("/tmp/run#1")).unwrap();
+        assert_eq!(
+            found,
+            "the character `#`, which means something else in the URL of a socket"
+        );
+        assert_eq!(socket_fault(Path::new("/run/user/1001")), None);
+    }
+
+    /// Or what an earlier release installed there could not even be removed.
+    #[test]
+    fn some_faults_keep_nothing_from_being_found() {
+        let home =
+            |config: &str| Layout::new(config.into(), "/d".into(), "/r%".into(), "/g".into());
+        assert!(home(r"/home/CORP\jdoe;/.config/usernetes").is_ok());
+    }
+
+    #[test]
+    fn what_is_quoted_everywhere_is_no_fault() {
+        for path in [
+            "/home/o'brien",
+            "/home/a \"b\"",
+            "/home/50%$&#*?[x]{y}=~",
+            "/home/ü",
+        ] {
+            assert_eq!(fault(Path::new(path)), None, "{path}");
+        }
     }
 }

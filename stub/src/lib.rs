@@ -25,6 +25,7 @@ pub mod places;
 pub mod progress;
 pub mod purl;
 pub mod sbom;
+pub mod shell;
 pub mod signature;
 pub mod status;
 pub mod store;

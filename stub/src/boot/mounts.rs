@@ -7,6 +7,7 @@ use fs_err as fs;
 use rustix::mount::mount_bind;
 
 use super::say;
+use crate::components::kubelet;
 use crate::config::{Config, Cri};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
@@ -29,14 +30,17 @@ const HOST_STATE: [&str; 13] = [
     "/run/xtables.lock",
 ];
 
-/// Where programs insist on writing. Each is backed by a directory of ours that survives a reboot.
-const OURS: [&str; 5] = [
-    "/var/lib/kubelet",
-    "/var/lib/cni",
-    "/var/lib/containers",
-    "/var/log",
-    "/var/cache",
+/// Where programs insist on writing, each with the directory of the user's data that backs it and survives a reboot.
+const OURS: [(&str, &str); 5] = [
+    (kubelet::ROOT, "kubelet"),
+    ("/var/lib/cni", "_var_lib_cni"),
+    ("/var/lib/containers", "_var_lib_containers"),
+    ("/var/log", "_var_log"),
+    ("/var/cache", "_var_cache"),
 ];
+
+/// What earlier releases showed at the kubelet's root directory, while the kubelet itself used another one.
+const EARLIER_KUBELET: &str = "_var_lib_kubelet";
 
 /// Parameters of the network namespace: pods are routed, and what crosses their bridge passes the service rules.
 const FORWARDING: &str = "net/ipv4/ip_forward";
@@ -45,9 +49,9 @@ const BRIDGE: &str = "net/bridge/bridge-nf-call-iptables";
 /// Hides the host's container state and puts ours in its place.
 pub(super) fn prepare(layout: &Layout, config: &Config) -> Result<()> {
     HOST_STATE.into_iter().map(Path::new).try_for_each(unlink)?;
-    for target in OURS {
-        let source = layout.data(&target.replace('/', "_"));
-        bind(&source, Path::new(target))?;
+    adopt(&layout.data(EARLIER_KUBELET), &layout.data("kubelet"))?;
+    for (target, source) in OURS {
+        bind(&layout.data(source), Path::new(target))?;
     }
     sysctl(FORWARDING, "1")?;
     if config.cri == Cri::None {
@@ -70,6 +74,26 @@ fn unlink(path: &Path) -> Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Moves what a directory holds into another one, except where that has something of the same name, and removes the
+/// directory if nothing is left in it.
+fn adopt(from: &Path, to: &Path) -> Result<()> {
+    let entries = match fs::read_dir(from) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    fs::create_dir_all(to)?;
+    for entry in entries {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if fs::symlink_metadata(&target).is_err() {
+            fs::rename(entry.path(), target)?;
+        }
+    }
+    // It stays if anything does.
+    let _ = fs::remove_dir(from);
+    Ok(())
 }
 
 /// Shows the directory `source` at `target`, making both.
@@ -118,6 +142,34 @@ mod tests {
         }
         assert!(file.exists());
         assert!(fs::symlink_metadata(&link).is_err());
+    }
+
+    #[test]
+    fn what_an_earlier_release_showed_to_pods_moves_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (
+            dir.path().join("_var_lib_kubelet"),
+            dir.path().join("kubelet"),
+        );
+        adopt(&old, &new).unwrap();
+        assert!(!new.exists());
+        for (dir, names) in [(&old, ["plugins", "pods"]), (&new, ["pods", "pki"])] {
+            for name in names {
+                fs::create_dir_all(dir.join(name)).unwrap();
+                fs::write(dir.join(name).join("file"), dir.to_str().unwrap()).unwrap();
+            }
+        }
+        let content = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
+        for _ in 0..2 {
+            adopt(&old, &new).unwrap();
+            assert_eq!(content("kubelet/plugins/file"), old.to_str().unwrap());
+            assert_eq!(content("kubelet/pods/file"), new.to_str().unwrap());
+            // Nothing is lost, and nothing is replaced.
+            assert_eq!(content("_var_lib_kubelet/pods/file"), old.to_str().unwrap());
+        }
+        fs::remove_dir_all(old.join("pods")).unwrap();
+        adopt(&old, &new).unwrap();
+        assert!(!old.exists());
     }
 
     #[test]

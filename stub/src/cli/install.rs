@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::output::{print, print_json};
 use crate::cidr::Cidr;
-use crate::config::{Cni, Cri, PortSpec};
+use crate::config::{Cni, Cri, DnsName, PortSpec};
 use crate::error::Result;
-use crate::host::{self, Level, Machine};
+use crate::host::{self, Finding, Level, Machine};
 use crate::install::{self, Flags, Installed, Start};
 use crate::progress::Progress;
 use crate::signature::Verdict;
@@ -22,6 +22,9 @@ pub(super) struct Install {
     /// Pod network: "" or "bridge" on one machine, "flannel" across machines
     #[arg(long, value_name = "NETWORK", value_parser = cni)]
     cni: Option<Cni>,
+    /// Name of this machine in the cluster [default: made of its host name]; stays as it is once there is data
+    #[arg(long, value_name = "NAME")]
+    node_name: Option<DnsName>,
     /// Network between this machine and the cluster, for example 10.0.42.0/24
     #[arg(long, value_name = "NETWORK")]
     cidr: Option<Cidr>,
@@ -71,6 +74,7 @@ impl Install {
         let flags = Flags {
             cri: self.cri,
             cni: self.cni,
+            node_name: self.node_name.clone(),
             cidr: self.cidr,
             services: self.services,
             pods: self.pods,
@@ -109,11 +113,11 @@ fn worth_saying(installed: &Installed) -> Vec<String> {
         );
         return if fatal > 0 { vec![line] } else { Vec::new() };
     }
-    let bad = installed
-        .findings
-        .iter()
-        .filter(|f| f.level >= Level::Warn && f.id != "linger");
-    bad.map(|f| format!("{} {}: {}", f.level.as_str(), f.id, f.found))
+    // Whoever does not like the name can still choose another one.
+    let told = |f: &&Finding| f.level >= Level::Warn && f.id != "linger" || f.id == "node-name";
+    let findings = installed.findings.iter().filter(told);
+    findings
+        .map(|f| format!("{} {}: {}", f.level.as_str(), f.id, f.found))
         .collect()
 }
 

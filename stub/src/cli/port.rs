@@ -40,57 +40,76 @@ impl Port {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         let store = Store::open_default()?.locked()?;
         let current = Current::read()?;
-        // What runs may follow another configuration than the one that was written since.
-        let mut applied = current.config.clone();
-        if matches!(self, Self::List) {
-            let lines: Vec<_> = applied
-                .publish
-                .iter()
-                .map(|p| vec![p.to_string()])
-                .collect();
-            return print(&table(&lines, &[]));
-        }
-        let mut written = current.written()?;
-        let published = |config: &Config, port| config.publish.contains(port);
-        store.sign()?;
         match self {
-            Self::List => {}
-            Self::Publish { port } => {
-                if published(&applied, port) && published(&written, port) {
-                    progress.line(format!("{port} is published already"));
-                    return Ok(());
-                }
-                let new = !published(&applied, port);
-                for config in [&mut applied, &mut written] {
-                    if !published(config, port) {
-                        config.publish.push(*port);
-                    }
-                    config.check()?;
-                }
-                // First what can fail: somebody else may have the port.
-                if new && is_running(&current) {
-                    rootlessctl(&current, &["add-ports", &port.to_string()])?;
-                }
-            }
-            Self::Unpublish { port } => {
-                if !published(&applied, port) && !published(&written, port) {
-                    let list: Vec<_> = applied.publish.iter().map(ToString::to_string).collect();
-                    return Err(Error::new(Kind::Usage, format!("{port} is not published"))
-                        .expected(list.join(", ")));
-                }
-                for config in [&mut applied, &mut written] {
-                    config.publish.retain(|p| p != port);
-                    config.check()?;
-                }
-                if is_running(&current) {
-                    for id in ids(&rootlessctl(&current, &["list-ports", "--json"])?, port) {
-                        rootlessctl(&current, &["remove-ports", &id.to_string()])?;
-                    }
-                }
-            }
+            Self::List => list(&current),
+            Self::Publish { port } => publish(&store, &current, port, progress),
+            Self::Unpublish { port } => unpublish(&store, &current, port),
         }
-        current.set_config(&written, &applied)
     }
+}
+
+fn list(current: &Current) -> Result<()> {
+    let ports = current.config.publish.iter();
+    let lines: Vec<_> = ports.map(|p| vec![p.to_string()]).collect();
+    print(&table(&lines, &[]))
+}
+
+fn publish(store: &Store, current: &Current, port: &PortSpec, progress: &Progress) -> Result<()> {
+    // What runs may follow another configuration than the one that was written since.
+    let (mut applied, mut written) = (current.config.clone(), current.written()?);
+    store.sign()?;
+    if published(&applied, port) && published(&written, port) {
+        progress.line(format!("{port} is published already"));
+        return Ok(());
+    }
+    let new = !published(&applied, port);
+    for config in [&mut applied, &mut written] {
+        if !published(config, port) {
+            config.publish.push(*port);
+        }
+        config.check()?;
+    }
+    // First what can fail: a damaged key, or somebody else who has the port.
+    current.check_pki(&applied)?;
+    if new && is_running(current) {
+        let spec = port.for_rootlesskit(applied.node_ip());
+        rootlessctl(current, &["add-ports", &spec])?;
+    }
+    current.set_config(&written, &applied)?;
+    if current.ensure_pki(&applied)?.serves_api() {
+        progress.line(
+            "the API server has a new certificate with this address; it takes it within a minute",
+        );
+    }
+    Ok(())
+}
+
+fn unpublish(store: &Store, current: &Current, port: &PortSpec) -> Result<()> {
+    let (mut applied, mut written) = (current.config.clone(), current.written()?);
+    store.sign()?;
+    if !published(&applied, port) && !published(&written, port) {
+        let list: Vec<_> = applied.publish.iter().map(ToString::to_string).collect();
+        return Err(
+            Error::new(Kind::Usage, format!("{port} is not published")).expected(list.join(", "))
+        );
+    }
+    for config in [&mut applied, &mut written] {
+        let node_ip = config.node_ip();
+        config.publish.retain(|p| !p.is_same_way(port, node_ip));
+        config.check()?;
+    }
+    if is_running(current) {
+        for id in ids(&rootlessctl(current, &["list-ports", "--json"])?, port) {
+            rootlessctl(current, &["remove-ports", &id.to_string()])?;
+        }
+    }
+    current.set_config(&written, &applied)
+}
+
+/// Whether a configuration publishes a port, written with its child address or without.
+fn published(config: &Config, port: &PortSpec) -> bool {
+    let node_ip = config.node_ip();
+    config.publish.iter().any(|p| p.is_same_way(port, node_ip))
 }
 
 fn is_running(current: &Current) -> bool {
@@ -125,7 +144,7 @@ fn ids(list: &str, port: &PortSpec) -> Vec<u64> {
             .is_some_and(|proto| proto.starts_with(port.proto.as_str()))
             && spec["parentIP"]
                 .as_str()
-                .is_none_or(|ip| ip == port.ip.to_string())
+                .is_none_or(|ip| ip.parse() == Ok(port.ip))
             && spec["parentPort"] == port.port.get()
     };
     // One object a line, or an array of them: both are a stream of JSON values.
@@ -150,9 +169,12 @@ mod tests {
     fn ports_are_found_in_either_form_of_list() {
         let port: PortSpec = "0.0.0.0:30080:30080/tcp".parse().unwrap();
         let one = r#"{"id":2,"spec":{"proto":"tcp","parentIP":"0.0.0.0","parentPort":30080,"childPort":30080}}"#;
-        let other = r#"{"id":1,"spec":{"proto":"tcp","parentIP":"127.0.0.1","parentPort":6443,"childPort":6443}}"#;
+        let other = r#"{"id":1,"spec":{"proto":"tcp4","parentIP":"127.0.0.1","parentPort":6443,"childPort":6443}}"#;
         assert_eq!(ids(&format!("{other}\n{one}\n"), &port), [2]);
         assert_eq!(ids(&format!("[{other},{one}]"), &port), [2]);
         assert_eq!(ids("", &port), Vec::<u64>::new());
+        // As it was told since it is told child addresses, and before.
+        let port = PortSpec::API.for_rootlesskit([10, 0, 42, 100].into());
+        assert_eq!(ids(other, &port.parse().unwrap()), [1]);
     }
 }

@@ -12,7 +12,7 @@ use crate::layout::Layout;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// With nftables. Node ports then do not answer on 127.0.0.1: publish them with the node's address as child address.
+    /// With nftables. Node ports then do not answer on 127.0.0.1.
     Nftables,
     /// With iptables. Node ports answer on 127.0.0.1 too.
     Iptables,

@@ -10,6 +10,11 @@ use super::{Args, ConfigFile, cri_socket, json};
 use crate::config::Config;
 use crate::layout::Layout;
 
+/// Its root directory, inside the namespaces. `boot` shows the directory `kubelet` of the user's data there: the sockets that
+/// the kubelet and its plugins make below it must fit into the 107 bytes of a socket's path, however long the path of
+/// the user's home is.
+pub const ROOT: &str = "/var/lib/kubelet";
+
 /// Where volume plugins of the old kind are looked for.
 pub(super) fn volume_plugins(layout: &Layout) -> PathBuf {
     layout.data("kubelet-plugins-exec")
@@ -22,12 +27,11 @@ fn config_file(layout: &Layout) -> PathBuf {
 /// Its command line. It exits at once unless the container runtime answers.
 #[must_use]
 pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
-    let root = layout.data("kubelet");
     Args::of(layout, "kubelet")
         .path("config", config_file(layout))
         .path("kubeconfig", layout.node("node.kubeconfig"))
-        .path("root-dir", &root)
-        .path("cert-dir", root.join("pki"))
+        .flag("root-dir", ROOT)
+        .flag("cert-dir", format!("{ROOT}/pki"))
         .flag("hostname-override", &config.node_name)
         // Otherwise it looks its own name up, which RootlessKit's /etc/hosts answers with 127.0.0.1.
         .flag("node-ip", config.node_ip())

@@ -88,6 +88,22 @@ pub fn cri_socket(layout: &Layout, cri: Cri) -> PathBuf {
     }
 }
 
+/// The sockets that the cluster makes below the runtime directory. Those below [`kubelet::ROOT`] and `/run` are inside the
+/// namespaces, where their paths do not depend on the user's directories.
+#[must_use]
+pub fn sockets(layout: &Layout) -> Vec<PathBuf> {
+    let rootlesskits = ["api.sock", ".bp.sock", ".s4nn.sock"];
+    let mut sockets: Vec<_> = rootlesskits
+        .map(|name| layout.rootlesskit().join(name))
+        .into();
+    sockets.extend([
+        containerd::socket(layout).with_extension("sock.ttrpc"),
+        containerd::fuse_socket(layout),
+        crio::socket(layout),
+    ]);
+    sockets
+}
+
 /// By what `crictl` finds a container runtime, and not the configuration of another one.
 #[must_use]
 pub fn cri_environment(socket: &Path) -> [(&'static str, String); 3] {

@@ -26,7 +26,7 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         .flag("disable-host-loopback", true)
         .flag("port-driver", "builtin");
     for port in &config.publish {
-        args = args.flag("publish", port);
+        args = args.flag("publish", port.for_rootlesskit(config.node_ip()));
     }
     for directory in ["/etc", "/run", "/var/lib", "/opt"] {
         args = args.flag("copy-up", directory);

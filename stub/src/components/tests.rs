@@ -133,6 +133,33 @@ fn what_a_choice_changes() {
     );
 }
 
+/// The kernel takes 107 bytes for the path of a socket.
+#[test]
+fn no_socket_has_a_longer_path_in_a_longer_home() {
+    let home = format!("/home/{}", "h".repeat(200));
+    let long = Layout::new(
+        format!("{home}/.config/usernetes").into(),
+        format!("{home}/.local/share/usernetes").into(),
+        "/run/user/4294967295/usernetes".into(),
+        format!("{home}/.local/share/usernetes/generations/1").into(),
+    )
+    .unwrap();
+    let root = kubelet::args(&long, &config(Cni::Bridge));
+    assert!(root.contains(&"--root-dir=/var/lib/kubelet".to_owned()));
+    for socket in sockets(&long) {
+        assert!(socket.as_os_str().len() <= 107, "{}", socket.display());
+    }
+    let mut files = crio::files(&long, Snapshotter::Overlayfs, &crio::Images::default());
+    files.extend(containerd::files(&long, Snapshotter::FuseOverlayfs, PAUSE));
+    files.extend(kubelet::files(&long, &config(Cni::Bridge)));
+    for (_, text) in files {
+        let words = text.split(['"', '\'']);
+        for socket in words.filter(|word| Path::new(word).extension() == Some("sock".as_ref())) {
+            assert!(!socket.contains(&home), "{socket}");
+        }
+    }
+}
+
 /// Keys that would be ignored or mistaken by a parser are not made by odd names: a home with spaces, quotes and percent signs.
 #[test]
 fn odd_paths_stay_one_value() {

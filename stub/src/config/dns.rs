@@ -13,13 +13,16 @@ use crate::error::{Error, Kind, Result};
 #[serde(try_from = "String")]
 pub struct DnsName(String);
 
+/// How many characters Kubernetes takes for the name of a node.
+const LONGEST: usize = 63;
+
 impl DnsName {
     /// Checks the name.
     pub fn new(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         let fault = match text.chars().find(char::is_ascii_uppercase) {
             Some(letter) => Some(format!("the capital letter `{letter}`")),
-            None => host_name_fault(&text, 63),
+            None => host_name_fault(&text, LONGEST),
         };
         match fault {
             None => Ok(Self(text)),
@@ -27,6 +30,35 @@ impl DnsName {
                 .expected("at most 63 lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit")
                 .found(fault)),
         }
+    }
+
+    /// The name that the machine with this host name gets in its cluster: capitals become small letters, every other
+    /// character that a name cannot have becomes `-`, labels lose the `-` at their ends and empty ones are left out, and
+    /// what is longer than 63 characters is cut off. A number as the last label gets `node-` in front. A machine whose
+    /// name is not set (`(none)`), or says only that it is this one (`localhost`), is `node`.
+    #[must_use]
+    pub fn derive(host_name: &str) -> Self {
+        let host_name = host_name.to_ascii_lowercase();
+        let fitting = |c: char| {
+            let fits = c.is_ascii_alphanumeric() || c == '.';
+            if fits { c } else { '-' }
+        };
+        let text: String = host_name.chars().map(fitting).collect();
+        let labels = |text: &str| {
+            let labels = text.split('.').map(|label| label.trim_matches('-'));
+            let labels: Vec<_> = labels.filter(|label| !label.is_empty()).collect();
+            labels.join(".")
+        };
+        let mut text = labels(&text);
+        let last = text.rsplit('.').next().unwrap_or_default();
+        if !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()) {
+            text = format!("node-{}", text.replace('.', "-"));
+        }
+        // Nothing but ASCII is left.
+        text.truncate(LONGEST);
+        let named = !matches!(host_name.as_str(), "" | "(none)") && !text.starts_with("localhost");
+        let name = Self::new(labels(&text)).ok().filter(|_| named);
+        name.unwrap_or_else(|| Self("node".to_owned()))
     }
 
     /// The name.
@@ -86,6 +118,7 @@ impl TryFrom<String> for DnsName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn good_and_bad_names() {
@@ -110,6 +143,43 @@ mod tests {
         ] {
             let error = DnsName::new(bad).unwrap_err().to_string();
             assert!(error.ends_with(&format!("found     {found}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_machine_gets_a_name() {
+        let long = format!("{}-b.example", "a".repeat(62));
+        for (host_name, name) in [
+            ("node-1", "node-1"),
+            ("host.example.org", "host.example.org"),
+            ("My_Laptop", "my-laptop"),
+            ("Anna's Mac", "anna-s-mac"),
+            ("büro", "b-ro"),
+            ("host.", "host"),
+            ("..a..b-.-c", "a.b.c"),
+            (&"x".repeat(64), &"x".repeat(63)),
+            (&long, &"a".repeat(62)),
+            ("192.0.2.7", "node-192-0-2-7"),
+            ("node.7", "node-node-7"),
+            ("42", "node-42"),
+            ("(none)", "node"),
+            ("", "node"),
+            ("___", "node"),
+            ("localhost", "node"),
+            ("localhost.localdomain", "node"),
+            ("Localhost4", "node"),
+        ] {
+            assert_eq!(DnsName::derive(host_name).as_str(), name, "{host_name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_derived_is_a_name(host_name in ".{0,80}", plain in "[a-zA-Z0-9._-]{0,80}") {
+            for text in [host_name, plain] {
+                let name = DnsName::derive(&text);
+                prop_assert_eq!(DnsName::new(name.as_str()).unwrap(), name);
+            }
         }
     }
 }

@@ -7,11 +7,10 @@ mod port;
 #[cfg(test)]
 mod tests;
 mod text;
+mod written;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
-
-use serde::Deserialize;
 
 pub use choice::{Cni, Cri, Target};
 pub use dns::DnsName;
@@ -25,8 +24,7 @@ use crate::error::{Context, Error, Kind, Result};
 pub const SCHEMA: u32 = 1;
 
 /// What `install` was told about the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -47,8 +45,7 @@ pub struct Config {
 }
 
 /// The networks of a cluster, none of which may overlap another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     /// Between the host and the namespaces.
     pub rootlesskit: Cidr,
@@ -96,32 +93,6 @@ impl Config {
         Self::parse(&text).about(|| path.display()).hint(|| {
             "correct the file, or move it away and run `usernetes install` again, which writes a new one".to_owned()
         })
-    }
-
-    /// Reads and checks the text of the file.
-    pub fn parse(text: &str) -> Result<Self> {
-        /// Read first, so that another schema is not reported as a heap of unknown keys.
-        #[derive(Deserialize)]
-        struct Head {
-            schema: u32,
-        }
-        let bad = |error: toml::de::Error| {
-            let error = error.to_string();
-            Error::new(
-                Kind::Input,
-                format!("bad configuration\n{}", error.trim_end()),
-            )
-        };
-        let head: Head = toml::from_str(text).map_err(bad)?;
-        if head.schema != SCHEMA {
-            return Err(Error::new(Kind::Input, "unknown schema of configuration")
-                .expected(format!("`schema = {SCHEMA}`"))
-                .found(format!("`schema = {}`", head.schema))
-                .hint("use the version of Usernetes that wrote it"));
-        }
-        let config: Self = toml::from_str(text).map_err(bad)?;
-        config.check()?;
-        Ok(config)
     }
 
     /// Whether the settings go together, as the file has them.

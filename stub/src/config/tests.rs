@@ -62,64 +62,56 @@ fn the_offending_line_is_shown() {
         error("10.0.0.0/24", "10.0.0.1/24"),
         error("127.0.0.1:6443:6443/tcp", "localhost:6443:6443/tcp"),
         error("start = ", "begin = "),
-        error("node_name = \"node-1\"", ""),
         error("node-1", "Node_1"),
         error("publish = [", "publish = "),
     ];
     insta::assert_snapshot!(all(errors), @r#"
     bad configuration
-    TOML parse error at line 8, column 7
+    TOML parse error at line 9, column 7
       |
-    8 | cri = "docker"
+    9 | cri = "docker"
       |       ^^^^^^^^
     unknown container runtime "docker"
       expected  "containerd", "crio", ""
 
     bad configuration
-    TOML parse error at line 34, column 12
+    TOML parse error at line 36, column 12
        |
-    34 | services = "10.0.0.1/24"
+    36 | services = "10.0.0.1/24"
        |            ^^^^^^^^^^^^^
     bad network `10.0.0.1/24`
       expected  `10.0.0.0/24`, which begins the network
       found     `10.0.0.1`, an address in the middle of it
 
     bad configuration
-    TOML parse error at line 20, column 11
+    TOML parse error at line 22, column 11
        |
-    20 | publish = [
+    22 | publish = [
        |           ^
     bad published port `localhost:6443:6443/tcp`
       expected  `IP:PORT:CHILDPORT/PROTO`, for example `127.0.0.1:6443:6443/tcp`
-      found     `localhost`, which is no IPv4 address
+      found     `localhost`, which is no IP address
 
     bad configuration
-    TOML parse error at line 26, column 1
+    TOML parse error at line 28, column 1
        |
-    26 | begin = "u7s.target"
+    28 | begin = "u7s.target"
        | ^^^^^
     unknown field `begin`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `start`, `network`
 
     bad configuration
-    TOML parse error at line 1, column 1
-      |
-    1 | # Usernetes: the configuration of this cluster, written by `usernetes install` from its flags.
-      | ^
-    missing field `node_name`
-
-    bad configuration
-    TOML parse error at line 14, column 13
+    TOML parse error at line 15, column 13
        |
-    14 | node_name = "Node_1"
+    15 | node_name = "Node_1"
        |             ^^^^^^^^
     bad name "Node_1"
       expected  at most 63 lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit
       found     the capital letter `N`
 
     bad configuration
-    TOML parse error at line 21, column 30
+    TOML parse error at line 23, column 30
        |
-    21 |     "127.0.0.1:6443:6443/tcp",
+    23 |     "127.0.0.1:6443:6443/tcp",
        |                              ^
     key with no value, expected `=`
     "#);
@@ -196,18 +188,121 @@ fn a_missing_file_says_how_to_get_one() {
 
     hint: run `usernetes install` first
     ");
-    fs_err::write(&path, "schema = 1\n").unwrap();
+    fs_err::write(&path, "schema = 1\nspeed = 9\n").unwrap();
     let error = Config::read(&path).unwrap_err().to_string();
     insta::assert_snapshot!(error.replace(dir.path().to_str().unwrap(), "DIR"), @r"
     DIR/config.toml: bad configuration
-    TOML parse error at line 1, column 1
+    TOML parse error at line 2, column 1
       |
-    1 | schema = 1
-      | ^
-    missing field `cri`
+    2 | speed = 9
+      | ^^^^^
+    unknown field `speed`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `start`, `network`
 
     hint: correct the file, or move it away and run `usernetes install` again, which writes a new one
     ");
+}
+
+#[test]
+fn a_key_that_is_missing_has_its_default() {
+    let text = example().to_text();
+    let lines: Vec<_> = text.lines().collect();
+    for key in [
+        "schema",
+        "cri",
+        "cni",
+        "cluster_domain",
+        "start",
+        "rootlesskit",
+        "services",
+        "pods",
+    ] {
+        let others = |line: &&&str| !line.starts_with(&format!("{key} = "));
+        let others: Vec<_> = lines.iter().filter(others).copied().collect();
+        assert_eq!(others.len(), lines.len() - 1, "{key}");
+        assert_eq!(
+            Config::parse(&others.join("\n")).unwrap(),
+            example(),
+            "{key}"
+        );
+    }
+    let flannel = Config::parse("node_name = \"n\"\ncni = \"flannel\"\n").unwrap();
+    assert_eq!(
+        flannel,
+        Config::new(DnsName::new("n").unwrap(), Cni::Flannel)
+    );
+    assert!(Config::parse("").is_ok());
+}
+
+/// As a later release could write it.
+#[test]
+fn a_later_releases_keys_are_unknown_only_to_a_person() {
+    let later = example().to_text().replace("cri = ", "speed = 9\ncri = ");
+    let later = format!("{later}ipv6 = \"fd00::/64\"\n\n[storage]\nclass = \"local\"\n");
+    assert_eq!(Config::parse_of_any_release(&later).unwrap(), example());
+    let speed = later.lines().take(20).collect::<Vec<_>>().join("\n");
+    let error = Config::parse(&speed).unwrap_err().to_string();
+    assert!(
+        error.contains("unknown field `speed`, expected one of `schema`, `cri`, "),
+        "{error}"
+    );
+    let error = Config::parse("[network]\nipv6 = 1\n")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("unknown field `ipv6`, expected one of `rootlesskit`, `services`, `pods`"),
+        "{error}"
+    );
+    // Another form is another form.
+    let error = Config::parse_of_any_release("schema = 2\n").unwrap_err();
+    assert_eq!(error.message(), "unknown schema of configuration");
+    assert!(Config::parse_of_any_release("cri = \"docker\"\n").is_err());
+}
+
+/// Every key that is written is one that [`Config::parse_of_any_release`] leaves in.
+#[test]
+fn nothing_that_is_written_is_left_out() {
+    let mut config = example();
+    config.cri = Cri::Crio;
+    config.cluster_domain = DnsName::new("example.org").unwrap();
+    config.publish.clear();
+    config.start = Target::Nothing;
+    config.network = Network {
+        rootlesskit: default("10.1.42.0/24"),
+        services: default("10.96.0.0/24"),
+        pods: default("10.99.0.0/16"),
+    };
+    assert_eq!(
+        Config::parse_of_any_release(&config.to_text()).unwrap(),
+        config
+    );
+}
+
+/// `texts` holds a text of each form that a release or a commit has written, in their order. A change of
+/// [`Config::to_text`] adds a file; none is ever changed or removed.
+#[test]
+fn every_older_text_is_read() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/texts");
+    let mut expected = Config::new(DnsName::new("node-1").unwrap(), Cni::Flannel);
+    expected.cri = Cri::Crio;
+    expected
+        .publish
+        .push("0.0.0.0:30080:10.0.42.100:30080/udp".parse().unwrap());
+    expected.start = Target::MasterWithEtcd;
+    expected.network.services = default("10.96.0.0/16");
+    let mut texts = Vec::new();
+    for entry in fs_err::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs_err::read_to_string(&path).unwrap();
+        for config in [Config::parse(&text), Config::parse_of_any_release(&text)] {
+            assert_eq!(config.unwrap(), expected, "{}", path.display());
+        }
+        texts.push(text);
+    }
+    let now = expected.to_text();
+    assert!(
+        texts.contains(&now),
+        "add this text to the directory `texts`:\n{now}"
+    );
 }
 
 proptest! {

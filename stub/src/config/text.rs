@@ -26,6 +26,7 @@ impl Config {
         format!(
             r#"# Usernetes: the configuration of this cluster, written by `usernetes install` from its flags.
 # After a change, run `usernetes install` without flags: it keeps what is here and rewrites what depends on it.
+# A key that is missing has its default.
 
 # The form of this file.
 schema = {schema}
@@ -43,6 +44,7 @@ node_name = "{node_name}"
 cluster_domain = "{cluster_domain}"
 
 # Ports of this host that lead into the cluster, as HOST-IP:PORT:CHILD-PORT/PROTOCOL. 6443 is the API server.
+# They lead to the cluster's own address (below, .100); HOST-IP:PORT:CHILD-IP:CHILD-PORT/PROTOCOL names another.
 publish = [
 {ports}]
 

@@ -30,5 +30,20 @@ fn here_document(findings: &[Finding], lines: fn(&Admin) -> &Vec<String>) -> Opt
     if all.is_empty() {
         return None;
     }
-    Some(format!("sudo sh -eux <<'EOF'\n{}\nEOF\n", all.join("\n")))
+    let lines: Vec<_> = all.into_iter().map(goes_on).collect();
+    Some(format!(
+        "sudo sh -ux <<'EOF'\nfailed=0\n{}\ntest $failed = 0 || {{ echo 'at least one of these commands failed: see above' >&2; exit 1; }}\nEOF\n",
+        lines.join("\n")
+    ))
+}
+
+/// A command after which the block goes on even if it fails. One of several lines begins with its here-document.
+fn goes_on(command: &str) -> String {
+    if command.starts_with('#') {
+        return command.to_owned();
+    }
+    match command.split_once('\n') {
+        Some((first, rest)) => format!("{first} || failed=1\n{rest}"),
+        None => format!("{command} || failed=1"),
+    }
 }

@@ -79,6 +79,9 @@ pub(super) fn inotify(machine: &Machine) -> Finding {
                 ),
                 format!("sysctl -q -p {SYSCTL}"),
             ],
-            [format!("rm -f {SYSCTL}  # takes effect with the next boot")],
+            [
+                format!("rm -f {SYSCTL}"),
+                "# the old limits are back after the next boot".to_owned(),
+            ],
         )
 }

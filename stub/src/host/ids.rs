@@ -3,7 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Finding, Level, Machine};
+use super::{Admin, Finding, Level, Machine};
+use crate::shell;
 
 /// As many ids as images may use: user `nobody` is 65534.
 const NEEDED: u64 = 65536;
@@ -47,7 +48,10 @@ pub(super) fn judge_program(
         _ => Finding::new(id, Level::Fatal, format!("{path} may not map ids"))
             .expected("set-user-ID root, or file capabilities")
             .fix("have the block for the administrator run")
-            .admin([format!("chmod u+s {path}")], [format!("chmod u-s {path}")]),
+            .admin(
+                [format!("chmod u+s {}", shell::word(path))],
+                [format!("chmod u-s {}", shell::word(path))],
+            ),
     }
 }
 
@@ -162,21 +166,54 @@ pub(super) fn ranges(machine: &Machine) -> Vec<Finding> {
     ]
 }
 
-/// The first id that neither file has given to anybody, at a multiple of the size of a range.
-fn first_free(machine: &Machine) -> u64 {
-    let ends = [false, true]
+/// The first id of a range that neither file has given to anybody and in which the user is not, at a multiple of the size
+/// of a range; those of a directory service may well lie where the first ones would. `None` if all are given.
+fn first_free(machine: &Machine) -> Option<u64> {
+    let given: Vec<_> = [false, true]
         .into_iter()
         .flat_map(|group| read(machine, file(group)))
-        .map(|r| r.end());
-    let end = ends.max().unwrap_or_default();
-    if end <= FIRST {
-        FIRST
-    } else {
-        FIRST + (end - FIRST).div_ceil(NEEDED) * NEEDED
+        .map(|r| (r.first, r.end()))
+        .chain([machine.uid, machine.gid].map(|id| (id.into(), u64::from(id) + 1)))
+        .collect();
+    let is_free = |first: &u64| {
+        let end = first + NEEDED;
+        !given.iter().any(|(from, to)| from < &end && first < to)
+    };
+    // The last id of all means that there is none.
+    let candidates = (FIRST..u64::from(u32::MAX) - NEEDED).step_by(65536);
+    candidates.into_iter().find(is_free)
+}
+
+/// How an administrator gives the user a range. usermod(8) knows local users only; the files may name others by number.
+fn give(machine: &Machine, group: bool, first: u64) -> Admin {
+    let file = file(group);
+    let last = first + NEEDED - 1;
+    let option = if group { "subgids" } else { "subuids" };
+    let local = machine.listed_name();
+    let owner = local.clone().unwrap_or_else(|| machine.uid.to_string());
+    let line = shell::word(&format!("{owner}:{first}:{NEEDED}"));
+    let unless_there = format!("grep -qsxF -e {line} {file}");
+    let (add, remove) = match local {
+        Some(name) => {
+            let name = shell::word(&name);
+            (
+                format!("usermod --add-{option} {first}-{last} -- {name}"),
+                format!("usermod --del-{option} {first}-{last} -- {name}"),
+            )
+        }
+        // The last line there may lack its end.
+        None => (
+            format!(r"printf '\n%s\n' {line} >>{file}"),
+            format!("sed -i -e '/^{line}$/d' {file}"),
+        ),
+    };
+    Admin {
+        commands: vec![format!("{unless_there} || {add}")],
+        undo: vec![remove],
     }
 }
 
-fn range(machine: &Machine, id: &'static str, group: bool, free: u64) -> Finding {
+fn range(machine: &Machine, id: &'static str, group: bool, free: Option<u64>) -> Finding {
     let file = file(group);
     let Given { ranges, source } = given(machine, group);
     let total: u64 = ranges.iter().map(|(_, count)| count).sum();
@@ -187,16 +224,6 @@ fn range(machine: &Machine, id: &'static str, group: bool, free: u64) -> Finding
     let user = machine
         .user_name()
         .unwrap_or_else(|| machine.uid.to_string());
-    let last = free + NEEDED - 1;
-    let option = if group { "subgids" } else { "subuids" };
-    let give = |finding: Finding| {
-        finding.fix("have the block for the administrator run").admin(
-            [format!(
-                "grep -q '^{user}:{free}:' {file} 2>/dev/null || usermod --add-{option} {free}-{last} {user}"
-            )],
-            [format!("usermod --del-{option} {free}-{last} {user}")],
-        )
-    };
     if total < NEEDED {
         let found = match total {
             0 => format!("{file} gives {user} no ids"),
@@ -205,10 +232,22 @@ fn range(machine: &Machine, id: &'static str, group: bool, free: u64) -> Finding
                 listed.join(", ")
             ),
         };
-        return give(
-            Finding::new(id, Level::Fatal, found).expected(format!("at least {NEEDED} ids")),
-        );
+        let finding =
+            Finding::new(id, Level::Fatal, found).expected(format!("at least {NEEDED} ids"));
+        let Some(free) = free else {
+            return finding.fix(format!(
+                "have an administrator give you a range: every range of {NEEDED} ids is somebody's already"
+            ));
+        };
+        let Admin { commands, undo } = give(machine, group, free);
+        return finding
+            .fix("have the block for the administrator run")
+            .admin(commands, undo);
     }
+    let example = free.map_or_else(
+        || "one that is nobody else's".to_owned(),
+        |free| format!("`{user}:{free}:{NEEDED}`"),
+    );
     let (own, kind) = if group {
         (machine.gid, "group id")
     } else {
@@ -228,7 +267,7 @@ fn range(machine: &Machine, id: &'static str, group: bool, free: u64) -> Finding
         )
         .expected("a range without it")
         .fix(format!(
-            "have an administrator replace that line of {file} by `{user}:{free}:{NEEDED}`"
+            "have an administrator replace that line of {file} by {example}"
         ));
     }
     let others = read(machine, file)
@@ -250,7 +289,7 @@ fn range(machine: &Machine, id: &'static str, group: bool, free: u64) -> Finding
         )
         .expected("ranges that do not overlap: that user can read what your containers write")
         .fix(format!(
-            "have an administrator give you another range, for example {free}:{NEEDED}"
+            "have an administrator give you another range: {example}"
         ));
     }
     if machine.at(file).is_symlink() {

@@ -134,8 +134,9 @@ pub(super) fn network(config: &Config, answers: &[String]) -> Finding {
     .fix("have the block for the administrator run")
     .admin(
         commands,
-        [format!(
-            "rm -f {MODULES}  # takes effect with the next boot"
-        )],
+        [
+            format!("rm -f {MODULES}"),
+            "# the modules are gone after the next boot".to_owned(),
+        ],
     )
 }

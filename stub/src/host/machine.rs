@@ -1,9 +1,7 @@
 //! What the checks look at: this machine, or in tests one made of files.
 
-use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -88,15 +86,30 @@ impl Machine {
     /// directory service, is not to be had in a static program.
     #[must_use]
     pub fn user_name(&self) -> Option<String> {
+        self.listed_name().or_else(|| self.user.clone())
+    }
+
+    /// The user's name by the machine's own list of users. Those whom a directory service knows are not in it, and programs
+    /// such as usermod(8) change only those who are.
+    pub(super) fn listed_name(&self) -> Option<String> {
         let by_uid = |line: &str| {
             let mut fields = line.split(':');
             let (name, uid) = (fields.next()?, fields.nth(1)?);
             (uid.parse() == Ok(self.uid)).then(|| name.to_owned())
         };
-        let listed = self
-            .read("/etc/passwd")
-            .and_then(|users| users.lines().find_map(by_uid));
-        listed.or_else(|| self.user.clone())
+        let users = self.read("/etc/passwd")?;
+        users.lines().find_map(by_uid)
+    }
+
+    /// Its host name as the kernel has it, which need not be one that a name server would take.
+    #[must_use]
+    pub fn host_name(&self) -> String {
+        let name = self.read("/proc/sys/kernel/hostname");
+        let name = name.map(|name| name.trim_end_matches('\n').to_owned());
+        name.unwrap_or_else(|| {
+            let uname = rustix::system::uname();
+            uname.nodename().to_string_lossy().into_owned()
+        })
     }
 
     /// Where the login keeps the user's sockets: `$XDG_RUNTIME_DIR`, or the place where it is known to be.
@@ -104,19 +117,6 @@ impl Machine {
     pub fn session_dir(&self) -> Option<PathBuf> {
         let usual = self.at(self.usual_session_dir());
         paths::session_dir(self.runtime_dir.as_deref(), &usual, self.uid)
-    }
-
-    /// The addresses other machines may reach this one at: its own IPv4 addresses except those of the loopback
-    /// interface, in ascending order. The routing table lists them as `|-- address` followed by `/32 host LOCAL`.
-    #[must_use]
-    pub fn addresses(&self) -> BTreeSet<Ipv4Addr> {
-        let text = self.read("/proc/net/fib_trie").unwrap_or_default();
-        let lines: Vec<_> = text.lines().map(str::trim).collect();
-        let local = lines.windows(2).filter(|pair| pair[1] == "/32 host LOCAL");
-        let addresses = local.filter_map(|pair| pair[0].strip_prefix("|-- ")?.parse().ok());
-        addresses
-            .filter(|address: &Ipv4Addr| !address.is_loopback())
-            .collect()
     }
 
     /// The user's processes: their ids and their directories in `/proc`.

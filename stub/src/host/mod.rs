@@ -3,6 +3,7 @@
 //! Every check is a function that looks at a [`Machine`] and gives [`Finding`]s. Nothing is changed and nothing is
 //! asked of root; what an administrator has to do is collected, with its undo, in one block ([`admin`]).
 
+mod addresses;
 pub mod admin;
 mod cgroup;
 mod devices;
@@ -10,8 +11,10 @@ mod disk;
 mod ids;
 mod kernel;
 mod machine;
+mod name;
 mod namespaces;
 mod netlink;
+mod paths;
 mod ports;
 mod routes;
 mod session;
@@ -129,7 +132,8 @@ impl Finding {
     /// Whether not even unpacking and writing units makes sense. Everything else only matters once units start.
     #[must_use]
     pub fn prevents_installing(&self) -> bool {
-        self.level == Level::Fatal && [disk::DATA_DIR, disk::CONFIG_DIR].contains(&self.id)
+        self.level == Level::Fatal
+            && [disk::DATA_DIR, disk::CONFIG_DIR, paths::CHARACTERS].contains(&self.id)
     }
 }
 
@@ -148,6 +152,7 @@ pub fn check(
     let mut findings = vec![session::user(machine), session::runtime_dir(machine)];
     findings.push(session::manager(machine, manager));
     findings.push(session::linger(machine));
+    findings.push(name::node_name(machine, config));
     findings.push(cgroup::version(machine));
     findings.push(cgroup::controllers(machine, manager.control_group()));
     findings.extend(ids::programs(machine));
@@ -166,6 +171,8 @@ pub fn check(
     findings.push(devices::inotify(machine));
     findings.push(disk::data_dir(machine, data_dir));
     findings.push(disk::config_dir(config_dir));
+    findings.extend(paths::characters(machine, data_dir, config_dir));
+    findings.extend(paths::sockets(machine));
     findings.extend(ports::bound(machine, &config.publish, &real_data_dir));
     findings.extend(ports::privileged(machine, &config.publish));
     findings.extend(routes::collisions(machine, &config.network));

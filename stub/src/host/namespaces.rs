@@ -106,7 +106,12 @@ fn forbidden(machine: &Machine, data_dir: &Path, failure: Option<&str>) -> Optio
 /// The kernel forbids namespaces to programs without a profile. The profile must name the program where it really is,
 /// links resolved; so it names every version of RootlessKit in the store.
 fn apparmor(machine: &Machine, data_dir: &Path, because: &str) -> Finding {
-    let pattern = format!("{}/store/*-rootlesskit-*/**", data_dir.display());
+    let mut dir = data_dir.display().to_string();
+    // What a pattern of AppArmor, or its quotes, would take for something else.
+    for special in ['\\', '*', '?', '[', ']', '{', '}', '^', '"'] {
+        dir = dir.replace(special, &format!(r"\{special}"));
+    }
+    let pattern = format!("{dir}/store/*-rootlesskit-*/**");
     if machine
         .read(PROFILE)
         .is_some_and(|profile| profile.contains(&pattern))

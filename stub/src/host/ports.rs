@@ -1,8 +1,10 @@
 //! Ports of this machine that lead into the cluster.
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
 use super::{Finding, Level, Machine};
 use crate::config::{PortSpec, Proto};
@@ -31,13 +33,31 @@ pub(super) fn bound(machine: &Machine, ports: &[PortSpec], data_dir: &Path) -> V
     findings
 }
 
-/// Takes the port and lets it go. The standard library sets `SO_REUSEADDR`, so connections that have just ended do not count.
+/// Takes the port and lets it go, as RootlessKit does: IPv6 alone at an IPv6 address, and so that connections that have just
+/// ended do not count.
 fn bind(port: &PortSpec) -> io::Result<()> {
-    let address = SocketAddrV4::new(port.ip, port.port.get());
-    match port.proto {
-        Proto::Tcp => TcpListener::bind(address).map(drop),
-        Proto::Udp => UdpSocket::bind(address).map(drop),
+    let address = SocketAddr::new(port.ip, port.port.get());
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let kind = match port.proto {
+        Proto::Tcp => SocketType::STREAM,
+        Proto::Udp => SocketType::DGRAM,
+    };
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
     }
+    if port.proto == Proto::Tcp {
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    net::bind(&socket, &address)?;
+    if port.proto == Proto::Tcp {
+        net::listen(&socket, 1)?;
+    }
+    Ok(())
 }
 
 /// Who has a port that could not be bound; `None` if it is a program out of our own store.
@@ -73,10 +93,11 @@ fn elsewheres(machine: &Machine, port: &PortSpec) -> Finding {
         .iter()
         .map(ToString::to_string)
         .collect();
-    let everywhere = PortSpec {
-        ip: Ipv4Addr::UNSPECIFIED,
-        ..*port
+    let ip = match port.ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
+    let everywhere = PortSpec { ip, ..*port };
     let found = format!(
         "{} is to be published, but this machine has no address {}",
         shown(port),
@@ -93,7 +114,8 @@ fn elsewheres(machine: &Machine, port: &PortSpec) -> Finding {
 }
 
 fn shown(port: &PortSpec) -> String {
-    format!("{}:{}/{}", port.ip, port.port, port.proto.as_str())
+    let address = SocketAddr::new(port.ip, port.port.get());
+    format!("{address}/{}", port.proto.as_str())
 }
 
 /// The same, ten thousand ports away.
@@ -152,14 +174,30 @@ fn sockets(machine: &Machine, port: &PortSpec) -> Option<(u64, u32)> {
     })
 }
 
-/// Whether a socket bound to this address keeps ours from being bound. IPv4 addresses are written as one number in the
-/// machine's byte order; an IPv6 socket is in the way when it takes every address.
+/// Whether a socket bound to this address keeps ours from being bound. Addresses are written as numbers of 32 bits in the
+/// machine's byte order, an IPv6 address as four of them. A socket that takes every IPv6 address may take IPv4 ones, too.
 fn in_the_way(address: &str, port: &PortSpec) -> bool {
-    if address.bytes().all(|digit| digit == b'0') || port.ip.is_unspecified() {
-        return true;
+    let octets = |number: &str| Some(u32::from_str_radix(number, 16).ok()?.to_ne_bytes());
+    let numbers = (0..address.len())
+        .step_by(8)
+        .map(|at| octets(address.get(at..at + 8)?));
+    let bytes: Vec<u8> = numbers.flatten().flatten().collect();
+    let Some(bound) = <[u8; 4]>::try_from(bytes.as_slice())
+        .map(IpAddr::from)
+        .ok()
+        .or_else(|| {
+            <[u8; 16]>::try_from(bytes.as_slice())
+                .map(IpAddr::from)
+                .ok()
+        })
+    else {
+        return false;
+    };
+    match (bound.to_canonical(), port.ip) {
+        (IpAddr::V4(_), IpAddr::V6(_)) => false,
+        (IpAddr::V6(bound), IpAddr::V4(_)) => bound.is_unspecified(),
+        (bound, ours) => bound == ours || bound.is_unspecified() || ours.is_unspecified(),
     }
-    let number = u32::from_str_radix(address, 16).map(|n| u32::from_be_bytes(n.to_ne_bytes()));
-    number == Ok(port.ip.into())
 }
 
 /// Ports that only root may take.

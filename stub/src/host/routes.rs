@@ -7,25 +7,28 @@ use crate::cidr::Cidr;
 use crate::config::Network;
 
 const ID: &str = "networks";
-const ROUTES: &str = "/proc/net/route";
+/// The IPv4 routes of the machine, after a line of heads.
+pub(super) const ROUTES: &str = "/proc/net/route";
 /// `RTF_REJECT` of linux/route.h: a route to nowhere.
 const REJECT: u32 = 0x200;
 
 /// A route of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Route {
-    interface: String,
-    network: Cidr,
+pub(super) struct Route {
+    pub(super) interface: String,
+    pub(super) network: Cidr,
+    /// Whether it leads there without a gateway.
+    pub(super) direct: bool,
 }
 
 impl Route {
     /// A line of `/proc/net/route`: `Iface Destination Gateway Flags RefCnt Use Metric Mask …`. Addresses are numbers
     /// in the machine's byte order. The default route collides with nothing: everything more specific wins over it.
-    fn parse(line: &str) -> Option<Self> {
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let columns: Vec<_> = line.split_whitespace().collect();
         let number = |index: usize| u32::from_str_radix(columns.get(index)?, 16).ok();
         let address = |index: usize| Some(Ipv4Addr::from(number(index)?.to_ne_bytes()));
-        let (destination, mask) = (address(1)?, address(7)?);
+        let (destination, gateway, mask) = (address(1)?, address(2)?, address(7)?);
         if mask.is_unspecified() || number(3)? & REJECT != 0 {
             return None;
         }
@@ -34,6 +37,7 @@ impl Route {
         Some(Self {
             interface: (*columns.first()?).to_owned(),
             network,
+            direct: gateway.is_unspecified(),
         })
     }
 }

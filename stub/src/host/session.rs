@@ -1,9 +1,13 @@
 //! The login session: its directory, the user's service manager, and whether it outlives the login.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::{Finding, Level, Machine};
 use crate::paths::{LOG_IN, XDG_RUNTIME_DIR};
+use crate::shell;
+
+/// Where systemd-logind keeps a file for each user whose units outlive the login.
+const LINGER: &str = "/var/lib/systemd/linger";
 
 /// `Upholds=`, which brings units back, is as old as this version of systemd (its `NEWS`).
 const OLDEST_SYSTEMD: u32 = 249;
@@ -175,17 +179,22 @@ pub(super) fn linger(machine: &Machine) -> Finding {
     let Some(name) = machine.user_name() else {
         return Finding::new(id, Level::Note, "unknown, because the user has no name");
     };
-    if machine
-        .at(PathBuf::from("/var/lib/systemd/linger").join(&name))
-        .exists()
-    {
+    // systemd-logind writes a backslash in a name twice (cescape of systemd).
+    let file = name.replace('\\', r"\\");
+    let known = !file.contains('/') && machine.at(Path::new(LINGER).join(file)).exists();
+    if known {
         return Finding::ok(id, "units start at boot and outlive the login");
     }
+    // What USER says is not for root to believe; logind takes a number as well.
+    let user = machine
+        .listed_name()
+        .unwrap_or_else(|| machine.uid.to_string());
+    let user = shell::word(&user);
     Finding::new(id, Level::Warn, "the cluster stops when you log out")
         .expected(format!("lingering for {name}"))
         .fix("run `loginctl enable-linger`, which `install` tries by itself")
         .admin(
-            [format!("loginctl enable-linger {name}")],
-            [format!("loginctl disable-linger {name}")],
+            [format!("loginctl enable-linger -- {user}")],
+            [format!("loginctl disable-linger -- {user}")],
         )
 }

@@ -14,7 +14,7 @@ use super::*;
 use crate::config::{Cni, DnsName};
 
 /// A machine of the user `u`, 1001, with these files on it.
-fn machine(files: &[(&str, &str)]) -> (TempDir, Machine) {
+pub(super) fn machine(files: &[(&str, &str)]) -> (TempDir, Machine) {
     let dir = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = dir.path().join(path.trim_start_matches('/'));
@@ -60,13 +60,17 @@ fn missing_devices() {
     fatal tun: /dev/net/tun is missing
           expected  a device that you may open: slirp4netns connects the cluster with it
           fix       have the block for the administrator run
-    sudo sh -eux <<'EOF'
-    modprobe tun
-    echo tun >/etc/modules-load.d/usernetes-tun.conf
-    chmod 0666 /dev/net/tun
+    sudo sh -ux <<'EOF'
+    failed=0
+    modprobe tun || failed=1
+    echo tun >/etc/modules-load.d/usernetes-tun.conf || failed=1
+    chmod 0666 /dev/net/tun || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
-    sudo sh -eux <<'EOF'
-    rm -f /etc/modules-load.d/usernetes-tun.conf
+    sudo sh -ux <<'EOF'
+    failed=0
+    rm -f /etc/modules-load.d/usernetes-tun.conf || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     ");
     assert_eq!(devices::fuse(&m).found, "/dev/fuse is not a device");
@@ -90,12 +94,17 @@ fn inotify_instances_in_use_are_counted() {
     warn  inotify: 65 instances, 2 of them in use, and 65536 watches
           expected  64 free instances and 8192 watches, or programs fail with "too many open files"
           fix       have the block for the administrator run
-    sudo sh -eux <<'EOF'
-    printf 'fs.inotify.max_user_instances=8192\nfs.inotify.max_user_watches=524288\n' >/etc/sysctl.d/99-usernetes-inotify.conf
-    sysctl -q -p /etc/sysctl.d/99-usernetes-inotify.conf
+    sudo sh -ux <<'EOF'
+    failed=0
+    printf 'fs.inotify.max_user_instances=8192\nfs.inotify.max_user_watches=524288\n' >/etc/sysctl.d/99-usernetes-inotify.conf || failed=1
+    sysctl -q -p /etc/sysctl.d/99-usernetes-inotify.conf || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
-    sudo sh -eux <<'EOF'
-    rm -f /etc/sysctl.d/99-usernetes-inotify.conf  # takes effect with the next boot
+    sudo sh -ux <<'EOF'
+    failed=0
+    rm -f /etc/sysctl.d/99-usernetes-inotify.conf || failed=1
+    # the old limits are back after the next boot
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     "#);
 }
@@ -145,12 +154,14 @@ fn all_that_is_fatal_is_one_error() {
 
     hint: nothing was changed; an administrator runs this, and then you try again:
 
-    sudo sh -eux <<'EOF'
-    chmod u+s /bin/newuidmap
-    if command -v apt-get >/dev/null; then apt-get install -y uidmap; elif command -v dnf >/dev/null; then dnf install -y shadow-utils; fi
-    modprobe tun
-    echo tun >/etc/modules-load.d/usernetes-tun.conf
-    chmod 0666 /dev/net/tun
+    sudo sh -ux <<'EOF'
+    failed=0
+    chmod u+s /bin/newuidmap || failed=1
+    if command -v apt-get >/dev/null; then apt-get install -y uidmap; elif command -v dnf >/dev/null; then dnf install -y shadow-utils; fi || failed=1
+    modprobe tun || failed=1
+    echo tun >/etc/modules-load.d/usernetes-tun.conf || failed=1
+    chmod 0666 /dev/net/tun || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     ");
 }

@@ -1,6 +1,7 @@
 //! What is installed, for the commands that use it.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::receipt;
 use super::settings::{self, api_address};
@@ -84,6 +85,18 @@ impl Current {
         Client::new(server, &ca, &certificate, &key).map(Some)
     }
 
+    /// Fails if certificates for this configuration could not be made. Changes nothing.
+    pub fn check_pki(&self, config: &Config) -> Result<()> {
+        settings::check_pki(&self.layout, config, &self.machine).map(drop)
+    }
+
+    /// Makes the certificates that this configuration lacks. Nothing is stopped by it. Afterwards they are on disk.
+    pub fn ensure_pki(&self, config: &Config) -> Result<pki::Report> {
+        let request = settings::pki_request(config, &self.machine);
+        let (dir, now) = (self.layout.config(), SystemTime::now());
+        pki::ensure(dir, &request, pki::Renew::Due, now)
+    }
+
     /// What its certificates are made for.
     #[must_use]
     pub fn pki_request(&self) -> pki::Request {
@@ -110,6 +123,7 @@ impl Current {
         let receipt = receipt::Receipt::read(&data)?;
         let text = written.to_text();
         replace(&self.layout.config_file(), text.as_bytes(), 0o600)?;
+        self.generation.keep_configuration(&applied.to_text())?;
         if let Some(mut receipt) = receipt {
             receipt.config = applied.to_text();
             receipt.write(&data)?;

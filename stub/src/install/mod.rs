@@ -13,6 +13,8 @@ mod guard;
 mod ready;
 mod receipt;
 mod remove;
+mod renewed;
+mod returning;
 mod services;
 mod settings;
 mod start;
@@ -30,6 +32,7 @@ pub use ready::Phase;
 use ready::timed;
 pub use receipt::{Receipt, applied, unit_dir};
 pub use remove::uninstall;
+use returning::{Returning, keep_old};
 use services::check_start;
 pub use services::{members, missing};
 pub use settings::{Flags, Start, api_address};
@@ -37,12 +40,13 @@ pub use start::start;
 pub use stop::{stop, stop_unit};
 
 use crate::bundle::{Bundle, Manifest};
-use crate::config::{Cni, Config};
+use crate::config::{Cni, Config, DnsName};
 use crate::error::Result;
 use crate::files;
 use crate::host::{self, Finding, Level, Machine, Manager};
 use crate::kubeconfig;
-use crate::layout::Layout;
+use crate::layout::{CONFIG_FILE, Layout};
+use crate::paths;
 use crate::pki;
 use crate::places::Places;
 use crate::progress::Progress;
@@ -124,6 +128,8 @@ struct Run<'a> {
     store: Store,
     config: Config,
     start: Start,
+    /// Set if an earlier generation comes back with the configuration it had.
+    returns: Option<Returning>,
     receipt: Option<Receipt>,
     /// The configuration of the last installation.
     applied: Option<Config>,
@@ -148,8 +154,12 @@ impl<'a> Run<'a> {
         let layout = layout(machine, path)?;
         let receipt = Receipt::read(store.dir())?;
         let directories = receipt::missing_directories(&layout);
+        let returns = Returning::to(source, receipt.as_ref())?;
         let file = layout.config_file();
-        let existing = file.exists().then(|| Config::read(&file)).transpose()?;
+        let existing = match &returns {
+            Some(returning) => Some(returning.config.clone()),
+            None => file.exists().then(|| Config::read(&file)).transpose()?,
+        };
         let has_data = layout.data("etcd/member").exists();
         let applied = settings::applied(receipt.as_ref(), store.dir(), has_data)?;
         let settings = settings::merge(
@@ -157,6 +167,7 @@ impl<'a> Run<'a> {
             existing,
             applied.as_ref(),
             source.manifest(),
+            machine,
             has_data,
         )?;
         let config = settings.config;
@@ -209,6 +220,7 @@ impl<'a> Run<'a> {
             store,
             config,
             start: settings.start,
+            returns,
             receipt,
             applied,
             directories,
@@ -249,6 +261,11 @@ impl<'a> Run<'a> {
         let mut receipt = self.receipt.clone().unwrap_or_default();
         let places = Places::of(&layout);
         let text = self.config_text(&layout)?;
+        if self.returns.is_some() && text.is_some() {
+            self.store.sign()?;
+            let old = keep_old(&layout.config_file())?;
+            installed.changes.extend(old);
+        }
         let mut changed = receipt.is_stale(self.machine)
             || unpacked != Unpacked::Unchanged
             || receipt.generation != generation.number()
@@ -260,22 +277,24 @@ impl<'a> Run<'a> {
         if changed || text.is_some() {
             self.store.sign()?;
         }
-        timed(&mut phases, "configuration and certificates", || {
+        let report = timed(&mut phases, "configuration and certificates", || {
             files::private_directory(layout.config())?;
             receipt.places.write(layout.config())?;
             if let Some(text) = &text {
                 files::replace(&layout.config_file(), text.as_bytes(), 0o600)?;
             }
             let request = settings::pki_request(&self.config, self.machine);
-            let report = pki::ensure(
+            pki::ensure(
                 layout.config(),
                 &request,
                 pki::Renew::Due,
                 SystemTime::now(),
-            )?;
-            changed |= !report.made.is_empty();
-            Ok(())
+            )
         })?;
+        // Other certificates alone stop nothing.
+        changed |= report.renews_trust();
+        // For whoever comes back to this generation from a later one.
+        generation.keep_configuration(&fs_err::read_to_string(layout.config_file())?)?;
         timed(&mut phases, "units", || {
             let units = units::units(&self.config, &layout, self.systemd_version);
             changed |= receipt.write_units(self.store.dir(), &unit_dir(&layout), &units)?;
@@ -287,6 +306,7 @@ impl<'a> Run<'a> {
             }
             Ok(())
         })?;
+        let renewed = !changed && !report.made.is_empty();
 
         installed.generation = generation.number();
         installed.release = generation.manifest().release.to_string();
@@ -297,6 +317,7 @@ impl<'a> Run<'a> {
             Unpacked::New => "is installed and current now",
             Unpacked::Reactivated => "was there already and is current now",
             Unpacked::Repaired => "was current already and is whole again",
+            Unpacked::Unchanged if renewed => "was current already, its certificates are new",
             Unpacked::Unchanged if changed => "was current already, its settings or units are new",
             Unpacked::Unchanged => "was current already, nothing to do",
         };
@@ -312,14 +333,28 @@ impl<'a> Run<'a> {
                 layout,
                 config: self.config.clone(),
             };
+            if renewed {
+                renewed::restart_users(systemd, &self.config, &report)?;
+            }
             self.activate(systemd, &current, receipt, progress, &mut installed)?;
         }
+        installed.changed |= renewed;
         Ok(installed)
     }
 
     /// The text to write, unless the file there says the same: then its comments stay as the user wrote them.
     fn config_text(&self, layout: &Layout) -> Result<Option<String>> {
         let file = layout.config_file();
+        if let Some(Returning { text, config }) = &self.returns {
+            // A later release may have written something that this one cannot read.
+            let found = fs_err::read(&file).unwrap_or_default();
+            let text = if *config == self.config {
+                text.clone()
+            } else {
+                self.config.to_text()
+            };
+            return Ok(Some(text).filter(|text| text.as_bytes() != found));
+        }
         let same = file.exists() && Config::read(&file)? == self.config;
         Ok((!same).then(|| self.config.to_text()))
     }
@@ -327,13 +362,13 @@ impl<'a> Run<'a> {
 
 /// Looks at the machine as `install` would, with the configuration that is there, or else the default one.
 pub fn examine(machine: &Machine) -> Result<Vec<Finding>> {
-    let store = Store::open_default()?;
-    let layout = layout(machine, store.current_link())?;
-    let file = layout.config_file();
+    // Not a `Layout`: what keeps there from being one is a finding like others.
+    let (store, config_dir) = (Store::open_default()?, paths::config_dir()?);
+    let file = config_dir.join(CONFIG_FILE);
     let config = if file.exists() {
         Config::read(&file)?
     } else {
-        Config::new(settings::host_name()?, Cni::Bridge)
+        Config::new(DnsName::derive(&machine.host_name()), Cni::Bridge)
     };
     let manager = Manager::ask(machine);
     Ok(host::check(
@@ -341,6 +376,6 @@ pub fn examine(machine: &Machine) -> Result<Vec<Finding>> {
         &manager,
         &config,
         store.dir(),
-        layout.config(),
+        &config_dir,
     ))
 }

@@ -164,7 +164,7 @@ impl Receipt {
         if self.config.is_empty() {
             return Ok(None);
         }
-        Config::parse(&self.config)
+        Config::parse_of_any_release(&self.config)
             .map(Some)
             .about(|| format!("the configuration of the last installation in {NAME}"))
     }

@@ -9,7 +9,7 @@ use crate::bundle::Manifest;
 use crate::cidr::Cidr;
 use crate::components::Daemon;
 use crate::config::{API_PORT, Cni, Config, Cri, DnsName, PortSpec, Proto, Target};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::pki;
@@ -23,6 +23,8 @@ pub struct Flags {
     pub cri: Option<Cri>,
     /// `--cni`
     pub cni: Option<Cni>,
+    /// `--node-name`
+    pub node_name: Option<DnsName>,
     /// `--cidr`: the network between the host and the cluster.
     pub cidr: Option<Cidr>,
     /// `--services`: the network of services.
@@ -48,6 +50,7 @@ impl Flags {
     fn name(&self, key: &str) -> String {
         let flag = match key {
             "cri" if self.cri.is_some() => "--cri",
+            "node_name" if self.node_name.is_some() => "--node-name",
             "network.pods" if self.pods.is_some() => "--pods",
             "network.rootlesskit" if self.cidr.is_some() => "--cidr",
             "network.services" if self.services.is_some() => "--services",
@@ -113,12 +116,13 @@ pub(super) fn merge(
     existing: Option<Config>,
     applied: Option<&Config>,
     manifest: &Manifest,
+    machine: &Machine,
     has_data: bool,
 ) -> Result<Settings> {
-    let mut config = match existing {
-        Some(config) => config,
-        None => fresh(manifest)?,
-    };
+    let mut config = existing.unwrap_or_else(|| fresh(manifest, machine));
+    if let Some(name) = &flags.node_name {
+        config.node_name.clone_from(name);
+    }
     if let Some(cri) = flags.cri {
         config.cri = cri;
     }
@@ -182,25 +186,11 @@ pub(super) fn applied(
     }
 }
 
-/// The name of this machine, which the node gets.
-pub(super) fn host_name() -> Result<DnsName> {
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .to_lowercase();
-    DnsName::new(host)
-        .about(|| "the name of this machine")
-        .hint(|| {
-            "give the machine a name that Kubernetes can use: `sudo hostnamectl set-hostname NAME`"
-                .to_owned()
-        })
-}
-
 /// The defaults, for this machine and for as much of a cluster as there are programs for.
-fn fresh(manifest: &Manifest) -> Result<Config> {
-    let mut config = Config::new(host_name()?, Cni::Bridge);
+fn fresh(manifest: &Manifest, machine: &Machine) -> Config {
+    let mut config = Config::new(DnsName::derive(&machine.host_name()), Cni::Bridge);
     config.start = complete_target(&config, manifest);
-    Ok(config)
+    config
 }
 
 /// The largest target for all of whose services there are programs.
@@ -237,7 +227,10 @@ fn with_api(ports: &[PortSpec], config: &Config) -> Vec<PortSpec> {
 
 /// Whether the host itself reaches the API server by it at 127.0.0.1.
 fn is_local_api(port: &PortSpec, config: &Config) -> bool {
-    is_api(port, config) && (port.ip == Ipv4Addr::LOCALHOST || port.ip.is_unspecified())
+    is_api(port, config)
+        && [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED]
+            .map(IpAddr::V4)
+            .contains(&port.ip)
 }
 
 /// Whether it leads to the API server, which listens on every address of the namespace.
@@ -259,10 +252,11 @@ pub fn api_address(config: &Config) -> Option<SocketAddr> {
 pub(super) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
     let mut names = Vec::new();
     let ports = config.publish.iter();
-    // 127.0.0.1 is in every certificate.
-    for port in ports.filter(|p| is_api(p, config) && p.ip != Ipv4Addr::LOCALHOST) {
+    for port in ports.filter(|p| is_api(p, config)) {
         if port.ip.is_unspecified() {
-            names.extend(machine.addresses().iter().map(ToString::to_string));
+            let addresses = machine.addresses().into_iter();
+            let same_kind = addresses.filter(|a| a.is_ipv4() == port.ip.is_ipv4());
+            names.extend(same_kind.map(|a| a.to_string()));
         } else {
             names.push(port.ip.to_string());
         }
@@ -400,6 +394,6 @@ mod tests {
             "192.0.2.8:6443:10.88.0.5:6443/tcp",
         ]);
         let request = pki_request(&config, &Machine::this());
-        assert_eq!(request.extra_sans, ["127.0.0.2", "192.0.2.7"]);
+        assert_eq!(request.extra_sans, ["127.0.0.1", "127.0.0.2", "192.0.2.7"]);
     }
 }

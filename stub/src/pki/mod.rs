@@ -70,6 +70,30 @@ pub struct Report {
     pub tightened: Vec<PathBuf>,
 }
 
+impl Report {
+    /// Whether an authority or the key of service accounts is new: then nothing that runs trusts what comes after it.
+    #[must_use]
+    pub fn renews_trust(&self) -> bool {
+        let stems = [
+            "ca.pem",
+            "etcd-ca.pem",
+            "front-proxy-ca.pem",
+            "service-account.pem",
+        ];
+        self.made
+            .iter()
+            .any(|made| stems.iter().any(|stem| made.file.ends_with(stem)))
+    }
+
+    /// Whether the API server's serving certificate is new.
+    #[must_use]
+    pub fn serves_api(&self) -> bool {
+        self.made
+            .iter()
+            .any(|made| made.file == Path::new(MASTER).join("kube-apiserver.pem"))
+    }
+}
+
 /// A file that was written.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Made {

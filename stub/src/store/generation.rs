@@ -8,6 +8,7 @@ use super::tree::{Entry, Tree};
 use crate::bundle::{Component, Manifest};
 use crate::digest::Sha256;
 use crate::error::{Context, Error, Kind, Result};
+use crate::files::replace;
 use crate::signature::Verdict;
 
 /// Name of the manifest in a generation's directory.
@@ -15,6 +16,9 @@ const MANIFEST: &str = "manifest.json";
 
 /// Name of the file that says what was known of the bundle's origin when the generation was made.
 const ORIGIN: &str = "origin.json";
+
+/// Name of the file with the configuration it was applied with last.
+const CONFIGURATION: &str = "config.toml";
 
 /// One complete installed system.
 #[derive(Debug, Clone)]
@@ -111,6 +115,22 @@ impl Generation {
                 .expected("what was known of the bundle's signature, as `install` wrote it")
                 .hint("run `install --repair` of the bundle it came from")
         })
+    }
+
+    /// The text of the configuration it was applied with last; `None` if it never was, or by a release that did not keep it.
+    pub fn configuration(&self) -> Result<Option<String>> {
+        match fs_err::read_to_string(self.path.join(CONFIGURATION)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            text => Ok(Some(text?)),
+        }
+    }
+
+    /// Keeps the text of the configuration it is applied with. Afterwards it is on disk.
+    pub fn keep_configuration(&self, text: &str) -> Result<()> {
+        if self.configuration()?.as_deref() == Some(text) {
+            return Ok(());
+        }
+        replace(&self.path.join(CONFIGURATION), text.as_bytes(), 0o600)
     }
 
     /// Its components, the stub among them, sorted by name.

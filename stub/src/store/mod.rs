@@ -6,6 +6,7 @@
 //! store/.tmp-<random>/                     not finished; the next change of the store removes it
 //! generations/<n>/manifest.json            the manifest of the bundle it was installed from, whose SHA-256 is its id
 //! generations/<n>/origin.json              what was known of that bundle's origin: whose signature it had, if any
+//! generations/<n>/config.toml              the configuration it was applied with last
 //! generations/<n>/bin/etcd                 → ../../../store/<digest>-etcd-<version>/bin/etcd, and so on
 //! current                                  → generations/<n>
 //! ```

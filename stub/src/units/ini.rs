@@ -55,11 +55,21 @@ pub(super) fn word(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))
 }
 
-/// A command line: its words, with `$` doubled in the arguments, where systemd would put variables. The program's own
-/// path is taken as it is.
+/// A command line: its words, with `$` doubled in the arguments, where systemd would put variables. systemd takes the
+/// program's own path as it is, but refuses one with a quote or a backslash, however it is escaped ("Executable name
+/// contains special characters"). In an argument it takes everything, so a shell starts such a program and is replaced
+/// by it: the process, its number and its `argv[0]` are the same as without the shell.
 pub(super) fn command(program: &Path, args: &[&str]) -> String {
-    let mut words = vec![word(&program.display().to_string())];
-    words.extend(args.iter().map(|arg| word(&arg.replace('$', "$$"))));
+    let program = program.display().to_string();
+    let argument = |arg: &&str| word(&arg.replace('$', "$$"));
+    let mut words = if program.contains(['\'', '"', '\\']) {
+        let shell = ["-c", r#"exec "$0" "$@""#, program.as_str()];
+        let shell = shell.iter().map(argument);
+        std::iter::once("/bin/sh".to_owned()).chain(shell).collect()
+    } else {
+        vec![word(&program)]
+    };
+    words.extend(args.iter().map(argument));
     words.join(" ")
 }
 
@@ -73,7 +83,7 @@ mod tests {
             .section("Service")
             .key(
                 "ExecStart",
-                command(Path::new("/home/a b$c/100%/x\"y"), &["boot", "a$b"]),
+                command(Path::new("/home/a b$c/100%/x&y"), &["boot", "a$b"]),
             )
             .key("Environment", word("XDG_DATA_HOME=/home/ü/a'b\\c"))
             .list("Wants", &[])
@@ -81,11 +91,22 @@ mod tests {
             .list("WantedBy", &["a.target".to_owned(), "b.target".to_owned()]);
         insta::assert_snapshot!(unit, @r#"
         [Service]
-        ExecStart="/home/a b$c/100%%/x\"y" boot "a$$b"
+        ExecStart="/home/a b$c/100%%/x&y" boot "a$$b"
         Environment="XDG_DATA_HOME=/home/ü/a'b\\c"
 
         [Install]
         WantedBy=a.target b.target
+        "#);
+    }
+
+    #[test]
+    fn a_program_that_systemd_would_refuse_is_started_by_a_shell() {
+        let lines = ["/home/o'brien/x", "/home/a\"b$c/x", r"/home/a\b/x"]
+            .map(|program| command(Path::new(program), &["boot", "etcd"]));
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        /bin/sh -c "exec \"$$0\" \"$$@\"" "/home/o'brien/x" boot etcd
+        /bin/sh -c "exec \"$$0\" \"$$@\"" "/home/a\"b$$c/x" boot etcd
+        /bin/sh -c "exec \"$$0\" \"$$@\"" "/home/a\\b/x" boot etcd
         "#);
     }
 }

@@ -143,13 +143,14 @@ fn systemd_has_nothing_to_say_about_them() {
         .unwrap()
         .parse()
         .unwrap();
-    for config in all_configs() {
-        let home = tempfile::Builder::new().prefix("a b%c").tempdir().unwrap();
+    let homes = ["a b%c", "it's \"$a\" & ü"];
+    for (config, prefix) in all_configs().flat_map(|config| homes.map(|h| (config.clone(), h))) {
+        let home = tempfile::Builder::new().prefix(prefix).tempdir().unwrap();
         let below = |name: &str| home.path().join(name);
         let layout = Layout::new(
             below("config"),
             below("data"),
-            below("run"),
+            "/run/user/1001/usernetes".into(),
             below("generation 1"),
         )
         .unwrap();

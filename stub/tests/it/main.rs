@@ -11,14 +11,18 @@ mod commands;
 mod damaged_bundle;
 mod gc;
 mod home;
+mod homes;
 mod host;
 mod install;
 mod interrupted;
 mod lifecycle;
 mod machine;
+mod names;
 mod owner;
 mod pack;
 mod places;
+mod ports;
+mod rollback;
 mod roots;
 mod signed;
 #[path = "../../../tests/support/signer.rs"]

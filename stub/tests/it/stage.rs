@@ -84,6 +84,12 @@ const LOGINCTL: &str = "#!/bin/sh\necho \"loginctl $*\" >>\"$HOME/calls\"\n";
 const ROOTLESSKIT: &str = "#!/bin/sh\necho \"rootlesskit $*\" >>\"$HOME/calls\"\nfor dir; do [ -d \"$dir\" ] && chmod -R u+w \"$dir/.\"; done\nexec \"$@\"\n";
 /// Plays what RootlessKit would need besides. It is looked for, not run.
 const MAPPER: &str = "#!/bin/sh\nexit 1\n";
+/// Writes down what it is told, and lists the port of the API server as RootlessKit does.
+const ROOTLESSCTL: &str = r#"#!/bin/sh
+shift 2
+echo "rootlessctl $*" >>"$HOME/calls"
+[ "$1" != list-ports ] || echo '{"id":7,"spec":{"proto":"tcp4","parentIP":"127.0.0.5","parentPort":7443,"childIP":"10.0.42.100","childPort":6443}}'
+"#;
 /// What plays kubectl in the tests of `stub::kubeconfig`.
 const KUBECTL: &str = include_str!("../../src/kubeconfig/user/fake-kubectl");
 
@@ -177,6 +183,7 @@ pub(crate) fn pack(release: &'static str, programs: &[&str]) -> Vec<u8> {
         let text = match name {
             "rootlesskit" => ROOTLESSKIT.to_owned(),
             "kubectl" => KUBECTL.to_owned(),
+            "rootlessctl" => ROOTLESSCTL.to_owned(),
             name => format!("#!/bin/sh\necho {name} {release}\n"),
         };
         let path = format!("bin/{name}");

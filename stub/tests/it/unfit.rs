@@ -68,6 +68,25 @@ fn there_is_no_runtime_directory() {
     ");
 }
 
+#[test]
+fn the_path_of_a_socket_would_be_too_long() {
+    let Some((stage, mut machine, port)) = stage() else {
+        return;
+    };
+    let long = stage.home.path().join("r".repeat(70));
+    stage.home.directory(&long);
+    (machine.runtime_dir, machine.session) = (long.clone(), Some(long));
+    let text = refused(&stage, &machine, 6, &[&port]);
+    assert!(text.starts_with("error: 1 thing must"), "{text}");
+    let name = "r".repeat(70);
+    let socket =
+        format!("  sockets  $HOME/{name}/usernetes/containerd/containerd.sock.ttrpc would have ");
+    assert!(text.contains(&socket), "{text}");
+    let fix = "fix: set XDG_RUNTIME_DIR to a path of at most 64 bytes, such as /run/user/UID\n";
+    assert!(text.contains(fix), "{text}");
+    assert!(!stage.home.path().join(".config").exists());
+}
+
 /// As `su` leaves it.
 #[test]
 fn the_runtime_directory_is_another_users() {
@@ -126,8 +145,10 @@ fn there_are_no_subordinate_ids() {
 
     hint: nothing was changed; an administrator runs this, and then you try again:
 
-    sudo sh -eux <<'EOF'
-    grep -q '^u:296608:' /etc/subuid 2>/dev/null || usermod --add-subuids 296608-362143 u
+    sudo sh -ux <<'EOF'
+    failed=0
+    grep -qsxF -e u:165536:65536 /etc/subuid || usermod --add-subuids 165536-231071 -- u || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     ");
 }

@@ -22,11 +22,15 @@ fn programs_that_map_ids() {
     fatal newuidmap: /usr/bin/newuidmap may not map ids
           expected  set-user-ID root, or file capabilities
           fix       have the block for the administrator run
-    sudo sh -eux <<'EOF'
-    chmod u+s /usr/bin/newuidmap
+    sudo sh -ux <<'EOF'
+    failed=0
+    chmod u+s /usr/bin/newuidmap || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
-    sudo sh -eux <<'EOF'
-    chmod u-s /usr/bin/newuidmap
+    sudo sh -ux <<'EOF'
+    failed=0
+    chmod u-s /usr/bin/newuidmap || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     ");
     assert_eq!(
@@ -38,6 +42,7 @@ fn programs_that_map_ids() {
 #[test]
 fn a_free_range_is_proposed_to_who_has_none() {
     let (_dir, m) = machine(&[
+        ("/etc/passwd", "u:x:1001:1002::/home/u:/bin/sh\n"),
         ("/etc/subuid", "other:100000:65536\nmore:165536:10\n"),
         ("/etc/subgid", SUBIDS),
     ]);
@@ -46,14 +51,96 @@ fn a_free_range_is_proposed_to_who_has_none() {
     fatal subuid: /etc/subuid gives u no ids
           expected  at least 65536 ids
           fix       have the block for the administrator run
-    sudo sh -eux <<'EOF'
-    grep -q '^u:296608:' /etc/subuid 2>/dev/null || usermod --add-subuids 296608-362143 u
+    sudo sh -ux <<'EOF'
+    failed=0
+    grep -qsxF -e u:296608:65536 /etc/subuid || usermod --add-subuids 296608-362143 -- u || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
-    sudo sh -eux <<'EOF'
-    usermod --del-subuids 296608-362143 u
+    sudo sh -ux <<'EOF'
+    failed=0
+    usermod --del-subuids 296608-362143 -- u || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     ");
     assert_eq!(gids.found, "65536 ids from /etc/subgid: 231072:65536");
+}
+
+/// As of a directory service: the machine's own list does not have them, and USER can say anything.
+#[test]
+fn users_who_are_not_local_are_named_by_number() {
+    let (_dir, mut m) = machine(&[("/etc/passwd", "other:x:1000:1000::/home/other:/bin/sh\n")]);
+    for name in [r"CORP\jdoe", "a b", "x;reboot", "$(reboot)", "it's"] {
+        m.user = Some(name.to_owned());
+        let [uids, gids] = ids::ranges(&m).try_into().unwrap();
+        assert_eq!(uids.found, format!("/etc/subuid gives {name} no ids"));
+        let block = admin::block(&[uids, gids]).unwrap();
+        assert!(!block.contains(name), "{block}");
+    }
+    let (_dir, mut m) = machine(&[("/etc/subuid", "other:100000:65536")]);
+    // In the middle of ranges that would be free but for them.
+    (m.uid, m.gid) = (231_080, 165_600);
+    let [uids, _] = ids::ranges(&m).try_into().unwrap();
+    insta::assert_snapshot!(text(uids), @r"
+    fatal subuid: /etc/subuid gives u no ids
+          expected  at least 65536 ids
+          fix       have the block for the administrator run
+    sudo sh -ux <<'EOF'
+    failed=0
+    grep -qsxF -e 231080:296608:65536 /etc/subuid || printf '\n%s\n' 231080:296608:65536 >>/etc/subuid || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
+    EOF
+    sudo sh -ux <<'EOF'
+    failed=0
+    sed -i -e '/^231080:296608:65536$/d' /etc/subuid || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
+    EOF
+    ");
+}
+
+#[test]
+fn where_all_ids_are_given_none_are_proposed() {
+    let (_dir, m) = machine(&[("/etc/subuid", "full:65536:4294900000\n")]);
+    let finding = ids::ranges(&m).remove(0);
+    assert_eq!((finding.level, finding.admin), (Level::Fatal, None));
+    assert!(
+        finding.fix.ends_with("is somebody's already"),
+        "{}",
+        finding.fix
+    );
+}
+
+/// A shell runs the commands of a finding, as root would, on files of the test: twice, with a first command that fails.
+#[test]
+fn the_block_goes_on_after_a_failure_and_may_be_run_twice() {
+    let (dir, m) = machine(&[("/etc/subuid", "other:100000:65536")]);
+    let mut uids = ids::ranges(&m).remove(0);
+    let admin = uids.admin.as_mut().unwrap();
+    admin.commands.insert(0, "false".to_owned());
+    let file = dir.path().join("etc/subuid");
+    let run = |block: Option<String>| {
+        let script = block
+            .unwrap()
+            .replace("/etc/subuid", file.to_str().unwrap());
+        let script = script.replacen("sudo ", "", 1);
+        let mut shell = std::process::Command::new("/bin/sh");
+        let output = shell.args(["-c", &script]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), said)
+    };
+    let text = || fs_err::read_to_string(&file).unwrap();
+    for _ in 0..2 {
+        let (code, said) = run(admin::block(std::slice::from_ref(&uids)));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("at least one of these commands failed"),
+            "{said}"
+        );
+        assert_eq!(text(), "other:100000:65536\n1001:165536:65536\n");
+    }
+    assert_eq!(ids::ranges(&m)[0].level, Level::Ok);
+    let (code, said) = run(admin::undo(&[uids]));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(text(), "other:100000:65536\n");
 }
 
 #[test]

@@ -130,6 +130,19 @@ fn a_port_of_another_user_has_no_process() {
         ports::holder(&m, &PortSpec::API),
         Some(ports::Holder::Other { uid: 117 })
     );
+    let holder = |bound: &str, port: &str| {
+        let (_dir, m) = machine(&[("/proc/net/tcp6", line(bound).as_str())]);
+        ports::holder(&m, &port.parse().unwrap()).is_some()
+    };
+    let loopback = "00000000000000000000000001000000";
+    assert!(holder(loopback, "[::1]:6443:6443/tcp"));
+    assert!(holder(loopback, "[::]:6443:6443/tcp"));
+    assert!(!holder(loopback, "[2001:db8::7]:6443:6443/tcp"));
+    assert!(!holder(loopback, "0.0.0.0:6443:6443/tcp"));
+    // As programs bind IPv4 addresses that know only IPv6.
+    let mapped = "0000000000000000FFFF00000100007F";
+    assert!(holder(mapped, "127.0.0.1:6443:6443/tcp"));
+    assert!(!holder(mapped, "[::]:6443:6443/tcp"));
 }
 
 #[test]
@@ -140,13 +153,17 @@ fn ports_of_root() {
     fatal privileged-ports: port 443 is to be published, but ports below 1024 are root's
           expected  `/proc/sys/net/ipv4/ip_unprivileged_port_start` at most 443
           fix       have the block for the administrator run, or publish a port from 1024 on
-    sudo sh -eux <<'EOF'
-    echo net.ipv4.ip_unprivileged_port_start=443 >/etc/sysctl.d/99-usernetes-ports.conf
-    sysctl -q -p /etc/sysctl.d/99-usernetes-ports.conf
+    sudo sh -ux <<'EOF'
+    failed=0
+    echo net.ipv4.ip_unprivileged_port_start=443 >/etc/sysctl.d/99-usernetes-ports.conf || failed=1
+    sysctl -q -p /etc/sysctl.d/99-usernetes-ports.conf || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
-    sudo sh -eux <<'EOF'
-    rm -f /etc/sysctl.d/99-usernetes-ports.conf
-    sysctl -q -w net.ipv4.ip_unprivileged_port_start=1024
+    sudo sh -ux <<'EOF'
+    failed=0
+    rm -f /etc/sysctl.d/99-usernetes-ports.conf || failed=1
+    sysctl -q -w net.ipv4.ip_unprivileged_port_start=1024 || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     ");
 }

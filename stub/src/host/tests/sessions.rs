@@ -86,14 +86,29 @@ fn lingering() {
     warn  linger: the cluster stops when you log out
           expected  lingering for u
           fix       run `loginctl enable-linger`, which `install` tries by itself
-    sudo sh -eux <<'EOF'
-    loginctl enable-linger u
+    sudo sh -ux <<'EOF'
+    failed=0
+    loginctl enable-linger -- 1001 || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
-    sudo sh -eux <<'EOF'
-    loginctl disable-linger u
+    sudo sh -ux <<'EOF'
+    failed=0
+    loginctl disable-linger -- 1001 || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     ");
     let (_dir, m) = machine(&[("/var/lib/systemd/linger/u", "")]);
+    assert_eq!(session::linger(&m).level, Level::Ok);
+    // systemd-logind's own spelling.
+    let (_dir, mut m) = machine(&[
+        ("/etc/passwd", "CORP\\jdoe:x:1001:1001::/:/bin/sh\n"),
+        ("/var/lib/systemd/linger/u", ""),
+    ]);
+    m.user = Some("u".to_owned());
+    let commands = session::linger(&m).admin.unwrap().commands;
+    assert_eq!(commands, [r"loginctl enable-linger -- 'CORP\jdoe'"]);
+    let file = m.at(r"/var/lib/systemd/linger/CORP\\jdoe");
+    fs_err::write(file, "").unwrap();
     assert_eq!(session::linger(&m).level, Level::Ok);
 }
 
@@ -115,14 +130,18 @@ fn controllers_are_whole_words() {
     fatal cgroup-controllers: your systemd was not given the controllers cpu
           expected  cpu memory pids in /sys/fs/cgroup/user.slice/user-1001.slice/user@1001.service/cgroup.controllers
           fix       have the block for the administrator run, then log out of all sessions and in again
-    sudo sh -eux <<'EOF'
-    mkdir -p /etc/systemd/system/user@.service.d
-    printf '[Service]\nDelegate=cpu cpuset io memory pids\n' >/etc/systemd/system/user@.service.d/usernetes-delegate.conf
-    systemctl daemon-reload
+    sudo sh -ux <<'EOF'
+    failed=0
+    mkdir -p /etc/systemd/system/user@.service.d || failed=1
+    printf '[Service]\nDelegate=cpu cpuset io memory pids\n' >/etc/systemd/system/user@.service.d/usernetes-delegate.conf || failed=1
+    systemctl daemon-reload || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
-    sudo sh -eux <<'EOF'
-    rm -f /etc/systemd/system/user@.service.d/usernetes-delegate.conf
-    systemctl daemon-reload
+    sudo sh -ux <<'EOF'
+    failed=0
+    rm -f /etc/systemd/system/user@.service.d/usernetes-delegate.conf || failed=1
+    systemctl daemon-reload || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     ");
     let (_dir, m) = machine(&[

@@ -24,13 +24,17 @@ fn what_forbids_namespaces() {
     fatal user-namespaces: kernel.unprivileged_userns_clone is 0, which forbids user namespaces to all but root
           expected  kernel.unprivileged_userns_clone = 1 or more
           fix       have the block for the administrator run
-    sudo sh -eux <<'EOF'
-    echo kernel.unprivileged_userns_clone=1 >/etc/sysctl.d/99-usernetes-userns.conf
-    sysctl -q -p /etc/sysctl.d/99-usernetes-userns.conf
+    sudo sh -ux <<'EOF'
+    failed=0
+    echo kernel.unprivileged_userns_clone=1 >/etc/sysctl.d/99-usernetes-userns.conf || failed=1
+    sysctl -q -p /etc/sysctl.d/99-usernetes-userns.conf || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
-    sudo sh -eux <<'EOF'
-    rm -f /etc/sysctl.d/99-usernetes-userns.conf
-    sysctl -q -w kernel.unprivileged_userns_clone=0
+    sudo sh -ux <<'EOF'
+    failed=0
+    rm -f /etc/sysctl.d/99-usernetes-userns.conf || failed=1
+    sysctl -q -w kernel.unprivileged_userns_clone=0 || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     ");
     let apparmor = (
@@ -42,19 +46,23 @@ fn what_forbids_namespaces() {
     fatal user-namespaces: AppArmor forbids user namespaces to programs without a profile
           expected  a profile for "/home/u/.local/share/usernetes/store/*-rootlesskit-*/**" in /etc/apparmor.d/usernetes
           fix       have the block for the administrator run
-    sudo sh -eux <<'EOF'
-    cat >/etc/apparmor.d/usernetes <<'PROFILE'
+    sudo sh -ux <<'EOF'
+    failed=0
+    cat >/etc/apparmor.d/usernetes <<'PROFILE' || failed=1
     abi <abi/4.0>,
     include <tunables/global>
     profile usernetes "/home/u/.local/share/usernetes/store/*-rootlesskit-*/**" flags=(unconfined) {
       userns,
     }
     PROFILE
-    apparmor_parser --replace /etc/apparmor.d/usernetes
+    apparmor_parser --replace /etc/apparmor.d/usernetes || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
-    sudo sh -eux <<'EOF'
-    apparmor_parser --remove /etc/apparmor.d/usernetes || true
-    rm -f /etc/apparmor.d/usernetes
+    sudo sh -ux <<'EOF'
+    failed=0
+    apparmor_parser --remove /etc/apparmor.d/usernetes || true || failed=1
+    rm -f /etc/apparmor.d/usernetes || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     "#);
     let profile = (
@@ -140,12 +148,17 @@ fn what_the_kernel_lacks() {
     fatal kernel-network: network namespaces have no br_netfilter (no sysctl)
           expected  br_netfilter: services answer pods on the same bridge
           fix       have the block for the administrator run
-    sudo sh -eux <<'EOF'
-    modprobe -a br_netfilter
-    grep -qsx br_netfilter /etc/modules-load.d/usernetes.conf || echo br_netfilter >>/etc/modules-load.d/usernetes.conf
+    sudo sh -ux <<'EOF'
+    failed=0
+    modprobe -a br_netfilter || failed=1
+    grep -qsx br_netfilter /etc/modules-load.d/usernetes.conf || echo br_netfilter >>/etc/modules-load.d/usernetes.conf || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
-    sudo sh -eux <<'EOF'
-    rm -f /etc/modules-load.d/usernetes.conf  # takes effect with the next boot
+    sudo sh -ux <<'EOF'
+    failed=0
+    rm -f /etc/modules-load.d/usernetes.conf || failed=1
+    # the modules are gone after the next boot
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     ");
     config.start = Target::Etcd;
@@ -170,12 +183,17 @@ fn what_the_kernel_lacks() {
     fatal kernel-network: network namespaces have no vxlan (Operation not supported (os error 95))
           expected  vxlan: flannel connects machines by it
           fix       have the block for the administrator run
-    sudo sh -eux <<'EOF'
-    modprobe -a vxlan
-    grep -qsx vxlan /etc/modules-load.d/usernetes.conf || echo vxlan >>/etc/modules-load.d/usernetes.conf
+    sudo sh -ux <<'EOF'
+    failed=0
+    modprobe -a vxlan || failed=1
+    grep -qsx vxlan /etc/modules-load.d/usernetes.conf || echo vxlan >>/etc/modules-load.d/usernetes.conf || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
-    sudo sh -eux <<'EOF'
-    rm -f /etc/modules-load.d/usernetes.conf  # takes effect with the next boot
+    sudo sh -ux <<'EOF'
+    failed=0
+    rm -f /etc/modules-load.d/usernetes.conf || failed=1
+    # the modules are gone after the next boot
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     ");
     assert_eq!(kernel::network(&config, &[]).level, Level::Note);

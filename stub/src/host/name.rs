@@ -1,0 +1,21 @@
+//! The name that this machine has in its cluster.
+
+use super::{Finding, Level, Machine};
+use crate::config::{Config, DnsName};
+
+const ID: &str = "node-name";
+
+/// Says so if the node's name was made of a host name that could not be taken as it is.
+pub(super) fn node_name(machine: &Machine, config: &Config) -> Finding {
+    let (host, node) = (machine.host_name(), &config.node_name);
+    if *node != DnsName::derive(&host) || host.to_ascii_lowercase() == node.as_str() {
+        return Finding::ok(ID, node.to_string());
+    }
+    let found = format!(
+        "this machine is called `{}`, its node `{node}`",
+        host.escape_debug()
+    );
+    Finding::new(ID, Level::Note, found)
+        .expected("at most 63 lower-case letters, digits, `-` and `.`, as Kubernetes wants it")
+        .fix("before the cluster has data, `install --node-name NAME` gives it another name")
+}

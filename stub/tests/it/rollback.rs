@@ -1,0 +1,104 @@
+//! Coming back to an earlier generation: with the configuration it had, whatever a later release made of that.
+
+use fs_err as fs;
+
+use crate::home::Said;
+use crate::stage::{Stage, pack};
+
+fn config(stage: &Stage) -> std::path::PathBuf {
+    stage.home.path().join(".config/usernetes/config.toml")
+}
+
+/// Generations 1 and 2, the second current, and what `config.toml` said with the first.
+fn upgraded() -> (Stage, String) {
+    let stage = Stage::new(&["etcd"]);
+    let said = stage.install(&["--start=", "--cidr=10.0.77.0/24"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    // With a comment of the user's own.
+    let text = fs::read_to_string(config(&stage)).unwrap() + "# mine\n";
+    fs::write(config(&stage), &text).unwrap();
+    assert_eq!(stage.install(&[]).code, Some(0));
+    let next = stage.home.program("next", &pack("0.2.0", &["etcd"]));
+    let mut command = stage.command(&next);
+    let said = stage
+        .home
+        .run_command(command.args(["install", "--force", "--cidr=10.0.88.0/24"]));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(stage.home.current().number(), 2);
+    (stage, text)
+}
+
+fn rollback(stage: &Stage, number: &str) -> Said {
+    let said = stage.usernetes(&["rollback", number]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    said
+}
+
+#[test]
+fn each_generation_has_its_own() {
+    let (stage, first) = upgraded();
+    let second = fs::read_to_string(config(&stage)).unwrap();
+    let said = rollback(&stage, "1");
+    assert!(
+        said.stderr
+            .contains("network.rootlesskit: 10.0.88.0/24 → 10.0.77.0/24"),
+        "{said:?}"
+    );
+    assert_eq!(fs::read_to_string(config(&stage)).unwrap(), first);
+    assert!(
+        stage
+            .install_installed()
+            .stderr
+            .ends_with("nothing to do\n")
+    );
+    rollback(&stage, "2");
+    assert_eq!(fs::read_to_string(config(&stage)).unwrap(), second);
+}
+
+/// As a later release would leave it, with a key and a table that this one does not know, in the file and on record.
+#[test]
+fn what_a_later_release_wrote_does_not_keep_it_from_working() {
+    let (stage, first) = upgraded();
+    let later = |text: &str| format!("speed = 9\n{text}\n[storage]\nclass = \"local\"\n");
+    let second = later(&fs::read_to_string(config(&stage)).unwrap());
+    fs::write(config(&stage), &second).unwrap();
+    let record = stage.home.data().join("installed.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    json["config"] = later(json["config"].as_str().unwrap()).into();
+    fs::write(&record, json.to_string()).unwrap();
+    // To a person who writes such a key, it is told.
+    let said = stage.install_installed();
+    assert_eq!(said.code, Some(3), "{said:?}");
+    assert!(
+        said.stderr
+            .contains("unknown field `speed`, expected one of `schema`, `cri`"),
+        "{said:?}"
+    );
+    // What runs reads the record.
+    assert_eq!(stage.usernetes(&["port", "list"]).code, Some(0));
+
+    let said = rollback(&stage, "1");
+    assert_eq!(stage.home.current().number(), 1);
+    assert_eq!(fs::read_to_string(config(&stage)).unwrap(), first);
+    // Nothing is lost.
+    let old = config(&stage).with_extension("toml.old");
+    assert!(
+        said.stderr
+            .contains("the file that was there is $HOME/.config/usernetes/config.toml.old"),
+        "{said:?}"
+    );
+    assert_eq!(fs::read_to_string(old).unwrap(), second);
+    assert!(
+        stage
+            .install_installed()
+            .stderr
+            .ends_with("nothing to do\n")
+    );
+}
+
+impl Stage {
+    /// `install` of the installed command.
+    fn install_installed(&self) -> Said {
+        self.usernetes(&["install", "--force"])
+    }
+}
