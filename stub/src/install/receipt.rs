@@ -60,7 +60,15 @@ impl Receipt {
     pub fn read(data_dir: &Path) -> Result<Option<Self>> {
         let path = data_dir.join(NAME);
         let text = match fs_err::read_to_string(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // A home that is no directory is for others to name.
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(None);
+            }
             text => text?,
         };
         let receipt: Self = serde_json::from_str(&text).map_err(|e| {
