@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 use crate::error::{Kind, Result};
 use crate::progress::Progress;
+use crate::signals;
 
 /// Rootless Kubernetes under $HOME.
 #[derive(Debug, Parser)]
@@ -98,13 +99,39 @@ enum Command {
     ProbeNamespaces,
 }
 
+impl Command {
+    /// Whether it does something that should not be left half done.
+    fn changes_something(&self) -> bool {
+        matches!(
+            self,
+            Self::Install(_)
+                | Self::Upgrade(_)
+                | Self::Uninstall(_)
+                | Self::Start(_)
+                | Self::Stop(_)
+                | Self::Restart(_)
+                | Self::Kubeconfig(_)
+                | Self::Port(_)
+                | Self::Certs(_)
+                | Self::Rollback(_)
+                | Self::Gc(_)
+        )
+    }
+}
+
 /// Runs the command line of this process and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     if let Some(error) = crate::boot::as_oci_runtime() {
         return error.report();
     }
-    match run(&Cli::parse()) {
+    crate::output::report_panics();
+    signals::outlive_file_size_limit();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return crate::output::command_line(&error),
+    };
+    match run(&cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => error.report(),
     }
@@ -116,6 +143,9 @@ fn run(cli: &Cli) -> Result<u8> {
     let Some(command) = cli.command.as_ref().filter(|_| !cli.version) else {
         return inspect::version().map(|()| 0);
     };
+    if command.changes_something() {
+        signals::outlive_terminal();
+    }
     match command {
         Command::Doctor(args) => return args.run(),
         Command::Status(args) => return args.run(),

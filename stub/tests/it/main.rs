@@ -16,10 +16,12 @@ mod install;
 mod interrupted;
 mod lifecycle;
 mod machine;
+mod messages;
 mod pack;
 mod signed;
 #[path = "../../../tests/support/signer.rs"]
 mod signer;
 mod stage;
+mod system_errors;
 mod unfit;
 mod upgrade;
