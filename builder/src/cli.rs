@@ -1,6 +1,5 @@
 //! The command line of `builder`: arguments here, what they do in the module named after the command.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,7 +8,7 @@ use serde::Serialize;
 use stub::bundle::{Arch, Name, frame};
 use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
-use stub::sbom;
+use stub::{output, sbom, signals};
 
 use crate::command::{self, Outcome};
 
@@ -195,7 +194,12 @@ pub struct DemoArgs {
 /// Runs the command line of this process and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli { inputs, command } = Cli::parse();
+    output::report_panics();
+    signals::outlive_file_size_limit();
+    let Cli { inputs, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::command_line(&error),
+    };
     let progress = Progress::stderr();
     let result = match command {
         Command::Lock(args) => match command::lock(&inputs, &args, &progress) {
@@ -228,13 +232,5 @@ pub fn print(inputs: &Inputs, text: &str, value: &impl Serialize) -> Result<()> 
     } else {
         text.to_owned()
     };
-    write(&text)
-}
-
-/// Writes text to stdout. A closed pipe is no error.
-pub fn write(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e.into()),
-        _ => Ok(()),
-    }
+    output::data(&text)
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use stub::bundle::{Arch, Bundle, Name};
-use stub::error::{Error, Kind, Result};
+use stub::error::{Context as _, Error, Kind, Result};
 use stub::progress::{Progress, bytes};
-use stub::{sbom, signature};
+use stub::{output, sbom, signature};
 
 use crate::cache::Cache;
 use crate::cli::{
@@ -144,7 +144,7 @@ pub(crate) fn verify(inputs: &Inputs, args: &VerifyArgs, progress: &Progress) ->
 /// `builder sbom`.
 pub(crate) fn sbom(args: &SbomArgs) -> Result<()> {
     let bundle = Bundle::open(&args.file)?;
-    cli::write(&sbom::document(
+    output::data(&sbom::document(
         bundle.manifest(),
         &bundle.id(),
         args.format,
@@ -169,7 +169,10 @@ pub(crate) fn export(
         &cache,
         progress,
     )?;
-    let exported = mirror::export(&lockfile, &[arch], &selection.components, &cache, directory)?;
+    let copying = progress.wait(format!("copy to {}", directory.display()));
+    let exported = mirror::export(&lockfile, &[arch], &selection.components, &cache, directory)
+        .map_err(|e| e.elsewhere("name a directory on another file system"))?;
+    drop(copying);
     let text = format!(
         "{} files, {} in {}\n",
         exported.files,
@@ -309,7 +312,7 @@ fn fill_cache(
         debian_base: &|| debian::apt::archive_base(inputs.debian_archive.as_deref()),
         client: &Client::new(),
     };
-    fetch::fetch(lockfile, arch, only, cache, &options, progress)
+    fetch::fetch(lockfile, arch, only, cache, &options, progress).at(cache.root())
 }
 
 /// The stub named, once it has proven fit, or the checkout's, compiled.
@@ -333,7 +336,9 @@ fn rebuild(inputs: &Inputs, original: &Bundle, progress: &Progress) -> Result<()
     let only = verify::components(original);
     let cache = Cache::of_user()?;
     fill_cache(inputs, &lockfile, manifest.arch, &only, &cache, progress)?;
-    let scratch = tempfile::tempdir()?;
+    let scratch = tempfile::tempdir().map_err(|e| {
+        Error::from(e).elsewhere("set TMPDIR to a directory on another file system")
+    })?;
     let order = pack::Order {
         lockfile: &lockfile,
         arch: manifest.arch,
@@ -343,5 +348,6 @@ fn rebuild(inputs: &Inputs, original: &Bundle, progress: &Progress) -> Result<()
         output: &scratch.path().join("rebuilt"),
     };
     pack::build(&order, &cache, progress)?;
+    let _comparing = progress.wait("compare");
     verify::same_bytes(original, &Bundle::open(order.output)?)
 }

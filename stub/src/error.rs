@@ -12,9 +12,13 @@
 //! hint: if upstream re-published this version on purpose, run `builder lock --update kubelet` and review the diff
 //! ```
 
+mod system;
+
 use std::fmt;
-use std::io;
+use std::path::Path;
 use std::process::ExitCode;
+
+use crate::{output, paths};
 
 /// Result with the project's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -74,6 +78,8 @@ struct Inner {
     message: String,
     details: Vec<(String, String)>,
     hint: Option<String>,
+    /// The same would work in another place, which the hint does not name yet.
+    of_place: bool,
 }
 
 impl Error {
@@ -84,6 +90,7 @@ impl Error {
             message: message.into(),
             details: Vec::new(),
             hint: None,
+            of_place: false,
         }))
     }
 
@@ -113,6 +120,33 @@ impl Error {
         self
     }
 
+    /// Marks an error that the same would not meet in another place.
+    fn of_place(mut self) -> Self {
+        self.0.of_place = true;
+        self
+    }
+
+    /// Says how to choose another place, as the end of the hint, if the place is what the error is about: `set …`. The
+    /// first place stays: whoever is nearest to the cause knows best.
+    #[must_use]
+    pub fn elsewhere(mut self, how: &str) -> Self {
+        if std::mem::take(&mut self.0.of_place) {
+            let hint = self.0.hint.get_or_insert_default();
+            hint.push_str(if hint.is_empty() { "" } else { ", or " });
+            hint.push_str(how);
+        }
+        self
+    }
+
+    /// As [`elsewhere`](Self::elsewhere), with the variable that decides where this path is, if one does.
+    #[must_use]
+    pub fn at(self, path: &Path) -> Self {
+        match paths::elsewhere(path) {
+            Some(how) => self.elsewhere(how),
+            None => self,
+        }
+    }
+
     /// Puts the thing the error is about in front of the message: `thing: message`.
     #[must_use]
     pub fn about(mut self, thing: impl fmt::Display) -> Self {
@@ -134,9 +168,8 @@ impl Error {
 
     /// Prints the error on stderr and gives the exit code it stands for.
     #[must_use]
-    #[expect(clippy::print_stderr, reason = "the one place that reports errors")]
     pub fn report(&self) -> ExitCode {
-        eprintln!("error: {self}");
+        output::last_message(&format!("error: {self}"));
         ExitCode::from(self.kind().exit_code())
     }
 }
@@ -169,49 +202,14 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// Operating system errors: `fs_err` has already put the path into the message, this adds kind and next step.
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        use io::ErrorKind as E;
-        let (kind, hint) = match error.kind() {
-            E::StorageFull => (
-                Kind::Host,
-                Some(
-                    "free some space, or choose another disk by setting XDG_DATA_HOME and XDG_CACHE_HOME",
-                ),
-            ),
-            E::QuotaExceeded => (
-                Kind::Host,
-                Some(
-                    "your disk quota is used up: free some space, or choose another disk by setting XDG_DATA_HOME and XDG_CACHE_HOME",
-                ),
-            ),
-            E::ReadOnlyFilesystem => (
-                Kind::Host,
-                Some(
-                    "the file system is read-only: choose a writable one by setting XDG_DATA_HOME and XDG_CACHE_HOME",
-                ),
-            ),
-            E::PermissionDenied => (
-                Kind::Host,
-                Some("check the owner and the permissions of that path with `ls -ld`"),
-            ),
-            _ => (Kind::Failed, None),
-        };
-        let error = Self::new(kind, error.to_string());
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    }
-}
-
-/// [`Error::about`] and [`Error::hint`] on results.
+/// [`Error::about`], [`Error::hint`] and [`Error::at`] on results.
 pub trait Context<T> {
     /// Puts the thing the error is about in front of its message.
     fn about<D: fmt::Display>(self, thing: impl FnOnce() -> D) -> Result<T>;
     /// Says what to do next, unless the error already does.
     fn hint(self, hint: impl FnOnce() -> String) -> Result<T>;
+    /// Says by which variable another place can be chosen, if this path is why it does not work.
+    fn at(self, path: &Path) -> Result<T>;
 }
 
 impl<T, E: Into<Error>> Context<T> for Result<T, E> {
@@ -221,6 +219,10 @@ impl<T, E: Into<Error>> Context<T> for Result<T, E> {
 
     fn hint(self, hint: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|e| e.into().hint(hint()))
+    }
+
+    fn at(self, path: &Path) -> Result<T> {
+        self.map_err(|e| e.into().at(path))
     }
 }
 
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn full_disk_is_the_hosts_fault_and_has_a_next_step() {
-        let error = Error::from(io::Error::from(io::ErrorKind::StorageFull));
+        let error = Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
         assert_eq!(error.kind(), Kind::Host);
         assert!(error.to_string().contains("hint: free some space"));
     }

@@ -26,23 +26,27 @@ pub(crate) fn prepare(path: &Path, bytes: &[u8], mode: u32) -> Result<PathBuf> {
     let temporary = temporary(path);
     // An interrupted run may have left it.
     remove_if_there(&temporary)?;
+    write_new(&temporary, bytes, mode).at(path)?;
+    Ok(temporary)
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut options = fs_err::OpenOptions::new();
     let mut file = options
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&temporary)?;
+        .open(path)?;
     file.write_all(bytes)?;
     // Not by `open`: there the umask would have its say.
     file.set_permissions(Permissions::from_mode(mode))?;
-    file.sync_all()?;
-    Ok(temporary)
+    file.sync_all()
 }
 
 /// Gives a file a new content in one step, and makes its directory if that is missing. Afterwards that is on disk.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = path.parent().unwrap_or(path);
-    make_directories(dir)?;
+    make_directories(dir).at(dir)?;
     let temporary = prepare(path, bytes, mode)?;
     fs_err::rename(&temporary, path)?;
     Ok(fs_err::File::open(dir)?.sync_all()?)
@@ -51,7 +55,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 /// Gives a file a new content in one step. Not synced: for what can be made again.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = temporary(path);
-    fs_err::write(&temporary, bytes)?;
+    fs_err::write(&temporary, bytes).at(path)?;
     Ok(fs_err::rename(&temporary, path)?)
 }
 
@@ -80,7 +84,7 @@ pub(crate) fn make_directories(dir: &Path) -> io::Result<()> {
 /// Makes a directory, and those above it, if it is missing. Nobody but its owner has rights to it afterwards, whatever
 /// the umask, and whatever it was before.
 pub(crate) fn private_directory(dir: &Path) -> Result<()> {
-    make_directories(dir)?;
+    make_directories(dir).at(dir)?;
     if fs_err::metadata(dir)?.permissions().mode() & 0o777 != PRIVATE {
         fs_err::set_permissions(dir, Permissions::from_mode(PRIVATE))?;
     }

@@ -131,6 +131,30 @@ pub(crate) fn session_dir(set: Option<&Path>, usual: &Path, uid: u32) -> Option<
     found.map(Path::to_owned)
 }
 
+/// How to have what is at a path in another place, as an imperative clause. `None` where no variable decides about it.
+pub(crate) fn elsewhere(path: &Path) -> Option<&'static str> {
+    let below = |dir: Result<PathBuf>| dir.is_ok_and(|dir| path.starts_with(dir));
+    // Units lie beside our own configuration, so the whole base counts.
+    let config = config_dir().map(|dir| dir.parent().unwrap_or(&dir).to_owned());
+    if below(data_dir()) {
+        Some("set XDG_DATA_HOME to a directory on another file system")
+    } else if below(cache_dir()) {
+        Some("set XDG_CACHE_HOME to a directory on another file system")
+    } else if below(runtime_dir()) {
+        Some(
+            "ask the administrator for a larger `RuntimeDirectorySize=` in /etc/systemd/logind.conf",
+        )
+    } else if below(config) {
+        Some(
+            "set XDG_CONFIG_HOME to a directory on another file system, for your service manager as well",
+        )
+    } else if user_kubeconfig().is_ok_and(|file| path.parent() == file.parent()) {
+        Some("set KUBECONFIG to a file on another file system")
+    } else {
+        None
+    }
+}
+
 /// The kubeconfig of the user, which kubectl reads when nobody says otherwise: the first entry of `$KUBECONFIG`, or
 /// `$HOME/.kube/config`. It need not exist.
 pub fn user_kubeconfig() -> Result<PathBuf> {
@@ -184,6 +208,29 @@ fn home(variable: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_place_has_its_own_variable() {
+        for (path, variable) in [
+            (data_dir().unwrap().join("store/x"), "XDG_DATA_HOME"),
+            (cache_dir().unwrap().join("frames/x"), "XDG_CACHE_HOME"),
+            (
+                config_dir().unwrap().join("master/ca.pem"),
+                "XDG_CONFIG_HOME",
+            ),
+            (
+                config_dir()
+                    .unwrap()
+                    .with_file_name("systemd/user/u7s.target"),
+                "XDG_CONFIG_HOME",
+            ),
+            (user_kubeconfig().unwrap(), "KUBECONFIG"),
+        ] {
+            let how = elsewhere(&path).unwrap();
+            assert!(how.contains(variable), "{}: {how}", path.display());
+        }
+        assert_eq!(elsewhere(Path::new("/nowhere")), None);
+    }
 
     #[test]
     fn the_first_kubeconfig_is_the_one_that_is_written() {

@@ -1,13 +1,23 @@
 //! Showing what a long-running command does: bars on a terminal, plain lines elsewhere, always on stderr.
+//!
+//! Whatever takes long is a [`Task`], which is counted in bytes, or a [`Wait`], which is not. Either says something every
+//! ten seconds by itself, also while the work it stands for is silent.
 
-use std::io::{IsTerminal, stderr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+mod picture;
+mod task;
+mod ticker;
+mod wait;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::Duration;
 
-/// How often a task without a terminal says how far it is.
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::output;
+
+pub use task::{Part, Task};
+pub use wait::Wait;
+
+/// How often something says how far it is where there is no terminal.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where a command reports. Share it by reference between threads.
@@ -16,7 +26,7 @@ pub struct Progress {
     style: Style,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Style {
     Silent,
     Plain,
@@ -27,10 +37,8 @@ impl Progress {
     /// Bars if stderr is a terminal, plain lines otherwise.
     #[must_use]
     pub fn stderr() -> Self {
-        let style = if stderr().is_terminal() {
-            Style::Bars(MultiProgress::with_draw_target(
-                ProgressDrawTarget::stderr_with_hz(10),
-            ))
+        let style = if output::on_terminal() {
+            Style::Bars(MultiProgress::with_draw_target(picture::target()))
         } else {
             Style::Plain
         };
@@ -46,199 +54,39 @@ impl Progress {
     }
 
     /// Prints a line.
-    #[expect(clippy::print_stderr, reason = "progress is what stderr is for")]
     pub fn line(&self, text: impl AsRef<str>) {
-        match &self.style {
-            Style::Silent => {}
-            Style::Plain => eprintln!("{}", text.as_ref()),
-            Style::Bars(bars) => bars.suspend(|| eprintln!("{}", text.as_ref())),
-        }
+        self.style.line(text.as_ref());
     }
 
     /// Begins to wait for something.
-    pub fn wait(&self, label: impl Into<String>) -> Wait<'_> {
-        let label = label.into();
-        let bar = match &self.style {
-            Style::Bars(bars) => {
-                let bar = bars.add(ProgressBar::new_spinner());
-                if let Ok(style) =
-                    ProgressStyle::with_template("  {spinner} {prefix} {msg} {elapsed}")
-                {
-                    bar.set_style(style);
-                }
-                bar.set_prefix(label.clone());
-                bar.enable_steady_tick(Duration::from_millis(200));
-                Some(bar)
-            }
-            _ => None,
-        };
-        Wait {
-            progress: self,
-            label,
-            started: Instant::now(),
-            said: Mutex::new((String::new(), Instant::now())),
-            bar,
-        }
+    pub fn wait(&self, label: impl Into<String>) -> Wait {
+        Wait::begin(self.style.clone(), label.into())
     }
 
     /// Begins a task of so many bytes. `total` 0 means that nobody knows how many.
     pub fn task(&self, label: impl Into<String>, total: u64) -> Task<'_> {
-        let label = label.into();
-        let bar = match &self.style {
-            Style::Bars(bars) => {
-                let bar = bars.add(ProgressBar::new(total));
-                let template = if total == 0 {
-                    "  {spinner} {prefix:28} {bytes:>11} {bytes_per_sec:>13} {elapsed}"
-                } else {
-                    "  {prefix:30} {bar:24} {bytes:>11} / {total_bytes:11} {bytes_per_sec:>13} {eta}"
-                };
-                if let Ok(style) = ProgressStyle::with_template(template) {
-                    bar.set_style(style);
-                }
-                bar.set_prefix(label.clone());
-                Some(bar)
-            }
-            _ => None,
-        };
-        Task {
-            progress: self,
-            label,
-            total: AtomicU64::new(total),
-            done: AtomicU64::new(0),
-            started: Instant::now(),
-            said: Mutex::new(Instant::now()),
-            bar,
-        }
+        Task::begin(self, label.into(), total)
     }
 }
 
-/// A wait for something whose end nobody can foretell: a spinner with the time, or a line now and then.
-#[derive(Debug)]
-pub struct Wait<'a> {
-    progress: &'a Progress,
-    label: String,
-    started: Instant,
-    said: Mutex<(String, Instant)>,
-    bar: Option<ProgressBar>,
-}
-
-impl Wait<'_> {
-    /// How things stand. Without a terminal it becomes a line if it is news, or if nothing was said for a while.
-    pub fn say(&self, state: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(state.to_owned());
-            return;
-        }
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.0 == state && said.1.elapsed() < PLAIN_INTERVAL {
-            return;
-        }
-        *said = (state.to_owned(), Instant::now());
-        let seconds = self.started.elapsed().as_secs();
-        self.progress
-            .line(format!("{}: {state} ({seconds} s) …", self.label));
-    }
-
-    /// It is over: a line says what came of it. Gives the seconds it took.
-    pub fn finish(self, outcome: &str) -> f64 {
-        let seconds = self.started.elapsed().as_secs_f64();
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-        self.progress
-            .line(format!("{}: {outcome} ({seconds:.1} s)", self.label));
-        seconds
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-/// A part of a command's work, counted in bytes.
-#[derive(Debug)]
-pub struct Task<'a> {
-    progress: &'a Progress,
-    label: String,
-    total: AtomicU64,
-    done: AtomicU64,
-    started: Instant,
-    said: Mutex<Instant>,
-    bar: Option<ProgressBar>,
-}
-
-impl Task<'_> {
-    /// So many more bytes are done.
-    pub fn advance(&self, bytes: u64) {
-        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.show(done);
-    }
-
-    /// So many bytes are done in all, when work begins in the middle or starts over.
-    pub fn set(&self, bytes: u64) {
-        self.done.store(bytes, Ordering::Relaxed);
-        self.show(bytes);
-    }
-
-    /// The total became known.
-    pub fn set_total(&self, bytes: u64) {
-        self.total.store(bytes, Ordering::Relaxed);
-        if let Some(bar) = &self.bar {
-            bar.set_length(bytes);
+impl Style {
+    fn line(&self, text: &str) {
+        match self {
+            Self::Silent => {}
+            Self::Plain => output::message(text),
+            Self::Bars(bars) => bars.suspend(|| output::message(text)),
         }
     }
 
-    /// The task is over: its bar goes, and a line says what came of it.
-    pub fn finish(self, outcome: impl AsRef<str>) {
-        let Self {
-            progress,
-            label,
-            started,
-            bar,
-            ..
-        } = self;
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
+    /// Adds a bar of this look, if bars are what there is.
+    fn bar(&self, bar: ProgressBar, template: &str, label: &str) -> Option<ProgressBar> {
+        let Self::Bars(bars) = self else { return None };
+        let bar = bars.add(bar);
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
         }
-        progress.line(format!(
-            "{label}: {} ({:.1} s)",
-            outcome.as_ref(),
-            started.elapsed().as_secs_f64()
-        ));
-    }
-
-    /// The task is over, and something else will say what came of it.
-    pub fn clear(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-    }
-
-    fn show(&self, done: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(done);
-            return;
-        }
-        if !matches!(self.progress.style, Style::Plain) {
-            return;
-        }
-        let Ok(mut said) = self.said.try_lock() else {
-            return;
-        };
-        if said.elapsed() < PLAIN_INTERVAL {
-            return;
-        }
-        *said = Instant::now();
-        let of = match self.total.load(Ordering::Relaxed) {
-            0 => String::new(),
-            total => format!(" of {}", bytes(total)),
-        };
-        self.progress
-            .line(format!("{}: {}{of} …", self.label, bytes(done)));
+        bar.set_prefix(label.to_owned());
+        Some(bar)
     }
 }
 

@@ -3,6 +3,7 @@
 mod quoting;
 
 use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -160,6 +161,8 @@ impl Systemd {
             .collect();
         let mut command = self.machine.command(&self.systemctl);
         command.arg("--user").args(&arguments).env("TZ", "UTC");
+        // The signal of a terminal that goes away is for a whole process group; the work goes on without the terminal.
+        command.process_group(0);
         let output = command
             .output()
             .about(|| self.systemctl.display().to_string())?;

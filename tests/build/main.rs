@@ -47,6 +47,25 @@ fn the_same_inputs_give_the_same_bytes_whatever_is_around_them() {
 }
 
 #[test]
+fn a_build_does_not_depend_on_who_reads_its_messages() {
+    let (one, other) = (Site::new(), Site::new());
+    one.build(&[]).success();
+    other.build(&[]).without_stderr().success();
+    assert_eq!(
+        fs::read(one.bundle()).unwrap(),
+        fs::read(other.bundle()).unwrap()
+    );
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_named_and_no_bundle_appears() {
+    let site = Site::new();
+    let error = site.build(&[]).small_files().failure(6);
+    assert!(error.contains("set by `ulimit -f`"), "{error}");
+    assert!(!site.bundle().exists());
+}
+
+#[test]
 fn a_bundle_holds_what_the_lockfile_names() {
     let site = Site::new();
     let table = site.build(&[]).success();

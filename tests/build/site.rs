@@ -140,6 +140,7 @@ impl Site {
             stub: None,
             environment: vec![("XDG_CACHE_HOME".into(), self.root().join("cache").into())],
             umask: "022",
+            before: "",
         }
     }
 
@@ -240,6 +241,8 @@ pub struct Run {
     stub: Option<OsString>,
     environment: Vec<(OsString, OsString)>,
     umask: &'static str,
+    /// What the shell does before it becomes `builder`.
+    before: &'static str,
 }
 
 impl Run {
@@ -251,6 +254,18 @@ impl Run {
 
     pub fn umask(&mut self, umask: &'static str) -> &mut Self {
         self.umask = umask;
+        self
+    }
+
+    /// Messages go to a disk that is full.
+    pub fn without_stderr(&mut self) -> &mut Self {
+        self.before = "exec 2>/dev/full";
+        self
+    }
+
+    /// No file of it may become larger than 8 KiB.
+    pub fn small_files(&mut self) -> &mut Self {
+        self.before = "ulimit -f 16";
         self
     }
 
@@ -287,12 +302,8 @@ impl Run {
             .iter()
             .flat_map(|p| [OsStr::new("--stub"), p.as_os_str()]);
         let mut command = Command::new("/bin/sh");
-        command.args([
-            "-c",
-            "umask \"$0\" && exec \"$@\"",
-            self.umask,
-            env!("CARGO_BIN_EXE_builder"),
-        ]);
+        let script = format!("umask \"$0\"; {}\nexec \"$@\"", self.before);
+        command.args(["-c", &script, self.umask, env!("CARGO_BIN_EXE_builder")]);
         command
             .args(&self.arguments)
             .args(stub)

@@ -1,9 +1,11 @@
 //! Frames: which contents a bundle holds, in which order, coded against what, and their compressed bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use stub::bundle::{Component, FrameEntry, Name, frame};
 use stub::digest::Sha256;
@@ -14,6 +16,12 @@ use crate::cache::Cache;
 
 /// A file smaller than this is compressed on its own: a prefix would not pay for its decoding.
 const MIN_SIBLING: u64 = 64 << 10;
+
+/// A content of so many bytes takes long enough that something should be said meanwhile.
+const LARGE: u64 = 16 << 20;
+
+/// So many bytes of it are compressed to learn how long all of them will take.
+const SAMPLE: u64 = 1 << 20;
 
 /// A content to compress.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,39 +107,9 @@ impl<'a> FrameCache<'a> {
             }
         }
         if !missing.is_empty() {
-            // The largest first: the last one to finish should be a small one.
-            missing.sort_by_key(|p| std::cmp::Reverse((p.size, p.sha256)));
-            let task = progress.task(
-                format!("compress at level {}", self.level),
-                missing.iter().map(|p| p.size).sum(),
-            );
-            let next = AtomicUsize::new(0);
-            let work = || -> Result<Vec<FrameEntry>> {
-                let mut made = Vec::new();
-                while let Some(planned) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    made.push(self.make(planned)?);
-                    task.advance(planned.size);
-                }
-                Ok(made)
-            };
-            let workers = thread::available_parallelism()
-                .map_or(1, usize::from)
-                .min(missing.len());
-            let results = thread::scope(|scope| {
-                let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-                threads
-                    .into_iter()
-                    .map(|t| {
-                        t.join().unwrap_or_else(|_| {
-                            Err(Error::new(Kind::Failed, "a compressing thread panicked"))
-                        })
-                    })
-                    .collect::<Vec<_>>()
-            });
-            for result in results {
-                entries.extend(result?.into_iter().map(|e| (e.sha256, e)));
+            for entry in self.compress(missing, progress)? {
+                entries.insert(entry.sha256, entry);
             }
-            task.finish(format!("{} files", missing.len()));
         }
         plan.iter()
             .map(|p| {
@@ -140,6 +118,63 @@ impl<'a> FrameCache<'a> {
                 })
             })
             .collect()
+    }
+
+    /// Compresses contents that are not in the cache, on all cores.
+    fn compress(&self, mut missing: Vec<&Planned>, progress: &Progress) -> Result<Vec<FrameEntry>> {
+        // The largest first: the last one to finish should be a small one.
+        missing.sort_by_key(|p| std::cmp::Reverse((p.size, p.sha256)));
+        let total = missing.iter().map(|p| p.size).sum();
+        let task = progress.task(format!("compress at level {}", self.level), total);
+        if let Some(largest) = missing.first().filter(|p| p.size >= LARGE) {
+            let (size, time) = self.try_out(largest)?;
+            task.expect(size, time);
+        }
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<FrameEntry>> {
+            let mut made = Vec::new();
+            while let Some(planned) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                // In one go: fed piece by piece, the library makes other bytes. So it says nothing until it is done.
+                let part = task.part(planned.size);
+                made.push(self.make(planned)?);
+                part.finish();
+            }
+            Ok(made)
+        };
+        let helpers = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(missing.len())
+            .saturating_sub(1);
+        let results = thread::scope(|scope| {
+            // Where the machine refuses another thread, fewer do the work.
+            let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+            let helpers: Vec<_> = (0..helpers).map_while(spawn).collect();
+            let mut results = vec![work()];
+            results.extend(helpers.into_iter().map(|helper| {
+                helper.join().unwrap_or_else(|_| {
+                    Err(Error::new(Kind::Failed, "a compressing thread panicked"))
+                })
+            }));
+            results
+        });
+        let mut made = Vec::new();
+        for result in results {
+            made.extend(result?);
+        }
+        task.finish(format!("{} files", missing.len()));
+        Ok(made)
+    }
+
+    /// Compresses the beginning of a content, only to learn how long that takes here. Gives the number of bytes and the time.
+    fn try_out(&self, planned: &Planned) -> Result<(u64, Duration)> {
+        let mut sample = Vec::new();
+        self.cache
+            .open_verified(&planned.sha256.into())?
+            .take(SAMPLE)
+            .read_to_end(&mut sample)?;
+        let started = Instant::now();
+        frame::compress(&sample, None, self.level)?;
+        Ok((sample.len() as u64, started.elapsed()))
     }
 
     /// The compressed bytes of a frame that [`fill`](Self::fill) described.

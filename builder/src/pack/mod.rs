@@ -80,11 +80,13 @@ pub struct ComponentReport {
 /// The file appears in one step, synced and executable; a failure leaves a previous one as it was.
 pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report> {
     let started = Instant::now();
-    let parts = Parts::gather(order, cache, progress)?;
+    let parts = Parts::gather(order, cache, progress).at(cache.root())?;
     let plan = frames::plan(&parts.components, &parts.families, &parts.sizes);
     let frames = FrameCache::new(cache, order.level);
-    let manifest = parts.manifest(order, frames.fill(&plan, progress)?)?;
+    let entries = frames.fill(&plan, progress).at(cache.root())?;
+    let manifest = parts.manifest(order, entries)?;
     let mut id = None;
+    let waiting = progress.wait(format!("write {}", order.output.display()));
     let (sha256, size) = write_file(order.output, 0o755, |out| {
         let stub = File::open(&order.head.program)?;
         id = Some(bundle::write(out, stub, &manifest, |index| {
@@ -92,6 +94,7 @@ pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report
         })?);
         Ok(())
     })?;
+    drop(waiting);
     Ok(Report {
         file: order.output.to_owned(),
         id,
@@ -112,7 +115,7 @@ pub fn build_tbz(order: &Order, cache: &Cache, progress: &Progress) -> Result<Re
         Link(BundlePath),
     }
     let started = Instant::now();
-    let parts = Parts::gather(order, cache, progress)?;
+    let parts = Parts::gather(order, cache, progress).at(cache.root())?;
     let mut entries = BTreeMap::new();
     entries.insert(
         BundlePath::new(format!("bin/{STUB_COMPONENT}"))?,
@@ -210,7 +213,18 @@ impl Parts {
 fn write_file(
     output: &Path,
     mode: u32,
-    write: impl FnOnce(&mut BufWriter<Hasher<&mut std::fs::File>>) -> Result<()>,
+    write: impl FnOnce(&mut Out) -> Result<()>,
+) -> Result<(Sha256, u64)> {
+    try_to_write(output, mode, write)
+        .map_err(|e| e.elsewhere("name a place on another file system with `-o FILE`"))
+}
+
+type Out<'a> = BufWriter<Hasher<&'a mut std::fs::File>>;
+
+fn try_to_write(
+    output: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut Out) -> Result<()>,
 ) -> Result<(Sha256, u64)> {
     let directory = output
         .parent()

@@ -26,10 +26,11 @@ use std::process::Command;
 use fs_err as fs;
 
 use crate::components::{self, ConfigFile, Daemon};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::{remove_if_there, write_atomically};
 use crate::install;
 use crate::layout::Layout;
+use crate::output;
 
 pub use images::bundled_name;
 pub(crate) use namespaces::child_pid;
@@ -192,7 +193,7 @@ fn generation_of_this_program() -> Result<PathBuf> {
 fn write_files(files: Vec<ConfigFile>) -> Result<()> {
     for (path, text) in files {
         if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
+            fs::create_dir_all(directory).at(directory)?;
         }
         write_atomically(&path, text.as_bytes())?;
     }
@@ -200,9 +201,8 @@ fn write_files(files: Vec<ConfigFile>) -> Result<()> {
 }
 
 /// A line for the journal.
-#[expect(clippy::print_stderr, reason = "stderr of a unit is the journal")]
 fn say(text: impl AsRef<str>) {
-    eprintln!("usernetes: {}", text.as_ref());
+    output::message(&format!("usernetes: {}", text.as_ref()));
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, ErrorCode};
 
 use crate::error::{Error, Kind, Result};
+use crate::memory;
 
 /// Compression levels a frame may be made with.
 pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=22;
@@ -16,6 +17,10 @@ pub const MAX_SIZE: u64 = 4 << 30;
 /// The window never exceeds 2 to this power bytes: what a decoder needs at most, were it to stream.
 const MAX_WINDOW_LOG: u32 = 28;
 
+/// What the library says when it is refused memory: `ZSTD_error_memory_allocation` of `zstd_errors.h`, as its functions
+/// return errors.
+const NO_MEMORY: ErrorCode = ErrorCode::MAX - 63;
+
 /// Names everything besides content, prefix and level that decides a frame's bytes: caches of frames key on it.
 #[must_use]
 pub fn encoder_id() -> String {
@@ -25,16 +30,19 @@ pub fn encoder_id() -> String {
 /// Compresses a file's content into one frame that carries its size and a checksum.
 ///
 /// With a prefix, matches are also taken from there, and the frame can only be decoded with the same prefix.
-/// The same arguments give the same bytes on every machine: one thread, and parameters that depend on nothing else.
+/// The same arguments give the same bytes on every machine: one thread, and parameters that depend on nothing else. All of
+/// the content is given at once: given in pieces, of which progress could be told, it becomes other bytes.
 pub fn compress(content: &[u8], prefix: Option<&[u8]>, level: i32) -> Result<Vec<u8>> {
-    let encode = || -> Result<Vec<u8>, ErrorCode> {
+    let bound = zstd_safe::compress_bound(content.len());
+    let mut frame = memory::reserved(bound as u64)?;
+    let mut encode = || -> Result<usize, ErrorCode> {
         let reach = content.len() + prefix.map_or(0, <[u8]>::len);
         let window_log = reach
             .max(1024)
             .next_power_of_two()
             .ilog2()
             .min(MAX_WINDOW_LOG);
-        let mut context = CCtx::try_create().ok_or(ErrorCode::MAX)?;
+        let mut context = CCtx::try_create().ok_or(NO_MEMORY)?;
         context.set_parameter(CParameter::CompressionLevel(level))?;
         context.set_parameter(CParameter::WindowLog(window_log))?;
         context.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
@@ -43,38 +51,37 @@ pub fn compress(content: &[u8], prefix: Option<&[u8]>, level: i32) -> Result<Vec
         if let Some(prefix) = prefix {
             context.ref_prefix(prefix)?;
         }
-        let mut frame = Vec::with_capacity(zstd_safe::compress_bound(content.len()));
-        context.compress2(&mut frame, content)?;
-        frame.shrink_to_fit();
-        Ok(frame)
+        context.compress2(&mut frame, content)
     };
-    encode().map_err(|code| {
-        Error::new(
+    match encode() {
+        Ok(_) => {
+            frame.shrink_to_fit();
+            Ok(frame)
+        }
+        Err(NO_MEMORY) => {
+            Err(memory::lacking(bound as u64)
+                .about(format!("cannot compress {} bytes", content.len())))
+        }
+        Err(code) => Err(Error::new(
             Kind::Failed,
-            format!("cannot compress {} bytes: {}", content.len(), reason(code)),
-        )
-    })
+            format!(
+                "cannot compress {} bytes: {}",
+                content.len(),
+                zstd_safe::get_error_name(code)
+            ),
+        )),
+    }
 }
 
 /// Decodes a frame whose content is exactly `size` bytes long.
 ///
 /// The result is not yet verified against a digest.
 pub fn decompress(frame: &[u8], prefix: Option<&[u8]>, size: u64) -> Result<Vec<u8>> {
-    let too_large = || {
-        Error::new(
-            Kind::Host,
-            format!("not enough memory to decode a file of {size} bytes"),
-        )
-    };
-    let capacity = usize::try_from(size)
-        .ok()
-        .filter(|_| size <= MAX_SIZE)
-        .ok_or_else(too_large)?;
-    let mut content = Vec::new();
-    content
-        .try_reserve_exact(capacity.max(1))
-        .map_err(|_| too_large())?;
-    let mut context = DCtx::try_create().ok_or_else(too_large)?;
+    if size > MAX_SIZE {
+        return Err(memory::lacking(size));
+    }
+    let mut content = memory::reserved(size.max(1))?;
+    let mut context = DCtx::try_create().ok_or_else(|| memory::lacking(size))?;
     let mut decode = || {
         if let Some(prefix) = prefix {
             context.ref_prefix(prefix)?;
@@ -89,17 +96,14 @@ pub fn decompress(frame: &[u8], prefix: Option<&[u8]>, size: u64) -> Result<Vec<
         )
         .expected(format!("{size} bytes"))
         .found(format!("{} bytes", content.len()))),
+        Err(NO_MEMORY) => Err(memory::lacking(size)),
         Err(code) => Err(Error::new(
             Kind::Integrity,
-            format!("a frame cannot be decoded: {}", reason(code)),
+            format!(
+                "a frame cannot be decoded: {}",
+                zstd_safe::get_error_name(code)
+            ),
         )),
-    }
-}
-
-fn reason(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::MAX => "out of memory",
-        code => zstd_safe::get_error_name(code),
     }
 }
 
@@ -187,5 +191,12 @@ mod tests {
                 "19 4194ce276901daf9 32ce11c2470a5fd4"
             ]
         );
+        // Larger than a block, which is where encoders begin to differ.
+        let large = sample(1_500_000, 3);
+        let digests = [3, 19].map(|level| {
+            let coded = compress(&large, Some(&hub), level).unwrap();
+            format!("{level} {}", Sha256::of(&coded).short(16))
+        });
+        assert_eq!(digests, ["3 9cdfda450a544dd7", "19 cc3613079812381a"]);
     }
 }

@@ -11,6 +11,7 @@ use super::trailer::{self, DAMAGED_HINT, Trailer, damaged};
 use super::{FrameEntry, Manifest, frame};
 use crate::digest::Sha256;
 use crate::error::{Context, Error, Kind, Result};
+use crate::memory::zeroed;
 
 /// An open bundle whose manifest has been verified against the trailer.
 ///
@@ -57,12 +58,12 @@ impl Bundle {
             return Ok(None);
         };
         let mut end = [0; trailer::LEN];
-        read_at(&file, &mut end, trailer_offset)?;
+        read_at(&file, &mut end, trailer_offset).about(about)?;
         let Some(trailer) = Trailer::decode(&end, file_len).about(about)? else {
             return Ok(None);
         };
-        let mut text = vec![0; usize::try_from(trailer.manifest_len).unwrap_or_default()];
-        read_at(&file, &mut text, trailer.manifest_offset)?;
+        let mut text = zeroed(trailer.manifest_len).about(about)?;
+        read_at(&file, &mut text, trailer.manifest_offset).about(about)?;
         let found = Sha256::of(&text);
         if found != trailer.manifest_sha256 {
             return Err(damaged(format!(
@@ -132,11 +133,7 @@ impl Bundle {
     /// The compressed bytes of the manifest's frame of that index, not yet verified.
     pub fn packed(&self, index: usize) -> Result<Vec<u8>> {
         let (entry, offset) = self.entry(index)?;
-        let mut bytes = vec![
-            0;
-            usize::try_from(entry.length)
-                .map_err(|_| damaged("a frame is larger than memory"))?
-        ];
+        let mut bytes = zeroed(entry.length).about(|| self.path.display())?;
         read_at(&self.file, &mut bytes, offset).about(|| self.path.display())?;
         Ok(bytes)
     }
@@ -151,11 +148,7 @@ impl Bundle {
 
     /// The verified bytes of the stub.
     pub fn stub(&self) -> Result<Vec<u8>> {
-        let mut bytes = vec![
-            0;
-            usize::try_from(self.trailer.stub_len)
-                .map_err(|_| damaged("the stub is larger than memory"))?
-        ];
+        let mut bytes = zeroed(self.trailer.stub_len).about(|| self.path.display())?;
         read_at(&self.file, &mut bytes, 0).about(|| self.path.display())?;
         self.compare("the stub", self.manifest.stub.sha256, &bytes)?;
         Ok(bytes)
@@ -173,7 +166,7 @@ impl Bundle {
     /// Fails unless the padding between stub and payload is zero.
     pub(super) fn check_padding(&self) -> Result<()> {
         let padding = self.trailer.payload_offset - self.trailer.stub_len;
-        let mut bytes = vec![0; usize::try_from(padding).unwrap_or_default()];
+        let mut bytes = zeroed(padding).about(|| self.path.display())?;
         read_at(&self.file, &mut bytes, self.trailer.stub_len).about(|| self.path.display())?;
         if bytes.iter().all(|b| *b == 0) {
             return Ok(());
@@ -192,7 +185,11 @@ impl Bundle {
         prefix: Option<&[u8]>,
     ) -> Result<Vec<u8>> {
         let content = frame::decompress(packed, prefix, entry.size)
-            .hint(|| DAMAGED_HINT.to_owned())
+            // A machine without enough memory says nothing about the file.
+            .map_err(|e| match e.kind() {
+                Kind::Integrity => e.hint(DAMAGED_HINT),
+                _ => e,
+            })
             .about(|| format!("{}: {}", self.path.display(), self.owners(entry)))?;
         self.compare(&self.owners(entry), entry.sha256, &content)?;
         Ok(content)

@@ -19,6 +19,7 @@ use crate::error::{Kind, Result};
 use crate::install::{check_data_home, check_owner, check_whole};
 use crate::paths;
 use crate::progress::Progress;
+use crate::signals;
 
 /// Rootless Kubernetes under $HOME.
 #[derive(Debug, Parser)]
@@ -171,7 +172,13 @@ pub fn main() -> ExitCode {
     if let Some(error) = crate::boot::as_oci_runtime() {
         return error.report();
     }
-    match run(&Cli::parse()) {
+    crate::output::report_panics();
+    signals::outlive_file_size_limit();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return crate::output::command_line(&error),
+    };
+    match run(&cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => error.report(),
     }
@@ -184,6 +191,9 @@ fn run(cli: &Cli) -> Result<u8> {
         return inspect::version().map(|()| 0);
     };
     check(command, &progress)?;
+    if command.changes() {
+        signals::outlive_terminal();
+    }
     match command {
         Command::Doctor(args) => return args.run(),
         Command::Status(args) => return args.run(),

@@ -1,23 +1,11 @@
 //! Data on stdout: tables for people, JSON for scripts.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
 use serde_json::Value;
 
-use crate::error::{Context, Result};
-
-/// Writes text to stdout. A reader that has gone away, such as `head`, is no error.
-pub(super) fn print(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.about(|| "stdout"),
-    }
-}
+use crate::error::Result;
+pub(super) use crate::output::data as print;
 
 /// Writes an object to stdout, with sorted keys.
 pub(super) fn print_json(value: &Value) -> Result<()> {

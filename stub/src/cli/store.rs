@@ -103,7 +103,9 @@ impl Gc {
         containerd.extend(paths::runtime_dir().ok().map(|dir| dir.join("containerd")));
         // Until `install` has applied it, the current generation is not the one that runs.
         let units = Receipt::read(store.dir())?.map(|r| r.generation);
+        let wait = progress.wait("look for what nothing needs");
         let garbage = store.gc(units, &containerd, self.dry_run)?;
+        drop(wait);
         let mut rows = Vec::new();
         for number in &garbage.generations {
             rows.push(vec!["generation".to_owned(), number.to_string()]);

@@ -9,6 +9,7 @@ use rustix::thread::UnshareFlags;
 
 use super::{Finding, Level, Machine, ids, kernel};
 use crate::error::{Context, Error, Kind, Result};
+use crate::output;
 
 const ID: &str = "user-namespaces";
 const MAX: &str = "/proc/sys/user/max_user_namespaces";
@@ -234,11 +235,7 @@ fn map(
 /// The other side: enters new namespaces, says so, waits for the word, mounts, says so, and what else the kernel has. If
 /// something goes wrong, that is the last line it says. Must be called before the process has a second thread.
 pub fn probe_child() -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    let mut say = |line: &str| -> Result<()> {
-        writeln!(stdout, "{line}")?;
-        Ok(stdout.flush()?)
-    };
+    let say = |line: &str| output::data(&format!("{line}\n"));
     #[expect(deprecated, reason = "what became unsafe about it is the flag FILES")]
     let unshared = rustix::thread::unshare(
         UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWPID,

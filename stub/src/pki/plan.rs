@@ -1,5 +1,6 @@
 //! What there is against what should be: judges every file, changes none.
 
+mod clock;
 mod issue;
 mod rest;
 

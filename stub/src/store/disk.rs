@@ -10,7 +10,7 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
-use crate::error::Result;
+use crate::error::{Context as _, Result};
 use crate::files::make_directories;
 
 /// What the names of temporary files and directories begin with.
@@ -47,7 +47,7 @@ impl Disk {
             return Ok(());
         }
         (self.observer)("create directory", path)?;
-        Ok(make_directories(path)?)
+        make_directories(path).at(path)
     }
 
     /// Makes a file that must not be there yet, and closes it. It is not synced.
@@ -94,7 +94,7 @@ impl Disk {
                 self.rename(&aside, new)?;
                 Ok(())
             }
-            result => Ok(named("exchange", old, result)?),
+            result => named("exchange", old, result),
         }
     }
 
@@ -109,7 +109,7 @@ impl Disk {
     pub(super) fn sync_file_system(self, directory: &fs_err::File) -> Result<()> {
         (self.observer)("sync file system", directory.path())?;
         let result = rustix::fs::syncfs(directory.file());
-        Ok(named("sync the file system of", directory.path(), result)?)
+        named("sync the file system of", directory.path(), result)
     }
 
     /// Removes a file, a link, or a directory with all that is in it, read-only directories included.
@@ -127,13 +127,9 @@ impl Disk {
     }
 }
 
-/// Puts what was to be done with which path into a system error, in the words of `fs_err`.
-fn named<T, E: Into<io::Error>>(what: &str, path: &Path, result: Result<T, E>) -> io::Result<T> {
-    result.map_err(|e| {
-        let e = e.into();
-        io::Error::new(
-            e.kind(),
-            format!("failed to {what} `{}`: {e}", path.display()),
-        )
-    })
+/// Says what was to be done with which path, in the words of `fs_err`.
+fn named<T, E: Into<io::Error>>(what: &str, path: &Path, result: Result<T, E>) -> Result<T> {
+    result
+        .map_err(Into::into)
+        .about(|| format!("failed to {what} `{}`", path.display()))
 }

@@ -10,7 +10,7 @@ use super::tree::Tree;
 use super::unpack::unpack;
 use super::{Generation, Store, preflight};
 use crate::bundle::{Bundle, Component};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 use crate::progress::{Progress, bytes};
 use crate::signature::{self, Verdict};
 
@@ -64,7 +64,7 @@ impl Store {
     pub fn repair(&self, bundle: &Bundle, progress: &Progress) -> Result<Installed> {
         self.preflight(bundle)?;
         let _lock = self.lock()?;
-        let installed = self.bring_in(bundle, progress);
+        let installed = self.bring_in(bundle, progress).at(&self.dir);
         if installed.is_err() {
             // A full disk should not stay full because of us. The error that led here is the one to report.
             let _ = self.clear_temporary();
@@ -77,7 +77,8 @@ impl Store {
         preflight::architecture(bundle.manifest().arch)?;
         preflight::directory(&self.dir)?;
         preflight::directory(&self.store_dir())?;
-        preflight::generations(&self.generations_dir())
+        preflight::generations(&self.generations_dir())?;
+        self.check_current_link()
     }
 
     /// The current generation, if it was made from this bundle. One that cannot be read was not.

@@ -7,7 +7,7 @@ use std::path::Path;
 use fs_err::File;
 use fs_err::os::unix::fs::OpenOptionsExt;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 
 /// Held until dropped, and by nobody any more when its process is gone, however it went.
 #[derive(Debug)]
@@ -28,11 +28,13 @@ impl Lock {
     pub(super) fn hold(path: &Path, what: &str) -> Result<Self> {
         let mut options = fs_err::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let file = options.mode(0o600).open(path)?;
+        let file = options.mode(0o600).open(path).at(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(busy(path, what)),
-            Err(TryLockError::Error(e)) => Err(e.into()),
+            Err(TryLockError::Error(e)) => Err(e)
+                .about(|| format!("failed to lock `{}`", path.display()))
+                .at(path),
         }
     }
 

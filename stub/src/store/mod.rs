@@ -246,9 +246,26 @@ impl Store {
         self.dir.join("generations")
     }
 
+    /// Fails if what is called `current` is no link, so that it can neither be followed nor replaced by one.
+    fn check_current_link(&self) -> Result<()> {
+        let link = self.current_link();
+        let found = match link.symlink_metadata() {
+            Ok(metadata) if !metadata.is_symlink() => tree::kind(&metadata),
+            _ => return Ok(()),
+        };
+        let shown = link.display();
+        Err(Error::new(Kind::Integrity, format!("{shown}: this is not the link it was made as"))
+            .expected("a link to a generation, such as `generations/1`")
+            .found(format!("{found}, as some programs make of a link when they copy it"))
+            .hint(format!(
+                "run `mv {shown} {shown}.copy`, then a bundle's own `install`; copy the directory with `cp -a` or `rsync -a`, which keep links"
+            )))
+    }
+
     /// The number in `current`, whether or not that generation is there.
     fn current_number(&self) -> Result<Option<u64>> {
         let link = self.current_link();
+        self.check_current_link()?;
         let target = match fs_err::read_link(&link) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             target => target?,
@@ -268,8 +285,11 @@ impl Store {
 
     /// Lets `current` point to a generation, in one step. Afterwards that is on disk.
     fn make_current(&self, number: u64) -> Result<()> {
+        self.check_current_link()?;
         let link = Disk::temporary(&self.dir);
-        self.disk.symlink(&format!("generations/{number}"), &link)?;
+        self.disk
+            .symlink(&format!("generations/{number}"), &link)
+            .at(&self.dir)?;
         self.disk.rename(&link, &self.current_link())?;
         self.disk.sync_dir(&self.dir)
     }
@@ -277,7 +297,7 @@ impl Store {
     /// Makes the directories, takes the lock, and removes what a change that was cut short has left.
     fn lock(&self) -> Result<Arc<Lock>> {
         for dir in [&self.dir, &self.store_dir(), &self.generations_dir()] {
-            self.disk.create_dirs(dir)?;
+            self.disk.create_dirs(dir).at(dir)?;
         }
         let lock = match &self.lock {
             Some(lock) => Arc::clone(lock),

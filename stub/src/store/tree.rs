@@ -172,7 +172,8 @@ fn problem(path: &Path, entry: &Entry, directory_mode: Option<u32>) -> Option<St
     }
 }
 
-fn kind(found: &Metadata) -> &'static str {
+/// What something is, for people.
+pub(super) fn kind(found: &Metadata) -> &'static str {
     match found.file_type() {
         t if t.is_dir() => "a directory",
         t if t.is_file() => "a file",

@@ -17,6 +17,7 @@ mod install;
 mod interrupted;
 mod lifecycle;
 mod machine;
+mod messages;
 mod names;
 mod owner;
 mod pack;
@@ -28,5 +29,6 @@ mod signed;
 #[path = "../../../tests/support/signer.rs"]
 mod signer;
 mod stage;
+mod system_errors;
 mod unfit;
 mod upgrade;

@@ -7,6 +7,7 @@ use super::super::files::{PUBLIC, SECRET};
 use super::super::identity::{Authority, Leaf};
 use super::super::key::Key;
 use super::super::{MASTER, NODE, Renew};
+use super::clock::{self, Witness};
 use super::{Identity, MISSING, Planner, Signer};
 use crate::error::{Error, Kind, Result};
 
@@ -47,24 +48,9 @@ impl Planner<'_> {
                 )));
         }
         if let Some(fault) = certificate.time_fault(self.now) {
-            let hint = if self.now < certificate.not_before {
-                "check this machine's clock with `date`".to_owned()
-            } else {
-                format!(
-                    "renew it by hand with its key, or move `{}` and `{}` away to have all certificates made anew; every client then needs its new kubeconfig",
-                    self.config_dir.join(MASTER).display(),
-                    self.config_dir.join(NODE).display(),
-                )
-            };
-            return Err(wrong(&format!("the certificate of the {which} {fault}"))
-                .expected("an authority that is valid for at least 30 more days")
-                .found(format!(
-                    "not before {}, not after {}",
-                    rfc3339(certificate.not_before),
-                    rfc3339(certificate.not_after)
-                ))
-                .detail("now", rfc3339(self.now))
-                .hint(hint));
+            let error = wrong(&format!("the certificate of the {which} {fault}"))
+                .expected("an authority that is valid now and for at least 30 more days");
+            return Err(self.out_of_time(error, &certificate));
         }
         if key
             .as_ref()
@@ -141,6 +127,26 @@ impl Planner<'_> {
             certificate: certificate.pem,
             key: key.pem,
         }))
+    }
+
+    fn out_of_time(&self, error: Error, authority: &Certificate) -> Error {
+        let anew = format!(
+            "move `{}` and `{}` away to have all certificates made anew; every client then needs its new kubeconfig",
+            self.config_dir.join(MASTER).display(),
+            self.config_dir.join(NODE).display(),
+        );
+        let error = error
+            .found(format!(
+                "not before {}, not after {}",
+                rfc3339(authority.not_before),
+                rfc3339(authority.not_after)
+            ))
+            .detail("now", rfc3339(self.now));
+        if self.now < authority.not_before {
+            clock::explain(error, self.now, Witness::of_machine().as_ref(), &anew)
+        } else {
+            error.hint(format!("renew it by hand with its key, or {anew}"))
+        }
     }
 
     fn no_signing_key(&self, which: Authority, file: &Path, reason: &str) -> Error {
