@@ -55,7 +55,7 @@ impl TestImage {
     }
 
     /// Puts it into a registry, whose blobs are on another server.
-    fn publish(&self, registry: &Server, blobs: &Server) {
+    pub(crate) fn publish(&self, registry: &Server, blobs: &Server) {
         for document in [&self.index, &self.manifest] {
             registry.good(&path("manifests", document), document);
         }
@@ -65,7 +65,7 @@ impl TestImage {
         }
     }
 
-    fn pin(&self, registry: &Server) -> Value {
+    pub(crate) fn pin(&self, registry: &Server) -> Value {
         artifact(
             "oci-image",
             &[format!("oci://{}/dns/core:v1.2.3", registry.host())],

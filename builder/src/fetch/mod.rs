@@ -16,6 +16,7 @@ use stub::progress::Progress;
 use self::download::{CAP, Downloader, Outcome, Source, Wanted};
 use self::registry::Registry;
 use crate::cache::Cache;
+use crate::debian;
 use crate::digest::Digest;
 use crate::http::Client;
 use crate::lockfile::Lockfile;
@@ -185,8 +186,8 @@ impl Run<'_> {
         let urls = job
             .urls
             .iter()
-            .map(|url| match url.strip_prefix("debian:") {
-                Some(path) => Source::Debian(path.to_owned(), self.debian_base),
+            .map(|url| match debian::archive_path(url) {
+                Some(path) => Source::Debian(path, self.debian_base),
                 None => Source::Url((*url).to_owned()),
             });
         self.file(&job.what, job.digest, job.size, CAP, urls, &mut done)?;
