@@ -219,6 +219,63 @@ fn an_image_that_lacks_an_architecture_is_not_taken() {
     ");
 }
 
+/// A list of tags in so many pages; the version is on the last.
+fn paged(world: &World, count: usize) {
+    let page = |tag: &str| {
+        json!({"name": "example/tool", "tags": [tag]})
+            .to_string()
+            .into_bytes()
+    };
+    let mut pages = vec![page("v0.9.0"); count - 1];
+    pages.push(page("v1.2.3"));
+    let script = [Behaviour::Pages(std::sync::Arc::new(pages))];
+    world
+        .server
+        .route(&format!("{BASE}/tags/list"), b"", script);
+}
+
+#[test]
+fn a_list_of_tags_is_read_to_its_end_or_not_believed() {
+    let world = world();
+    publish(&world, BASE, "v1.2.3", &["amd64", "arm64"]);
+    paged(&world, 100);
+    let locked = world.update(&Lockfile::new()).unwrap().lockfile;
+    assert_eq!(crate::version(&locked, "tool"), "1.2.3");
+    paged(&world, 101);
+    let error = world.refusal(&Lockfile::new());
+    insta::assert_snapshot!(error, @r"
+    tool: the tags of ghcr.io/example/tool: the list does not end
+      expected  at most 100 pages
+      found     100 pages, and a next one: https://v2/ghcr.io/example/tool/tags/list?per_page=50&page=101
+
+    hint: what is missing may be the newest version, so none is taken: report this, the limit may have to be raised
+    ");
+}
+
+#[test]
+fn a_list_of_tags_that_goes_in_circles_is_not_believed() {
+    let world = world();
+    publish(&world, BASE, "v1.2.3", &["amd64", "arm64"]);
+    let list = json!({"name": "example/tool", "tags": ["v1.2.3"]}).to_string();
+    let to = |path: &str| {
+        let next = format!("<{BASE}/tags/{path}>; rel=\"next\"");
+        [Behaviour::With(vec![("Link", next)])]
+    };
+    for (first, second) in [("list?n=1000", "list"), ("more", "list?n=1000")] {
+        for (page, next) in [("list", first), ("more", second)] {
+            let at = format!("{BASE}/tags/{page}");
+            world.server.route(&at, list.as_bytes(), to(next));
+        }
+        let error = world.refusal(&Lockfile::new());
+        assert!(
+            error.starts_with(
+                "tool: the tags of ghcr.io/example/tool: the list goes in circles: after "
+            ),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn a_tag_that_was_moved_is_only_taken_by_name() {
     let world = world();

@@ -58,7 +58,9 @@ impl Upstreams<'_> {
         let first = format!("{}?n=1000", registry.url("tags", "list"));
         let mut found = Vec::new();
         let mut url = first.clone();
-        for _ in 0..PAGES {
+        let mut pages = link::Pages::of(format!("the tags of {image}"), PAGES);
+        loop {
+            pages.count(&url)?;
             let response = self.ask(&registry, &url, url_is_ours(&first, &url), PAGE_CAP)?;
             if response.status != 200 {
                 return Err(failed(&url, status_text(response.status)));
@@ -81,7 +83,7 @@ impl Upstreams<'_> {
                 }
             }
             let Some(next) = link::next(&response) else {
-                break;
+                return Ok(found);
             };
             // Where the list came from, after redirects, is where it goes on.
             if !url_is_ours(&response.url, next.as_str()) {
@@ -92,12 +94,8 @@ impl Upstreams<'_> {
                 .found(next)
                 .hint("something on the way may answer in the registry's place"));
             }
-            if next.as_str() == url {
-                break;
-            }
             url = next.to_string();
         }
-        Ok(found)
     }
 
     /// What a tag points to, with a part for each of these architectures. The documents, which are all in the cache
