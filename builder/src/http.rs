@@ -21,7 +21,8 @@ use stub::error::Result;
 
 pub(crate) use self::failure::{Failure, explained, failed, status_text};
 use self::failure::{passing, root_cause};
-use self::transport::{Proof, is_loopback};
+use self::transport::Proof;
+pub(crate) use self::transport::is_loopback;
 
 const REDIRECTS: usize = 10;
 

@@ -114,7 +114,14 @@ impl Update<'_> {
                 )
             }));
             for (name, recipe) in &set.members {
-                let (component, told) = pinner.pin(name, recipe, &chosen.version)?;
+                // Who names the component has seen what is lost, and means it.
+                let before = old.components.get(name);
+                let before = before.filter(|_| !self.names.contains(name));
+                let needed: Vec<Arch> = before
+                    .into_iter()
+                    .flat_map(LockedComponent::arches)
+                    .collect();
+                let (component, told) = pinner.pin(name, recipe, &chosen.version, &needed)?;
                 notes.extend(told);
                 if let Some(old) = old.components.get(name) {
                     self.compare(name, old, &component)?;
