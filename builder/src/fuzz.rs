@@ -25,7 +25,7 @@ pub fn release(text: &[u8]) {
 /// Reads a document of an image as whatever it may be.
 pub fn image(bytes: &[u8]) {
     let digest = Digest::from(Sha256::of(bytes));
-    drop(document::check_platform(bytes, &digest, Arch::X86_64));
+    drop(document::config_platform(bytes));
     if let Ok((_, Parsed::Index(manifests))) = document::parse(bytes, &digest) {
         drop(document::choose(&manifests, &digest, Arch::X86_64));
     }

@@ -1,10 +1,11 @@
 //! HTTP with the manners a build needs: retries with back-off, a cap on every body, redirects that never leave TLS,
 //! and errors that name the host and the reason.
 //!
-//! Proxies are those of the environment (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`), certificates those of
-//! the operating system.
+//! Proxies are those of the environment (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`), but for addresses of this
+//! machine, which are never asked by way of one. Certificates are those of the operating system.
 
 mod failure;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,12 +16,13 @@ use std::time::Duration;
 
 use reqwest::blocking::Response as Answer;
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
-use reqwest::redirect::Policy;
 use reqwest::{Method, Url};
-use stub::error::{Error, Kind, Result};
+use stub::error::Result;
 
 pub(crate) use self::failure::{Failure, explained, failed, status_text};
 use self::failure::{passing, root_cause};
+use self::transport::Proof;
+pub(crate) use self::transport::is_loopback;
 
 const REDIRECTS: usize = 10;
 
@@ -30,7 +32,7 @@ pub struct Settings {
     pub connect: Duration,
     /// How long nothing may arrive. How long a whole download takes is not limited.
     pub stall: Duration,
-    /// Whether the proxies in the environment are used.
+    /// Whether the proxies in the environment are used for other machines.
     pub proxies: bool,
     /// Waits before the next try.
     pub sleep: Box<dyn Fn(Duration) + Send + Sync>,
@@ -51,7 +53,10 @@ impl Default for Settings {
 #[derive(Default)]
 pub struct Client {
     settings: Settings,
-    inner: Mutex<Option<reqwest::blocking::Client>>,
+    /// For this machine.
+    direct: Mutex<Option<reqwest::blocking::Client>>,
+    /// For all others.
+    outward: Mutex<Option<reqwest::blocking::Client>>,
     /// `host` or `host:port` of those that could not be reached, and why: they are not tried again.
     unreachable: Mutex<BTreeMap<String, String>>,
     answered: AtomicBool,
@@ -102,11 +107,19 @@ impl Client {
 
     /// Gets a small document of at most `cap` bytes. Any status but 200 is an error.
     pub fn get(&self, url: &str, cap: u64) -> Result<Vec<u8>> {
-        let response = self.get_with(url, &[], cap)?;
-        if response.status == 200 {
-            return Ok(response.body);
+        only_200(url, self.get_with(url, &[], cap)?)
+    }
+
+    /// As [`Client::get`], also over plain HTTP: for what is held against a digest or a signature afterwards. `None` if
+    /// there is no such document.
+    pub fn find_to_check(&self, url: &str, cap: u64) -> Result<Option<Vec<u8>>> {
+        let attempt = || self.read(self.send_to_check(url, &[])?, cap);
+        let response = self.retrying(attempt);
+        let response = response.map_err(|failure| explained(url, failure))?;
+        match response.status {
+            404 | 410 => Ok(None),
+            _ => only_200(url, response).map(Some),
         }
-        Err(failed(url, status_text(response.status)))
     }
 
     /// Gets a small document of at most `cap` bytes with headers of one's own. Every status is passed on, except
@@ -124,7 +137,7 @@ impl Client {
         cap: u64,
     ) -> Result<Response> {
         let attempt = || {
-            let answer = self.follow(&Method::GET, url, headers)?;
+            let answer = self.follow(&Method::GET, url, headers, Proof::Connection)?;
             let limited = answer.status().as_u16() == 429;
             let answer = if limited { answer } else { passing(answer)? };
             self.read(answer, cap)
@@ -136,7 +149,7 @@ impl Client {
     /// What a server says about a document without sending it: status and headers.
     pub fn head(&self, url: &str) -> Result<Response> {
         let attempt = || {
-            let answer = passing(self.follow(&Method::HEAD, url, &[])?)?;
+            let answer = passing(self.follow(&Method::HEAD, url, &[], Proof::Connection)?)?;
             self.read(answer, 0)
         };
         self.retrying(attempt)
@@ -210,8 +223,19 @@ impl Client {
 
     /// Sends one request, and further ones as redirects demand. The answer is neither a redirect nor a status that
     /// may pass; its body has yet to be read.
+    ///
+    /// Plain HTTP is refused, also after a redirect, unless it is for this machine.
     pub(crate) fn send(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
-        passing(self.follow(&Method::GET, url, headers)?)
+        passing(self.follow(&Method::GET, url, headers, Proof::Connection)?)
+    }
+
+    /// As [`Client::send`], also over plain HTTP: for what is held against a digest or a signature afterwards.
+    pub(crate) fn send_to_check(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, Failure> {
+        passing(self.follow(&Method::GET, url, headers, Proof::Content)?)
     }
 
     /// Sends requests until the answer is no redirect.
@@ -220,12 +244,14 @@ impl Client {
         method: &Method,
         url: &str,
         headers: &[(&str, &str)],
+        proof: Proof,
     ) -> Result<Answer, Failure> {
         let first = Url::parse(url).map_err(|e| Failure::Final(format!("not a URL: {e}")))?;
         let mut chain = vec![first];
         let mut own_host = true;
         loop {
             let here = &chain[chain.len() - 1];
+            transport::check(here, proof).map_err(Failure::Final)?;
             let answer = self.send_once(method, here, headers, own_host)?;
             let status = answer.status();
             if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
@@ -259,7 +285,9 @@ impl Client {
                 quick: false,
             });
         }
-        let mut request = self.inner()?.request(method.clone(), url.clone());
+        let mut request = self
+            .inner(is_loopback(url))?
+            .request(method.clone(), url.clone());
         for (name, value) in headers {
             // What one host has entrusted to us is no other host's business.
             if own_host || !name.eq_ignore_ascii_case(AUTHORIZATION.as_str()) {
@@ -273,29 +301,16 @@ impl Client {
         Ok(answer)
     }
 
-    fn inner(&self) -> Result<reqwest::blocking::Client> {
-        let mut inner = lock(&self.inner);
+    fn inner(&self, loopback: bool) -> Result<reqwest::blocking::Client> {
+        let mut inner = lock(if loopback {
+            &self.direct
+        } else {
+            &self.outward
+        });
         if let Some(client) = &*inner {
             return Ok(client.clone());
         }
-        // An error says that somebody has installed one already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::blocking::Client::builder()
-            .user_agent(concat!("usernetes-builder/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .connect_timeout(self.settings.connect)
-            // For the blocking client this is not the time of the whole request, but of each wait for more of it.
-            .timeout(self.settings.stall);
-        if !self.settings.proxies {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|e| {
-            Error::new(
-                Kind::Host,
-                format!("cannot set up HTTPS: {}", root_cause(&e)),
-            )
-            .hint("install the system's certificates, for example the package `ca-certificates`")
-        })?;
+        let client = transport::client(&self.settings, loopback)?;
         Ok(inner.insert(client).clone())
     }
 
@@ -339,6 +354,13 @@ impl Client {
         };
         Failure::Passing { reason, wait: None }
     }
+}
+
+fn only_200(url: &str, response: Response) -> Result<Vec<u8>> {
+    if response.status == 200 {
+        return Ok(response.body);
+    }
+    Err(failed(url, status_text(response.status)))
 }
 
 /// Whether a redirect may be followed; `chain` is what has been asked so far. The error says why not.

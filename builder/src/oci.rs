@@ -5,12 +5,16 @@
 //! digest covers all of it.
 
 pub(crate) mod document;
+mod reference;
 
 use stub::bundle::Arch;
 use stub::error::{Error, Kind, Result};
 
+pub(crate) use self::document::NoPlatform;
+pub(crate) use self::document::PIN_ANOTHER;
 pub use self::document::{DOCUMENT_TYPES, Descriptor, Platform};
-use self::document::{Parsed, check_platform, choose, parse, wrong};
+use self::document::{Fit, Parsed, candidates, config_platform, parse, wrong};
+pub use self::reference::{Reference, SCHEME};
 use crate::cache::Cache;
 use crate::digest::Digest;
 
@@ -20,6 +24,9 @@ pub const DOCUMENT_CAP: u64 = 4 << 20;
 
 /// How many indexes may stand one behind the other.
 const DEPTH: usize = 3;
+
+/// How many indexes and manifests are read to find the one for a platform: each may have to be fetched.
+const MOST_READ: usize = 64;
 
 /// An image for one architecture, all of whose documents are in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,19 +39,23 @@ pub struct Image {
     pub config: Descriptor,
     /// Its layers, the lowest first.
     pub layers: Vec<Descriptor>,
+    /// What had to be read to learn that it is for another platform: whoever looks for the image needs it again.
+    pub others: Vec<Descriptor>,
 }
 
 /// How far the cache gets one from a digest to its [`Image`].
 #[derive(Debug)]
 pub(crate) enum Resolved {
     /// All the way.
-    Image(Image),
+    Image(Box<Image>),
     /// To this document, which is missing, or was damaged and has been removed.
     Missing {
         part: Descriptor,
         /// Whether registries keep it among the blobs.
         blob: bool,
     },
+    /// There is no image for the architecture.
+    NoPlatform(NoPlatform),
 }
 
 impl Image {
@@ -60,8 +71,9 @@ impl Image {
             .hint("fetch it with `builder fetch`")
         };
         let image = match resolve(cache, digest, arch)? {
-            Resolved::Image(image) => image,
+            Resolved::Image(image) => *image,
             Resolved::Missing { part, .. } => return Err(missing(&part)),
+            Resolved::NoPlatform(lack) => return Err(lack.error().hint(PIN_ANOTHER)),
         };
         if let Some(part) = image.blobs().find(|b| !cache.contains(&b.digest)) {
             return Err(missing(part));
@@ -73,6 +85,7 @@ impl Image {
     pub fn parts(&self) -> impl Iterator<Item = &Descriptor> {
         self.indexes
             .iter()
+            .chain(&self.others)
             .chain([&self.manifest])
             .chain(self.blobs())
     }
@@ -85,16 +98,65 @@ impl Image {
 
 /// Follows an image's documents as far as they are in the cache.
 pub(crate) fn resolve(cache: &Cache, digest: &Digest, arch: Arch) -> Result<Resolved> {
-    let mut here = Descriptor::pinned(*digest);
-    let mut indexes = Vec::new();
-    loop {
-        let Some(bytes) = cache.read(&here.digest, DOCUMENT_CAP)? else {
-            return Ok(Resolved::Missing {
+    let mut search = Search {
+        cache,
+        root: digest,
+        arch,
+        read: 0,
+        others: Vec::new(),
+        there: Vec::new(),
+    };
+    let found = search.visit(Descriptor::pinned(*digest), &[], Fit::Unsaid)?;
+    Ok(match found {
+        Some(Resolved::Image(mut image)) => {
+            image.others = search.others;
+            Resolved::Image(image)
+        }
+        Some(missing) => missing,
+        None => Resolved::NoPlatform(NoPlatform {
+            digest: *digest,
+            arch,
+            there: search.there,
+        }),
+    })
+}
+
+/// The search for the manifest of an architecture in a tree of indexes.
+struct Search<'a> {
+    cache: &'a Cache,
+    root: &'a Digest,
+    arch: Arch,
+    /// How many documents have been read.
+    read: usize,
+    /// Those that led to nothing.
+    others: Vec<Descriptor>,
+    /// What these are for.
+    there: Vec<Platform>,
+}
+
+impl Search<'_> {
+    /// Looks into a document and what it leads to. `above` are the indexes that led to it, `fit` is what the last of
+    /// them says it is for. `None`: there is nothing for the architecture in it.
+    fn visit(
+        &mut self,
+        mut here: Descriptor,
+        above: &[Descriptor],
+        fit: Fit,
+    ) -> Result<Option<Resolved>> {
+        self.read += 1;
+        if self.read > MOST_READ {
+            return Err(wrong(
+                self.root,
+                &format!("what it is for is not to be found in its first {MOST_READ} documents"),
+            ));
+        }
+        let Some(bytes) = self.cache.read(&here.digest, DOCUMENT_CAP)? else {
+            return Ok(Some(Resolved::Missing {
                 part: here,
                 blob: false,
-            });
+            }));
         };
-        if indexes.is_empty() {
+        if above.is_empty() {
             here.size = bytes.len() as u64;
         }
         here.check_size(bytes.len() as u64)?;
@@ -103,37 +165,58 @@ pub(crate) fn resolve(cache: &Cache, digest: &Digest, arch: Arch) -> Result<Reso
             here.media_type = media_type;
         }
         match parsed {
-            Parsed::Index(manifests) => {
-                let next = choose(&manifests, &here.digest, arch)?;
-                indexes.push(std::mem::replace(&mut here, next));
-                if indexes.len() > DEPTH {
-                    return Err(wrong(
-                        digest,
-                        &format!("more than {DEPTH} indexes stand one behind the other"),
-                    ));
-                }
-            }
+            Parsed::Index(manifests) => self.index(here, manifests, above),
             Parsed::Manifest { config, layers } => {
-                // Nothing but the configuration says what a manifest without an index is for.
-                if indexes.is_empty() {
-                    match cache.read(&config.digest, DOCUMENT_CAP)? {
-                        Some(bytes) => check_platform(&bytes, &config.digest, arch)?,
-                        None => {
-                            return Ok(Resolved::Missing {
-                                part: config,
-                                blob: true,
-                            });
-                        }
+                // Nothing but its configuration tells what a manifest is for of which no index says it.
+                if fit == Fit::Unsaid {
+                    let Some(bytes) = self.cache.read(&config.digest, DOCUMENT_CAP)? else {
+                        return Ok(Some(Resolved::Missing {
+                            part: config,
+                            blob: true,
+                        }));
+                    };
+                    let platform = config_platform(&bytes);
+                    let fit = platform.fit(self.arch);
+                    if fit != Fit::Yes {
+                        self.others.extend([here, config]);
+                        self.there.extend((fit == Fit::No).then_some(platform));
+                        return Ok(None);
                     }
                 }
-                return Ok(Resolved::Image(Image {
-                    indexes,
+                Ok(Some(Resolved::Image(Box::new(Image {
+                    indexes: above.to_vec(),
                     manifest: here,
                     config,
                     layers,
-                }));
+                    others: Vec::new(),
+                }))))
             }
         }
+    }
+
+    fn index(
+        &mut self,
+        here: Descriptor,
+        manifests: Vec<Descriptor>,
+        above: &[Descriptor],
+    ) -> Result<Option<Resolved>> {
+        if above.len() == DEPTH {
+            return Err(wrong(
+                self.root,
+                &format!("more than {DEPTH} indexes stand one behind the other"),
+            ));
+        }
+        let (candidates, mut there) = candidates(manifests, self.arch);
+        self.there.append(&mut there);
+        let path = [above, std::slice::from_ref(&here)].concat();
+        for (candidate, fit) in candidates {
+            let found = self.visit(candidate, &path, fit)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        self.others.push(here);
+        Ok(None)
     }
 }
 
@@ -163,7 +246,11 @@ mod tests {
         }
 
         fn manifest(&self, architecture: &str) -> Value {
-            let config = self.add(&json!({"os": "linux", "architecture": architecture}));
+            self.configured(&json!({"os": "linux", "architecture": architecture}))
+        }
+
+        fn configured(&self, config: &Value) -> Value {
+            let config = self.add(config);
             let layer = self.add(&json!("layer"));
             self.add(&json!({"schemaVersion": 2, "config": config, "layers": [layer]}))
         }
@@ -239,6 +326,100 @@ mod tests {
         let empty = registry.index(&[]);
         let error = registry.read(&empty, Arch::X86_64).unwrap_err().to_string();
         assert!(error.contains("no platform at all"), "{error}");
+    }
+
+    /// An entry of an index for an architecture, with a variant if that is written behind a slash.
+    fn entry(descriptor: &Value, platform: &str) -> Value {
+        let (architecture, variant) = platform.split_once('/').unwrap_or((platform, ""));
+        let mut entry = descriptor.clone();
+        entry["platform"] = json!({"os": "linux", "architecture": architecture});
+        if !variant.is_empty() {
+            entry["platform"]["variant"] = json!(variant);
+        }
+        entry
+    }
+
+    #[test]
+    fn a_variant_that_not_every_processor_has_is_never_taken() {
+        let registry = Registry::new();
+        let manifests: Vec<Value> = (0..5)
+            .map(|n| registry.configured(&json!({"os": "linux", "architecture": "amd64", "n": n})))
+            .collect();
+        for (platforms, arch, chosen) in [
+            (&["amd64/v3", "amd64"][..], Arch::X86_64, Some(1)),
+            (&["amd64/v2", "amd64/v4", "amd64/v1"], Arch::X86_64, Some(2)),
+            (&["386", "x86_64", "amd64"], Arch::X86_64, Some(1)),
+            (&["amd64", "amd64"], Arch::X86_64, Some(0)),
+            (&["amd64/v2"], Arch::X86_64, None),
+            (&["arm/v7", "arm64/v9", "arm64/v8"], Arch::Aarch64, Some(2)),
+            (&["arm64/v8", "arm64"], Arch::Aarch64, Some(0)),
+            (&["arm/v8", "arm64/v8.2"], Arch::Aarch64, None),
+        ] {
+            let entries = manifests.iter().zip(platforms).map(|(m, p)| entry(m, p));
+            let index = registry
+                .add(&json!({"schemaVersion": 2, "manifests": entries.collect::<Vec<_>>()}));
+            let found = registry.read(&index, arch);
+            let found = found.map(|image| json!(image.manifest.digest));
+            match chosen {
+                Some(chosen) => {
+                    assert_eq!(found.unwrap(), manifests[chosen]["digest"], "{platforms:?}");
+                }
+                None => assert!(found.is_err(), "{platforms:?}"),
+            }
+        }
+        let entries = [
+            entry(&manifests[0], "amd64/v3"),
+            entry(&manifests[1], "amd64/v2"),
+        ];
+        let index = registry.add(&json!({"schemaVersion": 2, "manifests": entries}));
+        let error = registry.read(&index, Arch::X86_64).unwrap_err().to_string();
+        let error = error.replace(index["digest"].as_str().unwrap(), "sha256:…");
+        insta::assert_snapshot!(error, @r"
+        image document sha256:…: there is nothing for every processor of this platform in it
+          expected  linux/amd64
+          found     linux/amd64/v3, linux/amd64/v2
+
+        hint: a variant such as `v3` does not run on older processors, so it is not taken: choose an image that is built without it
+        ");
+        // The same where no index says it.
+        let alone =
+            registry.configured(&json!({"os": "linux", "architecture": "amd64", "variant": "v3"}));
+        let error = registry.read(&alone, Arch::X86_64).unwrap_err().to_string();
+        assert!(error.contains("found     linux/amd64/v3"), "{error}");
+    }
+
+    #[test]
+    fn what_no_index_says_is_read_in_the_configuration() {
+        let registry = Registry::new();
+        let (arm64, amd64) = (registry.manifest("arm64"), registry.manifest("amd64"));
+        let attestation = registry.configured(&json!({"os": "unknown", "architecture": "unknown"}));
+        let chart = registry.configured(&json!({"name": "a Helm chart"}));
+        let mut signature = registry.add(&json!("a signature"));
+        signature["mediaType"] = json!("application/vnd.dev.example.signature");
+        let mut unsaid = entry(&amd64, "");
+        unsaid["platform"]["os"] = json!("");
+        let entries = [&signature, &attestation, &chart, &arm64, &unsaid];
+        let index = registry.add(&json!({"schemaVersion": 2, "manifests": entries}));
+        let image = registry.read(&index, Arch::X86_64).unwrap();
+        assert_eq!(json!(image.manifest.digest), amd64["digest"]);
+        // A manifest and a configuration of each of the three that were looked into.
+        assert_eq!((image.others.len(), image.parts().count()), (6, 10));
+        let error = registry.read(&attestation, Arch::X86_64).unwrap_err();
+        assert!(error.to_string().contains("linux/amd64"), "{error}");
+        // An entry that says what it is for comes first, and an index that leads nowhere is left again.
+        let inner = registry.index(&[(arm64, None)]);
+        let outer = [inner, entry(&amd64, "amd64")];
+        let outer = registry.add(&json!({"schemaVersion": 2, "manifests": outer}));
+        let image = registry.read(&outer, Arch::X86_64).unwrap();
+        assert_eq!((image.indexes.len(), image.others.len()), (1, 0));
+        let image = registry.read(&outer, Arch::Aarch64).unwrap();
+        assert_eq!(image.indexes.len(), 2);
+        let many: Vec<Value> = (0..70)
+            .map(|n| registry.configured(&json!({"os": "linux", "architecture": "s390x", "n": n})))
+            .collect();
+        let many = registry.add(&json!({"schemaVersion": 2, "manifests": many}));
+        let error = registry.read(&many, Arch::X86_64).unwrap_err().to_string();
+        assert!(error.contains("first 64 documents"), "{error}");
     }
 
     #[test]

@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 
 use crate::bundle::{Component, Source};
 
-/// A binary package of Debian, as its file's name in the archive says. The version lacks its epoch, as that name does.
+/// A binary package of Debian, as its address in the lockfile says.
 #[derive(Debug, PartialEq, Eq)]
 pub struct DebianPackage<'a> {
     /// The package's name.
     pub name: &'a str,
-    /// Its version.
+    /// Its version, with the epoch; bundles of earlier releases do not know it.
     pub version: String,
     /// Debian's name of the architecture.
     pub arch: &'a str,
@@ -34,7 +34,7 @@ pub fn debian_package(url: &str) -> Option<DebianPackage<'_>> {
     let file = path.rsplit('/').next()?;
     let mut parts = file.splitn(3, '_');
     let (name, version, arch) = (parts.next()?, parts.next()?, parts.next()?);
-    let version = version.replace("%3a", ":");
+    let version = version.replace("%3a", ":").replace("%3A", ":");
     Some(DebianPackage {
         name,
         version,
@@ -95,6 +95,22 @@ pub fn of_component(component: &Component) -> String {
     }
 }
 
+/// The version of a download that belongs to a component, as its publisher writes it: with the epoch of a Debian package,
+/// which the component's own version lacks, as it is part of names of directories.
+#[must_use]
+pub fn version_of_source(component: &Component, source: &Source) -> String {
+    debian_package(&source.url).map_or_else(|| component.version.to_string(), |p| p.version)
+}
+
+/// The same for a component: the version of its first download.
+#[must_use]
+pub fn version_of_component(component: &Component) -> String {
+    match component.sources.first() {
+        Some(source) => version_of_source(component, source),
+        None => component.version.to_string(),
+    }
+}
+
 /// Of a crate.
 #[must_use]
 pub fn of_crate(name: &str, version: &str) -> String {
@@ -128,8 +144,8 @@ mod tests {
     use super::*;
     use crate::bundle::{Name, Version};
 
-    fn of(url: &str) -> String {
-        let component = Component {
+    fn component(url: &str) -> Component {
+        Component {
             files: Vec::new(),
             homepage: String::new(),
             license: String::new(),
@@ -140,8 +156,25 @@ mod tests {
                 url: url.to_owned(),
             }],
             version: Version::new("1.2+b").unwrap(),
-        };
-        of_component(&component)
+        }
+    }
+
+    fn of(url: &str) -> String {
+        of_component(&component(url))
+    }
+
+    #[test]
+    fn a_debian_packages_version_has_its_epoch() {
+        let version = |url: &str| version_of_component(&component(url));
+        assert_eq!(
+            version("debian:pool/main/c/cni/cni_2%3a1.2-1_arm64.deb"),
+            "2:1.2-1"
+        );
+        assert_eq!(version("debian:pool/main/c/cni/cni_1.2-1_all.deb"), "1.2-1");
+        assert_eq!(
+            version("https://example.org/cni_2%3a1.2-1_arm64.deb"),
+            "1.2+b"
+        );
     }
 
     #[test]
@@ -150,6 +183,7 @@ mod tests {
         insta::assert_snapshot!(of("https://dl.example.org/thing?a=b"), @"pkg:generic/thing@1.2%2Bb?checksum=sha256:aa&download_url=https://dl.example.org/thing%3Fa%3Db");
         insta::assert_snapshot!(of("oci://registry.example.org/team/thing:v1.2"), @"pkg:oci/thing@sha256:aa?repository_url=registry.example.org/team/thing&tag=v1.2");
         insta::assert_snapshot!(of("debian:pool/main/t/thing/libthing1_1.2-1+b1_amd64.deb"), @"pkg:deb/debian/libthing1@1.2-1%2Bb1?arch=amd64");
+        insta::assert_snapshot!(of("debian:pool/main/c/cni/cni_2%3a1.2~rc1-1_arm64.deb"), @"pkg:deb/debian/cni@2:1.2~rc1-1?arch=arm64");
         insta::assert_snapshot!(of_crate("zstd-sys", "2.1.3+zstd.1.5.7"), @"pkg:cargo/zstd-sys@2.1.3%2Bzstd.1.5.7");
     }
 

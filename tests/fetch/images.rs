@@ -55,7 +55,7 @@ impl TestImage {
     }
 
     /// Puts it into a registry, whose blobs are on another server.
-    fn publish(&self, registry: &Server, blobs: &Server) {
+    pub(crate) fn publish(&self, registry: &Server, blobs: &Server) {
         for document in [&self.index, &self.manifest] {
             registry.good(&path("manifests", document), document);
         }
@@ -65,7 +65,7 @@ impl TestImage {
         }
     }
 
-    fn pin(&self, registry: &Server) -> Value {
+    pub(crate) fn pin(&self, registry: &Server) -> Value {
         artifact(
             "oci-image",
             &[format!("oci://{}/dns/core:v1.2.3", registry.host())],
@@ -202,14 +202,26 @@ fn an_image_for_other_machines_is_refused() {
 fn a_registry_that_wants_a_real_login_is_an_error() {
     let image = TestImage::new();
     for (challenge, why) in [
-        ("Basic realm=\"private\"", "a login we do not know"),
+        (
+            "Basic realm=\"private\"",
+            "HOST wants a login for `dns/core`, and images are asked for without one: it takes Basic only",
+        ),
+        (
+            "Negotiate, Digest realm=\"Bearer realm=x\", qop=\"auth\"",
+            "without one: it takes Negotiate, Digest only",
+        ),
+        ("Bearer service=\"none\"", "it takes Bearer only"),
         (
             "Bearer realm=\"http://HOST/none\"",
             "no token from http://HOST/none: 404",
         ),
         (
             "Bearer realm=\"http://HOST/token\"",
-            "does not let strangers",
+            "without one: it is private, or there is no such image",
+        ),
+        (
+            "Bearer realm=\"http://HOST/private\"",
+            "without one: http://HOST/private answers 401 Unauthorized",
         ),
         (
             "Bearer realm=\"http://HOST/page\"",
@@ -225,6 +237,7 @@ fn a_registry_that_wants_a_real_login_is_an_error() {
             .good("/token", br#"{"access_token": "not the right one"}"#);
         lab.server.good("/page", b"<html>");
         lab.server.route("/busy", b"", [Behaviour::status(503)]);
+        lab.server.route("/private", b"", [Behaviour::status(401)]);
         let challenge = challenge.replace("HOST", &lab.server.host());
         lab.server.guard("/v2/", "s3cret", challenge);
         let error = lab.fetch(&lockfile([image.pin(&lab.server)])).unwrap_err();
@@ -232,6 +245,79 @@ fn a_registry_that_wants_a_real_login_is_an_error() {
         let shown = lab.shown(&error);
         assert!(shown.contains(why) && shown.contains("--mirror"), "{shown}");
     }
+}
+
+#[test]
+fn the_login_for_everybody_is_taken_wherever_it_stands() {
+    let image = TestImage::new();
+    let basic = "Basic realm=\"log in, please\", charset=\"UTF-8\"";
+    for challenges in [
+        vec![format!("{basic}, BEARER")],
+        vec![basic.to_owned(), "Bearer".to_owned()],
+        vec!["Negotiate TlRMTVNTUAACAA==, bearer".to_owned()],
+    ] {
+        let lab = Lab::new();
+        image.publish(&lab.server, &lab.server);
+        lab.server.good("/token", br#"{"token": "s3cret"}"#);
+        let parameters = format!(
+            " realm=\"{}\" , scope=\"repository:dns/core:pull,push\"",
+            lab.server.url("/token")
+        );
+        let mut challenges = challenges;
+        *challenges.last_mut().unwrap() += &parameters;
+        lab.server.guard_by("/v2/", "s3cret", challenges);
+        let summary = lab.fetch(&lockfile([image.pin(&lab.server)])).unwrap();
+        assert_eq!(summary.fetched, 5);
+        assert_eq!(
+            lab.server.requests_for("/token")[0].path,
+            "/token?scope=repository%3Adns%2Fcore%3Apull%2Cpush"
+        );
+    }
+}
+
+/// An index whose first entries are for newer processors and for nobody knows what.
+#[test]
+fn the_manifest_for_every_processor_is_fetched_and_a_mirror_has_what_led_to_it() {
+    let lab = Lab::new();
+    let image = TestImage::new();
+    image.publish(&lab.server, &lab.server);
+    let mut other = image.config.clone();
+    other.push(b' ');
+    let other = String::from_utf8(other)
+        .unwrap()
+        .replace("amd64", "riscv64");
+    let config = descriptor("application/vnd.oci.image.config.v1+json", other.as_bytes());
+    let unsaid = json!({"schemaVersion": 2, "config": config, "layers": []}).to_string();
+    let entry = |content: &[u8]| descriptor("application/vnd.oci.image.manifest.v1+json", content);
+    let mut newer = entry(b"never fetched");
+    newer["platform"] = json!({"os": "linux", "architecture": "amd64", "variant": "v3"});
+    let entries = [newer, entry(unsaid.as_bytes()), entry(&image.manifest)];
+    let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    for (what, content) in [
+        ("manifests", &index),
+        ("manifests", &unsaid),
+        ("blobs", &other),
+    ] {
+        lab.server
+            .good(&path(what, content.as_bytes()), content.as_bytes());
+    }
+    let url = format!("oci://{}/dns/core:v1.2.3", lab.server.host());
+    let pins = lockfile([artifact("oci-image", &[url], index.as_bytes())]);
+    let summary = lab.fetch(&pins).unwrap();
+    assert_eq!((summary.fetched, summary.cached), (7, 0));
+    let read = Image::read(&lab.cache, &digest_of(index.as_bytes()), Arch::X86_64).unwrap();
+    assert_eq!(read.manifest.digest, digest_of(&image.manifest));
+
+    let mirror = lab.home.path().join("mirror");
+    let exported =
+        builder::mirror::export(&pins, &[Arch::X86_64], &[], &lab.cache, &mirror).unwrap();
+    assert_eq!(exported.files, 7);
+    let elsewhere = Lab::new();
+    let summary = elsewhere.fetch_with(&pins, |options| {
+        options.offline = true;
+        options.mirror = Some(builder::mirror::Mirror::Directory(mirror));
+    });
+    assert_eq!(summary.unwrap().fetched, 7);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod downloads;
 mod images;
 mod mirrors;
 mod offline;
+mod proxies;
 mod resume;
 #[path = "../support/server.rs"]
 mod server;

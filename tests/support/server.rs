@@ -90,7 +90,7 @@ struct Route {
 struct Guard {
     prefix: &'static str,
     token: String,
-    challenge: String,
+    challenges: Vec<String>,
 }
 
 struct Reply {
@@ -173,10 +173,15 @@ impl Server {
 
     /// Wants `Authorization: Bearer <token>` for all paths that begin like this, and says where to get one.
     pub(crate) fn guard(&self, prefix: &'static str, token: &str, challenge: String) {
+        self.guard_by(prefix, token, vec![challenge]);
+    }
+
+    /// The same with several ways to log in, of which each is in a line of its own.
+    pub(crate) fn guard_by(&self, prefix: &'static str, token: &str, challenges: Vec<String>) {
         *self.shared.guard.lock().unwrap() = Some(Guard {
             prefix,
             token: format!("Bearer {token}"),
-            challenge,
+            challenges,
         });
     }
 
@@ -245,7 +250,10 @@ impl Shared {
             && request.path.starts_with(guard.prefix)
             && request.header("authorization") != Some(&guard.token)
         {
-            return Reply::bare(401, Some(("WWW-Authenticate", guard.challenge.clone())));
+            let challenges = guard.challenges.iter().cloned();
+            return challenges.fold(Reply::bare(401, None), |reply, challenge| {
+                reply.with("WWW-Authenticate", challenge)
+            });
         }
         let path = request.path.split('?').next().unwrap_or_default();
         let (content, behaviour) = {

@@ -181,18 +181,54 @@ fn a_release_without_any_digest_stays_unpinned_unless_it_was_pinned() {
 }
 
 #[test]
-fn a_release_that_lacks_a_file_is_not_taken() {
+fn a_release_that_lacks_a_file_is_locked_for_the_other_architecture() {
     let world = world(&[CHECKSUMS, GITHUB]);
     let mut partial = release("1.2.3");
     partial.files.pop();
     world.releases(REPOSITORY, &[partial]);
-    insta::assert_snapshot!(world.refusal(&Lockfile::new()), @r"
-    tool 1.2.3 (aarch64): the release v1.2.3 has no such file
-      expected  tool-arm64
-      found     SHA256SUMS, tool-amd64
+    let updated = world.update(&Lockfile::new()).unwrap();
+    insta::assert_snapshot!(updated.notes.join("\n"), @"tool 1.2.3 (aarch64): the release v1.2.3 has no such file; locked for x86_64 only, not for aarch64");
+    let locked = updated.lockfile;
+    assert!(pinned(&locked, "tool", Arch::X86_64).1.digest.is_some());
+    assert!(locked.select(Arch::X86_64, &[]).is_ok());
+    insta::assert_snapshot!(locked.select(Arch::Aarch64, &[]).unwrap_err(), @r"
+    tool 1.2.3 does not exist for aarch64
+      expected  a download for aarch64
+      found     one for x86_64 only
 
-    hint: try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe
+    hint: leave it out by naming the others with `--components`, or, once upstream has it for aarch64, run `builder lock --update tool`
     ");
+    // The lockfile says so itself, so that nobody is asked to lock it again.
+    let again = Lockfile::parse(&locked.to_text().unwrap()).unwrap();
+    let report = builder::lock::check::check(world.recipes(), &again).unwrap();
+    assert!(report.verdict().is_ok(), "{report}");
+    assert!(
+        report
+            .to_string()
+            .contains("note: tool does not exist for aarch64"),
+        "{report}"
+    );
+    assert_eq!(world.update(&again).unwrap().lockfile, again);
+}
+
+#[test]
+fn an_architecture_that_was_locked_is_only_given_up_by_name() {
+    let world = world(&[CHECKSUMS, GITHUB]);
+    world.releases(REPOSITORY, &[release("1.2.2")]);
+    let old = world.update(&Lockfile::new()).unwrap().lockfile;
+    let mut partial = release("1.2.3");
+    partial.files.remove(1);
+    world.releases(REPOSITORY, &[partial]);
+    insta::assert_snapshot!(world.refusal(&old), @r"
+    tool 1.2.3 (x86_64): the release v1.2.3 has no such file
+      expected  tool-amd64
+      found     SHA256SUMS, tool-arm64
+
+    hint: try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe; if it no longer exists for x86_64, run `builder lock --update tool`
+    ");
+    let updated = world.update_only("tool", &old).unwrap();
+    assert!(updated.lockfile.select(Arch::X86_64, &[]).is_err());
+    assert_eq!(pinned(&updated.lockfile, "tool", Arch::Aarch64).0, "1.2.3");
 }
 
 #[test]

@@ -58,7 +58,8 @@ impl Place {
             .arg("--lockfile")
             .arg(home.join("lockfile.json"))
             .env("XDG_CACHE_HOME", home.join("cache"))
-            .env("no_proxy", "127.0.0.1")
+            // A server on this machine is asked without it, and there is no other.
+            .env("http_proxy", format!("http://{}", self.server.nobody()))
             .env_remove("GITHUB_TOKEN")
             .output()
             .unwrap()

@@ -108,7 +108,7 @@ fn what_has_not_changed_is_not_sent_again() {
 }
 
 #[test]
-fn ten_thousand_releases_are_not_read_to_the_end() {
+fn a_list_that_is_not_read_to_its_end_gives_no_version() {
     let world = world(&[GITHUB]);
     let page: Vec<_> = (0..50)
         .map(|n| json!({"tag_name": format!("v2.0.{n}"), "draft": false, "prerelease": false, "published_at": crate::world::OLD, "assets": []}))
@@ -116,11 +116,11 @@ fn ten_thousand_releases_are_not_read_to_the_end() {
     let pages = vec![json!(page).to_string().into_bytes(); 200];
     world.route(API, b"", [Behaviour::Pages(std::sync::Arc::new(pages))]);
     insta::assert_snapshot!(world.refusal(&Lockfile::new()), @r"
-    tool: upstream announces no version the recipe takes
-      expected  ~1.2
-      found     2.0.49, 2.0.49, 2.0.49, 2.0.49, 2.0.49 and others, 1000 in all
+    tool: https://api.github.com/repos/example/tool/releases?per_page=50: the list does not end
+      expected  at most 20 pages
+      found     20 pages, and a next one: https://api.github.com/repos/example/tool/releases?per_page=50&page=21
 
-    hint: correct `allow` or `tag` in the recipe
+    hint: what is missing may be the newest version, so none is taken: report this, the limit may have to be raised
     ");
     assert_eq!(world.asked(API), 20);
 }

@@ -206,17 +206,168 @@ fn a_manifest_that_was_swapped_is_refused() {
 }
 
 #[test]
-fn an_image_that_lacks_an_architecture_is_not_taken() {
+fn an_image_for_one_architecture_is_locked_for_that_one() {
     let world = world();
     tags(&world, BASE, &["v1.2.3"]);
-    publish(&world, BASE, "v1.2.3", &["amd64", "s390x"]);
-    insta::assert_snapshot!(world.refusal(&Lockfile::new()), @r"
-    tool 1.2.3: oci://ghcr.io/example/tool:v1.2.3: image document sha256:6de333f91ff42100f8ffccb2a15f21dc71c6d7d49dad27059df8416cb00d11e1: there is nothing for this platform in it
-      expected  linux/arm64
-      found     linux/amd64, linux/s390x
+    let index = publish(&world, BASE, "v1.2.3", &["arm64", "s390x"]);
+    let updated = world.update(&Lockfile::new()).unwrap();
+    let locked = updated.lockfile;
+    let artifact = pinned(&locked, "tool", Arch::Aarch64).1;
+    assert_eq!(artifact.digest.unwrap().to_string(), digest(&index));
+    let note = &updated.notes[0];
+    assert!(
+        note.contains(
+            "there is nothing for this platform in it; locked for aarch64 only, not for x86_64"
+        ),
+        "{note}"
+    );
+    let error = locked.select(Arch::X86_64, &[]).unwrap_err().to_string();
+    assert!(
+        error.starts_with("tool 1.2.3 does not exist for x86_64\n"),
+        "{error}"
+    );
+    // Without an index, the configuration says what it is for.
+    let alone = image(&["amd64"]).1.remove(0);
+    let config = json!({"os": "linux", "architecture": "amd64"}).to_string();
+    world
+        .server
+        .good(&format!("{BASE}/manifests/v1.2.3"), alone.as_bytes());
+    world.server.good(
+        &format!("{BASE}/blobs/{}", digest(&config)),
+        config.as_bytes(),
+    );
+    let locked = world.update(&Lockfile::new()).unwrap().lockfile;
+    assert!(locked.select(Arch::X86_64, &[]).is_ok());
+    assert!(locked.select(Arch::Aarch64, &[]).is_err());
+}
 
-    hint: pin another version of the image with `builder lock --update`
+#[test]
+fn an_image_that_has_no_architecture_of_ours_is_not_taken() {
+    let world = world();
+    tags(&world, BASE, &["v1.2.3"]);
+    publish(&world, BASE, "v1.2.3", &["ppc64le", "s390x"]);
+    let (index, _) = image(&["ppc64le", "s390x"]);
+    let error = world.refusal(&Lockfile::new());
+    let error = error.replace(&digest(&index), "sha256:…");
+    insta::assert_snapshot!(error, @r"
+    tool 1.2.3: oci://ghcr.io/example/tool:v1.2.3: image document sha256:…: there is nothing for this platform in it
+      expected  linux/arm64
+      found     linux/ppc64le, linux/s390x
+
+    hint: try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe
     ");
+}
+
+/// Docker Hub, played by the test's server.
+const HUB: &str = "/v2/registry-1.docker.io/library/busybox";
+
+fn hub_world(image: &str) -> World {
+    let mut world = World::new();
+    let recipe = IMAGE
+        .replace("ghcr.io/example/tool", image)
+        .replace("v{version}", "{version}");
+    world.recipe("tool", &recipe);
+    let token = world.server.good("/token", br#"{"token":"anonymous"}"#);
+    let challenge = format!("Bearer realm=\"{token}\",service=\"registry.docker.io\"");
+    world.server.guard("/v2/", "anonymous", challenge);
+    world
+}
+
+#[test]
+fn short_names_of_docker_hub_are_those_docker_knows() {
+    for image in [
+        "docker.io/busybox",
+        "index.docker.io/busybox",
+        "docker.io/library/busybox",
+    ] {
+        let world = hub_world(image);
+        tags(&world, HUB, &["latest", "1.2.3"]);
+        publish(&world, HUB, "1.2.3", &["amd64", "arm64"]);
+        let locked = world.update(&Lockfile::new()).unwrap().lockfile;
+        let (version, artifact) = pinned(&locked, "tool", Arch::X86_64);
+        assert_eq!(version, "1.2.3");
+        // By its full name, which is also what container runtimes look for.
+        assert_eq!(artifact.url(), "oci://docker.io/library/busybox:1.2.3");
+        let report = builder::lock::check::check(world.recipes(), &locked).unwrap();
+        assert!(report.verdict().is_ok(), "{report}");
+    }
+}
+
+#[test]
+fn an_image_that_wants_a_login_is_named() {
+    let world = hub_world("docker.io/busybox");
+    // Docker Hub gives everybody a token, also for what is private or not there, and then refuses it.
+    let challenge = "Bearer realm=\"ignored\",error=\"insufficient_scope\"".to_owned();
+    world.server.route(
+        &format!("{HUB}/tags/list"),
+        b"",
+        [Behaviour::Answer(
+            401,
+            vec![("WWW-Authenticate", challenge)],
+        )],
+    );
+    let error = world.refusal(&Lockfile::new());
+    assert!(
+        error.contains("wants a login for `registry-1.docker.io/library/busybox`, and images are asked for without one: it is private, or there is no such image"),
+        "{error}"
+    );
+}
+
+/// A list of tags in so many pages; the version is on the last.
+fn paged(world: &World, count: usize) {
+    let page = |tag: &str| {
+        json!({"name": "example/tool", "tags": [tag]})
+            .to_string()
+            .into_bytes()
+    };
+    let mut pages = vec![page("v0.9.0"); count - 1];
+    pages.push(page("v1.2.3"));
+    let script = [Behaviour::Pages(std::sync::Arc::new(pages))];
+    world
+        .server
+        .route(&format!("{BASE}/tags/list"), b"", script);
+}
+
+#[test]
+fn a_list_of_tags_is_read_to_its_end_or_not_believed() {
+    let world = world();
+    publish(&world, BASE, "v1.2.3", &["amd64", "arm64"]);
+    paged(&world, 100);
+    let locked = world.update(&Lockfile::new()).unwrap().lockfile;
+    assert_eq!(crate::version(&locked, "tool"), "1.2.3");
+    paged(&world, 101);
+    let error = world.refusal(&Lockfile::new());
+    insta::assert_snapshot!(error, @r"
+    tool: the tags of ghcr.io/example/tool: the list does not end
+      expected  at most 100 pages
+      found     100 pages, and a next one: https://v2/ghcr.io/example/tool/tags/list?per_page=50&page=101
+
+    hint: what is missing may be the newest version, so none is taken: report this, the limit may have to be raised
+    ");
+}
+
+#[test]
+fn a_list_of_tags_that_goes_in_circles_is_not_believed() {
+    let world = world();
+    publish(&world, BASE, "v1.2.3", &["amd64", "arm64"]);
+    let list = json!({"name": "example/tool", "tags": ["v1.2.3"]}).to_string();
+    let to = |path: &str| {
+        let next = format!("<{BASE}/tags/{path}>; rel=\"next\"");
+        [Behaviour::With(vec![("Link", next)])]
+    };
+    for (first, second) in [("list?n=1000", "list"), ("more", "list?n=1000")] {
+        for (page, next) in [("list", first), ("more", second)] {
+            let at = format!("{BASE}/tags/{page}");
+            world.server.route(&at, list.as_bytes(), to(next));
+        }
+        let error = world.refusal(&Lockfile::new());
+        assert!(
+            error.starts_with(
+                "tool: the tags of ghcr.io/example/tool: the list goes in circles: after "
+            ),
+            "{error}"
+        );
+    }
 }
 
 #[test]

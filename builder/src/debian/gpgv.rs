@@ -8,6 +8,7 @@ use stub::error::{Error, Kind, Result};
 
 const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const END: &str = "-----END PGP SIGNATURE-----";
+const NEWER_KEYS: &str = "try again; if the archive's keys are newer than this machine's, `apt-get install debian-archive-keyring` brings them";
 
 /// What somebody with a key in the keyring signed.
 #[derive(Debug)]
@@ -22,6 +23,19 @@ pub(super) struct Signed {
 /// a single bad one refuses it.
 pub(super) fn verify(message: &[u8], keyring: &Path) -> Result<Signed> {
     verify_with("gpgv", message, keyring)
+}
+
+/// Checks a text whose signature is a file of its own, as an archive publishes it beside the clear-signed message.
+pub(super) fn verify_pair(text: Vec<u8>, signature: &[u8], keyring: &Path) -> Result<Signed> {
+    let directory = tempfile::tempdir()?;
+    let file = |name: &str, content: &[u8]| {
+        let path = directory.path().join(name);
+        fs_err::write(&path, content).map(|()| path)
+    };
+    let (signature, message) = (file("signature", signature)?, file("text", &text)?);
+    let key = run("gpgv", directory.path(), keyring, &[&signature, &message])
+        .map_err(|e| e.hint(NEWER_KEYS))?;
+    Ok(Signed { text, key })
 }
 
 /// Checks a detached signature of a file. Gives the fingerprint of the primary key that made it.
@@ -43,9 +57,8 @@ fn verify_with(program: &str, message: &[u8], keyring: &Path) -> Result<Signed> 
     );
     fs_err::write(&input, message)?;
     let arguments = [Path::new("--output"), &output, &input];
-    let key = run(program, directory.path(), keyring, &arguments).map_err(|e| {
-        e.hint("try again; if the archive's keys are newer than this machine's, `apt-get install debian-archive-keyring` brings them")
-    })?;
+    let key =
+        run(program, directory.path(), keyring, &arguments).map_err(|e| e.hint(NEWER_KEYS))?;
     Ok(Signed {
         text: fs_err::read(&output)?,
         key,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 
+use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;
 use stub::bundle::BundlePath;
 use stub::digest::Sha256;
@@ -11,7 +12,7 @@ use stub::progress::{Progress, bytes};
 
 use super::apt::Archive;
 use super::deb822::{self, Line};
-use super::release::Release;
+use super::release::{Index, Packing, Release};
 use super::{Get, version};
 
 /// That of sid is 11 MB long, 65 MB when unpacked.
@@ -32,7 +33,8 @@ pub struct Package {
 }
 
 /// Fetches the index of an architecture (Debian's name for it), checks it against the signed list, and gives the newest
-/// version of each wanted package. Packages that are not there are not in the result.
+/// version of each wanted package. Packages that are not there are not in the result. As apt does, it looks in every
+/// place an archive may have the index at, and takes it in any form the list names.
 pub fn fetch(
     archive: &Archive,
     release: &Release,
@@ -41,48 +43,87 @@ pub fn fetch(
     get: &Get,
     progress: &Progress,
 ) -> Result<BTreeMap<String, Package>> {
-    let index = release.index(architecture)?;
-    let url = archive.url(&index.path);
-    let read = || {
-        if index.size > MAX_BYTES || index.unpacked_size > MAX_UNPACKED_BYTES {
-            return Err(
-                Error::new(Kind::Input, "the index is larger than any that is known")
-                    .expected(format!("at most {}", bytes(MAX_BYTES)))
-                    .found(format!(
-                        "{}, {} unpacked",
-                        bytes(index.size),
-                        bytes(index.unpacked_size)
-                    )),
-            );
+    let mut missing = Vec::new();
+    for index in release.index(architecture)? {
+        for path in &index.paths {
+            let url = archive.url(path);
+            check_bounds(&index).about(|| &url)?;
+            let task = progress.task(format!("packages of {}", release.suite), index.size);
+            let Some(packed) = get(&url, index.size)? else {
+                task.clear();
+                missing.push(url);
+                continue;
+            };
+            let size = packed.len() as u64;
+            task.set(size);
+            let read = read(&index, &packed, architecture, wanted);
+            let (packages, count) = read.about(|| &url)?;
+            let found = packages.len();
+            task.finish(format!("{found} of {count}, index of {}", bytes(size)));
+            return Ok(packages);
         }
-        let task = progress.task(format!("packages of {}", release.suite), index.size);
-        let packed = get(&url, index.size)?;
-        let (found, size) = (Sha256::of(&packed), packed.len() as u64);
-        if (found, size) != (index.sha256, index.size) {
-            return Err(Error::new(Kind::Integrity, "the index is not the one that InRelease names")
-                .expected(format!("sha256 {}, {} bytes", index.sha256, index.size))
-                .found(format!("sha256 {found}, {size} bytes"))
-                .hint("the mirror may be in the middle of an update: try again in a few minutes, or name another with `--debian-archive URL`"));
-        }
-        task.set(size);
-        let unpacked = XzReader::new(&packed[..], true).take(index.unpacked_size + 1);
-        let mut unpacked = BufReader::with_capacity(1 << 16, unpacked);
-        let (packages, count) = parse(&mut unpacked, architecture, wanted)?;
-        if unpacked.get_ref().limit() != 1 {
-            return Err(Error::new(
-                Kind::Integrity,
-                "the unpacked index has another length than InRelease says",
-            )
-            .expected(format!("{} bytes", index.unpacked_size)));
-        }
-        task.finish(format!(
-            "{} of {count}, index of {}",
-            packages.len(),
-            bytes(size)
-        ));
-        Ok(packages)
+    }
+    let error = Error::new(
+        Kind::Network,
+        format!(
+            "the archive has none of the indexes of packages that its list for {} names",
+            release.suite
+        ),
+    );
+    let missing = missing.into_iter();
+    Err(missing
+        .fold(error, |error, url| error.detail("missing", url))
+        .hint("the mirror is incomplete, or in the middle of an update: try again in a few minutes, or name another with `--debian-archive URL`"))
+}
+
+/// Refuses an index that would fill the memory.
+fn check_bounds(index: &Index) -> Result<()> {
+    let unpacked = index.unpacked_size.unwrap_or_default();
+    if index.size <= MAX_BYTES && unpacked <= MAX_UNPACKED_BYTES {
+        return Ok(());
+    }
+    Err(
+        Error::new(Kind::Input, "the index is larger than any that is known")
+            .expected(format!("at most {}", bytes(MAX_BYTES)))
+            .found(format!(
+                "{}, {} unpacked",
+                bytes(index.size),
+                bytes(unpacked)
+            )),
+    )
+}
+
+/// Checks an index against the signed list and reads it.
+fn read(
+    index: &Index,
+    packed: &[u8],
+    architecture: &str,
+    wanted: &BTreeSet<&str>,
+) -> Result<(BTreeMap<String, Package>, u64)> {
+    let (found, size) = (Sha256::of(packed), packed.len() as u64);
+    if (found, size) != (index.sha256, index.size) {
+        return Err(Error::new(Kind::Integrity, "the index is not the one that InRelease names")
+            .expected(format!("sha256 {}, {} bytes", index.sha256, index.size))
+            .found(format!("sha256 {found}, {size} bytes"))
+            .hint("the mirror may be in the middle of an update: try again in a few minutes, or name another with `--debian-archive URL`"));
+    }
+    let unpacked: Box<dyn Read + '_> = match index.packing {
+        Packing::Xz => Box::new(XzReader::new(packed, true)),
+        Packing::Gzip => Box::new(MultiGzDecoder::new(packed)),
+        Packing::Plain => Box::new(packed),
     };
-    read().about(|| &url)
+    let most = index.unpacked_size.unwrap_or(MAX_UNPACKED_BYTES);
+    let mut unpacked = BufReader::with_capacity(1 << 16, unpacked.take(most + 1));
+    let packages = parse(&mut unpacked, architecture, wanted)?;
+    let left = unpacked.get_ref().limit();
+    if left == 0 || index.unpacked_size.is_some() && left != 1 {
+        return Err(Error::new(
+            Kind::Integrity,
+            "the unpacked index has another length than InRelease says",
+        )
+        .expected(format!("{most} bytes")));
+    }
+    Ok(packages)
 }
 
 /// Reads an unpacked index. Gives the newest version of each wanted package for the architecture, and how many packages
@@ -310,6 +351,82 @@ mod tests {
             )
             .is_ok()
         );
+    }
+
+    /// An archive with these files, by the end of their names, and what was asked of it.
+    fn fetched(
+        list: &str,
+        files: &[(&str, &[u8])],
+    ) -> (Result<BTreeMap<String, Package>>, Vec<String>) {
+        let suite = stub::bundle::Name::new("sid").unwrap();
+        let list = format!("Origin: Debian\nCodename: sid\n{list}");
+        let release = Release::parse(list.as_bytes(), &suite, "K".to_owned()).unwrap();
+        let archive = Archive {
+            base: "http://archive.test".to_owned(),
+            suite,
+            keyring: std::path::PathBuf::new(),
+            valid_at: None,
+        };
+        let asked = std::cell::RefCell::new(Vec::new());
+        let get = |url: &str, _cap: u64| {
+            let name = url.rsplit('/').next().unwrap().to_owned();
+            let file = files.iter().find(|(n, _)| *n == name);
+            asked.borrow_mut().push(name);
+            Ok(file.map(|(_, content)| content.to_vec()))
+        };
+        let wanted = BTreeSet::from(["a"]);
+        let progress = Progress::silent();
+        let found = fetch(&archive, &release, "amd64", &wanted, &get, &progress);
+        (found, asked.into_inner())
+    }
+
+    fn listed(name: &str, content: &[u8]) -> String {
+        let (digest, size) = (Sha256::of(content), content.len());
+        format!(" {digest} {size} main/binary-amd64/{name}\n")
+    }
+
+    #[test]
+    fn every_form_and_place_of_an_index_is_tried() {
+        let plain = stanza("a", "1", "amd64").into_bytes();
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut gz, &plain).unwrap();
+        let gz = gz.finish().unwrap();
+        let (xz, by_hash) = (b"not on the mirror", "Acquire-By-Hash: yes\nSHA256:\n");
+        let all = [
+            listed("Packages", &plain),
+            listed("Packages.gz", &gz),
+            listed("Packages.xz", xz),
+        ]
+        .concat();
+        let digest = |content: &[u8]| Sha256::of(content).to_string();
+
+        let list = format!("{by_hash}{all}");
+        let (found, asked) = fetched(&list, &[("Packages.gz", &gz)]);
+        assert_eq!(found.unwrap()["a"].version, "1");
+        assert_eq!(
+            asked,
+            [&digest(xz), "Packages.xz", &digest(&gz), "Packages.gz"]
+        );
+
+        let (found, asked) = fetched(&format!("SHA256:\n{all}"), &[("Packages", &plain)]);
+        assert_eq!(found.unwrap()["a"].version, "1");
+        assert_eq!(asked, ["Packages.xz", "Packages.gz", "Packages"]);
+
+        // A list that does not say how long it is when unpacked.
+        let only_gz = format!("SHA256:\n{}", listed("Packages.gz", &gz));
+        let (found, _) = fetched(&only_gz, &[("Packages.gz", &gz)]);
+        assert_eq!(found.unwrap().len(), 1);
+
+        let (error, _) = fetched(&only_gz, &[]);
+        insta::assert_snapshot!(error.unwrap_err(), @r"
+        the archive has none of the indexes of packages that its list for sid names
+          missing  http://archive.test/dists/sid/main/binary-amd64/Packages.gz
+
+        hint: the mirror is incomplete, or in the middle of an update: try again in a few minutes, or name another with `--debian-archive URL`
+        ");
+        // What is there under a plain name has to be the right one all the same.
+        let (error, _) = fetched(&list, &[("Packages.xz", &gz)]);
+        assert_eq!(error.unwrap_err().kind(), Kind::Integrity);
     }
 
     proptest::proptest! {

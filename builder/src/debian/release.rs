@@ -28,24 +28,50 @@ pub struct Release {
     files: BTreeMap<String, (Sha256, u64)>,
 }
 
-/// A package index, as `InRelease` describes it.
+/// A package index, as `InRelease` describes it, in one of the forms an archive has it in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Index {
-    /// Its path in the archive.
-    pub(super) path: String,
+    /// Where in the archive it may be, the best place first.
+    pub(super) paths: Vec<String>,
+    /// What it is packed with.
+    pub(super) packing: Packing,
     /// Its digest.
     pub(super) sha256: Sha256,
     /// Its length in bytes.
     pub(super) size: u64,
-    /// Its length in bytes when unpacked.
-    pub(super) unpacked_size: u64,
+    /// Its length in bytes when unpacked, if the list says it.
+    pub(super) unpacked_size: Option<u64>,
 }
 
-/// Fetches the `InRelease` of a suite and checks all of it: signature, origin, suite, and that it is still valid.
+/// What an index is packed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    Xz,
+    Gzip,
+    Plain,
+}
+
+/// Fetches the `InRelease` of a suite and checks all of it: signature, origin, suite, and that it is still valid. Where
+/// an archive has none, `Release` and its signature `Release.gpg` say the same.
 pub fn fetch(archive: &Archive, suite: &Name, get: &Get, progress: &Progress) -> Result<Release> {
-    let url = archive.url(&format!("dists/{suite}/InRelease"));
+    let at = |name: &str| archive.url(&format!("dists/{suite}/{name}"));
+    let (url, plain) = (at("InRelease"), at("Release"));
+    let inline = get(&url, MAX_BYTES)?;
+    let url = if inline.is_some() { url } else { plain };
     let read = || {
-        let signed = gpgv::verify(&get(&url, MAX_BYTES)?, &archive.keyring)?;
+        let signed = if let Some(message) = &inline {
+            gpgv::verify(message, &archive.keyring)?
+        } else {
+            let [text, signature] = ["Release", "Release.gpg"].map(|name| {
+                let missing = || {
+                    Error::new(Kind::Network, format!("the archive has no `{name}`"))
+                        .detail("also missing", at("InRelease"))
+                        .hint("name the address of a Debian archive with `--debian-archive URL`, and one of its suites with `--debian-suite SUITE`")
+                };
+                get(&at(name), MAX_BYTES)?.ok_or_else(missing)
+            });
+            gpgv::verify_pair(text?, &signature?, &archive.keyring)?
+        };
         let release = Release::parse(&signed.text, suite, signed.key)?;
         match release.check_valid(archive.valid_at) {
             Ok(()) => {}
@@ -132,34 +158,45 @@ impl Release {
         }
     }
 
-    /// The index of the component main for an architecture, by Debian's name for it.
-    pub(super) fn index(&self, architecture: &str) -> Result<Index> {
+    /// The index of the component main for an architecture, by Debian's name for it, in the forms that the list names,
+    /// the shortest first.
+    pub(super) fn index(&self, architecture: &str) -> Result<Vec<Index>> {
         let plain = format!("main/binary-{architecture}/Packages");
-        let packed = format!("{plain}.xz");
-        let file = |path: &str| {
-            self.files.get(path).copied().ok_or_else(|| {
-                Error::new(
-                    Kind::Input,
-                    format!("the suite {} has no `{path}`", self.suite),
-                )
-                .detail("architectures", self.field("Architectures"))
+        let unpacked_size = self.files.get(&plain).map(|(_, size)| *size);
+        let forms = [
+            (Packing::Xz, ".xz"),
+            (Packing::Gzip, ".gz"),
+            (Packing::Plain, ""),
+        ];
+        let index = |(packing, suffix)| {
+            let name = format!("{plain}{suffix}");
+            let (sha256, size) = *self.files.get(&name)?;
+            let directory = format!("dists/{}", self.suite);
+            let mut paths = vec![format!("{directory}/{name}")];
+            // By digest, the index that belongs to this list is found even while the mirror is being updated; but many
+            // a mirror lacks these names, whatever its list says.
+            if self.field("Acquire-By-Hash") == "yes" {
+                let by_hash = format!("main/binary-{architecture}/by-hash/SHA256/{sha256}");
+                paths.insert(0, format!("{directory}/{by_hash}"));
+            }
+            Some(Index {
+                paths,
+                packing,
+                sha256,
+                size,
+                unpacked_size,
             })
         };
-        let (sha256, size) = file(&packed)?;
-        let (_, unpacked_size) = file(&plain)?;
-        let directory = format!("dists/{}", self.suite);
-        // By digest, the index that belongs to this list is found even while the mirror is being updated.
-        let path = if self.field("Acquire-By-Hash") == "yes" {
-            format!("{directory}/main/binary-{architecture}/by-hash/SHA256/{sha256}")
-        } else {
-            format!("{directory}/{packed}")
-        };
-        Ok(Index {
-            path,
-            sha256,
-            size,
-            unpacked_size,
-        })
+        let indexes: Vec<Index> = forms.into_iter().filter_map(index).collect();
+        if indexes.is_empty() {
+            return Err(Error::new(
+                Kind::Input,
+                format!("the suite {} has no `{plain}`", self.suite),
+            )
+            .detail("architectures", self.field("Architectures"))
+            .hint("name an archive that has this architecture with `--debian-archive URL`"));
+        }
+        Ok(indexes)
     }
 }
 
@@ -204,17 +241,26 @@ SHA256:
 
     #[test]
     fn the_index_is_found_by_digest_or_name() {
-        let index = parse(TEXT, "sid").unwrap().index("amd64").unwrap();
-        insta::assert_snapshot!(index.path, @"dists/sid/main/binary-amd64/by-hash/SHA256/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-        assert_eq!((index.size, index.unpacked_size), (9, 50));
-        let index = parse(&TEXT.replace("Hash: yes", "Hash: no"), "unstable").unwrap();
+        let indexes = parse(TEXT, "sid").unwrap().index("amd64").unwrap();
+        insta::assert_snapshot!(indexes[0].paths.join("\n"), @r"
+        dists/sid/main/binary-amd64/by-hash/SHA256/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+        dists/sid/main/binary-amd64/Packages.xz
+        ");
+        assert_eq!((indexes[0].size, indexes[0].unpacked_size), (9, Some(50)));
+        let packings: Vec<_> = indexes.iter().map(|i| i.packing).collect();
+        assert_eq!(packings, [Packing::Xz, Packing::Plain]);
+        let other = TEXT.replace("Hash: yes", "Hash: no").replace(".xz", ".gz");
+        let release = parse(&other, "unstable").unwrap();
+        let indexes = release.index("amd64").unwrap();
         assert_eq!(
-            index.index("amd64").unwrap().path,
-            "dists/unstable/main/binary-amd64/Packages.xz"
+            indexes[0].paths,
+            ["dists/unstable/main/binary-amd64/Packages.gz"]
         );
-        insta::assert_snapshot!(index.index("arm64").unwrap_err(), @r"
-        the suite unstable has no `main/binary-arm64/Packages.xz`
+        insta::assert_snapshot!(release.index("arm64").unwrap_err(), @r"
+        the suite unstable has no `main/binary-arm64/Packages`
           architectures  all amd64
+
+        hint: name an archive that has this architecture with `--debian-archive URL`
         ");
     }
 

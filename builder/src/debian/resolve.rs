@@ -9,7 +9,7 @@ use stub::progress::Progress;
 use super::apt::Archive;
 use super::packages::{self, Package};
 use super::release::{self, Release};
-use super::{Get, SCHEME, version};
+use super::{Get, lockfile_url, version};
 use crate::digest::Digest;
 use crate::lockfile::{Artifact, Evidence, LockedComponent};
 use crate::recipe::{Fill, Recipe, Take, VersionSource};
@@ -116,7 +116,7 @@ pub(super) fn lock(
             format: artifact.format,
             links: artifact.links.clone(),
             size: Some(package.size),
-            urls: vec![format!("{SCHEME}{}", package.path)],
+            urls: vec![lockfile_url(&package.path, &package.version)],
         });
     }
     Ok(LockedComponent {

@@ -13,6 +13,7 @@ use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
 
 use super::apt::Archive;
+use super::archive_path;
 use super::packages::Package;
 use super::release::Release;
 use super::resolve::{lock, resolve};
@@ -84,10 +85,7 @@ fn run(
     files: &BTreeMap<String, Vec<u8>>,
     recipe: &str,
 ) -> Result<BTreeMap<Name, LockedComponent>> {
-    let get = |url: &str, _cap: u64| {
-        let missing = || Error::new(Kind::Network, format!("{url}: 404"));
-        files.get(url).cloned().ok_or_else(missing)
-    };
+    let get = |url: &str, _cap: u64| Ok(files.get(url).cloned());
     let progress = Progress::silent();
     resolve(&recipes(recipe), Arch::X86_64, archive, &get, &progress)
 }
@@ -123,7 +121,7 @@ fn a_recipe_becomes_a_lockfile_entry() {
                 "digest": "sha256:63e8a303cc2d1d0e030466d4c4149cd2f1dd288248d910c537c719a6aead734e",
                 "evidence": [
                   {
-                    "key": "2CE39070B8AB2FFBBD7F2677B243D68E127D2AD4",
+                    "key": "ADAE37E58602C39C1D3178CD23C7DC61E2A321CB",
                     "kind": "in-release",
                     "suite": "sid"
                   }
@@ -144,7 +142,7 @@ fn a_recipe_becomes_a_lockfile_entry() {
                 "digest": "sha256:0df21dd4798e016dcb250bf810f680e79158d887bc906825645345418da96e7e",
                 "evidence": [
                   {
-                    "key": "2CE39070B8AB2FFBBD7F2677B243D68E127D2AD4",
+                    "key": "ADAE37E58602C39C1D3178CD23C7DC61E2A321CB",
                     "kind": "in-release",
                     "suite": "sid"
                   }
@@ -192,7 +190,7 @@ fn a_suite_is_fetched_once_and_within_bounds() {
     let asked = RefCell::new(Vec::new());
     let get = |url: &str, cap: u64| {
         asked.borrow_mut().push(cap);
-        Ok(files()[url].clone())
+        Ok(files().remove(url))
     };
     let (archive, progress) = (archive(), Progress::silent());
     let locked = resolve(&both, Arch::X86_64, &archive, &get, &progress).unwrap();
@@ -229,6 +227,29 @@ fn packages_of_different_versions_are_named() {
 
     hint: make `conntrack` a component of its own, with its own recipe
     ");
+}
+
+#[test]
+fn an_epoch_is_kept_and_is_in_no_file_name() {
+    if no_gpgv() {
+        return;
+    }
+    let recipe = ETCD.split("[[artifact]]\npackage = \"etcd-client\"");
+    let recipe = recipe.take(1).collect::<String>();
+    let recipe = recipe.replace("etcd-server", "conntrack");
+    let locked = run(&archive(), &files(), &recipe).unwrap();
+    let locked = &locked[&Name::new("etcd").unwrap()];
+    assert_eq!(locked.version.as_str(), "1.4.9-1");
+    assert_eq!(locked.full_version(), "1:1.4.9-1");
+    let url = locked.artifacts[&Arch::X86_64][0].url();
+    assert_eq!(
+        url,
+        "debian:pool/main/c/conntrack-tools/conntrack_1%3a1.4.9-1_amd64.deb"
+    );
+    assert_eq!(
+        archive_path(url).unwrap(),
+        "pool/main/c/conntrack-tools/conntrack_1.4.9-1_amd64.deb"
+    );
 }
 
 #[test]
@@ -339,6 +360,50 @@ fn a_list_out_of_date_is_refused_unless_apt_would_take_it() {
     assert!(error.message().contains("27 days ago"), "{error}");
     archive.valid_at = None;
     assert!(run(&archive, &files(), ETCD).is_ok());
+}
+
+#[test]
+fn a_mirror_without_names_by_digest_will_do() {
+    if no_gpgv() {
+        return;
+    }
+    let mut files = files();
+    files.retain(|url, _| url == IN_RELEASE);
+    let error = run(&archive(), &files, ETCD).unwrap_err();
+    assert_eq!(error.kind(), Kind::Network);
+    let plain = "http://archive.test/debian/dists/sid/main/binary-amd64/Packages.xz";
+    assert!(error.to_string().contains(plain), "{error}");
+    files.insert(plain.to_owned(), fixture("Packages.xz"));
+    assert!(run(&archive(), &files, ETCD).is_ok());
+}
+
+#[test]
+fn an_archive_may_have_its_list_and_the_signature_apart() {
+    if no_gpgv() {
+        return;
+    }
+    let mut files = files();
+    files.remove(IN_RELEASE);
+    let error = run(&archive(), &files, ETCD).unwrap_err();
+    insta::assert_snapshot!(error, @r"
+    http://archive.test/debian/dists/sid/Release: the archive has no `Release`
+      also missing  http://archive.test/debian/dists/sid/InRelease
+
+    hint: name the address of a Debian archive with `--debian-archive URL`, and one of its suites with `--debian-suite SUITE`
+    ");
+    let at = |name: &str| IN_RELEASE.replace("InRelease", name);
+    let text = fixture("Release");
+    files.insert(at("Release"), text.clone());
+    files.insert(at("Release.gpg"), fixture("Release.gpg"));
+    assert!(run(&archive(), &files, ETCD).is_ok());
+    let text = [&text[..], b"Origin: Evil\n"].concat();
+    files.insert(at("Release"), text);
+    let error = run(&archive(), &files, ETCD).unwrap_err();
+    assert_eq!(error.kind(), Kind::Integrity);
+    assert!(
+        error.message().contains("the signature is not good"),
+        "{error}"
+    );
 }
 
 #[test]

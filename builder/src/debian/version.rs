@@ -1,6 +1,15 @@
-//! The order of Debian versions, as deb-version(7) defines it.
+//! Debian versions: their order, as deb-version(7) defines it, and where a lockfile keeps their epoch.
+//!
+//! A version is `[epoch:]upstream[-revision]`. No name of a file has the epoch in it, so that neither a component's version
+//! nor a path in the archive does. In a lockfile it stands in the package's address, the way apt writes it into the names
+//! of the files it has downloaded: `debian:pool/main/c/conntrack-tools/conntrack_1%3a1.4.9-1_amd64.deb`.
 
 use std::cmp::Ordering;
+
+use super::SCHEME;
+
+/// A colon in an address of a lockfile.
+const COLON: &str = "%3a";
 
 /// Compares two versions `[epoch:]upstream[-revision]`. Total: any two strings have an order, and versions that differ
 /// only in leading zeros or in an absent epoch or revision of 0 are equal.
@@ -16,6 +25,29 @@ pub fn compare(a: &str, b: &str) -> Ordering {
 #[must_use]
 pub fn without_epoch(version: &str) -> &str {
     version.split_once(':').map_or(version, |(_, rest)| rest)
+}
+
+/// The address that a lockfile has of a package: its path in the archive, with the epoch of its version.
+pub(crate) fn lockfile_url(path: &str, version: &str) -> String {
+    let directory = path.rfind('/').map_or(0, |slash| slash + 1);
+    let (directory, file) = path.split_at(directory);
+    match (version.split_once(':'), file.split_once('_')) {
+        (Some((epoch, _)), Some((name, rest))) => {
+            format!("{SCHEME}{directory}{name}_{epoch}{COLON}{rest}")
+        }
+        _ => format!("{SCHEME}{path}"),
+    }
+}
+
+/// The path in the archive of what a lockfile has this address of, if it is a package's.
+pub(crate) fn archive_path(url: &str) -> Option<String> {
+    let path = url.strip_prefix(SCHEME)?;
+    let plain = path.split_once(COLON).and_then(|(before, rest)| {
+        let (before, epoch) = before.rsplit_once('_')?;
+        let number = !epoch.is_empty() && epoch.bytes().all(|c| c.is_ascii_digit());
+        number.then(|| format!("{before}_{rest}"))
+    });
+    Some(plain.unwrap_or_else(|| path.to_owned()))
 }
 
 fn split(version: &str) -> (&str, &str, &str) {
@@ -138,6 +170,32 @@ mod tests {
     fn the_epoch_is_cut_off() {
         assert_eq!(without_epoch("1:1.4.7-1+b2"), "1.4.7-1+b2");
         assert_eq!(without_epoch("1.4.7"), "1.4.7");
+    }
+
+    #[test]
+    fn the_epoch_stands_in_the_address_only() {
+        for (path, version, url) in [
+            (
+                "pool/main/a/a_1.2-3_amd64.deb",
+                "1.2-3",
+                "debian:pool/main/a/a_1.2-3_amd64.deb",
+            ),
+            (
+                "pool/main/a/a_1.2-3_all.deb",
+                "12:1.2-3",
+                "debian:pool/main/a/a_12%3a1.2-3_all.deb",
+            ),
+            (
+                "pool/x_y/a_1_amd64.deb",
+                "1:1",
+                "debian:pool/x_y/a_1%3a1_amd64.deb",
+            ),
+            ("pool/odd.deb", "1:1", "debian:pool/odd.deb"),
+        ] {
+            assert_eq!(lockfile_url(path, version), url);
+            assert_eq!(archive_path(url).as_deref(), Some(path));
+        }
+        assert_eq!(archive_path("https://example.org/a_1%3a2.deb"), None);
     }
 
     proptest! {

@@ -168,7 +168,7 @@ impl Downloader<'_> {
         }
         let answer = match source {
             Source::Registry(registry, url) => registry.send(url, &headers)?,
-            _ => self.client.send(&url, &headers)?,
+            _ => self.client.send_to_check(&url, &headers)?,
         };
         let note = note(&answer);
         let incoming = match (answer.status().as_u16(), earlier) {

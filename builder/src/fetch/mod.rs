@@ -1,5 +1,6 @@
 //! `builder fetch`: everything the lockfile names, verified, into the cache.
 
+mod challenge;
 mod download;
 mod partial;
 pub(crate) mod registry;
@@ -16,11 +17,12 @@ use stub::progress::Progress;
 use self::download::{CAP, Downloader, Outcome, Source, Wanted};
 use self::registry::Registry;
 use crate::cache::Cache;
+use crate::debian;
 use crate::digest::Digest;
 use crate::http::Client;
 use crate::lockfile::Lockfile;
 use crate::mirror::Mirror;
-use crate::oci::{self, DOCUMENT_CAP, Resolved};
+use crate::oci::{self, DOCUMENT_CAP, PIN_ANOTHER, Resolved};
 
 /// How many downloads run at once.
 const AT_ONCE: usize = 4;
@@ -182,13 +184,10 @@ impl Run<'_> {
             self.image(job, &mut done)?;
             return Ok(done);
         }
-        let urls = job
-            .urls
-            .iter()
-            .map(|url| match url.strip_prefix("debian:") {
-                Some(path) => Source::Debian(path.to_owned(), self.debian_base),
-                None => Source::Url((*url).to_owned()),
-            });
+        let urls = job.urls.iter().map(|url| match debian::archive_path(url) {
+            Some(path) => Source::Debian(path, self.debian_base),
+            None => Source::Url((*url).to_owned()),
+        });
         self.file(&job.what, job.digest, job.size, CAP, urls, &mut done)?;
         Ok(done)
     }
@@ -213,7 +212,10 @@ impl Run<'_> {
         }
         let image = loop {
             match oci::resolve(self.downloader.cache, &job.digest, self.arch).about(|| what)? {
-                Resolved::Image(image) => break image,
+                Resolved::Image(image) => break *image,
+                Resolved::NoPlatform(lack) => {
+                    return Err(lack.error().about(what).hint(PIN_ANOTHER));
+                }
                 Resolved::Missing { part, blob } => {
                     let what =
                         format!("{what} {}", if blob { "configuration" } else { "manifest" });

@@ -55,6 +55,8 @@ pub enum What {
     Uneven,
     /// A download has a digest, and nothing says why it should be believed.
     NoEvidence,
+    /// Upstream has nothing for an architecture. Only a note: a bundle for it is made without the component.
+    Absent,
     /// The length of a download is not known. Only a note: fetching it needs the digest alone.
     NoSize,
 }
@@ -71,6 +73,7 @@ impl What {
             Self::NotAllowed => "not allowed",
             Self::Uneven => "uneven",
             Self::NoEvidence => "no evidence",
+            Self::Absent => "absent",
             Self::NoSize => "no size",
         }
     }
@@ -98,7 +101,8 @@ pub fn check(recipes: &BTreeMap<Name, Recipe>, lockfile: &Lockfile) -> Result<Re
     findings.uneven(recipes, lockfile);
     let Findings(mut all) = findings;
     all.sort();
-    let (notes, problems) = all.into_iter().partition(|f| f.what == What::NoSize);
+    let only_note = |f: &Finding| matches!(f.what, What::Absent | What::NoSize);
+    let (notes, problems) = all.into_iter().partition(only_note);
     Ok(Report {
         components: lockfile.components.len(),
         problems,
@@ -145,6 +149,9 @@ impl Findings {
         for (arch, said) in &said.artifacts {
             match found.artifacts.get(arch) {
                 None => self.update(name, What::NotLocked, arch.to_string()),
+                Some(none) if none.is_empty() => {
+                    self.update(name, What::Absent, arch.to_string());
+                }
                 Some(found) if found.len() != said.len() => {
                     let (locked, says) = (found.len(), said.len());
                     let detail =
@@ -266,14 +273,18 @@ impl fmt::Display for Report {
                 writeln!(f, "  {step}")?;
             }
         }
-        if !self.notes.is_empty() {
-            let mut names: Vec<&str> = self.notes.iter().map(|n| n.component.as_str()).collect();
-            names.dedup();
-            writeln!(
-                f,
-                "\nnote: a size is not on record for {}",
-                names.join(", ")
-            )?;
+        for note in self.notes.iter().filter(|n| n.what == What::Absent) {
+            let Finding {
+                component, detail, ..
+            } = note;
+            writeln!(f, "\nnote: {component} does not exist for {detail}")?;
+        }
+        let sizes = self.notes.iter().filter(|n| n.what == What::NoSize);
+        let mut names: Vec<&str> = sizes.map(|n| n.component.as_str()).collect();
+        names.dedup();
+        if !names.is_empty() {
+            let names = names.join(", ");
+            writeln!(f, "\nnote: a size is not on record for {names}")?;
         }
         Ok(())
     }

@@ -18,6 +18,9 @@ use crate::lockfile::{Artifact, Evidence, LockedComponent};
 use crate::recipe::{ArtifactRecipe, Check, Fill, Recipe};
 use crate::source::{Asset, Place, Upstreams};
 
+/// What to do about a download that upstream does not have.
+const ABSENT: &str = "try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe";
+
 /// A signed download is at most this many bytes long.
 const CAP: u64 = 2 << 30;
 
@@ -35,42 +38,95 @@ struct Claim {
     by: String,
 }
 
+/// Why a download was not pinned.
+enum Unpinned {
+    /// Upstream has no such download.
+    Absent(Error),
+    /// Anything else.
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Unpinned {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl Pinner<'_> {
-    /// A component at a version, for every architecture. A download of which upstream publishes no digest comes
-    /// without one. Second: what is worth telling.
+    /// A component at a version, for every architecture it exists for: the others have no downloads. `needed` are those it
+    /// must exist for. A download of which upstream publishes no digest comes without one. Second: what is worth telling.
     pub(super) fn pin(
         &self,
         name: &Name,
         recipe: &Recipe,
         version: &Version,
+        needed: &[Arch],
     ) -> Result<(LockedComponent, Vec<String>)> {
         let mut component = locked(name, recipe, version, &Arch::ALL)?;
         let mut notes = Vec::new();
+        let mut absent = Vec::new();
         for (arch, artifacts) in &mut component.artifacts {
-            let fill = Fill {
-                version,
-                arch: *arch,
+            // An image is pinned as a whole.
+            let whole = recipe.artifacts.iter().all(|a| a.format.is_oci());
+            let about = if whole {
+                format!("{name} {version}")
+            } else {
+                format!("{name} {version} ({arch})")
             };
-            for (artifact, recipe) in artifacts.iter_mut().zip(&recipe.artifacts) {
-                // An image is pinned as a whole.
-                let about = || {
-                    if recipe.format.is_oci() {
-                        return format!("{name} {version}");
-                    }
-                    format!("{name} {version} ({arch})")
-                };
-                let missing = self.artifact(artifact, recipe, &fill).about(about)?;
-                notes.extend(missing.into_iter().map(|m| format!("{}: {m}", about())));
-                if artifact.digest.is_none() {
-                    notes.push(format!(
-                        "{}: upstream publishes no digest of {}: it stays unpinned",
-                        about(),
-                        artifact.url()
-                    ));
+            match self.artifacts(
+                artifacts,
+                recipe,
+                &Fill {
+                    version,
+                    arch: *arch,
+                },
+            ) {
+                Ok(told) => notes.extend(told.into_iter().map(|t| format!("{about}: {t}"))),
+                Err(Unpinned::Failed(error)) => return Err(error.about(about)),
+                Err(Unpinned::Absent(error)) if needed.contains(arch) => {
+                    return Err(error.about(about).hint(format!(
+                        "{ABSENT}; if it no longer exists for {arch}, run `builder lock --update {name}`"
+                    )));
+                }
+                Err(Unpinned::Absent(error)) => {
+                    artifacts.clear();
+                    absent.push((*arch, error.about(about)));
                 }
             }
         }
+        let arches: Vec<&str> = component.arches().map(Arch::as_str).collect();
+        for (arch, error) in absent {
+            // What exists for no architecture is a mistake in the recipe, or a release that is being made.
+            if arches.is_empty() {
+                return Err(error.hint(ABSENT));
+            }
+            let only = arches.join(", ");
+            notes.push(format!(
+                "{}; locked for {only} only, not for {arch}",
+                error.message()
+            ));
+        }
         Ok((component, notes))
+    }
+
+    /// Pins the downloads for one architecture. Gives what is worth telling.
+    fn artifacts(
+        &self,
+        artifacts: &mut [Artifact],
+        recipe: &Recipe,
+        fill: &Fill,
+    ) -> Result<Vec<String>, Unpinned> {
+        let mut notes = Vec::new();
+        for (artifact, recipe) in artifacts.iter_mut().zip(&recipe.artifacts) {
+            notes.extend(self.artifact(artifact, recipe, fill)?);
+            if artifact.digest.is_none() {
+                notes.push(format!(
+                    "upstream publishes no digest of {}: it stays unpinned",
+                    artifact.url()
+                ));
+            }
+        }
+        Ok(notes)
     }
 
     /// Pins a download. Gives what should have been there to check it by and was not.
@@ -79,10 +135,13 @@ impl Pinner<'_> {
         artifact: &mut Artifact,
         recipe: &ArtifactRecipe,
         fill: &Fill,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<String>, Unpinned> {
         let url = artifact.url().to_owned();
         if recipe.format.is_oci() {
             let pulled = self.upstreams.pull(&url, &Arch::ALL)?;
+            if let Some(lack) = pulled.lacks.get(&fill.arch) {
+                return Err(Unpinned::Absent(lack.error().about(&url)));
+            }
             artifact.digest = Some(pulled.digest);
             artifact.size = Some(pulled.size);
             artifact.evidence = vec![Evidence::RegistryDigest];
@@ -91,7 +150,7 @@ impl Pinner<'_> {
         let asset = self.asset(&url)?;
         artifact.size = match &asset {
             Some(asset) => Some(asset.size),
-            None => self.upstreams.size(&url)?,
+            None => self.upstreams.size(&url)?.map_err(Unpinned::Absent)?,
         };
         let mut checks = Vec::new();
         for check in &recipe.checks {
@@ -118,7 +177,7 @@ impl Pinner<'_> {
     }
 
     /// What GitHub's API says of a download, if it is a release's file.
-    fn asset(&self, url: &str) -> Result<Option<Asset>> {
+    fn asset(&self, url: &str) -> Result<Option<Asset>, Unpinned> {
         let Some(place) = Place::of(url) else {
             return Ok(None);
         };
@@ -130,13 +189,22 @@ impl Pinner<'_> {
         let asset = assets.find(|a| a.name == place.file && a.is_whole());
         if asset.is_none() {
             let names: Vec<&str> = release.assets.iter().map(|a| a.name.as_str()).collect();
-            return Err(Error::new(
+            let error = Error::new(
                 Kind::Input,
                 format!("the release {} has no such file", place.tag),
             )
             .expected(place.file)
-            .found(if names.is_empty() { "no file at all".to_owned() } else { names.join(", ") })
-            .hint("try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe"));
+            .found(if names.is_empty() {
+                "no file at all".to_owned()
+            } else {
+                names.join(", ")
+            });
+            // One whose upload is not finished is there under its name.
+            return Err(if names.contains(&place.file) {
+                Unpinned::Failed(error.hint(ABSENT))
+            } else {
+                Unpinned::Absent(error)
+            });
         }
         Ok(asset.cloned())
     }

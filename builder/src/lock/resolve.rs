@@ -4,6 +4,7 @@ use stub::bundle::{Arch, Name, Version};
 use stub::error::{Context, Result};
 
 use crate::lockfile::{Artifact, LockedComponent};
+use crate::oci::{self, Reference};
 use crate::recipe::{ArtifactRecipe, Fill, Recipe, Take};
 
 /// The lockfile's entry for a recipe at a version, for these architectures, without digests, sizes and evidence.
@@ -50,9 +51,17 @@ fn artifact(recipe: &ArtifactRecipe, fill: &Fill<'_>) -> Result<Artifact> {
         urls: recipe
             .urls
             .iter()
-            .map(|u| fill.apply(u))
+            .map(|url| address(&fill.apply(url)?))
             .collect::<Result<_>>()?,
     })
+}
+
+/// An address as the lockfile has it: an image by its full name.
+fn address(url: &str) -> Result<String> {
+    if !url.starts_with(oci::SCHEME) {
+        return Ok(url.to_owned());
+    }
+    Ok(format!("{}{}", oci::SCHEME, Reference::parse(url)?))
 }
 
 #[cfg(test)]

@@ -114,7 +114,14 @@ impl Update<'_> {
                 )
             }));
             for (name, recipe) in &set.members {
-                let (component, told) = pinner.pin(name, recipe, &chosen.version)?;
+                // Who names the component has seen what is lost, and means it.
+                let before = old.components.get(name);
+                let before = before.filter(|_| !self.names.contains(name));
+                let needed: Vec<Arch> = before
+                    .into_iter()
+                    .flat_map(LockedComponent::arches)
+                    .collect();
+                let (component, told) = pinner.pin(name, recipe, &chosen.version, &needed)?;
                 notes.extend(told);
                 if let Some(old) = old.components.get(name) {
                     self.compare(name, old, &component)?;
@@ -208,7 +215,7 @@ impl Update<'_> {
         if let Some(suite) = self.debian_suite {
             archive.suite = suite.clone();
         }
-        let get = |url: &str, cap: u64| tools.client.get(url, cap);
+        let get = |url: &str, cap: u64| tools.client.find_to_check(url, cap);
         debian::resolve::resolve(recipes, self.arch, &archive, &get, tools.progress)
     }
 
@@ -242,7 +249,8 @@ impl Update<'_> {
         old: &LockedComponent,
         new: &LockedComponent,
     ) -> Result<()> {
-        let order = debian::version::compare(new.version.as_str(), old.version.as_str());
+        let (locked, newest) = (old.full_version(), new.full_version());
+        let order = debian::version::compare(&newest, &locked);
         if self.allow_downgrade || order != Ordering::Less {
             return Ok(());
         }
@@ -250,8 +258,8 @@ impl Update<'_> {
             Kind::Integrity,
             format!("{name}: the archive's version is older than the locked one"),
         )
-        .detail("locked", &old.version)
-        .detail("newest", &new.version)
+        .detail("locked", locked)
+        .detail("newest", newest)
         .hint("an outdated mirror, or another suite? To go back, add `--allow-downgrade`"))
     }
 

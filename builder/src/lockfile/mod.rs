@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use stub::bundle::{Arch, BundlePath, Link, Name, Version};
 use stub::digest::Sha256;
 use stub::error::{Context, Error, Kind, Result};
+use stub::purl;
 
 use crate::digest::Digest;
 use crate::recipe::{Format, Places, Take};
@@ -33,7 +34,7 @@ pub struct Lockfile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedComponent {
-    /// Its downloads, for each architecture it exists for.
+    /// Its downloads, for each architecture it was looked for. None: it does not exist for this one.
     #[serde(deserialize_with = "unique::map")]
     pub artifacts: BTreeMap<Arch, Vec<Artifact>>,
     /// Components of one family are compressed against the family's largest file.
@@ -227,6 +228,9 @@ impl Lockfile {
                     )
                     .hint(format!("pin it with `builder lock --update {name}`"))
                 })?;
+                if artifacts.is_empty() {
+                    return Err(component.not_for(name, arch));
+                }
                 Ok((name, (component, artifacts.as_slice())))
             })
             .collect()
@@ -236,6 +240,37 @@ impl Lockfile {
 impl Default for Lockfile {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl LockedComponent {
+    /// The architectures it exists for.
+    pub(crate) fn arches(&self) -> impl Iterator<Item = Arch> {
+        let existing = self.artifacts.iter().filter(|(_, a)| !a.is_empty());
+        existing.map(|(arch, _)| *arch)
+    }
+
+    fn not_for(&self, name: &Name, arch: Arch) -> Error {
+        let arches: Vec<&str> = self.arches().map(Arch::as_str).collect();
+        Error::new(
+            Kind::Input,
+            format!("{name} {} does not exist for {arch}", self.version),
+        )
+        .expected(format!("a download for {arch}"))
+        .found(format!("one for {} only", arches.join(", ")))
+        .hint(format!(
+            "leave it out by naming the others with `--components`, or, once upstream has it for {arch}, run \
+             `builder lock --update {name}`"
+        ))
+    }
+
+    /// Its version as its publisher writes it: for a Debian package with the epoch, without which versions cannot be
+    /// compared. Lockfiles of earlier releases have no epoch.
+    #[must_use]
+    pub fn full_version(&self) -> String {
+        let first = self.artifacts.values().find_map(|a| a.first());
+        let package = first.and_then(|a| purl::debian_package(a.url()));
+        package.map_or_else(|| self.version.to_string(), |package| package.version)
     }
 }
 

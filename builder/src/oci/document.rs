@@ -1,5 +1,6 @@
 //! The documents an image is described by.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -15,6 +16,10 @@ pub const DOCUMENT_TYPES: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
+
+/// The next step where an image is of no use.
+pub(crate) const PIN_ANOTHER: &str =
+    "pin another version of the image with `builder lock --update`";
 
 /// A reference to a part of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -32,13 +37,35 @@ pub struct Descriptor {
     pub platform: Option<Platform>,
 }
 
-/// What a manifest of an index is for.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// What a manifest is for, as an index or a configuration says. Empty is unsaid.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Platform {
     /// In Go's words: `amd64`.
     pub architecture: String,
     /// In Go's words: `linux`.
     pub os: String,
+    /// Which processors of the architecture: `v3` of amd64 wants instructions that many do not have.
+    pub variant: Option<String>,
+}
+
+/// Whether something is for Linux on an architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It runs on every processor of the architecture.
+    Yes,
+    No,
+    /// Nobody has said.
+    Unsaid,
+}
+
+/// An image that has nothing for Linux on an architecture.
+#[derive(Debug, Clone)]
+pub(crate) struct NoPlatform {
+    pub(super) digest: Digest,
+    pub(super) arch: Arch,
+    /// What it has something for.
+    pub(super) there: Vec<Platform>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,6 +97,11 @@ impl Descriptor {
             size: 0,
             platform: None,
         }
+    }
+
+    /// Whether it may be an index or a manifest of an image, by its media type.
+    fn may_be_image(&self) -> bool {
+        self.media_type.is_empty() || DOCUMENT_TYPES.contains(&self.media_type.as_str())
     }
 
     pub(super) fn check_size(&self, found: u64) -> Result<()> {
@@ -108,59 +140,102 @@ pub(crate) fn parse(bytes: &[u8], digest: &Digest) -> Result<(String, Parsed)> {
     Ok((media_type, parsed))
 }
 
-/// The entry of an index for Linux on this architecture, or a further index that may have it.
-pub(crate) fn choose(manifests: &[Descriptor], digest: &Digest, arch: Arch) -> Result<Descriptor> {
-    let fits = |d: &&Descriptor| {
-        let platform = d.platform.as_ref();
-        platform.is_some_and(|p| p.os == "linux" && p.architecture == arch.go_name())
-    };
-    let is_index = |d: &&Descriptor| {
-        let types = [DOCUMENT_TYPES[0], DOCUMENT_TYPES[2]];
-        d.platform.is_none() && types.contains(&d.media_type.as_str())
-    };
-    let all = manifests.iter();
-    let chosen = all
-        .clone()
-        .find(fits)
-        .or_else(|| all.clone().find(is_index));
-    chosen.cloned().ok_or_else(|| {
-        let there: Vec<String> = all
-            .filter_map(|d| d.platform.as_ref())
-            .map(Platform::to_string)
-            .collect();
-        other_platform(digest, arch, &there.join(", "))
-    })
+/// The entries of an index that may lead to something for Linux on this architecture, the best first: those that say so,
+/// in the index's order, then those that say nothing, of which only their own documents tell. Second: what the others
+/// are for.
+pub(super) fn candidates(
+    manifests: Vec<Descriptor>,
+    arch: Arch,
+) -> (Vec<(Descriptor, Fit)>, Vec<Platform>) {
+    let (mut sure, mut unsaid, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for manifest in manifests {
+        let platform = manifest.platform.clone().unwrap_or_default();
+        match platform.fit(arch) {
+            Fit::Yes => sure.push((manifest, Fit::Yes)),
+            Fit::Unsaid if manifest.may_be_image() => unsaid.push((manifest, Fit::Unsaid)),
+            Fit::Unsaid => {}
+            // Attestations, which BuildKit puts beside the manifests they are about.
+            Fit::No if platform.os == "unknown" => {}
+            Fit::No => others.push(platform),
+        }
+    }
+    sure.append(&mut unsaid);
+    (sure, others)
 }
 
-/// Checks that an image's configuration is for Linux on this architecture.
-pub(crate) fn check_platform(config: &[u8], digest: &Digest, arch: Arch) -> Result<()> {
-    let platform: Platform =
-        serde_json::from_slice(config).map_err(|e| wrong(digest, &e.to_string()))?;
-    if platform.os == "linux" && platform.architecture == arch.go_name() {
-        return Ok(());
+/// What an image's configuration is for. What is no such configuration says nothing: a manifest may hold anything.
+pub(crate) fn config_platform(config: &[u8]) -> Platform {
+    serde_json::from_slice(config).unwrap_or_default()
+}
+
+impl Platform {
+    /// Whether it is one for every processor of an architecture. The other spellings are those that containerd knows.
+    pub(super) fn fit(&self, arch: Arch) -> Fit {
+        if self.os.is_empty() || self.architecture.is_empty() {
+            return Fit::Unsaid;
+        }
+        // What every processor of an architecture can do is also a variant, and often left unsaid.
+        let (names, variants) = match arch {
+            Arch::X86_64 => (["amd64", "x86_64", "x86-64"], ["", "v1"].as_slice()),
+            Arch::Aarch64 => (["arm64", "aarch64", "arm64/v8"], ["", "v8", "8"].as_slice()),
+        };
+        let variant = self.variant.as_deref().unwrap_or_default();
+        let fits = self.os == "linux"
+            && names.contains(&self.architecture.as_str())
+            && variants.contains(&variant);
+        if fits { Fit::Yes } else { Fit::No }
     }
-    Err(other_platform(digest, arch, &platform.to_string()))
 }
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        match self.variant.as_deref() {
+            None | Some("") => Ok(()),
+            Some(variant) => write!(f, "/{variant}"),
+        }
     }
 }
 
-fn other_platform(digest: &Digest, arch: Arch, found: &str) -> Error {
-    wrong(digest, "there is nothing for this platform in it")
-        .expected(format!("linux/{}", arch.go_name()))
-        .found(if found.is_empty() {
-            "no platform at all"
+impl NoPlatform {
+    /// The error that says so, and what there is instead.
+    pub(crate) fn error(&self) -> Error {
+        let name = self.arch.go_name();
+        let mut there: Vec<String> = self.there.iter().map(Platform::to_string).collect();
+        let mut shown = BTreeSet::new();
+        there.retain(|platform| shown.insert(platform.clone()));
+        let found = if there.is_empty() {
+            "no platform at all".to_owned()
         } else {
-            found
-        })
+            there.join(", ")
+        };
+        let own = format!("linux/{name}");
+        let newer = there.iter().any(|p| p.starts_with(&format!("{own}/")));
+        let error = Error::new(
+            Kind::Input,
+            format!(
+                "image document {}: there is nothing for {} in it",
+                self.digest,
+                if newer {
+                    "every processor of this platform"
+                } else {
+                    "this platform"
+                }
+            ),
+        );
+        let error = error.expected(own).found(found);
+        if newer {
+            return error.hint(
+                "a variant such as `v3` does not run on older processors, so it is not taken: choose an image that \
+                 is built without it",
+            );
+        }
+        error
+    }
 }
 
 pub(super) fn wrong(digest: &Digest, why: &str) -> Error {
-    Error::new(Kind::Input, format!("image document {digest}: {why}"))
-        .hint("pin another version of the image with `builder lock --update`")
+    Error::new(Kind::Input, format!("image document {digest}: {why}")).hint(PIN_ANOTHER)
 }
 
 #[cfg(test)]

@@ -168,8 +168,9 @@ fn image(
         ));
     };
     let image = oci::Image::read(cache, digest, arch)?;
-    let reference = artifact.url().trim_start_matches("oci://");
-    let tag = reference.rsplit_once(':').map_or(reference, |(_, tag)| tag);
+    // In full, because that is the name a container runtime looks for when a pod asks for `busybox`.
+    let reference = oci::Reference::parse(artifact.url())?;
+    let (name, tag) = (reference.to_string(), reference.tag.unwrap_or_default());
     let index = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -179,7 +180,7 @@ fn image(
             "size": image.manifest.size,
             "platform": { "architecture": arch.go_name(), "os": "linux" },
             // The first is containerd's name for the imported image, the second what the specification asks for.
-            "annotations": { "io.containerd.image.name": reference, "org.opencontainers.image.ref.name": tag },
+            "annotations": { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag },
         }],
     });
     let mut members = BTreeMap::new();
@@ -201,6 +202,9 @@ fn image(
     Ok(members)
 }
 
+/// Counts up when the same download gives other members than before, so that what was remembered is not used.
+const RULES: u32 = 2;
+
 /// What a download gave the last time. Only a hint: contents are verified whenever they are read.
 struct Index {
     path: std::path::PathBuf,
@@ -210,6 +214,7 @@ struct Index {
 impl Index {
     fn of(artifact: &Artifact, arch: Arch, cache: &Cache) -> Result<Self> {
         let key = serde_json::to_vec(&(
+            RULES,
             artifact.digest,
             artifact.format,
             &artifact.files,

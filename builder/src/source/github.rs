@@ -171,7 +171,9 @@ impl Upstreams<'_> {
     ) -> Result<()> {
         let api = &self.endpoints.github_api;
         let mut url = format!("{api}/{list}");
-        for _ in 0..PAGES {
+        let mut pages = link::Pages::of(url.clone(), PAGES);
+        loop {
+            pages.count(&url)?;
             let page = self.github_page(&url)?.ok_or_else(|| {
                 Error::new(Kind::Input, format!("{url}: GitHub has no such repository"))
                     .hint("correct `repository` in the recipe")
@@ -190,11 +192,10 @@ impl Upstreams<'_> {
                     .found(next)
                     .hint("something on the way may answer in GitHub's place: see whether the address shows the same in a browser"));
                 }
-                Some(next) if next != url => url = next,
-                _ => return Ok(()),
+                Some(next) => url = next,
+                None => return Ok(()),
             }
         }
-        Ok(())
     }
 
     /// A page of the API; `None` if there is no such thing.

@@ -1,8 +1,56 @@
 //! `Link` headers (RFC 8288), by which lists are continued.
 
+use std::collections::BTreeSet;
+
 use reqwest::Url;
+use stub::error::{Error, Kind, Result};
 
 use crate::http::Response;
+
+/// The pages of a list that were asked for. A list that is not read to its end is an error: what is missing from it may
+/// be the newest version.
+pub(super) struct Pages {
+    list: String,
+    most: usize,
+    asked: BTreeSet<String>,
+}
+
+impl Pages {
+    /// Those of a list, named for messages, which may have so many pages.
+    pub(super) fn of(list: String, most: usize) -> Self {
+        Self {
+            list,
+            most,
+            asked: BTreeSet::new(),
+        }
+    }
+
+    /// Counts the page that is about to be asked for.
+    pub(super) fn count(&mut self, url: &str) -> Result<()> {
+        let Self { list, most, asked } = self;
+        let came = asked.len();
+        let s = if came == 1 { "" } else { "s" };
+        if asked.contains(url) {
+            return Err(Error::new(
+                Kind::Network,
+                format!("{list}: the list goes in circles: after {came} page{s} it goes on with one of them"),
+            )
+            .detail("page", url)
+            .hint("try again; if it stays so, something on the way repeats an old answer, such as a proxy with a cache"));
+        }
+        if came == *most {
+            return Err(Error::new(
+                Kind::Network,
+                format!("{list}: the list does not end"),
+            )
+            .expected(format!("at most {most} pages"))
+            .found(format!("{came} page{s}, and a next one: {url}"))
+            .hint("what is missing may be the newest version, so none is taken: report this, the limit may have to be raised"));
+        }
+        asked.insert(url.to_owned());
+        Ok(())
+    }
+}
 
 /// Where a list goes on, absolute.
 pub(super) fn next(response: &Response) -> Option<Url> {

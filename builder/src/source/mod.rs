@@ -164,20 +164,19 @@ impl<'a> Upstreams<'a> {
         Ok(document)
     }
 
-    /// The length of a download, without downloading it; `None` if the server does not say. An error if there is no
-    /// such file.
-    pub(crate) fn size(&self, url: &str) -> Result<Option<u64>> {
+    /// The length of a download, without downloading it; `None` if the server does not say. The inner error says that
+    /// there is no such file, and leaves the next step to the caller.
+    pub(crate) fn size(&self, url: &str) -> Result<Result<Option<u64>>> {
         let head = self.head(url)?;
         if head.gone {
-            return Err(Error::new(
+            return Ok(Err(Error::new(
                 Kind::Input,
                 "upstream has announced this version, but there is no such file",
             )
             .detail("url", url)
-            .found(status_text(404))
-            .hint("try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe"));
+            .found(status_text(404))));
         }
-        Ok(head.size)
+        Ok(Ok(head.size))
     }
 
     /// When a download was put where it is, if the server says so.

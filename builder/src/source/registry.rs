@@ -12,7 +12,7 @@ use super::{Announced, Upstreams, json, link};
 use crate::digest::Digest;
 use crate::fetch::registry::Registry;
 use crate::http::{Response, explained, failed, status_text};
-use crate::oci::{self, DOCUMENT_CAP, Resolved};
+use crate::oci::{self, DOCUMENT_CAP, NoPlatform, Reference, Resolved};
 use crate::recipe::VersionSource;
 
 /// How many pages of tags are read, of a thousand tags each unless the registry prefers fewer.
@@ -21,12 +21,14 @@ const PAGES: usize = 100;
 const PAGE_CAP: u64 = 32 << 20;
 
 /// What a tag points to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pulled {
     /// Of the index or manifest.
     pub(crate) digest: Digest,
     /// Its length in bytes.
     pub(crate) size: u64,
+    /// The architectures it has nothing for, of those that were asked for.
+    pub(crate) lacks: BTreeMap<Arch, NoPlatform>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +60,9 @@ impl Upstreams<'_> {
         let first = format!("{}?n=1000", registry.url("tags", "list"));
         let mut found = Vec::new();
         let mut url = first.clone();
-        for _ in 0..PAGES {
+        let mut pages = link::Pages::of(format!("the tags of {image}"), PAGES);
+        loop {
+            pages.count(&url)?;
             let response = self.ask(&registry, &url, url_is_ours(&first, &url), PAGE_CAP)?;
             if response.status != 200 {
                 return Err(failed(&url, status_text(response.status)));
@@ -81,7 +85,7 @@ impl Upstreams<'_> {
                 }
             }
             let Some(next) = link::next(&response) else {
-                break;
+                return Ok(found);
             };
             // Where the list came from, after redirects, is where it goes on.
             if !url_is_ours(&response.url, next.as_str()) {
@@ -92,23 +96,18 @@ impl Upstreams<'_> {
                 .found(next)
                 .hint("something on the way may answer in the registry's place"));
             }
-            if next.as_str() == url {
-                break;
-            }
             url = next.to_string();
         }
-        Ok(found)
     }
 
-    /// What a tag points to, with a part for each of these architectures. The documents, which are all in the cache
-    /// afterwards, have been verified: the first by itself, the others by what it says of them.
+    /// What a tag points to, and which of these architectures it has nothing for. The documents for the others, which are
+    /// all in the cache afterwards, have been verified: the first by itself, the others by what it says of them.
     pub(crate) fn pull(&self, url: &str, arches: &[Arch]) -> Result<Pulled> {
         if let Some(pulled) = self.pulled.borrow().get(url) {
-            return Ok(*pulled);
+            return Ok(pulled.clone());
         }
         let registry = self.registry(url)?;
-        let name = url.rsplit('/').next().unwrap_or_default();
-        let Some((_, tag)) = name.split_once(':') else {
+        let Some(tag) = Reference::parse(url)?.tag else {
             return Err(Error::new(Kind::Input, format!("`{url}` has no tag"))
                 .expected("`oci://registry/name:tag`"));
         };
@@ -128,21 +127,34 @@ impl Upstreams<'_> {
             .hint("try again; if it stays so, something on the way changes it: try from another network"));
         }
         self.cache.insert(&digest, response.body.as_slice())?;
+        let mut lacks = BTreeMap::new();
         for arch in arches {
-            self.pull_manifests(&registry, &digest, *arch)
-                .about(|| url)?;
+            let lack = self.pull_manifests(&registry, &digest, *arch);
+            lacks.extend(lack.about(|| url)?.map(|lack| (*arch, lack)));
         }
         let pulled = Pulled {
             digest,
             size: response.body.len() as u64,
+            lacks,
         };
-        self.pulled.borrow_mut().insert(url.to_owned(), pulled);
+        let known = (url.to_owned(), pulled.clone());
+        self.pulled.borrow_mut().extend([known]);
         Ok(pulled)
     }
 
-    /// Fetches what leads to the manifest for an architecture, by digest.
-    fn pull_manifests(&self, registry: &Registry, digest: &Digest, arch: Arch) -> Result<()> {
-        while let Resolved::Missing { part, blob } = oci::resolve(self.cache, digest, arch)? {
+    /// Fetches what leads to the manifest for an architecture, by digest. Gives what is lacking if there is none.
+    fn pull_manifests(
+        &self,
+        registry: &Registry,
+        digest: &Digest,
+        arch: Arch,
+    ) -> Result<Option<NoPlatform>> {
+        loop {
+            let (part, blob) = match oci::resolve(self.cache, digest, arch)? {
+                Resolved::Image(_) => return Ok(None),
+                Resolved::NoPlatform(lack) => return Ok(Some(lack)),
+                Resolved::Missing { part, blob } => (part, blob),
+            };
             let at = registry.url(if blob { "blobs" } else { "manifests" }, part.digest);
             let response = self.manifest(registry, &at)?;
             self.cache
@@ -158,7 +170,6 @@ impl Upstreams<'_> {
                     .hint("try again; if it stays so, something on the way changes it: try from another network")
                 })?;
         }
-        Ok(())
     }
 
     fn manifest(&self, registry: &Registry, url: &str) -> Result<Response> {
@@ -184,7 +195,12 @@ impl Upstreams<'_> {
     }
 
     fn registry(&self, url: &str) -> Result<Registry<'_>> {
-        Registry::of(&self.endpoints.address(url), self.client)
+        let reference = Reference::parse(url)?;
+        let (host, repository) = (reference.host(), &reference.repository);
+        let address = self
+            .endpoints
+            .address(&format!("oci://{host}/{repository}"));
+        Registry::of(&address, self.client)
     }
 }
 

@@ -78,7 +78,7 @@ fn component(component: &Component) -> Value {
         "name": component.name,
         "purl": purl::of_component(component),
         "type": "application",
-        "version": component.version,
+        "version": purl::version_of_component(component),
     })
 }
 

@@ -88,7 +88,7 @@ impl Parts {
             "licenseDeclared": component.license,
             "name": component.name,
             "primaryPackagePurpose": "APPLICATION",
-            "versionInfo": component.version,
+            "versionInfo": purl::version_of_component(component),
         }));
         for source in &component.sources {
             self.source(component, source, &id);
@@ -110,7 +110,7 @@ impl Parts {
             "filesAnalyzed": false,
             "name": name,
             "primaryPackagePurpose": "ARCHIVE",
-            "versionInfo": component.version,
+            "versionInfo": purl::version_of_source(component, source),
         }));
     }
 

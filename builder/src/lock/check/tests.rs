@@ -136,11 +136,12 @@ fn every_field_that_differs_is_shown_with_both_sides() {
             path: stub::bundle::BundlePath::new("bin/t").unwrap(),
             target: stub::bundle::BundlePath::new("tool").unwrap(),
         });
-        entry.artifacts.get_mut(&Arch::Aarch64).unwrap().clear();
+        let aarch64 = entry.artifacts.get_mut(&Arch::Aarch64).unwrap();
+        aarch64.push(aarch64[0].clone());
     });
     insta::assert_snapshot!(report, @r#"
     COMPONENT  PROBLEM      DETAIL
-    tool       differs      aarch64: 0 downloads are locked, the recipe has 1
+    tool       differs      aarch64: 2 downloads are locked, the recipe has 1
     tool       differs      family: "tools" is locked, the recipe says "tool"
     tool       differs      homepage: "https://example.com" is locked, the recipe says "https://example.org"
     tool       differs      license: "ISC" is locked, the recipe says "MIT"
