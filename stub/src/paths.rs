@@ -15,7 +15,7 @@ pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// Base of caches, `$HOME/.cache` when unset.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
-/// Kubeconfigs that kubectl reads, separated by colons; it writes to the first.
+/// Kubeconfigs that kubectl reads, separated by colons.
 pub const KUBECONFIG: &str = "KUBECONFIG";
 /// Base of sockets and other files that vanish with the last session. Made by the login, there is no other place for them.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
@@ -77,18 +77,26 @@ pub(crate) fn session_dir(set: Option<&Path>, usual: &Path, uid: u32) -> Option<
     found.map(Path::to_owned)
 }
 
-/// The kubeconfig of the user, which kubectl reads when nobody says otherwise: the first entry of `$KUBECONFIG`, or
-/// `$HOME/.kube/config`. It need not exist.
-pub fn user_kubeconfig() -> Result<PathBuf> {
-    match env::var_os(KUBECONFIG).and_then(|list| first_entry(&list)) {
-        Some(file) => Ok(file),
-        None => Ok(home(KUBECONFIG)?.join(".kube/config")),
+/// The kubeconfigs of the user in the order in which kubectl reads them when nobody says otherwise: the entries of
+/// `$KUBECONFIG`, or `$HOME/.kube/config`. They need not exist.
+pub fn user_kubeconfigs() -> Result<Vec<PathBuf>> {
+    let files = entries(&env::var_os(KUBECONFIG).unwrap_or_default());
+    if files.is_empty() {
+        Ok(vec![home(KUBECONFIG)?.join(".kube/config")])
+    } else {
+        Ok(files)
     }
 }
 
 /// Empty entries do not count, as for kubectl.
-fn first_entry(list: &OsStr) -> Option<PathBuf> {
-    env::split_paths(list).find(|p| !p.as_os_str().is_empty())
+fn entries(list: &OsStr) -> Vec<PathBuf> {
+    let files = env::split_paths(list);
+    files.filter(|p| !p.as_os_str().is_empty()).collect()
+}
+
+/// The user's home with all links followed, for telling what is below it; `None` if it has no name or is not there.
+pub(crate) fn real_home() -> Option<PathBuf> {
+    absolute(HOME)?.canonicalize().ok()
 }
 
 /// `$<variable>/usernetes`, or `$HOME/<fallback>/usernetes`. As the specification says, a relative value counts as unset.
@@ -127,11 +135,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_kubeconfig_is_the_one_that_is_written() {
-        let first = |list: &str| first_entry(list.as_ref()).map(|p| p.display().to_string());
-        assert_eq!(first("/a:/b").as_deref(), Some("/a"));
-        assert_eq!(first(":/b").as_deref(), Some("/b"));
-        assert_eq!(first(""), None);
+    fn empty_names_are_no_kubeconfigs() {
+        assert_eq!(
+            entries("/a::/b".as_ref()),
+            [Path::new("/a"), Path::new("/b")]
+        );
+        assert_eq!(entries(":".as_ref()), Vec::<PathBuf>::new());
     }
 
     #[test]

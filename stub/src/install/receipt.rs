@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::{remove_if_there, replace, temporary};
+use crate::kubeconfig::user::Merges;
 use crate::layout::Layout;
 use crate::paths;
 
@@ -35,6 +36,8 @@ pub struct Receipt {
     pub linger: bool,
     /// Whether what runs may have been started before the last change.
     pub stale: bool,
+    /// What `kubeconfig merge` has written into the user's own kubeconfigs.
+    pub kubeconfigs: Merges,
 }
 
 impl Receipt {
@@ -80,6 +83,7 @@ impl Receipt {
         Self {
             config: self.config,
             directories: self.directories,
+            kubeconfigs: self.kubeconfigs,
             ..Self::default()
         }
     }

@@ -8,6 +8,7 @@ use crate::boot::child_pid;
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::{contents, remove_if_there, remove_tree};
 use crate::host::Machine;
+use crate::kubeconfig::user;
 use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -40,6 +41,10 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
         _ => progress.line("no units were installed"),
     }
     remove_tree(&layout.runtime(""))?;
+    let merges = receipt.as_ref().map(|r| r.kubeconfigs.clone());
+    for line in user::at_uninstall(layout.config(), &merges.unwrap_or_default(), purge) {
+        progress.line(line);
+    }
     if purge {
         self::purge(&layout, machine, progress)?;
     }

@@ -14,6 +14,7 @@ mod home;
 mod host;
 mod install;
 mod interrupted;
+mod kubeconfig;
 mod lifecycle;
 mod machine;
 mod pack;

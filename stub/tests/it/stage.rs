@@ -85,8 +85,6 @@ const JOURNALCTL: &str =
 const LOGINCTL: &str = "#!/bin/sh\necho \"loginctl $*\" >>\"$HOME/calls\"\n";
 /// Plays RootlessKit for `rm`: what belongs to others does not belong to others here, but is as read-only.
 const ROOTLESSKIT: &str = "#!/bin/sh\necho \"rootlesskit $*\" >>\"$HOME/calls\"\nchmod -R u+w \"$HOME/.local\"\nexec \"$@\"\n";
-/// What plays kubectl in the tests of `stub::kubeconfig`.
-const KUBECTL: &str = include_str!("../../src/kubeconfig/user/fake-kubectl");
 
 /// A home with a bundle and a service manager that is played.
 pub(crate) struct Stage {
@@ -175,7 +173,6 @@ pub(crate) fn pack(release: &'static str, programs: &[&str]) -> Vec<u8> {
     for name in names {
         let text = match name {
             "rootlesskit" => ROOTLESSKIT.to_owned(),
-            "kubectl" => KUBECTL.to_owned(),
             name => format!("#!/bin/sh\necho {name} {release}\n"),
         };
         let path = format!("bin/{name}");
