@@ -110,13 +110,13 @@ fn without_any_trace_of_an_installation_what_is_there_is_named_and_kept() {
     let said = bundle(&stage, &["kubeconfig", "unmerge"]);
     assert_eq!(said.code, Some(3), "{said:?}");
     insta::assert_snapshot!(said.stderr, @"
-    error: $HOME/.kube/config: the context `usernetes` is not what `usernetes kubeconfig merge` wrote
+    error: $HOME/.kube/config: the cluster `usernetes` is not what `usernetes kubeconfig merge` wrote
       expected  an entry that an installation remembers to have written; none is left
-      found     cluster `usernetes`, user `usernetes`
-      also      cluster in $HOME/.kube/config: authority `CN=usernetes-ca`, server `https://127.0.0.1:6443`
+      found     authority `CN=usernetes-ca`, server `https://127.0.0.1:6443`
       also      user in $HOME/.kube/config: client certificate issued by `CN=usernetes-ca`, `client-key-data`
+      also      context in $HOME/.kube/config: cluster `usernetes`, user `usernetes`
 
-    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig $HOME/.kube/config delete-context usernetes` and `kubectl config --kubeconfig $HOME/.kube/config delete-cluster usernetes` and `kubectl config --kubeconfig $HOME/.kube/config delete-user usernetes`
+    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig $HOME/.kube/config delete-cluster usernetes` and `kubectl config --kubeconfig $HOME/.kube/config delete-user usernetes` and `kubectl config --kubeconfig $HOME/.kube/config delete-context usernetes`
     ");
     assert_eq!(fs::read_to_string(&config).unwrap(), text);
 }

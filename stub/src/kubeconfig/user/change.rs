@@ -1,4 +1,4 @@
-//! What a change of the kubeconfigs consists of, and how it is carried out.
+//! Plans changes of all kubeconfigs and carries them out.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use super::place;
 use crate::error::{Error, Kind, Result};
 use crate::kubeconfig::NAME;
 
-/// New contents of files, by their numbers; `None` for a file that goes.
+/// New contents of files, by their numbers in the chain; `None` for a file that is to be removed.
 pub(super) type Change = BTreeMap<usize, Option<Document>>;
 
-/// What [`merge`](super::merge) has to change, if all entries of our name are ours.
+/// The change for [`merge`](super::merge), for files in which all entries of our name are ours.
 pub(super) fn plan_merge(chain: &Chain, wanted: &[(Part, Value); 3]) -> Result<Change> {
     let mut change = Change::new();
     let mut edit = |number: usize, edit: &dyn Fn(&Document) -> Result<Document, String>| {
@@ -42,7 +42,7 @@ pub(super) fn plan_merge(chain: &Chain, wanted: &[(Part, Value); 3]) -> Result<C
     Ok(change)
 }
 
-/// What has to be changed to take out all entries of our name, except those that are somebody else's.
+/// The change that takes out all entries of our name, except those that are somebody else's.
 pub(super) fn plan_unmerge(chain: &Chain, foreign: &[Foreign], merges: &Merges) -> Result<Change> {
     let mut change = Change::new();
     for (number, source) in chain.0.iter().enumerate() {
@@ -75,7 +75,7 @@ pub(super) fn plan_unmerge(chain: &Chain, foreign: &[Foreign], merges: &Merges) 
     Ok(change)
 }
 
-/// Edits one of the files, as far as it was edited already.
+/// Edits one of the files, in addition to the edits planned before.
 fn edit_source(
     chain: &Chain,
     change: &mut Change,
@@ -141,7 +141,8 @@ pub(super) fn carry_out(
     .hint("end that program, or wait until it is done"))
 }
 
-/// Removes the directories that were made for files which are gone again. The locks, which lay in them, are, too.
+/// Removes the directories that were made for files which were removed now. Must run after the locks in these directories
+/// are gone.
 pub(super) fn remove_directories(chain: &Chain, change: &Change, merges: &Merges) {
     for (number, document) in change {
         let file = &chain.0[*number].file;

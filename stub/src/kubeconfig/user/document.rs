@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Value};
 
-/// Lists within lists. A kubeconfig needs six levels, and more than these serve nobody.
+/// The most levels of lists within lists that are read. A kubeconfig has about six.
 const DEEPEST: usize = 64;
 
 /// The text of a kubeconfig and what it means. Texts that are empty or only comments have no root.
@@ -13,7 +13,7 @@ const DEEPEST: usize = 64;
 pub(super) struct Document {
     pub(super) text: String,
     pub(super) root: Option<Node>,
-    /// Where something can be added after the last line of the root.
+    /// The place after the last line of the root, where a key can be added.
     pub(super) end: usize,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Node {
     pub(super) end: usize,
 }
 
-/// Values of YAML. Nothing is made of numbers and the like: they are compared, never changed.
+/// A value of YAML. Numbers and booleans stay texts: they are compared, but never changed.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     /// Nothing at all, `~`, or `null`.

@@ -1,15 +1,15 @@
-//! Changes of a kubeconfig's text that leave every byte alone which they are not about.
+//! Changes of a kubeconfig's text. All bytes outside the changed entry stay as they are.
 //!
-//! Each change is read again before it counts: it must mean exactly what was asked for. So a way of writing YAML that
-//! was not thought of ends in an error, and not in a damaged file.
+//! Each new text is parsed before it is used, and must mean exactly what was asked for. So a style of YAML that this
+//! code does not know ends in an error, and not in a damaged file.
 
 use serde_json::{Map, Value};
 
 use super::document::{Content, Document, Node};
 
-/// What a new kubeconfig begins with.
+/// The first lines of a new kubeconfig.
 const HEAD: &str = "apiVersion: v1\nkind: Config\n";
-/// What some editors begin a file with.
+/// Some editors put this character at the beginning of a file.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 /// The key of the name of the context that is used by default.
 pub(super) const CURRENT: &str = "current-context";
@@ -125,7 +125,7 @@ impl Document {
         Self::proved(text, &meaning)
     }
 
-    /// Does it say nothing, as a kubeconfig does that is made anew?
+    /// Is it empty except for the lines that a new kubeconfig begins with?
     pub(super) fn is_bare(&self) -> bool {
         self.pairs().iter().all(|(key, value)| {
             let empty = match &value.content {
@@ -229,7 +229,7 @@ fn end_of_value(colon: usize, value: &Node) -> usize {
     }
 }
 
-/// A text whose last line is ended.
+/// The text, with a line end after its last line.
 fn ended(text: &str) -> String {
     let end = if text.is_empty() || text.ends_with('\n') {
         ""

@@ -32,7 +32,7 @@ impl Locks {
             files: Vec::new(),
             _holding: hold(),
         };
-        // In the order in which kubectl takes them: nobody waits for somebody who waits for him.
+        // kubectl sorts them, too: two processes that take them in one order cannot wait for each other.
         let mut files: Vec<_> = files.into_iter().collect();
         files.sort_unstable();
         files.dedup();
@@ -76,7 +76,7 @@ fn lock_of(file: &Path) -> PathBuf {
 fn make(lock: &Path) -> io::Result<()> {
     let mut options = fs_err::OpenOptions::new();
     let mut file = options.write(true).create_new(true).open(lock)?;
-    // A lock without a name is as good.
+    // The lock works without the text, too.
     let _ = writeln!(file, "usernetes {}", std::process::id());
     Ok(())
 }
@@ -112,7 +112,7 @@ fn ignored_signals() -> u64 {
         .unwrap_or_default()
 }
 
-/// Says who holds a lock, as far as can be known.
+/// The error that a lock is held, with its holder as far as that is known.
 fn busy(file: &Path, lock: &Path) -> Error {
     let holder = fs_err::read_to_string(lock).unwrap_or_default();
     let process = holder.trim().strip_prefix("usernetes ");

@@ -1,9 +1,10 @@
 //! Our context in the user's own kubeconfigs, put there and taken out.
 //!
 //! Several files may be named in `$KUBECONFIG`; [`chain`] has kubectl's rules for these. [`owned`] tells our entries from
-//! others of the same name, which are never changed. [`edit`] changes the text of a file and leaves alone what it is not
-//! about, comments included. [`change`] plans that for all files and carries it out; [`place`] and [`lock`] see to it that a file stays the same file and that nothing is lost
-//! which another program writes at that moment. kubectl itself is not needed.
+//! others of the same name, which are never changed. [`edit`] changes entries in the text of a file and keeps the rest of
+//! it, comments included. [`change`] plans that for all files and carries it out; [`place`] and [`lock`] see to it that a
+//! file stays the same file and that nothing is lost which another program writes at that moment. kubectl itself is not
+//! needed.
 
 mod chain;
 mod change;
@@ -80,9 +81,10 @@ pub fn merge(
     })
 }
 
-/// Takes cluster, user and context `usernetes` out of the kubeconfigs `files` again, whichever of them has them. If the
-/// context was the default, that is the one it was before, or none. Removes a file that [`merge`] made when nothing else
-/// is in it. Needs no installation: our entries are known by `merges`, or by the authority below `config_dir`.
+/// Takes cluster, user and context `usernetes` out of the kubeconfigs `files` again, and out of those that are remembered
+/// in `merges`. If the context was the default, the default before the merge is restored. Removes a file that [`merge`]
+/// made when nothing else is in it. Needs no installation: our entries are recognised by `merges`, or by the authority
+/// below `config_dir`. Durable when it returns.
 ///
 /// Errors, and changes nothing, if an entry of this name is somebody else's.
 pub fn unmerge(
@@ -98,7 +100,9 @@ pub fn unmerge(
         owned::check(&foreign, owned::cannot_unmerge)?;
         plan_unmerge(chain, &foreign, &before)
     };
-    let (chain, change) = carry_out(files, plan, |_| Ok(()))?;
+    // It may have been another $KUBECONFIG that was in force when they were merged.
+    let all = [files, &before.files()].concat();
+    let (chain, change) = carry_out(&all, plan, |_| Ok(()))?;
     remove_directories(&chain, &change, &before);
     for source in &chain.0 {
         merges.forget(&source.file);
@@ -113,10 +117,10 @@ pub fn unmerge(
     })
 }
 
-/// What becomes of merged entries when the cluster is uninstalled. With `purge` the key in them is worth nothing any
-/// more, and all that are ours are taken out of the user's kubeconfigs and of those that are remembered. Without, they
-/// stay, for the same cluster comes back with the next `install`. Gives lines for the user: what was changed, and what
-/// stays and why. None of it is an error, for nothing of it may keep a cluster from being removed.
+/// Takes merged entries out when the cluster is uninstalled. With `purge` the key in them becomes worthless, and all that
+/// are ours are taken out of the user's kubeconfigs and of those that are remembered. Without, they stay, because the
+/// next `install` brings the same cluster back. Gives lines for the user, which say what was changed, what stays, and
+/// why. A kubeconfig that cannot be changed is no error: it must not keep a cluster from being removed.
 #[must_use]
 pub fn at_uninstall(config_dir: &Path, merges: &Merges, purge: bool) -> Vec<String> {
     if purge {

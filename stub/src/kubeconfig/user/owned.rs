@@ -1,4 +1,4 @@
-//! What in the user's kubeconfigs is ours: what this program wrote, and nothing that merely has our name.
+//! Tells the entries that this program wrote into the user's kubeconfigs from others of the same name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ pub(super) fn digest(entry: &Value) -> Sha256 {
     Sha256::of(entry.to_string().as_bytes())
 }
 
-/// What our entries are known by.
+/// The facts by which our entries are recognised.
 pub(super) struct Known<'a> {
     authority: Option<Certificate>,
     merges: &'a Merges,
@@ -94,13 +94,16 @@ impl<'a> Known<'a> {
 
     /// The entries of our name that are somebody else's.
     pub(super) fn foreign(&self, chain: &Chain) -> Vec<Foreign> {
-        let mut foreign = Vec::new();
-        for source in &chain.0 {
-            for part in Part::ALL {
+        let mut foreign: Vec<Foreign> = Vec::new();
+        // Contexts last: one that leads to somebody else's cluster or user is his, though it looks like ours.
+        for part in [Part::Cluster, Part::User, Part::Context] {
+            let leads_to_ours = part != Part::Context || foreign.is_empty();
+            for source in &chain.0 {
                 let entries = source.entries(part);
                 let found = match entries.as_slice() {
                     [] => continue,
-                    [(_, entry)] if self.owns(part, entry, &source.file) => continue,
+                    [(_, entry)] if self.wrote(entry, &source.file) => continue,
+                    [(_, entry)] if leads_to_ours && self.recognises(part, entry) => continue,
                     [(_, entry)] => describe(&entry[part.word()]),
                     more => format!("{} of this name in one file", more.len()),
                 };
@@ -115,9 +118,10 @@ impl<'a> Known<'a> {
         foreign
     }
 
-    fn owns(&self, part: Part, entry: &Value, file: &Path) -> bool {
-        let written = self.merges.of(file);
-        written.is_some_and(|m| m.entries.contains(&digest(entry))) || self.recognises(part, entry)
+    /// Does the receipt say that this entry was written into this file?
+    fn wrote(&self, entry: &Value, file: &Path) -> bool {
+        let merged = self.merges.of(file);
+        merged.is_some_and(|m| m.entries.contains(&digest(entry)))
     }
 
     /// Is it what earlier releases wrote, or what was written before a certificate was renewed? A field that this
@@ -138,7 +142,7 @@ impl<'a> Known<'a> {
                 only(&["server", AUTHORITY]) && by_authority(AUTHORITY, Certificate::same_holder)
             }
             Part::User => only(&[CLIENT, KEY]) && by_authority(CLIENT, Certificate::issued_by),
-            // `kubectl config set-context --current --namespace` is what everybody does to a context of his.
+            // `kubectl config set-context --current --namespace` is common, and loses nothing of value when it is removed.
             Part::Context => {
                 self.authority.is_some()
                     && only(&["cluster", "user", "namespace"])
@@ -172,7 +176,7 @@ fn certificate(embedded: &Value) -> Option<Certificate> {
     Certificate::parse(std::str::from_utf8(&bytes).ok()?).ok()
 }
 
-/// What an entry has, without anything that is secret.
+/// Lists the fields of an entry, without the values that may be secret.
 fn describe(body: &Value) -> String {
     let issuer = |value: &Value| certificate(value).map_or("nobody known".to_owned(), |c| c.issuer);
     let fields = body.as_object().into_iter().flatten();
@@ -211,7 +215,7 @@ impl Foreign {
         self.part == Part::Context
     }
 
-    /// For a line about what stays.
+    /// A line which says that the entry stays.
     pub(super) fn to_line(&self) -> String {
         format!(
             "{} keeps the {} `{NAME}`, which is not what `usernetes kubeconfig merge` wrote: it has {}",
@@ -231,12 +235,12 @@ impl Foreign {
     }
 }
 
-/// Why nothing may be merged beside these.
+/// The error that entries are in the way of a merge.
 pub(super) fn cannot_merge(foreign: &[Foreign]) -> Error {
     refusal(foreign).hint("give that entry another name in the file, or leave the file out of $KUBECONFIG; `usernetes kubectl` needs no kubeconfig of yours")
 }
 
-/// Why these are not taken out.
+/// The error that entries are not taken out, because they are not ours.
 pub(super) fn cannot_unmerge(foreign: &[Foreign]) -> Error {
     let commands: Vec<_> = foreign.iter().map(Foreign::removal).collect();
     refusal(foreign).hint(format!(

@@ -222,21 +222,21 @@ fn an_entry_of_our_name_that_is_somebody_elses_is_never_touched() {
     desk.write("config", &[context, user].concat());
     let error = desk.merge(&["config"]).unwrap_err();
     insta::assert_snapshot!(desk.error(&error), @"
-    …/config: the context `usernetes` is not what `usernetes kubeconfig merge` wrote
-      expected  cluster `usernetes` and user `usernetes`
-      found     cluster `work`, user `usernetes`
-      also      user in …/config: `token`
+    …/config: the user `usernetes` is not what `usernetes kubeconfig merge` wrote
+      expected  a certificate of this cluster's authority with its key, and nothing else
+      found     `token`
+      also      context in …/config: cluster `work`, user `usernetes`
 
     hint: give that entry another name in the file, or leave the file out of $KUBECONFIG; `usernetes kubectl` needs no kubeconfig of yours
     ");
     let error = desk.unmerge(&["config"]).unwrap_err();
     insta::assert_snapshot!(desk.error(&error), @"
-    …/config: the context `usernetes` is not what `usernetes kubeconfig merge` wrote
-      expected  cluster `usernetes` and user `usernetes`
-      found     cluster `work`, user `usernetes`
-      also      user in …/config: `token`
+    …/config: the user `usernetes` is not what `usernetes kubeconfig merge` wrote
+      expected  a certificate of this cluster's authority with its key, and nothing else
+      found     `token`
+      also      context in …/config: cluster `work`, user `usernetes`
 
-    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig …/config delete-context usernetes` and `kubectl config --kubeconfig …/config delete-user usernetes`
+    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig …/config delete-user usernetes` and `kubectl config --kubeconfig …/config delete-context usernetes`
     ");
 }
 
@@ -305,13 +305,13 @@ fn without_an_installation_the_receipt_tells_and_without_that_nothing_is_guessed
     let merges = std::mem::take(&mut desk.merges);
     let error = desk.unmerge(&["config"]).unwrap_err();
     insta::assert_snapshot!(desk.error(&error), @"
-    …/config: the context `usernetes` is not what `usernetes kubeconfig merge` wrote
+    …/config: the cluster `usernetes` is not what `usernetes kubeconfig merge` wrote
       expected  an entry that an installation remembers to have written; none is left
-      found     cluster `usernetes`, user `usernetes`
-      also      cluster in …/config: authority `CN=usernetes-ca`, server `https://127.0.0.1:6443`
+      found     authority `CN=usernetes-ca`, server `https://127.0.0.1:6443`
       also      user in …/config: client certificate issued by `CN=usernetes-ca`, `client-key-data`
+      also      context in …/config: cluster `usernetes`, user `usernetes`
 
-    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig …/config delete-context usernetes` and `kubectl config --kubeconfig …/config delete-cluster usernetes` and `kubectl config --kubeconfig …/config delete-user usernetes`
+    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig …/config delete-cluster usernetes` and `kubectl config --kubeconfig …/config delete-user usernetes` and `kubectl config --kubeconfig …/config delete-context usernetes`
     ");
     assert_eq!(desk.read("config"), merged);
     desk.merges = merges;
@@ -349,6 +349,21 @@ fn at_the_end_of_the_cluster_ours_goes_and_the_rest_is_named() {
 }
 
 #[test]
+fn at_the_end_of_the_cluster_a_strangers_entries_stay_though_they_look_alike() {
+    let mut desk = Desk::new();
+    desk.merge(&["config"]).unwrap();
+    let strangers = desk.read("config");
+    // Another cluster of Usernetes, by somebody who shared his kubeconfig.
+    fs_err::remove_dir_all(desk.path("pki")).unwrap();
+    desk.make_pki("pki");
+    desk.merges = Merges::default();
+    desk.write("config", &strangers);
+    let lines = undo(&desk.path("pki"), &desk.files(&["config"]), &desk.merges);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(desk.read("config"), strangers);
+}
+
+#[test]
 fn several_files_are_read_and_written_as_kubectl_does() {
     let mut desk = Desk::new();
     // None is there: the last is made.
@@ -372,6 +387,18 @@ fn several_files_are_read_and_written_as_kubectl_does() {
     assert_eq!(outcome.files, desk.files(&["c"]));
     assert!(!desk.read("c").contains(NAME), "{}", desk.read("c"));
     assert_eq!(desk.names(), ["b", "c"]);
+}
+
+#[test]
+fn a_file_that_is_remembered_need_not_be_named_again() {
+    let mut desk = Desk::new();
+    desk.merge(&["elsewhere"]).unwrap();
+    desk.write("config", WORK);
+    let outcome = desk.unmerge(&["config"]).unwrap();
+    assert_eq!(outcome.files, desk.files(&["elsewhere"]));
+    assert_eq!(outcome.current_context.as_deref(), Some("work"));
+    assert_eq!(desk.names(), ["config"]);
+    assert_eq!(desk.read("config"), WORK);
 }
 
 #[test]
