@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Kind, Result};
 use crate::pki::MASTER;
@@ -36,6 +36,21 @@ pub fn print(config_dir: &Path) -> Result<String> {
     }
 }
 
+/// Cluster, user and context of a kubeconfig, in this order, with everything embedded. The texts are PEM.
+fn entries(server: &str, authority: &str, certificate: &str, key: &str) -> [Value; 3] {
+    [
+        json!({ "name": NAME, "cluster": {
+            "server": server,
+            "certificate-authority-data": BASE64.encode(authority),
+        }}),
+        json!({ "name": NAME, "user": {
+            "client-certificate-data": BASE64.encode(certificate),
+            "client-key-data": BASE64.encode(key),
+        }}),
+        json!({ "name": NAME, "context": { "cluster": NAME, "user": NAME } }),
+    ]
+}
+
 /// Who connects where: all that a kubeconfig says. The texts are PEM.
 pub(crate) struct Access<'a> {
     pub(crate) server: String,
@@ -47,18 +62,14 @@ pub(crate) struct Access<'a> {
 impl Access<'_> {
     /// The kubeconfig with everything embedded. JSON is YAML, so whatever reads one reads the other.
     pub(crate) fn to_json(&self) -> String {
+        let [cluster, user, context] =
+            entries(&self.server, self.authority, self.certificate, self.key);
         let text = json!({
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{ "name": NAME, "cluster": {
-                "server": self.server,
-                "certificate-authority-data": BASE64.encode(self.authority),
-            }}],
-            "users": [{ "name": NAME, "user": {
-                "client-certificate-data": BASE64.encode(self.certificate),
-                "client-key-data": BASE64.encode(self.key),
-            }}],
-            "contexts": [{ "name": NAME, "context": { "cluster": NAME, "user": NAME } }],
+            "clusters": [cluster],
+            "users": [user],
+            "contexts": [context],
             "current-context": NAME,
         });
         format!("{text:#}\n")

@@ -17,7 +17,7 @@ pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// Base of caches, `$HOME/.cache` when unset.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
-/// Kubeconfigs that kubectl reads, separated by colons; it writes to the first.
+/// Kubeconfigs that kubectl reads, separated by colons.
 pub const KUBECONFIG: &str = "KUBECONFIG";
 /// Base of sockets and other files that vanish with the last session. Made by the login, there is no other place for them.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
@@ -148,25 +148,33 @@ pub(crate) fn elsewhere(path: &Path) -> Option<&'static str> {
         Some(
             "set XDG_CONFIG_HOME to a directory on another file system, for your service manager as well",
         )
-    } else if user_kubeconfig().is_ok_and(|file| path.parent() == file.parent()) {
+    } else if user_kubeconfigs().is_ok_and(|files| files.iter().any(|f| path.parent() == f.parent())) {
         Some("set KUBECONFIG to a file on another file system")
     } else {
         None
     }
 }
 
-/// The kubeconfig of the user, which kubectl reads when nobody says otherwise: the first entry of `$KUBECONFIG`, or
-/// `$HOME/.kube/config`. It need not exist.
-pub fn user_kubeconfig() -> Result<PathBuf> {
-    match env::var_os(KUBECONFIG).and_then(|list| first_entry(&list)) {
-        Some(file) => Ok(file),
-        None => Ok(home(KUBECONFIG)?.join(".kube/config")),
+/// The kubeconfigs of the user in the order in which kubectl reads them when nobody says otherwise: the entries of
+/// `$KUBECONFIG`, or `$HOME/.kube/config`. They need not exist.
+pub fn user_kubeconfigs() -> Result<Vec<PathBuf>> {
+    let files = entries(&env::var_os(KUBECONFIG).unwrap_or_default());
+    if files.is_empty() {
+        Ok(vec![home(KUBECONFIG)?.join(".kube/config")])
+    } else {
+        Ok(files)
     }
 }
 
 /// Empty entries do not count, as for kubectl.
-fn first_entry(list: &OsStr) -> Option<PathBuf> {
-    env::split_paths(list).find(|p| !p.as_os_str().is_empty())
+fn entries(list: &OsStr) -> Vec<PathBuf> {
+    let files = env::split_paths(list);
+    files.filter(|p| !p.as_os_str().is_empty()).collect()
+}
+
+/// The user's home with all links followed, for telling what is below it; `None` if it has no name or is not there.
+pub(crate) fn real_home() -> Option<PathBuf> {
+    absolute(HOME)?.canonicalize().ok()
 }
 
 /// `$<variable>/usernetes`, or `$HOME/<fallback>/usernetes`. As the specification says, a relative value counts as unset.
@@ -224,7 +232,7 @@ mod tests {
                     .with_file_name("systemd/user/u7s.target"),
                 "XDG_CONFIG_HOME",
             ),
-            (user_kubeconfig().unwrap(), "KUBECONFIG"),
+            (user_kubeconfigs().unwrap().remove(0), "KUBECONFIG"),
         ] {
             let how = elsewhere(&path).unwrap();
             assert!(how.contains(variable), "{}: {how}", path.display());
@@ -233,11 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_kubeconfig_is_the_one_that_is_written() {
-        let first = |list: &str| first_entry(list.as_ref()).map(|p| p.display().to_string());
-        assert_eq!(first("/a:/b").as_deref(), Some("/a"));
-        assert_eq!(first(":/b").as_deref(), Some("/b"));
-        assert_eq!(first(""), None);
+    fn empty_names_are_no_kubeconfigs() {
+        assert_eq!(
+            entries("/a::/b".as_ref()),
+            [Path::new("/a"), Path::new("/b")]
+        );
+        assert_eq!(entries(":".as_ref()), Vec::<PathBuf>::new());
     }
 
     #[test]

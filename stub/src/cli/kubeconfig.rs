@@ -1,11 +1,14 @@
 //! `kubeconfig print|merge|unmerge`
 
-use clap::Subcommand;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
 
 use super::output::{print, print_json};
 use crate::error::Result;
-use crate::install::Current;
-use crate::kubeconfig::{self, user};
+use crate::install::{Current, Receipt};
+use crate::kubeconfig::user::{self, Merges, Outcome};
+use crate::kubeconfig::{self, NAME};
 use crate::paths;
 use crate::progress::Progress;
 
@@ -14,17 +17,16 @@ pub(super) enum Kubeconfig {
     /// Print the administrator's kubeconfig, which contains a private key
     Print,
     /// Add the context `usernetes` to your own kubeconfig ($KUBECONFIG, or ~/.kube/config)
-    Merge {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Take it out again
-    Unmerge {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Merge(Output),
+    /// Take the context `usernetes` out of your own kubeconfig again
+    Unmerge(Output),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Output {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Kubeconfig {
@@ -34,37 +36,73 @@ impl Kubeconfig {
     }
 
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
-        let current = Current::read()?;
-        let config = current.layout.config();
-        let kubectl = || current.program("kubectl");
-        let (outcome, json, done) = match self {
-            Self::Print => return print(&kubeconfig::print(config)?),
-            Self::Merge { json } => {
-                let outcome = user::merge(&kubectl()?, config, &paths::user_kubeconfig()?)?;
-                (outcome, *json, "has the context `usernetes` now")
+        match self {
+            Self::Print => print(&kubeconfig::print(Current::read()?.layout.config())?),
+            Self::Merge(output) => {
+                let layout = Current::read()?.layout;
+                let (files, data) = (paths::user_kubeconfigs()?, layout.data(""));
+                let mut merges = remembered(&data)?;
+                let outcome = user::merge(layout.config(), &files, &mut merges, save_to(&data))?;
+                output.show(&outcome, progress, || {
+                    let known = if outcome.changed { "now" } else { "already" };
+                    format!("{} {known} has the context `{NAME}`", list(&outcome.files))
+                })
             }
-            Self::Unmerge { json } => {
-                let outcome = user::unmerge(&kubectl()?, config, &paths::user_kubeconfig()?)?;
-                (outcome, *json, "no longer has the context `usernetes`")
+            // Also when nothing is installed any more.
+            Self::Unmerge(output) => {
+                let (files, data) = (paths::user_kubeconfigs()?, paths::data_dir()?);
+                let mut merges = remembered(&data)?;
+                let config = paths::config_dir()?;
+                let outcome = user::unmerge(&config, &files, &mut merges, save_to(&data))?;
+                output.show(&outcome, progress, || {
+                    if outcome.changed {
+                        format!(
+                            "{} no longer has the context `{NAME}`",
+                            list(&outcome.files)
+                        )
+                    } else {
+                        format!("{} has no context `{NAME}`: nothing to do", list(&files))
+                    }
+                })
             }
-        };
-        if json {
-            let value = serde_json::to_value(&outcome).unwrap_or_default();
+        }
+    }
+}
+
+impl Output {
+    fn show(
+        &self,
+        outcome: &Outcome,
+        progress: &Progress,
+        done: impl FnOnce() -> String,
+    ) -> Result<()> {
+        if self.json {
+            let value = serde_json::to_value(outcome).unwrap_or_default();
             return print_json(&value);
         }
-        let file = outcome.file.display();
-        let done = if outcome.changed {
-            done
-        } else {
-            "is as it should be, nothing to do"
-        };
-        progress.line(format!("{file} {done}"));
-        if let Some(backup) = &outcome.backup {
-            progress.line(format!("what it was is in {}", backup.display()));
-        }
-        if let Some(context) = outcome.current_context.filter(|c| c != kubeconfig::NAME) {
-            progress.line(format!("kubectl goes on using the context `{context}`"));
+        progress.line(done());
+        if let Some(context) = outcome.current_context.as_ref().filter(|c| *c != NAME) {
+            progress.line(format!("kubectl uses the context `{context}` by default"));
         }
         Ok(())
+    }
+}
+
+fn list(files: &[PathBuf]) -> String {
+    let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
+    files.join(", ")
+}
+
+/// What was merged, as the receipt of the installation says.
+fn remembered(data: &Path) -> Result<Merges> {
+    Ok(Receipt::read(data)?.unwrap_or_default().kubeconfigs)
+}
+
+/// Writes what was merged into the receipt, which may have been changed otherwise meanwhile.
+fn save_to(data: &Path) -> impl FnMut(&Merges) -> Result<()> {
+    move |merges| {
+        let mut receipt = Receipt::read(data)?.unwrap_or_default();
+        receipt.kubeconfigs = merges.clone();
+        receipt.write(data)
     }
 }

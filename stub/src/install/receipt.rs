@@ -12,6 +12,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::file_system::same;
 use crate::files::{make_directories, remove_if_there, replace, temporary};
 use crate::host::Machine;
+use crate::kubeconfig::user::Merges;
 use crate::layout::Layout;
 use crate::paths;
 use crate::places::{Places, from_home};
@@ -50,6 +51,8 @@ pub struct Receipt {
     pub stale: bool,
     /// The kernel's id of the boot in which `stale` was set; empty if that is not known.
     pub boot: String,
+    /// What `kubeconfig merge` has written into the user's own kubeconfigs.
+    pub kubeconfigs: Merges,
 }
 
 /// Where the user's unit files are below the home, if nobody has moved the base of configuration.
@@ -190,6 +193,7 @@ impl Receipt {
             config: self.config,
             directories: self.directories,
             places: self.places,
+            kubeconfigs: self.kubeconfigs,
             ..Self::default()
         }
     }

@@ -12,6 +12,7 @@ use crate::boot::child_pid;
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::{contents, remove_root, remove_tree};
 use crate::host::Machine;
+use crate::kubeconfig::user;
 use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::store::Store;
@@ -85,6 +86,9 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
     }
     if !anothers {
         remove_tree(&layout.runtime(""))?;
+    }
+    for line in user::at_uninstall(layout.config(), &receipt.kubeconfigs, purge) {
+        progress.line(line);
     }
     if purge {
         left.extend(self::purge(&layout, machine, progress)?);

@@ -27,13 +27,13 @@ const AUTHORITY_LIFETIME: i64 = 3650 * DAY;
 
 /// What the project looks at in a certificate. Times are seconds since 1970.
 #[derive(Debug)]
-pub(super) struct Certificate {
+pub(crate) struct Certificate {
     /// Text of the file. Its first certificate is the one described here.
     pub(super) pem: String,
     der: Vec<u8>,
     /// Subject and issuer as people write them.
     pub(super) subject: String,
-    pub(super) issuer: String,
+    pub(crate) issuer: String,
     subject_der: Vec<u8>,
     issuer_der: Vec<u8>,
     common_names: Vec<String>,
@@ -51,7 +51,7 @@ pub(super) struct Certificate {
 
 impl Certificate {
     /// Reads the first certificate of a PEM text.
-    pub(super) fn parse(pem: &str) -> Result<Self> {
+    pub(crate) fn parse(pem: &str) -> Result<Self> {
         let wrong = |found: String| {
             Error::new(Kind::Input, "not a certificate that can be read")
                 .expected("an X.509 certificate in PEM form")
@@ -106,7 +106,7 @@ impl Certificate {
     }
 
     /// Was it signed by this authority? By name and by signature.
-    pub(super) fn issued_by(&self, authority: &Self) -> bool {
+    pub(crate) fn issued_by(&self, authority: &Self) -> bool {
         let (Ok((_, this)), Ok((_, issuer))) = (
             parse_x509_certificate(&self.der),
             parse_x509_certificate(&authority.der),
@@ -118,7 +118,7 @@ impl Certificate {
     }
 
     /// Same holder with the same key: whatever one of them issued, the other vouches for.
-    pub(super) fn same_holder(&self, other: &Self) -> bool {
+    pub(crate) fn same_holder(&self, other: &Self) -> bool {
         self.subject_der == other.subject_der && self.public_key == other.public_key
     }
 

@@ -28,6 +28,7 @@ use serde::Serialize;
 
 use crate::config::DnsName;
 use crate::error::{Error, Kind, Result};
+pub(crate) use certificate::Certificate;
 pub use list::{CertInfo, Purpose, list};
 
 /// Directory of the control plane's files, below the configuration directory.

@@ -242,7 +242,7 @@ fn a_rollback_that_cannot_be_installed_changes_nothing() {
 
 #[test]
 fn a_new_kubeconfig_may_be_named_relative_to_the_current_directory() {
-    let stage = Stage::new(&["etcd", "kubectl"]);
+    let stage = Stage::new(&["etcd"]);
     stage.install(&["--start="]);
     let program = stage.home.data().join("current/bin/usernetes");
     let mut command = stage.command(&program);
@@ -255,7 +255,7 @@ fn a_new_kubeconfig_may_be_named_relative_to_the_current_directory() {
     assert_eq!(said.code, Some(0), "{said:?}");
     let text = fs::read_to_string(stage.home.path().join("own")).unwrap();
     assert!(
-        text.contains("cluster usernetes https://127.0.0.1:6443"),
+        text.contains("server: https://127.0.0.1:6443\n  name: usernetes\n"),
         "{text}"
     );
 }

@@ -15,6 +15,7 @@ mod homes;
 mod host;
 mod install;
 mod interrupted;
+mod kubeconfig;
 mod lifecycle;
 mod machine;
 mod messages;

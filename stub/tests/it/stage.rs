@@ -90,8 +90,6 @@ shift 2
 echo "rootlessctl $*" >>"$HOME/calls"
 [ "$1" != list-ports ] || echo '{"id":7,"spec":{"proto":"tcp4","parentIP":"127.0.0.5","parentPort":7443,"childIP":"10.0.42.100","childPort":6443}}'
 "#;
-/// What plays kubectl in the tests of `stub::kubeconfig`.
-const KUBECTL: &str = include_str!("../../src/kubeconfig/user/fake-kubectl");
 
 /// A home with a bundle and a service manager that is played.
 pub(crate) struct Stage {
@@ -182,7 +180,6 @@ pub(crate) fn pack(release: &'static str, programs: &[&str]) -> Vec<u8> {
     for name in names {
         let text = match name {
             "rootlesskit" => ROOTLESSKIT.to_owned(),
-            "kubectl" => KUBECTL.to_owned(),
             "rootlessctl" => ROOTLESSCTL.to_owned(),
             name => format!("#!/bin/sh\necho {name} {release}\n"),
         };

@@ -1,6 +1,9 @@
-//! With a stand-in for kubectl, which knows a much simpler kubeconfig.
+//! Merging and unmerging, with the files and the PKI of a real cluster.
 
-use std::os::unix::fs::PermissionsExt as _;
+mod files;
+mod styles;
+
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
@@ -8,143 +11,407 @@ use tempfile::TempDir;
 use super::*;
 use crate::pki;
 
-fn kubectl() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kubeconfig/user/fake-kubectl")
+/// A directory with the PKI of a cluster in `pki`, and what was merged from it.
+struct Desk {
+    dir: TempDir,
+    merges: Merges,
 }
 
-/// A directory with a PKI in `pki`, and the path `config` in it.
-fn setup() -> (TempDir, PathBuf, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let pki = dir.path().join("pki");
-    let request = pki::Request {
-        node_name: "host".parse().unwrap(),
-        cluster_domain: "cluster.local".parse().unwrap(),
-        service_ip: [10, 0, 0, 1].into(),
-        child_ip: [10, 0, 42, 100].into(),
-        extra_sans: Vec::new(),
-        api_port: 6443,
-        component_server: ([127, 0, 0, 1], 6443).into(),
-    };
-    let now = UNIX_EPOCH + Duration::from_hours(499_656);
-    pki::ensure(&pki, &request, pki::Renew::Due, now).unwrap();
-    let config = dir.path().join("config");
-    (dir, pki, config)
-}
-
-/// What is in the directory besides the PKI.
-fn files(dir: &TempDir) -> Vec<String> {
-    let mut names: Vec<String> = fs_err::read_dir(dir.path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name != "pki")
-        .collect();
-    names.sort();
-    names
-}
-
-#[test]
-fn into_a_kubeconfig_and_out_of_it() {
-    let (dir, pki, config) = setup();
-    let own = "# a comment\ncluster work https://work.example\ncurrent work\n";
-    fs_err::write(&config, own).unwrap();
-    let link = dir.path().join("link");
-    std::os::unix::fs::symlink("config", &link).unwrap();
-
-    let outcome = merge(&kubectl(), &pki, &link).unwrap();
-    let backup = dir.path().join("config.before-usernetes");
-    assert_eq!(outcome.current_context.as_deref(), Some("work"));
-    assert_eq!(outcome.backup.as_deref(), Some(backup.as_path()));
-    insta::assert_snapshot!(fs_err::read_to_string(&config).unwrap(), @"
-    # a comment
-    cluster work https://work.example
-    current work
-    cluster usernetes https://127.0.0.1:6443
-    user usernetes
-    context usernetes
-    ");
-    assert_eq!(fs_err::read_to_string(&backup).unwrap(), own);
-    for file in [&config, &backup] {
-        let mode = fs_err::metadata(file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+impl Desk {
+    fn new() -> Self {
+        let desk = Self {
+            dir: tempfile::tempdir().unwrap(),
+            merges: Merges::default(),
+        };
+        desk.make_pki("pki");
+        desk
     }
-    assert!(fs_err::symlink_metadata(&link).unwrap().is_symlink());
 
-    let again = merge(&kubectl(), &pki, &config).unwrap();
-    assert_eq!((again.changed, again.backup), (false, None));
+    fn make_pki(&self, name: &str) {
+        let request = pki::Request {
+            node_name: "host".parse().unwrap(),
+            cluster_domain: "cluster.local".parse().unwrap(),
+            service_ip: [10, 0, 0, 1].into(),
+            child_ip: [10, 0, 42, 100].into(),
+            extra_sans: Vec::new(),
+            api_port: 6443,
+            component_server: ([127, 0, 0, 1], 6443).into(),
+        };
+        let now = UNIX_EPOCH + Duration::from_hours(499_656);
+        pki::ensure(&self.path(name), &request, pki::Renew::All, now).unwrap();
+    }
 
-    let outcome = unmerge(&kubectl(), &pki, &config).unwrap();
-    assert_eq!((outcome.changed, outcome.backup), (true, None));
-    assert_eq!(fs_err::read_to_string(&config).unwrap(), own);
-    assert!(!unmerge(&kubectl(), &pki, &config).unwrap().changed);
-    assert_eq!(files(&dir), ["config", "config.before-usernetes", "link"]);
-}
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join(name)
+    }
 
-#[test]
-fn without_a_kubeconfig_ours_becomes_the_default() {
-    let (dir, pki, _) = setup();
-    let config = dir.path().join("kube/config");
-    assert!(!unmerge(&kubectl(), &pki, &config).unwrap().changed);
-    let outcome = merge(&kubectl(), &pki, &config).unwrap();
-    assert_eq!(outcome.current_context.as_deref(), Some(NAME));
-    assert_eq!((outcome.changed, outcome.backup), (true, None));
-    let outcome = unmerge(&kubectl(), &pki, &config).unwrap();
-    assert_eq!(outcome.current_context, None);
-    assert_eq!(fs_err::read_to_string(&config).unwrap(), "");
-}
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        fs_err::write(self.path(name), text).unwrap();
+        self.path(name)
+    }
 
-#[test]
-fn another_cluster_of_our_name_stays() {
-    let (dir, pki, config) = setup();
-    let other = "cluster usernetes https://other.example\n";
-    fs_err::write(&config, other).unwrap();
-    let error = merge(&kubectl(), &pki, &config).unwrap_err().to_string();
-    insta::assert_snapshot!(error.replace(dir.path().to_str().unwrap(), "…"), @"
-    …/config: already has a cluster `usernetes`, another one
-      expected  none, or the one at https://127.0.0.1:6443
-      found     https://other.example
+    fn read(&self, name: &str) -> String {
+        fs_err::read_to_string(self.path(name)).unwrap()
+    }
 
-    hint: give that cluster another name in the file, or leave the file alone and use `kubectl --kubeconfig …/pki/master/admin-localhost.kubeconfig`
-    ");
-    assert!(!unmerge(&kubectl(), &pki, &config).unwrap().changed);
-    assert_eq!(fs_err::read_to_string(&config).unwrap(), other);
-    assert_eq!(files(&dir), ["config"]);
-}
+    /// The text of a file with the embedded values cut short.
+    fn shown(&self, name: &str) -> String {
+        let text = self.read(name);
+        let short = |line: &str| match line.split_once("-data: ") {
+            Some((key, _)) => format!("{key}-data: …\n"),
+            None => format!("{line}\n"),
+        };
+        text.lines().map(short).collect()
+    }
 
-#[test]
-fn what_kubectl_cannot_read_or_another_has_locked_stays() {
-    let (dir, pki, config) = setup();
-    fs_err::write(&config, "broken").unwrap();
-    let error = merge(&kubectl(), &pki, &config).unwrap_err();
-    assert_eq!(error.kind(), Kind::Input);
-    insta::assert_snapshot!(error.to_string().replace(dir.path().to_str().unwrap(), "…"), @"
-    …/config: `kubectl config view` failed
-      expected  a kubeconfig that kubectl can read
-      found     cannot load …/config
+    fn files(&self, names: &[&str]) -> Vec<PathBuf> {
+        names.iter().map(|name| self.path(name)).collect()
+    }
 
-    hint: see what `kubectl config view --kubeconfig …/config` says
-    ");
-    let lock = dir.path().join("config.lock");
-    fs_err::write(&lock, "").unwrap();
-    let error = merge(&kubectl(), &pki, &config).unwrap_err();
-    assert_eq!(error.kind(), Kind::Busy);
-    insta::assert_snapshot!(error.to_string().replace(dir.path().to_str().unwrap(), "…"), @"
-    …/config: another process is changing this file
-      found  its lock `…/config.lock`
+    fn merge(&mut self, names: &[&str]) -> Result<Outcome> {
+        let files = self.files(names);
+        merge(&self.path("pki"), &files, &mut self.merges, |_| Ok(()))
+    }
 
-    hint: wait for it; if no kubectl is running, remove the lock with `rm …/config.lock`
-    ");
-    assert_eq!(fs_err::read_to_string(&config).unwrap(), "broken");
-    assert_eq!(files(&dir), ["config", "config.lock"]);
-}
+    fn unmerge(&mut self, names: &[&str]) -> Result<Outcome> {
+        let files = self.files(names);
+        unmerge(&self.path("pki"), &files, &mut self.merges, |_| Ok(()))
+    }
 
-#[test]
-fn a_missing_kubectl_is_named() {
-    let (_dir, pki, config) = setup();
-    let error = merge(Path::new("/nonexistent/kubectl"), &pki, &config).unwrap_err();
-    assert!(
+    /// An error without the name of the directory.
+    fn error(&self, error: &Error) -> String {
         error
-            .message()
-            .contains("cannot run `/nonexistent/kubectl`"),
-        "{error}"
+            .to_string()
+            .replace(self.path("").to_str().unwrap(), "…/")
+    }
+
+    /// What is in the directory besides the PKI.
+    fn names(&self) -> Vec<String> {
+        let entries = fs_err::read_dir(self.dir.path()).unwrap();
+        let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| !name.starts_with("pki")).collect();
+        names.sort();
+        names
+    }
+}
+
+/// A kubeconfig that people edit, in more than one style.
+const WORK: &str = "\
+# mine
+apiVersion: v1
+kind: Config
+clusters:   # where
+# the office
+- name: work
+  cluster: {server: 'https://work.example', certificate-authority: certs/ca.pem}
+contexts:
+  - context:
+      cluster: work
+      user: me
+    name: work
+current-context: work
+preferences: {}
+users: []   # none yet
+";
+
+#[test]
+fn into_a_kubeconfig_and_out_of_it_byte_for_byte() {
+    let mut desk = Desk::new();
+    desk.write("config", WORK);
+    let outcome = desk.merge(&["config"]).unwrap();
+    assert_eq!(outcome.files, desk.files(&["config"]));
+    assert_eq!(outcome.current_context.as_deref(), Some("work"));
+    insta::assert_snapshot!(desk.shown("config"), @"
+    # mine
+    apiVersion: v1
+    kind: Config
+    clusters:   # where
+    - cluster:
+        certificate-authority-data: …
+        server: https://127.0.0.1:6443
+      name: usernetes
+    # the office
+    - name: work
+      cluster: {server: 'https://work.example', certificate-authority: certs/ca.pem}
+    contexts:
+      - context:
+          cluster: usernetes
+          user: usernetes
+        name: usernetes
+      - context:
+          cluster: work
+          user: me
+        name: work
+    current-context: work
+    preferences: {}
+    users:   # none yet
+    - name: usernetes
+      user:
+        client-certificate-data: …
+        client-key-data: …
+    ");
+    assert!(!desk.merge(&["config"]).unwrap().changed);
+    assert!(!desk.merges.is_empty());
+
+    let outcome = desk.unmerge(&["config"]).unwrap();
+    assert!(outcome.changed);
+    assert_eq!(outcome.current_context.as_deref(), Some("work"));
+    assert_eq!(desk.read("config"), WORK);
+    assert!(desk.merges.is_empty());
+    assert!(!desk.unmerge(&["config"]).unwrap().changed);
+    assert_eq!(desk.names(), ["config"]);
+}
+
+#[test]
+fn without_a_kubeconfig_ours_becomes_the_default_and_goes_with_its_directories() {
+    let mut desk = Desk::new();
+    let outcome = desk.merge(&["new/kube/config"]).unwrap();
+    assert_eq!(outcome.current_context.as_deref(), Some(NAME));
+    insta::assert_snapshot!(desk.shown("new/kube/config"), @"
+    apiVersion: v1
+    kind: Config
+    clusters:
+    - cluster:
+        certificate-authority-data: …
+        server: https://127.0.0.1:6443
+      name: usernetes
+    contexts:
+    - context:
+        cluster: usernetes
+        user: usernetes
+      name: usernetes
+    users:
+    - name: usernetes
+      user:
+        client-certificate-data: …
+        client-key-data: …
+    current-context: usernetes
+    ");
+    let mode = |name: &str| fs_err::metadata(desk.path(name)).unwrap().mode() & 0o777;
+    assert_eq!((mode("new/kube"), mode("new/kube/config")), (0o700, 0o600));
+    let outcome = desk.unmerge(&["new/kube/config"]).unwrap();
+    assert_eq!(outcome.current_context, None);
+    assert_eq!(desk.names(), Vec::<String>::new());
+    // One that was there before stays, though it says nothing.
+    desk.write("config", "# later\n");
+    desk.merge(&["config"]).unwrap();
+    desk.unmerge(&["config"]).unwrap();
+    assert!(desk.read("config").starts_with("# later\napiVersion: v1\n"));
+}
+
+#[test]
+fn an_entry_of_our_name_that_is_somebody_elses_is_never_touched() {
+    let (context, cluster) = (
+        "contexts: [{name: usernetes, context: {cluster: work, user: usernetes}}]\n",
+        "clusters: [{name: usernetes, cluster: {server: 'https://127.0.0.1:6443'}}]\n",
     );
+    let user = "users:\n- name: usernetes\n  user:\n    token: hidden\n";
+    for text in [context, cluster, user, &[context, user].concat()] {
+        let mut desk = Desk::new();
+        desk.write("config", text);
+        for error in [desk.merge(&["config"]), desk.unmerge(&["config"])] {
+            let error = error.unwrap_err();
+            assert_eq!(error.kind(), Kind::Input);
+            assert!(!error.to_string().contains("hidden"), "{error}");
+        }
+        assert_eq!(desk.read("config"), text);
+        assert_eq!(desk.names(), ["config"]);
+        assert!(desk.merges.is_empty());
+    }
+    let mut desk = Desk::new();
+    desk.write("config", &[context, user].concat());
+    let error = desk.merge(&["config"]).unwrap_err();
+    insta::assert_snapshot!(desk.error(&error), @"
+    …/config: the user `usernetes` is not what `usernetes kubeconfig merge` wrote
+      expected  a certificate of this cluster's authority with its key, and nothing else
+      found     `token`
+      also      context in …/config: cluster `work`, user `usernetes`
+
+    hint: give that entry another name in the file, or leave the file out of $KUBECONFIG; `usernetes kubectl` needs no kubeconfig of yours
+    ");
+    let error = desk.unmerge(&["config"]).unwrap_err();
+    insta::assert_snapshot!(desk.error(&error), @"
+    …/config: the user `usernetes` is not what `usernetes kubeconfig merge` wrote
+      expected  a certificate of this cluster's authority with its key, and nothing else
+      found     `token`
+      also      context in …/config: cluster `work`, user `usernetes`
+
+    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig …/config delete-user usernetes` and `kubectl config --kubeconfig …/config delete-context usernetes`
+    ");
+}
+
+#[test]
+fn an_entry_of_ours_that_somebody_has_added_to_is_no_longer_ours() {
+    let mut desk = Desk::new();
+    desk.merge(&["config"]).unwrap();
+    let ours = desk.read("config");
+    let text = ours.replace("  user:\n", "  user:\n    token: hidden\n");
+    assert_ne!(text, ours);
+    desk.write("config", &text);
+    let error = desk.unmerge(&["config"]).unwrap_err();
+    insta::assert_snapshot!(desk.error(&error), @"
+    …/config: the user `usernetes` is not what `usernetes kubeconfig merge` wrote
+      expected  a certificate of this cluster's authority with its key, and nothing else
+      found     client certificate issued by `CN=usernetes-ca`, `client-key-data`, `token`
+
+    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig …/config delete-user usernetes`
+    ");
+    assert_eq!(desk.read("config"), text);
+    // What everybody does with his context does not make it a stranger's.
+    let text = ours.replace(
+        "    cluster: usernetes\n",
+        "    cluster: usernetes\n    namespace: shop\n",
+    );
+    desk.write("config", &text);
+    assert!(!desk.merge(&["config"]).unwrap().changed);
+    desk.unmerge(&["config"]).unwrap();
+    assert_eq!(desk.names(), Vec::<String>::new());
+}
+
+#[test]
+fn what_an_earlier_release_merged_is_known_by_the_authority_and_renewed() {
+    let mut desk = Desk::new();
+    desk.merge(&["config"]).unwrap();
+    let old = desk
+        .read("config")
+        .replace("127.0.0.1:6443", "127.0.0.1:7443");
+    desk.write("config", &old);
+    desk.merges = Merges::default();
+    // Renewed since.
+    desk.make_pki("pki");
+    assert!(desk.merge(&["config"]).unwrap().changed);
+    let new = desk.read("config");
+    assert_ne!(new, old);
+    assert!(new.contains("https://127.0.0.1:6443"), "{new}");
+    desk.merges = Merges::default();
+    desk.unmerge(&["config"]).unwrap();
+    insta::assert_snapshot!(desk.read("config"), @r#"
+    apiVersion: v1
+    kind: Config
+    clusters: []
+    contexts: []
+    users: []
+    current-context: ""
+    "#);
+}
+
+#[test]
+fn without_an_installation_the_receipt_tells_and_without_that_nothing_is_guessed() {
+    let mut desk = Desk::new();
+    desk.write("config", WORK);
+    desk.merge(&["config"]).unwrap();
+    let merged = desk.read("config");
+    fs_err::remove_dir_all(desk.path("pki")).unwrap();
+    let merges = std::mem::take(&mut desk.merges);
+    let error = desk.unmerge(&["config"]).unwrap_err();
+    insta::assert_snapshot!(desk.error(&error), @"
+    …/config: the cluster `usernetes` is not what `usernetes kubeconfig merge` wrote
+      expected  an entry that an installation remembers to have written; none is left
+      found     authority `CN=usernetes-ca`, server `https://127.0.0.1:6443`
+      also      user in …/config: client certificate issued by `CN=usernetes-ca`, `client-key-data`
+      also      context in …/config: cluster `usernetes`, user `usernetes`
+
+    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig …/config delete-cluster usernetes` and `kubectl config --kubeconfig …/config delete-user usernetes` and `kubectl config --kubeconfig …/config delete-context usernetes`
+    ");
+    assert_eq!(desk.read("config"), merged);
+    desk.merges = merges;
+    assert!(desk.unmerge(&["config"]).unwrap().changed);
+    assert_eq!(desk.read("config"), WORK);
+    // Another cluster at the same address is another cluster.
+    desk.make_pki("pki");
+    desk.write("config", &merged);
+    assert_eq!(desk.merge(&["config"]).unwrap_err().kind(), Kind::Input);
+    assert_eq!(desk.read("config"), merged);
+}
+
+#[test]
+fn at_the_end_of_the_cluster_ours_goes_and_the_rest_is_named() {
+    let mut desk = Desk::new();
+    desk.merge(&["a"]).unwrap();
+    desk.write("b", WORK);
+    desk.merge(&["b"]).unwrap();
+    let text = desk
+        .read("b")
+        .replace("    user: usernetes\n", "    user: other\n");
+    desk.write("b", &text);
+    let lines = undo(&desk.path("pki"), &desk.files(&["b"]), &desk.merges);
+    let lines = lines
+        .join("\n")
+        .replace(desk.path("").to_str().unwrap(), "…/");
+    insta::assert_snapshot!(lines, @"
+    …/b no longer has the context `usernetes`
+    …/b keeps the context `usernetes`, which is not what `usernetes kubeconfig merge` wrote: it has cluster `usernetes`, user `other`
+    …/a no longer has the context `usernetes`
+    ");
+    assert_eq!(desk.names(), ["b"]);
+    assert!(!desk.read("b").contains("client-key-data"));
+    assert!(desk.read("b").contains("user: other"));
+}
+
+#[test]
+fn at_the_end_of_the_cluster_a_strangers_entries_stay_though_they_look_alike() {
+    let mut desk = Desk::new();
+    desk.merge(&["config"]).unwrap();
+    let strangers = desk.read("config");
+    // Another cluster of Usernetes, by somebody who shared his kubeconfig.
+    fs_err::remove_dir_all(desk.path("pki")).unwrap();
+    desk.make_pki("pki");
+    desk.merges = Merges::default();
+    desk.write("config", &strangers);
+    let lines = undo(&desk.path("pki"), &desk.files(&["config"]), &desk.merges);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(desk.read("config"), strangers);
+}
+
+#[test]
+fn several_files_are_read_and_written_as_kubectl_does() {
+    let mut desk = Desk::new();
+    // None is there: the last is made.
+    desk.merge(&["a", "b"]).unwrap();
+    assert_eq!(desk.names(), ["b"]);
+    desk.unmerge(&["a", "b"]).unwrap();
+    // New entries go into the first that is there; what another says about the default counts.
+    desk.write("b", WORK);
+    desk.write("c", "kind: Config\n");
+    let outcome = desk.merge(&["a", "c", "b"]).unwrap();
+    assert_eq!(outcome.files, desk.files(&["c"]));
+    assert_eq!(outcome.current_context.as_deref(), Some("work"));
+    assert!(!desk.read("c").contains("current-context"));
+    assert_eq!(desk.read("b"), WORK);
+    // An entry is changed where it is, and taken out of whichever file has it.
+    let (c, files) = (desk.read("c"), ["a", "b", "c"]);
+    desk.write("c", &c.replace("127.0.0.1:6443", "127.0.0.1:7443"));
+    assert_eq!(desk.merge(&files).unwrap().files, desk.files(&["c"]));
+    assert!(desk.read("c").contains("127.0.0.1:6443"));
+    let outcome = desk.unmerge(&files).unwrap();
+    assert_eq!(outcome.files, desk.files(&["c"]));
+    assert!(!desk.read("c").contains(NAME), "{}", desk.read("c"));
+    assert_eq!(desk.names(), ["b", "c"]);
+}
+
+#[test]
+fn a_file_that_is_remembered_need_not_be_named_again() {
+    let mut desk = Desk::new();
+    desk.merge(&["elsewhere"]).unwrap();
+    desk.write("config", WORK);
+    let outcome = desk.unmerge(&["config"]).unwrap();
+    assert_eq!(outcome.files, desk.files(&["elsewhere"]));
+    assert_eq!(outcome.current_context.as_deref(), Some("work"));
+    assert_eq!(desk.names(), ["config"]);
+    assert_eq!(desk.read("config"), WORK);
+}
+
+#[test]
+fn the_default_is_what_it_was_before() {
+    let mut desk = Desk::new();
+    desk.write("a", WORK);
+    desk.merge(&["a"]).unwrap();
+    let merged = desk.read("a");
+    desk.write(
+        "a",
+        &merged.replace("current-context: work", "current-context: usernetes"),
+    );
+    let outcome = desk.unmerge(&["a"]).unwrap();
+    assert_eq!(outcome.current_context.as_deref(), Some("work"));
+    assert_eq!(desk.read("a"), WORK);
 }

@@ -1,0 +1,240 @@
+//! A kubeconfig as it is written: its values, and where in the text each of them is.
+
+use std::borrow::Cow;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use serde_json::{Map, Value};
+
+/// The most levels of lists within lists that are read. A kubeconfig has about six.
+const DEEPEST: usize = 64;
+
+/// The text of a kubeconfig and what it means. Texts that are empty or only comments have no root.
+#[derive(Debug, Clone)]
+pub(super) struct Document {
+    pub(super) text: String,
+    pub(super) root: Option<Node>,
+    /// The place after the last line of the root, where a key can be added.
+    pub(super) end: usize,
+}
+
+/// A value and the bytes of the text that it is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) content: Content,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+/// A value of YAML. Numbers and booleans stay texts: they are compared, but never changed.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    /// Nothing at all, `~`, or `null`.
+    Null,
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(Node, Node)>),
+    /// Stands for a value elsewhere in the text: `*name`.
+    Alias(usize),
+}
+
+impl Document {
+    /// Reads a text. The error is the reason why it is no kubeconfig that can be edited.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut builder = Builder::new(text);
+        for event in Parser::new_from_str(text) {
+            let (event, span) = event.map_err(|e| e.to_string())?;
+            builder.take(event, span)?;
+        }
+        let root = builder.root.filter(|n| !matches!(n.content, Content::Null));
+        if let Some(root) = &root {
+            let Content::Map(pairs) = &root.content else {
+                return Err("it is not a list of keys with values".to_owned());
+            };
+            for (at, (key, _)) in pairs.iter().enumerate() {
+                let same = |(other, _): &&(Node, Node)| other.text() == key.text();
+                if pairs.iter().take(at).any(|pair| same(&pair)) {
+                    return Err(format!("`{}` is there twice", key.text().unwrap_or("?")));
+                }
+            }
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            root,
+            end: builder.end.unwrap_or(text.len()),
+        })
+    }
+
+    /// Everything it says, without comments and without the way in which it is written.
+    pub(super) fn meaning(&self) -> Value {
+        self.root
+            .as_ref()
+            .map_or(Value::Object(Map::new()), Node::meaning)
+    }
+
+    /// The keys of the root with their values.
+    pub(super) fn pairs(&self) -> &[(Node, Node)] {
+        match self.root.as_ref().map(|root| &root.content) {
+            Some(Content::Map(pairs)) => pairs,
+            _ => &[],
+        }
+    }
+
+    /// A key of the root, with its value.
+    pub(super) fn pair(&self, key: &str) -> Option<&(Node, Node)> {
+        self.pairs().iter().find(|(k, _)| k.text() == Some(key))
+    }
+
+    /// The value of a key of the root, if it is a text that is not empty.
+    pub(super) fn text_of(&self, key: &str) -> Option<&str> {
+        self.pair(key)?.1.text().filter(|text| !text.is_empty())
+    }
+
+    /// What the list `key` has, or nothing.
+    pub(super) fn items(&self, key: &str) -> &[Node] {
+        match self.pair(key).map(|(_, value)| &value.content) {
+            Some(Content::List(items)) => items,
+            _ => &[],
+        }
+    }
+}
+
+impl Node {
+    /// The text, if it is one.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.content {
+            Content::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What it says, see [`Document::meaning`].
+    pub(super) fn meaning(&self) -> Value {
+        match &self.content {
+            Content::Null => Value::Null,
+            Content::Text(text) => Value::String(text.clone()),
+            Content::List(items) => items.iter().map(Self::meaning).collect(),
+            Content::Map(pairs) => {
+                let key = |key: &Self| match key.meaning() {
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                let pairs = pairs.iter().map(|(k, v)| (key(k), v.meaning()));
+                Value::Object(pairs.collect())
+            }
+            Content::Alias(anchor) => Value::from(*anchor),
+        }
+    }
+}
+
+/// Makes one tree of the events of the parser.
+struct Builder<'a> {
+    text: &'a str,
+    /// Where each character begins: the parser counts characters.
+    offsets: Vec<usize>,
+    open: Vec<Open>,
+    root: Option<Node>,
+    end: Option<usize>,
+    documents: usize,
+}
+
+/// A list or map that has begun. A map's keys and values alternate.
+struct Open {
+    start: usize,
+    map: bool,
+    nodes: Vec<Node>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(text: &'a str) -> Self {
+        let offsets = text.char_indices().map(|(at, _)| at);
+        Self {
+            text,
+            offsets: offsets.chain([text.len()]).collect(),
+            open: Vec::new(),
+            root: None,
+            end: None,
+            documents: 0,
+        }
+    }
+
+    fn take(&mut self, event: Event, span: Span) -> Result<(), String> {
+        let at = |index: usize| self.offsets.get(index).copied().unwrap_or(self.text.len());
+        let (start, end) = (at(span.start.index()), at(span.end.index()));
+        let content = match event {
+            Event::Nothing | Event::StreamStart | Event::StreamEnd => return Ok(()),
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                return match self.documents {
+                    1 => Ok(()),
+                    _ => Err("it holds several documents, separated by `---`".to_owned()),
+                };
+            }
+            Event::DocumentEnd => {
+                self.end = Some(start);
+                return Ok(());
+            }
+            Event::SequenceStart(..) | Event::MappingStart(..) => {
+                if self.open.len() == DEEPEST {
+                    return Err(format!("its lists are more than {DEEPEST} levels deep"));
+                }
+                let map = matches!(event, Event::MappingStart(..));
+                let nodes = Vec::new();
+                self.open.push(Open { start, map, nodes });
+                return Ok(());
+            }
+            Event::SequenceEnd | Event::MappingEnd => return self.close(start),
+            Event::Alias(anchor) => Content::Alias(anchor),
+            Event::Scalar(text, style, ..) => scalar(text, style),
+        };
+        // A text in several lines may be said to end where the next value begins.
+        let end = start + self.text[start..end.max(start)].trim_end().len();
+        self.put(Node {
+            content,
+            start,
+            end,
+        });
+        Ok(())
+    }
+
+    fn put(&mut self, node: Node) {
+        match self.open.last_mut() {
+            Some(open) => open.nodes.push(node),
+            None => self.root = Some(node),
+        }
+    }
+
+    /// Ends what was begun last. `end` is the place of the closing bracket, if there is one.
+    fn close(&mut self, end: usize) -> Result<(), String> {
+        let open = self
+            .open
+            .pop()
+            .ok_or("its lists do not end as they began")?;
+        let bracket = self.text[open.start..].starts_with(['[', '{']);
+        let written = open.nodes.iter().filter(|n| n.start < n.end);
+        let last = written.map(|n| n.end).max().unwrap_or_default();
+        let content = if open.map {
+            let mut nodes = open.nodes.into_iter();
+            let mut pairs = Vec::new();
+            while let (Some(key), Some(value)) = (nodes.next(), nodes.next()) {
+                pairs.push((key, value));
+            }
+            Content::Map(pairs)
+        } else {
+            Content::List(open.nodes)
+        };
+        self.put(Node {
+            content,
+            start: open.start,
+            // Without brackets it ends with what is last in it, not where the next value begins.
+            end: if bracket { end + 1 } else { last },
+        });
+        Ok(())
+    }
+}
+
+fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Content {
+    if style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
+        return Content::Null;
+    }
+    Content::Text(text.into_owned())
+}

@@ -1,0 +1,230 @@
+//! Our context in the user's own kubeconfigs, put there and taken out.
+//!
+//! Several files may be named in `$KUBECONFIG`; [`chain`] has kubectl's rules for these. [`owned`] tells our entries from
+//! others of the same name, which are never changed. [`edit`] changes entries in the text of a file and keeps the rest of
+//! it, comments included. [`change`] plans that for all files and carries it out; [`place`] and [`lock`] see to it that a
+//! file stays the same file and that nothing is lost which another program writes at that moment. kubectl itself is not
+//! needed.
+
+mod chain;
+mod change;
+mod document;
+mod edit;
+mod lock;
+mod owned;
+mod place;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{NAME, admin_file, entries, print};
+use crate::error::{Error, Kind, Result};
+use crate::paths;
+use crate::pki::MASTER;
+use chain::{Chain, Part};
+use change::{carry_out, plan_merge, plan_unmerge, remove_directories};
+use document::Document;
+pub use owned::Merges;
+use owned::{Foreign, Known, Merged};
+
+/// What [`merge`] or [`unmerge`] did.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// The kubeconfigs that have our entries now, or had them; links are followed.
+    pub files: Vec<PathBuf>,
+    /// Was one of them changed?
+    pub changed: bool,
+    /// The context kubectl uses by default afterwards. [`merge`] makes it ours only if there was none.
+    pub current_context: Option<String>,
+}
+
+/// Puts cluster, user and context `usernetes` into the kubeconfigs `files`, given in kubectl's order, with embedded
+/// certificates; makes a file if there is none. Everything else in them stays. What is written goes into `merges`,
+/// which is given to `save` before. Durable when it returns.
+///
+/// Errors if there is an entry `usernetes` that is somebody else's, if a file is read-only, or if another process holds
+/// a lock.
+pub fn merge(
+    config_dir: &Path,
+    files: &[PathBuf],
+    merges: &mut Merges,
+    mut save: impl FnMut(&Merges) -> Result<()>,
+) -> Result<Outcome> {
+    let wanted = wanted(config_dir)?;
+    let before = merges.clone();
+    let known = Known::by(config_dir, &before);
+    let plan = |chain: &Chain| {
+        owned::check(&known.foreign(chain), owned::cannot_merge)?;
+        plan_merge(chain, &wanted)
+    };
+    let (chain, change) = carry_out(files, plan, |chain| {
+        remember(merges, chain, &wanted);
+        if *merges == before {
+            Ok(())
+        } else {
+            save(merges)
+        }
+    })?;
+    let mut files: Vec<_> = Part::ALL
+        .map(|part| chain.holder(part).unwrap_or(chain.default()))
+        .to_vec();
+    files.sort_unstable();
+    files.dedup();
+    let current = chain.current().unwrap_or(NAME);
+    Ok(Outcome {
+        current_context: Some(current.to_owned()),
+        files: files.iter().map(|n| chain.0[*n].file.clone()).collect(),
+        changed: !change.is_empty(),
+    })
+}
+
+/// Takes cluster, user and context `usernetes` out of the kubeconfigs `files` again, and out of those that are remembered
+/// in `merges`. If the context was the default, the default before the merge is restored. Removes a file that [`merge`]
+/// made when nothing else is in it. Needs no installation: our entries are recognised by `merges`, or by the authority
+/// below `config_dir`. Durable when it returns.
+///
+/// Errors, and changes nothing, if an entry of this name is somebody else's.
+pub fn unmerge(
+    config_dir: &Path,
+    files: &[PathBuf],
+    merges: &mut Merges,
+    mut save: impl FnMut(&Merges) -> Result<()>,
+) -> Result<Outcome> {
+    let before = merges.clone();
+    let known = Known::by(config_dir, &before);
+    let plan = |chain: &Chain| {
+        let foreign = known.foreign(chain);
+        owned::check(&foreign, owned::cannot_unmerge)?;
+        plan_unmerge(chain, &foreign, &before)
+    };
+    // It may have been another $KUBECONFIG that was in force when they were merged.
+    let all = [files, &before.files()].concat();
+    let (chain, change) = carry_out(&all, plan, |_| Ok(()))?;
+    remove_directories(&chain, &change, &before);
+    for source in &chain.0 {
+        merges.forget(&source.file);
+    }
+    if *merges != before {
+        save(merges)?;
+    }
+    Ok(Outcome {
+        files: change.keys().map(|n| chain.0[*n].file.clone()).collect(),
+        changed: !change.is_empty(),
+        current_context: Chain::read(files)?.current().map(str::to_owned),
+    })
+}
+
+/// Takes merged entries out when the cluster is uninstalled. With `purge` the key in them becomes worthless, and all that
+/// are ours are taken out of the user's kubeconfigs and of those that are remembered. Without, they stay, because the
+/// next `install` brings the same cluster back. Gives lines for the user, which say what was changed, what stays, and
+/// why. A kubeconfig that cannot be changed is no error: it must not keep a cluster from being removed.
+#[must_use]
+pub fn at_uninstall(config_dir: &Path, merges: &Merges, purge: bool) -> Vec<String> {
+    if purge {
+        return undo(
+            config_dir,
+            &paths::user_kubeconfigs().unwrap_or_default(),
+            merges,
+        );
+    }
+    let files = merges.files();
+    let line = |file: &PathBuf| {
+        format!(
+            "{} keeps the context `{NAME}`, as keys and data are kept: `usernetes kubeconfig unmerge` takes it out",
+            file.display()
+        )
+    };
+    files.iter().map(line).collect()
+}
+
+fn undo(config_dir: &Path, files: &[PathBuf], merges: &Merges) -> Vec<String> {
+    let known = Known::by(config_dir, merges);
+    let mut lines = Vec::new();
+    let remembered = merges.files().into_iter().map(|file| vec![file]);
+    for files in [files.to_vec()].into_iter().chain(remembered) {
+        let mut stays = Vec::new();
+        let plan = |chain: &Chain| {
+            let foreign = known.foreign(chain);
+            stays = foreign.iter().map(Foreign::to_line).collect();
+            plan_unmerge(chain, &foreign, merges)
+        };
+        match carry_out(&files, plan, |_| Ok(())) {
+            Ok((chain, change)) => {
+                remove_directories(&chain, &change, merges);
+                for file in change.keys().map(|n| chain.0[*n].file.display()) {
+                    lines.push(format!("{file} no longer has the context `{NAME}`"));
+                }
+            }
+            Err(error) => lines.push(format!(
+                "the context `{NAME}` may still be in a kubeconfig: {error}"
+            )),
+        }
+        lines.extend(stays);
+    }
+    // A file may be among the user's and remembered.
+    let mut seen = BTreeSet::new();
+    lines.retain(|line| seen.insert(line.clone()));
+    lines
+}
+
+/// Our entries as they shall be.
+fn wanted(config_dir: &Path) -> Result<[(Part, Value); 3]> {
+    let admin = admin_file(config_dir);
+    let document = Document::parse(&print(config_dir)?);
+    let clusters = document.as_ref().map_or(&[][..], |d| d.items("clusters"));
+    let clusters: Vec<_> = clusters.iter().map(document::Node::meaning).collect();
+    let named = clusters.iter().find(|c| c["name"] == NAME);
+    let cluster = named.or(clusters.first());
+    let server = cluster.and_then(|c| c["cluster"]["server"].as_str());
+    let server = server.ok_or_else(|| {
+        Error::new(
+            Kind::Input,
+            format!("{}: names no API server", admin.display()),
+        )
+        .expected("the administrator's kubeconfig, with the server of a cluster")
+        .hint(format!(
+            "run `rm {}` and `usernetes install`, which makes it anew",
+            admin.display()
+        ))
+    })?;
+    let pem = |name: &str| fs_err::read_to_string(config_dir.join(MASTER).join(name));
+    let [cluster, user, context] = entries(
+        server,
+        &pem("ca.pem")?,
+        &pem("admin.pem")?,
+        &pem("admin-key.pem")?,
+    );
+    Ok([
+        (Part::Cluster, cluster),
+        (Part::Context, context),
+        (Part::User, user),
+    ])
+}
+
+/// Remembers what [`merge`] is about to write, and what was there before the first time.
+fn remember(merges: &mut Merges, chain: &Chain, wanted: &[(Part, Value); 3]) {
+    for (part, entry) in wanted {
+        let holder = chain.holder(*part).unwrap_or(chain.default());
+        let Some(source) = chain.0.get(holder) else {
+            continue;
+        };
+        if merges.of(&source.file).is_none() {
+            let merged = Merged {
+                made: !source.exists(),
+                directories: place::missing_directories(&source.file),
+                current: chain.current().map(str::to_owned),
+                ..Merged::default()
+            };
+            merges.insert(&source.file, merged);
+        }
+        if let Some(merged) = merges.of_mut(&source.file) {
+            merged.entries.insert(owned::digest(entry));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

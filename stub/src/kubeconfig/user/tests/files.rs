@@ -1,0 +1,196 @@
+//! Files stay the same files, and other programs lose nothing.
+
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
+use std::process::{Command, Stdio};
+
+use super::*;
+use crate::kubeconfig::user::lock::Locks;
+
+#[test]
+fn a_file_stays_the_same_file() {
+    let mut desk = Desk::new();
+    fs_err::create_dir(desk.path("dotfiles")).unwrap();
+    // A link that leads nowhere yet, through a link to a directory.
+    symlink("dotfiles", desk.path("dots")).unwrap();
+    symlink("dots/config", desk.path("dangling")).unwrap();
+    desk.merge(&["dangling"]).unwrap();
+    assert!(desk.path("dangling").is_symlink());
+    assert!(desk.read("dotfiles/config").contains(NAME));
+    desk.unmerge(&["dangling"]).unwrap();
+    assert!(desk.path("dangling").is_symlink() && !desk.path("dotfiles/config").exists());
+    // Permissions and other names.
+    let file = desk.write("config", WORK);
+    fs_err::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
+    desk.merge(&["config"]).unwrap();
+    assert_eq!(fs_err::metadata(&file).unwrap().mode() & 0o7777, 0o640);
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&file, Some(65534), Some(65534)).unwrap();
+    }
+    fs_err::hard_link(&file, desk.path("other")).unwrap();
+    let before = fs_err::metadata(&file).unwrap();
+    desk.unmerge(&["config"]).unwrap();
+    let after = fs_err::metadata(&file).unwrap();
+    assert_eq!(
+        (before.uid(), before.gid(), before.ino()),
+        (after.uid(), after.gid(), after.ino())
+    );
+    assert_eq!(desk.read("other"), WORK);
+    fs_err::remove_file(desk.path("other")).unwrap();
+    desk.merge(&["config"]).unwrap();
+    let after = fs_err::metadata(&file).unwrap();
+    assert_eq!((before.uid(), before.gid()), (after.uid(), after.gid()));
+    // The same file under two names is one file.
+    symlink("config", desk.path("link")).unwrap();
+    let outcome = desk.unmerge(&["link", "config"]).unwrap();
+    assert_eq!(outcome.files, [file]);
+    assert_eq!(desk.read("config"), WORK);
+}
+
+#[test]
+fn what_is_not_to_be_changed_is_refused_by_name() {
+    let mut desk = Desk::new();
+    let file = desk.write("config", WORK);
+    fs_err::set_permissions(&file, PermissionsExt::from_mode(0o440)).unwrap();
+    let error = desk.merge(&["config"]).unwrap_err();
+    let uid = format!("user {}", rustix::process::geteuid().as_raw());
+    insta::assert_snapshot!(desk.error(&error).replace(&uid, "user ID"), @"
+    …/config: is read-only
+      expected  a file that you may write
+      found     mode 0440, user ID
+
+    hint: allow it with `chmod u+w …/config` if the file is yours to change; `usernetes kubectl` needs no kubeconfig of yours
+    ");
+    assert_eq!(desk.read("config"), WORK);
+    // One that is only read may be read-only.
+    desk.write("own", "");
+    assert_eq!(
+        desk.merge(&["own", "config"])
+            .unwrap()
+            .current_context
+            .as_deref(),
+        Some("work")
+    );
+    symlink("/dev/null", desk.path("null")).unwrap();
+    let error = desk.merge(&["null"]).unwrap_err();
+    assert!(
+        error
+            .message()
+            .starts_with("/dev/null: is not a regular file"),
+        "{error}"
+    );
+    fs_err::create_dir(desk.path("directory")).unwrap();
+    assert!(desk.merge(&["directory"]).is_err());
+    symlink("loop", desk.path("loop")).unwrap();
+    assert!(desk.merge(&["loop"]).is_err());
+}
+
+#[test]
+fn a_lock_is_respected_and_one_that_was_left_behind_is_explained() {
+    let mut desk = Desk::new();
+    desk.write("config", WORK);
+    symlink("config", desk.path("link")).unwrap();
+    // kubectl's lock of the name it was given.
+    desk.write("link.lock", "");
+    let error = desk.merge(&["link"]).unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy);
+    let age = |text: &str| {
+        text.split_inclusive('\n')
+            .filter(|l| !l.starts_with("  made     "))
+            .collect::<String>()
+    };
+    insta::assert_snapshot!(age(&desk.error(&error)), @"
+    …/link: another process is changing this file
+      found    its lock `…/link.lock`
+      made by  a program that left no name in it, as kubectl does
+
+    hint: wait for it; if no such program is running any more, remove the lock with `rm …/link.lock`
+    ");
+    fs_err::remove_file(desk.path("link.lock")).unwrap();
+    let mut child = Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    desk.write("config.lock", &format!("usernetes {}\n", child.id()));
+    let error = desk.merge(&["link"]).unwrap_err();
+    let text = desk.error(&error).replace(&child.id().to_string(), "PID");
+    insta::assert_snapshot!(age(&text), @"
+    …/config: another process is changing this file
+      found    its lock `…/config.lock`
+      made by  process PID, a `usernetes` that has ended
+
+    hint: remove the lock that was left behind: `rm …/config.lock`
+    ");
+    assert_eq!(desk.read("config"), WORK);
+    assert_eq!(desk.names(), ["config", "config.lock", "link"]);
+}
+
+/// The test below runs itself again with this, as a process that can be sent signals.
+const LOCKED: &str = "USERNETES_TEST_LOCKED";
+
+#[test]
+fn no_signal_leaves_a_lock_behind() {
+    if let Some(file) = std::env::var_os(LOCKED) {
+        let file = PathBuf::from(file);
+        let locks = Locks::take([file.as_path()]).unwrap();
+        fs_err::write(file.with_extension("ready"), "").unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        drop(locks);
+        std::thread::sleep(Duration::from_mins(1));
+        return;
+    }
+    for signal in ["INT", "TERM", "HUP"] {
+        let desk = Desk::new();
+        let file = desk.path("config");
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "kubeconfig::user::tests::files::no_signal_leaves_a_lock_behind",
+            ])
+            .env(LOCKED, &file)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        while !file.with_extension("ready").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let kill = Command::new("kill")
+            .args([format!("-{signal}"), child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_end(&mut Vec::new())
+            .unwrap();
+        let status = child.wait().unwrap();
+        assert!(
+            !status.success() && status.code().is_none(),
+            "{signal}: {status}"
+        );
+        assert_eq!(desk.names(), ["config.ready"], "{signal}");
+    }
+}
+
+#[test]
+fn what_another_program_writes_meanwhile_is_not_lost() {
+    let desk = Desk::new();
+    let file = desk.write("config", WORK);
+    let later = WORK.replace("# mine", "# mine, changed");
+    let wanted = wanted(&desk.path("pki")).unwrap();
+    let mut times = 0;
+    let (chain, _) = carry_out(
+        std::slice::from_ref(&file),
+        |chain| plan_merge(chain, &wanted),
+        |_| {
+            times += 1;
+            if times == 1 {
+                fs_err::write(&file, &later).unwrap();
+            }
+            Ok(())
+        },
+    )
+    .unwrap();
+    assert_eq!((times, chain.0.len()), (2, 1));
+    assert!(desk.read("config").starts_with("# mine, changed\n"));
+    assert!(desk.read("config").contains("name: usernetes"));
+}
