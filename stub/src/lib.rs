@@ -24,6 +24,7 @@ pub mod pki;
 pub mod progress;
 pub mod purl;
 pub mod sbom;
+pub mod services;
 pub mod signature;
 pub mod status;
 pub mod store;

@@ -19,64 +19,65 @@ pub mod rbac;
 pub mod rootlesskit;
 
 use std::fmt::Display;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::Cri;
+use crate::config::{Config, Cri};
+use crate::error::Result;
 use crate::layout::Layout;
+use crate::services::Service;
 
 /// A configuration file: where it lies and what it says. It ends with a line feed.
 pub type ConfigFile = (PathBuf, String);
 
-/// The process behind a unit; its name is the argument of `boot`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Daemon {
-    /// RootlessKit, with the container runtime as its child.
-    Rootlesskit,
-    /// etcd.
-    Etcd,
-    /// The API server.
-    KubeApiserver,
-    /// The controller manager.
-    KubeControllerManager,
-    /// The scheduler.
-    KubeScheduler,
-    /// The kubelet.
-    Kubelet,
-    /// kube-proxy.
-    KubeProxy,
-    /// flannel's daemon.
-    Flanneld,
+/// How a service is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The command line, the program's absolute path first.
+    pub args: Vec<String>,
+    /// The configuration files that must be there before.
+    pub files: Vec<ConfigFile>,
 }
 
-impl Daemon {
-    /// All there are, in the order they start.
-    pub const ALL: [Self; 8] = [
-        Self::Rootlesskit,
-        Self::Etcd,
-        Self::KubeApiserver,
-        Self::KubeControllerManager,
-        Self::KubeScheduler,
-        Self::Kubelet,
-        Self::KubeProxy,
-        Self::Flanneld,
-    ];
+/// What a service's start depends on and only the machine it runs on knows. It is asked only for what is needed.
+pub trait Found {
+    /// How kube-proxy can program the kernel here.
+    fn proxy_mode(&self) -> Result<kube_proxy::Mode>;
+    /// The address at which other machines see this one.
+    fn public_address(&self) -> Result<Ipv4Addr>;
+}
 
-    /// Its name, which is also its program's.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rootlesskit => "rootlesskit",
-            Self::Etcd => "etcd",
-            Self::KubeApiserver => "kube-apiserver",
-            Self::KubeControllerManager => "kube-controller-manager",
-            Self::KubeScheduler => "kube-scheduler",
-            Self::Kubelet => "kubelet",
-            Self::KubeProxy => "kube-proxy",
-            Self::Flanneld => "flanneld",
+/// How a service is started on this machine.
+pub fn start(
+    service: Service,
+    layout: &Layout,
+    config: &Config,
+    found: &impl Found,
+) -> Result<Start> {
+    let (args, files) = match service {
+        Service::Rootlesskit => (rootlesskit::args(layout, config), Vec::new()),
+        Service::Etcd => (etcd::args(layout), Vec::new()),
+        Service::KubeApiserver => (kube_apiserver::args(layout, config), Vec::new()),
+        Service::KubeControllerManager => {
+            (kube_controller_manager::args(layout, config), Vec::new())
         }
-    }
+        Service::KubeScheduler => (kube_scheduler::args(layout), Vec::new()),
+        Service::Kubelet => (
+            kubelet::args(layout, config),
+            kubelet::files(layout, config),
+        ),
+        Service::KubeProxy => (
+            kube_proxy::args(layout),
+            kube_proxy::files(layout, config, found.proxy_mode()?),
+        ),
+        Service::Flanneld => (
+            flannel::args(layout, found.public_address()?),
+            flannel::files(layout, config),
+        ),
+    };
+    Ok(Start { args, files })
 }
 
 /// Where the container runtime answers; where there is none, where containerd would.

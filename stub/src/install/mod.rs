@@ -20,13 +20,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-pub use current::{Current, layout, unit_named_by};
+pub use current::{Current, layout};
 pub use ready::Phase;
 use ready::timed;
 pub use receipt::{Receipt, applied, unit_dir};
 pub use remove::{cleanup_command, uninstall};
 use services::check_start;
-pub use services::{members, missing};
+pub use services::missing;
 pub use settings::{Flags, Start, api_address};
 pub use start::start;
 pub use stop::{stop, stop_unit};
@@ -327,7 +327,9 @@ impl<'a> Run<'a> {
 fn unit_files(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<PathBuf, String> {
     let dir = unit_dir(layout);
     let units = units::units(config, layout, systemd).into_iter();
-    units.map(|(name, text)| (dir.join(name), text)).collect()
+    units
+        .map(|(name, text)| (dir.join(name.as_str()), text))
+        .collect()
 }
 
 /// Looks at the machine as `install` would, with the configuration that is there, or else the default one.

@@ -10,9 +10,9 @@ use crate::files::{contents, remove_if_there, remove_tree};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::progress::Progress;
+use crate::services::all_unit_names;
 use crate::store::Store;
 use crate::systemd::Systemd;
-use crate::units;
 
 /// What in the data directory is not data.
 const PROGRAMS: [&str; 3] = ["store", "generations", "current"];
@@ -214,7 +214,7 @@ fn quoted(path: &Path) -> String {
 /// What of ours is still there.
 fn residue(layout: &Layout, purged: bool) -> Result<Vec<PathBuf>> {
     let unit_dir = super::unit_dir(layout);
-    let names = units::all_names();
+    let names = all_unit_names();
     let mut left = Vec::new();
     for dir in [unit_dir.join("default.target.wants"), unit_dir] {
         let ours = |path: &PathBuf| {
