@@ -11,10 +11,11 @@ use super::apiserver::wait_pod_network;
 use super::namespaces::join;
 use super::supervise::Supervisor;
 use super::{Here, command, remove_if_there, say, write_files};
-use crate::components::{self, flannel};
+use crate::components;
 use crate::config::Config;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
+use crate::network::flannel;
 use crate::services::{Namespaces, Service};
 
 /// Between two looks whether flannel knows the node's network.

@@ -26,14 +26,15 @@ use std::process::Command;
 
 use fs_err as fs;
 
+use crate::components;
 use crate::components::kube_proxy::Mode;
-use crate::components::{self, ConfigFile};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::files::{remove_if_there, write_atomically};
 use crate::install;
 use crate::layout::Layout;
 use crate::services::{Api, Namespaces, Service};
+use crate::text::ConfigFile;
 
 pub use images::bundled_name;
 pub(crate) use namespaces::child_pid;

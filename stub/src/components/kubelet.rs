@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Args, ConfigFile, cri_socket, json};
+use super::cri_socket;
 use crate::config::Config;
 use crate::layout::Layout;
+use crate::text::{Args, ConfigFile, json};
 
 /// Where volume plugins of the old kind are looked for.
 pub(super) fn volume_plugins(layout: &Layout) -> PathBuf {

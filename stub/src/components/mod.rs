@@ -4,12 +4,10 @@
 //! the configuration files it needs, with their contents. Nothing here touches the machine: `boot` probes, writes the
 //! files and runs the commands.
 
-pub mod cni;
 pub mod containerd;
 pub mod coredns;
 pub mod crio;
 pub mod etcd;
-pub mod flannel;
 pub mod kube_apiserver;
 pub mod kube_controller_manager;
 pub mod kube_proxy;
@@ -18,19 +16,15 @@ pub mod kubelet;
 pub mod rbac;
 pub mod rootlesskit;
 
-use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-
-use serde::Serialize;
 
 use crate::config::{Config, Cri};
 use crate::error::Result;
 use crate::layout::Layout;
+use crate::network::flannel;
 use crate::services::Service;
-
-/// A configuration file: where it lies and what it says. It ends with a line feed.
-pub type ConfigFile = (PathBuf, String);
+use crate::text::ConfigFile;
 
 /// How a service is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,47 +92,6 @@ pub fn cri_environment(socket: &Path) -> [(&'static str, String); 3] {
         ("IMAGE_SERVICE_ENDPOINT", endpoint),
         ("CRI_CONFIG_FILE", "/dev/null".to_owned()),
     ]
-}
-
-/// A command line in the making.
-struct Args(Vec<String>);
-
-impl Args {
-    /// Begins with a program of the generation.
-    fn of(layout: &Layout, program: &str) -> Self {
-        Self(vec![layout.program(program).display().to_string()])
-    }
-
-    /// Adds `--name=value`. In one argument, so that no value is mistaken for a flag.
-    fn flag(mut self, name: &str, value: impl Display) -> Self {
-        self.0.push(format!("--{name}={value}"));
-        self
-    }
-
-    /// Adds `--name=path`.
-    fn path(self, name: &str, path: impl AsRef<Path>) -> Self {
-        self.flag(name, path.as_ref().display())
-    }
-}
-
-/// JSON as a person reads it. Kubernetes takes it wherever it takes YAML.
-#[expect(
-    clippy::expect_used,
-    reason = "fails only for maps with keys that are not text, and no type here has any"
-)]
-fn json(value: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("plain data");
-    text.push('\n');
-    text
-}
-
-/// TOML.
-#[expect(
-    clippy::expect_used,
-    reason = "fails only for numbers beyond 63 bits and absent values, and no type here has any"
-)]
-fn toml(value: &impl Serialize) -> String {
-    toml::to_string(value).expect("plain data")
 }
 
 #[cfg(test)]
