@@ -148,7 +148,9 @@ pub(crate) fn elsewhere(path: &Path) -> Option<&'static str> {
         Some(
             "set XDG_CONFIG_HOME to a directory on another file system, for your service manager as well",
         )
-    } else if user_kubeconfigs().is_ok_and(|files| files.iter().any(|f| path.parent() == f.parent())) {
+    } else if user_kubeconfigs()
+        .is_ok_and(|files| files.iter().any(|f| path.parent() == f.parent()))
+    {
         Some("set KUBECONFIG to a file on another file system")
     } else {
         None

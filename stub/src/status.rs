@@ -7,12 +7,11 @@ use std::time::SystemTime;
 pub(crate) use objects::{Answer, dns, node};
 use serde::Serialize;
 
-use crate::components::Daemon;
 use crate::error::Result;
 use crate::install::{Current, WRITE_ANEW};
 use crate::pki::{self, CertInfo, Purpose};
+use crate::services::{Service, Services, UnitName};
 use crate::systemd::Unit;
-use crate::units::{self, unit_name};
 
 /// How a layer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -65,11 +64,8 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
             next: WRITE_ANEW.to_owned(),
         }]);
     }
-    let config = &current.config;
-    let names: Vec<_> = units::daemons(config)
-        .iter()
-        .map(|d| unit_name(*d, config.cri))
-        .collect();
+    let services = Services::of(&current.config);
+    let names = services.all_units();
     let asked = current.systemd().and_then(|systemd| systemd.units(&names));
     let units = match asked {
         Ok(units) => units,
@@ -83,52 +79,45 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
         }
     };
     let mut layers = vec![Layer::ok("host", "your service manager answers")];
-    let relevant = relevant(current, &units);
-    let daemons = [
-        ("RootlessKit", Daemon::Rootlesskit),
-        ("etcd", Daemon::Etcd),
-        ("API server", Daemon::KubeApiserver),
-        ("controllers", Daemon::KubeControllerManager),
-        ("scheduler", Daemon::KubeScheduler),
-        ("kubelet", Daemon::Kubelet),
-        ("service network", Daemon::KubeProxy),
-        ("pod network", Daemon::Flanneld),
-    ];
-    for (name, daemon) in daemons {
-        if !relevant.contains(&daemon) {
-            continue;
-        }
-        let wanted = unit_name(daemon, config.cri);
-        let unit = units.iter().find(|u| u.name() == wanted);
-        let layer = of_unit(name, &wanted, &unit.cloned().unwrap_or_default());
+    let relevant = relevant(current, &services, &units);
+    for service in &relevant {
+        let wanted = services.unit(*service);
+        let unit = units.iter().find(|u| wanted == *u.name());
+        let layer = of_unit(
+            service.row().layer,
+            &wanted,
+            &unit.cloned().unwrap_or_default(),
+        );
         let well = layer.state == State::Ok;
         layers.push(layer);
         if !well {
             return Ok(layers);
         }
-        if daemon == Daemon::KubeApiserver && !push_answers(current, &mut layers) {
+        if *service == Service::KubeApiserver && !push_answers(current, &mut layers) {
             return Ok(layers);
         }
     }
-    if relevant.contains(&Daemon::Kubelet) && relevant.contains(&Daemon::KubeApiserver) {
+    if relevant.contains(&Service::Kubelet) && relevant.contains(&Service::KubeApiserver) {
         push_objects(current, &mut layers);
     }
     Ok(layers)
 }
 
-/// What is to run: what the start target starts, and what runs besides.
-fn relevant(current: &Current, units: &[Unit]) -> Vec<Daemon> {
-    let config = &current.config;
-    let started = crate::install::members(config.start.as_str(), config);
-    let mut daemons = units::daemons(config);
-    daemons.retain(|daemon| {
-        let name = unit_name(*daemon, config.cri);
-        started.contains(&name) || units.iter().any(|u| u.name() == name && !u.is_stopped())
-    });
-    if daemons.is_empty() {
-        daemons.push(Daemon::Rootlesskit);
+/// The services that should run: those that the start target starts, and those that run besides.
+fn relevant(current: &Current, services: &Services, units: &[Unit]) -> Vec<Service> {
+    let started = services.started_by(current.config.start.as_str());
+    let runs = |service: Service| {
+        let name = services.unit(service);
+        units.iter().any(|u| name == *u.name() && !u.is_stopped())
+    };
+    let mut relevant: Vec<_> = services
+        .iter()
+        .filter(|service| started.contains(service) || runs(*service))
+        .collect();
+    if relevant.is_empty() {
+        relevant.push(Service::Rootlesskit);
     }
-    daemons
+    relevant
 }
 
 impl Layer {
@@ -142,7 +131,7 @@ impl Layer {
     }
 }
 
-fn of_unit(name: &'static str, unit_name: &str, unit: &Unit) -> Layer {
+fn of_unit(name: &'static str, unit_name: &UnitName, unit: &Unit) -> Layer {
     let detail = format!("{unit_name} {}", unit.state());
     let logs = format!("run `usernetes logs {unit_name}`");
     let (state, next) = if !unit.exists() {
@@ -206,7 +195,7 @@ fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
             layers.push(Layer::ok(name, wanted.to_lowercase()));
             continue;
         };
-        let kubelet = unit_name(Daemon::Kubelet, current.config.cri);
+        let kubelet = Service::Kubelet.unit(current.config.cri);
         layers.push(Layer {
             name,
             state: State::Starting,

@@ -18,10 +18,11 @@ use super::{
     write_files,
 };
 use crate::components::containerd::{self, Snapshotter};
-use crate::components::{cni, crio};
+use crate::components::crio;
 use crate::config::{Config, Cri};
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
+use crate::network::{self as pod_network, Bridge};
 
 /// Prepares the namespaces and runs the container runtime to its end. Gives its exit code.
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
@@ -29,7 +30,7 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     mounts::prepare(layout, config)?;
     let probe = Probe::run(layout)?;
     probe.notes.iter().for_each(say);
-    let network = cni::Bridge::alone(config).map(cni::Bridge::file);
+    let network = pod_network::at_start(config).map(Bridge::file);
     write_files(network.into_iter().collect())?;
     say(format!(
         "the namespaces are prepared after {:.1} s",

@@ -8,13 +8,15 @@ use std::time::Duration;
 use fs_err as fs;
 
 use super::apiserver::wait_pod_network;
-use super::namespaces::{Namespaces, join};
+use super::namespaces::join;
 use super::supervise::Supervisor;
-use super::{command, remove_if_there, say, write_files};
-use crate::components::flannel;
+use super::{Here, command, remove_if_there, say, write_files};
+use crate::components;
 use crate::config::Config;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
+use crate::network::flannel;
+use crate::services::{Namespaces, Service};
 
 /// Between two looks whether flannel knows the node's network.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -22,14 +24,14 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// Runs flannel's daemon to its end and gives its exit code. As soon as it says which network the node's pods have, the
 /// container runtime is told, which waits for that.
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
-    write_files(flannel::files(layout, config))?;
-    let args = flannel::args(layout, outward_address()?);
+    let start = components::start(Service::Flanneld, layout, config, &Here(layout))?;
+    write_files(start.files)?;
     join(layout, Namespaces::Files)?;
     // It gives up where the node has no network yet, and the controller manager takes a while to give it one.
     wait_pod_network(layout, &layout.node("flannel"), config.node_name.as_str())?;
     let file = Path::new(flannel::SUBNET_FILE);
     remove_if_there(file)?;
-    let mut daemon = command(layout, args);
+    let mut daemon = command(layout, start.args);
     daemon.env("NODE_NAME", config.node_name.as_str());
     let outcome = Supervisor::new()?.run(daemon, |_| {
         thread::spawn(|| {
@@ -51,7 +53,7 @@ fn connect_pods(file: &Path) -> Result<()> {
 }
 
 /// The address by which other machines see this one. A connected UDP socket has it, and nothing is sent.
-fn outward_address() -> Result<Ipv4Addr> {
+pub(super) fn outward_address() -> Result<Ipv4Addr> {
     // TEST-NET-1 of RFC 5737: nobody's address, reached by the default route.
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
         .and_then(|socket| {

@@ -20,21 +20,26 @@ mod supervise;
 
 use std::env;
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fs_err as fs;
 
-use crate::components::{self, ConfigFile, Daemon};
+use crate::components;
+use crate::components::kube_proxy::Mode;
+use crate::config::Config;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::{remove_if_there, write_atomically};
 use crate::install;
 use crate::layout::Layout;
 use crate::output;
+use crate::services::{Api, Namespaces, Service};
+use crate::text::ConfigFile;
 
 pub use images::bundled_name;
 pub(crate) use namespaces::child_pid;
-pub use namespaces::{Namespaces, enter};
+pub use namespaces::enter;
 pub use oci_runtime::as_oci_runtime;
 pub use probe::Probe;
 
@@ -48,79 +53,48 @@ pub fn run(component: &str) -> Result<u8> {
     if component == CHILD {
         return child::run(&layout, &config);
     }
-    let daemon = Daemon::ALL
-        .into_iter()
-        .find(|daemon| daemon.as_str() == component)
-        .ok_or_else(|| {
-            Error::new(Kind::Usage, format!("there is no component `{component}`"))
-                .expected(Daemon::ALL.map(Daemon::as_str).join(", "))
-        })?;
-    match daemon {
-        Daemon::Rootlesskit => rootlesskit::run(&layout, &config),
-        Daemon::Etcd => become_daemon(
-            &layout,
-            Namespaces::Network,
-            components::etcd::args(&layout),
-        ),
-        Daemon::KubeApiserver => become_daemon(
-            &layout,
-            Namespaces::Network,
-            components::kube_apiserver::args(&layout, &config),
-        ),
-        Daemon::KubeControllerManager => {
-            let args = components::kube_controller_manager::args(&layout, &config);
-            after_apiserver(
-                &layout,
-                Namespaces::Network,
-                &layout.master(component),
-                args,
-            )
-        }
-        Daemon::KubeScheduler => {
-            let args = components::kube_scheduler::args(&layout);
-            after_apiserver(
-                &layout,
-                Namespaces::Network,
-                &layout.master(component),
-                args,
-            )
-        }
-        Daemon::Kubelet => {
-            write_files(components::kubelet::files(&layout, &config))?;
-            images::wait_loaded(&layout)?;
-            let args = components::kubelet::args(&layout, &config);
-            after_apiserver(&layout, Namespaces::All, &layout.node("node-client"), args)
-        }
-        Daemon::KubeProxy => {
-            let mode = Probe::read(&layout)?.proxy_mode;
-            write_files(components::kube_proxy::files(&layout, &config, mode))?;
-            let args = components::kube_proxy::args(&layout);
-            after_apiserver(&layout, Namespaces::All, &layout.node(component), args)
-        }
-        Daemon::Flanneld => flannel::run(&layout, &config),
+    let service = Service::named(component).ok_or_else(|| {
+        let names: Vec<_> = Service::all().map(Service::as_str).collect();
+        Error::new(Kind::Usage, format!("there is no component `{component}`"))
+            .expected(names.join(", "))
+    })?;
+    match service {
+        Service::Rootlesskit => rootlesskit::run(&layout, &config),
+        Service::Flanneld => flannel::run(&layout, &config),
+        _ => run_service(service, &layout, &config),
     }
 }
 
-fn become_daemon(layout: &Layout, namespaces: Namespaces, args: Vec<String>) -> Result<u8> {
-    enter(layout, namespaces, command(layout, args))
-}
-
-/// The controller manager and the scheduler give up when the API server is not ready, which it says only at `/readyz`:
-/// its notification to the service manager comes long before. The kubelet and kube-proxy could wait by themselves; but
-/// the API server gives up when it does not get its first roles written within 30 seconds, and on a slow machine
-/// it cannot if they start at the same time. `certificate` is the file name without `.pem` of who asks.
-fn after_apiserver(
-    layout: &Layout,
-    namespaces: Namespaces,
-    certificate: &Path,
-    args: Vec<String>,
-) -> Result<u8> {
+/// Runs a service as its row in the table of services says.
+fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8> {
+    let row = service.row();
+    let start = components::start(service, layout, config, &Here(layout))?;
+    write_files(start.files)?;
+    if row.after_images {
+        images::wait_loaded(layout)?;
+    }
+    let namespaces = row.namespaces.unwrap_or(Namespaces::All);
     namespaces::join(layout, namespaces)?;
     // A worker has no API server of its own.
-    if layout.master("kube-apiserver.pem").exists() {
-        apiserver::wait_ready(layout, certificate)?;
+    if let Some(Api(certificate)) = row.after_api
+        && layout.master("kube-apiserver.pem").exists()
+    {
+        apiserver::wait_ready(layout, &layout.config().join(certificate))?;
     }
-    namespaces::run_joined(namespaces, command(layout, args))
+    namespaces::run_joined(namespaces, command(layout, start.args))
+}
+
+/// What the services' command lines depend on, found out on this machine.
+struct Here<'a>(&'a Layout);
+
+impl components::Found for Here<'_> {
+    fn proxy_mode(&self) -> Result<Mode> {
+        Ok(Probe::read(self.0)?.proxy_mode)
+    }
+
+    fn public_address(&self) -> Result<Ipv4Addr> {
+        flannel::outward_address()
+    }
 }
 
 /// A command of the generation with the environment components run in.

@@ -15,35 +15,22 @@ use super::rootlesskit::CHILD_PID;
 use super::supervise::Supervisor;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
+use crate::services::Namespaces;
 
-/// Which of RootlessKit's namespaces to enter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Namespaces {
-    /// User and network. The program keeps the host's files and processes, so it can take the place of this process:
-    /// its PID, its signals, its exit code and its notifications are the unit's own.
-    Network,
-    /// User, mount and network: the namespaces' files, too, and still this process's own PID, so that it can have threads.
-    Files,
-    /// All of them: user, mount, network, cgroup, PID, IPC, UTS. A process cannot change its own PID namespace, so
-    /// the program becomes a child.
-    All,
-}
-
-impl Namespaces {
-    fn kinds(self) -> ThreadNameSpaceType {
-        use ThreadNameSpaceType as T;
-        match self {
-            Self::Network => T::USER | T::NETWORK,
-            Self::Files => T::USER | T::NETWORK | T::MOUNT,
-            Self::All => {
-                T::USER
-                    | T::MOUNT
-                    | T::NETWORK
-                    | T::CONTROL_GROUP
-                    | T::PROCESS_ID
-                    | T::INTER_PROCESS_COMMUNICATION
-                    | T::HOST_NAME_AND_NIS_DOMAIN_NAME
-            }
+/// The namespaces as the kernel calls them.
+fn kinds(namespaces: Namespaces) -> ThreadNameSpaceType {
+    use ThreadNameSpaceType as T;
+    match namespaces {
+        Namespaces::Network => T::USER | T::NETWORK,
+        Namespaces::Files => T::USER | T::NETWORK | T::MOUNT,
+        Namespaces::All => {
+            T::USER
+                | T::MOUNT
+                | T::NETWORK
+                | T::CONTROL_GROUP
+                | T::PROCESS_ID
+                | T::INTER_PROCESS_COMMUNICATION
+                | T::HOST_NAME_AND_NIS_DOMAIN_NAME
         }
     }
 }
@@ -74,7 +61,7 @@ pub(super) fn join(layout: &Layout, namespaces: Namespaces) -> Result<()> {
     let cwd = env::current_dir().about(|| "the current directory")?;
     let pid = child_pid(rootlesskit_dir)?;
     let entered = pidfd_open(pid, PidfdFlags::empty())
-        .and_then(|process| move_into_thread_name_spaces(process.as_fd(), namespaces.kinds()));
+        .and_then(|process| move_into_thread_name_spaces(process.as_fd(), kinds(namespaces)));
     match entered {
         Ok(()) => {}
         // The file outlives a RootlessKit that was killed, and its number may be another's by now.

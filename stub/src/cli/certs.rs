@@ -6,14 +6,13 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::output::{print, print_json, table};
-use crate::components::Daemon;
 use crate::error::Result;
 use crate::install::Current;
 use crate::pki;
 use crate::progress::Progress;
+use crate::services::{Service, Services};
 use crate::store::Store;
 use crate::systemd::Unit;
-use crate::units;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Certs {
@@ -115,12 +114,9 @@ fn renew(restart: bool, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-/// The services that read certificates when they start: all but RootlessKit's.
+/// The units of the services that read certificates when they start: all but RootlessKit's.
 fn users(current: &Current) -> Vec<String> {
-    let config = &current.config;
-    let daemons = units::daemons(config).into_iter();
-    daemons
-        .filter(|daemon| *daemon != Daemon::Rootlesskit)
-        .map(|daemon| units::unit_name(daemon, config.cri))
-        .collect()
+    let services = Services::of(&current.config);
+    let users = services.iter().filter(|s| *s != Service::Rootlesskit);
+    users.map(|s| services.unit(s).to_string()).collect()
 }

@@ -7,15 +7,17 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::{print, print_json, table};
+use crate::config::Target;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::install::{self, Current, unit_named_by};
+use crate::install::{self, Current};
 use crate::progress::Progress;
+use crate::services::UnitName;
 use crate::status::{self, DaysLeft, State};
 
 #[derive(Debug, Args)]
 pub(super) struct Unit {
     /// Unit, for example u7s-etcd.service or just etcd; everything if none is given
-    unit: Option<String>,
+    unit: Option<UnitName>,
 }
 
 impl Unit {
@@ -23,10 +25,10 @@ impl Unit {
         let current = Current::read()?;
         current.check_in_place()?;
         let unit = match &self.unit {
-            Some(unit) => unit_named_by(unit)?,
+            Some(unit) => unit.clone(),
             None => start_target(&current)?,
         };
-        install::start(&current, &unit, progress)
+        install::start(&current, unit.as_str(), progress)
     }
 
     /// Stops, and waits until all has stopped.
@@ -34,7 +36,7 @@ impl Unit {
         let current = Current::read()?;
         let systemd = current.systemd()?;
         match &self.unit {
-            Some(unit) => install::stop_unit(&systemd, &unit_named_by(unit)?, progress),
+            Some(unit) => install::stop_unit(&systemd, unit, progress),
             None => install::stop(&systemd, progress),
         }
     }
@@ -44,26 +46,25 @@ impl Unit {
         current.check_in_place()?;
         let systemd = current.systemd()?;
         if let Some(unit) = &self.unit {
-            let unit = unit_named_by(unit)?;
             // Is it one of this installation?
-            systemd.units(&[&unit])?;
-            return systemd.run(["restart", &unit]);
+            systemd.units(&[unit])?;
+            return systemd.run(["restart", unit.as_str()]);
         }
         let target = start_target(&current)?;
         install::stop(&systemd, progress)?;
-        install::start(&current, &target, progress)
+        install::start(&current, target.as_str(), progress)
     }
 }
 
-fn start_target(current: &Current) -> Result<String> {
-    match current.config.start.as_str() {
-        "" => Err(Error::new(Kind::Usage, "the configuration starts nothing")
+fn start_target(current: &Current) -> Result<UnitName> {
+    match current.config.start {
+        Target::Nothing => Err(Error::new(Kind::Usage, "the configuration starts nothing")
             .found(format!(
                 "`start = \"\"` in {}",
                 current.layout.config_file().display()
             ))
             .hint("name the unit, as in `usernetes start u7s.target`")),
-        target => Ok(target.to_owned()),
+        target => Ok(UnitName::target(target)),
     }
 }
 
@@ -133,7 +134,7 @@ impl Status {
 #[derive(Debug, Args)]
 pub(super) struct Logs {
     /// Unit, for example u7s-etcd.service or just etcd; all of them if none is given
-    unit: Option<String>,
+    unit: Option<UnitName>,
     /// Go on with what is written from now on
     #[arg(short, long)]
     follow: bool,
@@ -145,10 +146,8 @@ pub(super) struct Logs {
 impl Logs {
     pub(super) fn run(&self) -> Result<u8> {
         let current = Current::read()?;
-        let unit = self.unit.as_deref().map(unit_named_by).transpose()?;
-        let mut command = current
-            .systemd()?
-            .journal(unit.as_deref().unwrap_or_default())?;
+        let unit = self.unit.as_ref().map_or("", UnitName::as_str);
+        let mut command = current.systemd()?.journal(unit)?;
         if self.follow {
             command.arg("--follow");
         }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Args, ConfigFile, cni, toml};
 use crate::layout::Layout;
+use crate::network::bridge;
+use crate::text::{Args, ConfigFile, toml};
 
 /// How layers of images are stacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,8 +188,8 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Ve
                 disable_hugetlb_controller: true,
                 restrict_oom_score_adj: true,
                 cni: CniDirs {
-                    bin_dirs: [layout.cni_plugins(), cni::EXTRA_PLUGINS.into()],
-                    conf_dir: cni::CONFIG_DIR,
+                    bin_dirs: [layout.cni_plugins(), bridge::EXTRA_PLUGINS.into()],
+                    conf_dir: bridge::CONFIG_DIR,
                 },
                 containerd: Containers {
                     default_runtime_name: "crun",

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::rbac::{cluster_role, cluster_role_binding};
 use crate::config::Config;
+use crate::text::{cluster_role, cluster_role_binding};
 
 /// Namespace, and name of every object in it but the service.
 const NAMESPACE: &str = "kube-system";

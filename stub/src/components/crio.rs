@@ -9,8 +9,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Args, ConfigFile, cni, containerd::Snapshotter, json, toml};
+use super::containerd::Snapshotter;
 use crate::layout::Layout;
+use crate::network::bridge;
+use crate::text::{Args, ConfigFile, json, toml};
 
 /// Where it answers.
 #[must_use]
@@ -233,8 +235,8 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, images: &Images<'_>) -> 
                 pinned_images,
             },
             network: Network {
-                network_dir: cni::CONFIG_DIR,
-                plugin_dirs: [layout.cni_plugins(), cni::EXTRA_PLUGINS.into()],
+                network_dir: bridge::CONFIG_DIR,
+                plugin_dirs: [layout.cni_plugins(), bridge::EXTRA_PLUGINS.into()],
             },
             runtime: Runtime {
                 cgroup_manager: "cgroupfs",

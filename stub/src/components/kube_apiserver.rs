@@ -1,8 +1,9 @@
 //! The API server.
 
-use super::{Args, etcd};
+use super::etcd;
 use crate::config::{API_PORT, Config};
 use crate::layout::Layout;
+use crate::text::Args;
 
 /// Its command line.
 ///

@@ -1,8 +1,9 @@
 //! The controller manager.
 
-use super::{Args, kubelet};
-use crate::config::{Cni, Config};
+use super::kubelet;
+use crate::config::Config;
 use crate::layout::Layout;
+use crate::text::Args;
 
 /// Its command line. Without leader election it gives up when the API server is not ready within ten seconds:
 /// start it after `/readyz`.
@@ -28,12 +29,12 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         .flag("use-service-account-credentials", true)
         // The default lies in /usr, where nobody but root may make it.
         .path("flex-volume-plugin-dir", kubelet::volume_plugins(layout));
-    match config.cni {
-        Cni::Bridge => args,
-        Cni::Flannel => args
-            .flag("allocate-node-cidrs", true)
+    let args = if config.cni.facts().network_per_node {
+        args.flag("allocate-node-cidrs", true)
             .flag("cluster-cidr", config.network.pods)
-            .flag("service-cluster-ip-range", config.network.services),
-    }
-    .0
+            .flag("service-cluster-ip-range", config.network.services)
+    } else {
+        args
+    };
+    args.0
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Args, ConfigFile, json};
 use crate::config::Config;
 use crate::layout::Layout;
+use crate::text::{Args, ConfigFile, json};
 
 /// How it makes the kernel forward packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

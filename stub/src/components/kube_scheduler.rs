@@ -1,7 +1,7 @@
 //! The scheduler.
 
-use super::Args;
 use crate::layout::Layout;
+use crate::text::Args;
 
 /// Its command line. Start it after `/readyz`.
 #[must_use]

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Args, ConfigFile, cri_socket, json};
+use super::cri_socket;
 use crate::config::Config;
 use crate::layout::Layout;
+use crate::text::{Args, ConfigFile, json};
 
 /// Its root directory, inside the namespaces. `boot` shows the directory `kubelet` of the user's data there: the sockets that
 /// the kubelet and its plugins make below it must fit into the 107 bytes of a socket's path, however long the path of

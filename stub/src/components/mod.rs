@@ -4,12 +4,10 @@
 //! the configuration files it needs, with their contents. Nothing here touches the machine: `boot` probes, writes the
 //! files and runs the commands.
 
-pub mod cni;
 pub mod containerd;
 pub mod coredns;
 pub mod crio;
 pub mod etcd;
-pub mod flannel;
 pub mod kube_apiserver;
 pub mod kube_controller_manager;
 pub mod kube_proxy;
@@ -18,65 +16,62 @@ pub mod kubelet;
 pub mod rbac;
 pub mod rootlesskit;
 
-use std::fmt::Display;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
-use crate::config::Cri;
+use crate::config::{Config, Cri};
+use crate::error::Result;
 use crate::layout::Layout;
+use crate::network::flannel;
+use crate::services::Service;
+use crate::text::ConfigFile;
 
-/// A configuration file: where it lies and what it says. It ends with a line feed.
-pub type ConfigFile = (PathBuf, String);
-
-/// The process behind a unit; its name is the argument of `boot`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Daemon {
-    /// RootlessKit, with the container runtime as its child.
-    Rootlesskit,
-    /// etcd.
-    Etcd,
-    /// The API server.
-    KubeApiserver,
-    /// The controller manager.
-    KubeControllerManager,
-    /// The scheduler.
-    KubeScheduler,
-    /// The kubelet.
-    Kubelet,
-    /// kube-proxy.
-    KubeProxy,
-    /// flannel's daemon.
-    Flanneld,
+/// How a service is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The command line, the program's absolute path first.
+    pub args: Vec<String>,
+    /// The configuration files that must be there before.
+    pub files: Vec<ConfigFile>,
 }
 
-impl Daemon {
-    /// All there are, in the order they start.
-    pub const ALL: [Self; 8] = [
-        Self::Rootlesskit,
-        Self::Etcd,
-        Self::KubeApiserver,
-        Self::KubeControllerManager,
-        Self::KubeScheduler,
-        Self::Kubelet,
-        Self::KubeProxy,
-        Self::Flanneld,
-    ];
+/// What a service's start depends on and only the machine it runs on knows. It is asked only for what is needed.
+pub trait Found {
+    /// How kube-proxy can program the kernel here.
+    fn proxy_mode(&self) -> Result<kube_proxy::Mode>;
+    /// The address at which other machines see this one.
+    fn public_address(&self) -> Result<Ipv4Addr>;
+}
 
-    /// Its name, which is also its program's.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rootlesskit => "rootlesskit",
-            Self::Etcd => "etcd",
-            Self::KubeApiserver => "kube-apiserver",
-            Self::KubeControllerManager => "kube-controller-manager",
-            Self::KubeScheduler => "kube-scheduler",
-            Self::Kubelet => "kubelet",
-            Self::KubeProxy => "kube-proxy",
-            Self::Flanneld => "flanneld",
+/// How a service is started on this machine.
+pub fn start(
+    service: Service,
+    layout: &Layout,
+    config: &Config,
+    found: &impl Found,
+) -> Result<Start> {
+    let (args, files) = match service {
+        Service::Rootlesskit => (rootlesskit::args(layout, config), Vec::new()),
+        Service::Etcd => (etcd::args(layout), Vec::new()),
+        Service::KubeApiserver => (kube_apiserver::args(layout, config), Vec::new()),
+        Service::KubeControllerManager => {
+            (kube_controller_manager::args(layout, config), Vec::new())
         }
-    }
+        Service::KubeScheduler => (kube_scheduler::args(layout), Vec::new()),
+        Service::Kubelet => (
+            kubelet::args(layout, config),
+            kubelet::files(layout, config),
+        ),
+        Service::KubeProxy => (
+            kube_proxy::args(layout),
+            kube_proxy::files(layout, config, found.proxy_mode()?),
+        ),
+        Service::Flanneld => (
+            flannel::args(layout, found.public_address()?),
+            flannel::files(layout, config),
+        ),
+    };
+    Ok(Start { args, files })
 }
 
 /// Where the container runtime answers; where there is none, where containerd would.
@@ -113,47 +108,6 @@ pub fn cri_environment(socket: &Path) -> [(&'static str, String); 3] {
         ("IMAGE_SERVICE_ENDPOINT", endpoint),
         ("CRI_CONFIG_FILE", "/dev/null".to_owned()),
     ]
-}
-
-/// A command line in the making.
-struct Args(Vec<String>);
-
-impl Args {
-    /// Begins with a program of the generation.
-    fn of(layout: &Layout, program: &str) -> Self {
-        Self(vec![layout.program(program).display().to_string()])
-    }
-
-    /// Adds `--name=value`. In one argument, so that no value is mistaken for a flag.
-    fn flag(mut self, name: &str, value: impl Display) -> Self {
-        self.0.push(format!("--{name}={value}"));
-        self
-    }
-
-    /// Adds `--name=path`.
-    fn path(self, name: &str, path: impl AsRef<Path>) -> Self {
-        self.flag(name, path.as_ref().display())
-    }
-}
-
-/// JSON as a person reads it. Kubernetes takes it wherever it takes YAML.
-#[expect(
-    clippy::expect_used,
-    reason = "fails only for maps with keys that are not text, and no type here has any"
-)]
-fn json(value: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("plain data");
-    text.push('\n');
-    text
-}
-
-/// TOML.
-#[expect(
-    clippy::expect_used,
-    reason = "fails only for numbers beyond 63 bits and absent values, and no type here has any"
-)]
-fn toml(value: &impl Serialize) -> String {
-    toml::to_string(value).expect("plain data")
 }
 
 #[cfg(test)]

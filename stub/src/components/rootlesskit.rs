@@ -1,8 +1,8 @@
 //! RootlessKit and slirp4netns: the user, network, process and mount namespaces everything else runs in.
 
-use super::Args;
 use crate::config::Config;
 use crate::layout::Layout;
+use crate::text::Args;
 
 /// The cgroup below the unit's own into which processes are moved, because a cgroup with children cannot hold any.
 pub const EVACUATED: &str = "rootlesskit_evac";

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::config::{Cni, Config, Cri, DnsName};
 use crate::layout::tests::example as layout;
+use crate::network;
+use crate::text::json;
 use containerd::Snapshotter;
 
 fn config(cni: Cni) -> Config {
@@ -90,7 +92,7 @@ fn configuration_files() {
     insta::assert_snapshot!("kube-proxy", text(&iptables));
     insta::assert_snapshot!(
         "cni-bridge",
-        text(&[cni::Bridge::alone(&config).unwrap().file()])
+        text(&[network::at_start(&config).unwrap().file()])
     );
     insta::assert_snapshot!(
         "coredns",
@@ -105,7 +107,7 @@ fn configuration_files() {
 #[test]
 fn configuration_files_with_flannel() {
     let (layout, config) = (layout(), config(Cni::Flannel));
-    assert_eq!(cni::Bridge::alone(&config), None);
+    assert_eq!(network::at_start(&config), None);
     insta::assert_snapshot!("flannel", text(&flannel::files(&layout, &config)));
     insta::assert_snapshot!("rbac-flannel", json(&rbac::objects(&config)));
 }

@@ -1,6 +1,7 @@
 //! Settings that are one of a few words.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -74,6 +75,38 @@ choice! {
     Bridge = "bridge",
     /// flannel with VXLAN, across machines.
     Flannel = "flannel",
+}
+
+/// What the configuration, the checks of the machine and the control plane have to know about a pod network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CniFacts {
+    /// The network of pods where nobody chose one.
+    pub pods: &'static str,
+    /// Prefix lengths that the network of pods may have.
+    pub prefixes: RangeInclusive<u8>,
+    /// Whether the controller manager gives each node a part of it.
+    pub network_per_node: bool,
+}
+
+impl Cni {
+    /// The facts about it.
+    #[must_use]
+    pub fn facts(self) -> CniFacts {
+        match self {
+            // A full node has 110 pods.
+            Self::Bridge => CniFacts {
+                pods: "10.88.0.0/16",
+                prefixes: 8..=25,
+                network_per_node: false,
+            },
+            // Each node gets a /24.
+            Self::Flannel => CniFacts {
+                pods: "10.5.0.0/16",
+                prefixes: 8..=22,
+                network_per_node: true,
+            },
+        }
+    }
 }
 
 choice! {

@@ -12,7 +12,7 @@ mod written;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-pub use choice::{Cni, Cri, Target};
+pub use choice::{Cni, CniFacts, Cri, Target};
 pub use dns::DnsName;
 pub(crate) use dns::host_name_fault;
 pub use port::{API_PORT, PortSpec, Proto};
@@ -70,10 +70,7 @@ impl Config {
             network: Network {
                 rootlesskit: default("10.0.42.0/24"),
                 services: default("10.0.0.0/24"),
-                pods: default(match cni {
-                    Cni::Bridge => "10.88.0.0/16",
-                    Cni::Flannel => "10.5.0.0/16",
-                }),
+                pods: default(cni.facts().pods),
             },
         }
     }
@@ -141,18 +138,11 @@ impl Config {
             pods,
         } = self.network;
         // slirp4netns needs at least /25 (its DHCP range and the tap device's address); the API server takes a service network of at most
-        // 2^20 addresses, and CoreDNS's address is the 53rd; a full node has 110 pods; flannel gives each node a /24.
+        // 2^20 addresses, and CoreDNS's address is the 53rd.
         let sizes = [
             (name("network.rootlesskit"), rootlesskit, 8..=25),
             (name("network.services"), services, 12..=26),
-            (
-                name("network.pods"),
-                pods,
-                match self.cni {
-                    Cni::Bridge => 8..=25,
-                    Cni::Flannel => 8..=22,
-                },
-            ),
+            (name("network.pods"), pods, self.cni.facts().prefixes),
         ];
         for (name, cidr, range) in &sizes {
             if !range.contains(&cidr.prefix()) {

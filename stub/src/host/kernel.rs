@@ -23,6 +23,8 @@ struct Feature {
     module: &'static str,
     /// What it is for.
     purpose: &'static str,
+    /// The pod network that needs it; `None` if all do.
+    for_network: Option<Cni>,
     make: fn() -> io::Result<()>,
 }
 
@@ -31,18 +33,21 @@ const FEATURES: [Feature; 5] = [
         name: "bridge",
         module: "bridge",
         purpose: "pods are connected by it",
+        for_network: None,
         make: || netlink::device("bridge"),
     },
     Feature {
         name: "veth",
         module: "veth",
         purpose: "pods are connected to the bridge by it",
+        for_network: None,
         make: || netlink::device("veth"),
     },
     Feature {
         name: "br_netfilter",
         module: "br_netfilter",
         purpose: "services answer pods on the same bridge",
+        for_network: None,
         make: || {
             let there = Path::new(BRIDGE).exists();
             let missing = || io::Error::other(format!("no {BRIDGE}"));
@@ -53,6 +58,7 @@ const FEATURES: [Feature; 5] = [
         name: "nat",
         module: "nft_chain_nat",
         purpose: "services are translated to pods by it",
+        for_network: None,
         make: || match netlink::nat_chain() {
             Err(_) if Path::new(LEGACY_IPTABLES).exists() => Ok(()),
             result => result,
@@ -62,6 +68,7 @@ const FEATURES: [Feature; 5] = [
         name: "vxlan",
         module: "vxlan",
         purpose: "flannel connects machines by it",
+        for_network: Some(Cni::Flannel),
         make: || netlink::device("vxlan"),
     },
 ];
@@ -82,7 +89,7 @@ pub(super) fn network(config: &Config, answers: &[String]) -> Finding {
     }
     let needed: Vec<_> = FEATURES
         .iter()
-        .filter(|feature| feature.name != "vxlan" || config.cni == Cni::Flannel)
+        .filter(|feature| feature.for_network.is_none_or(|cni| cni == config.cni))
         .collect();
     let answer = |feature: &Feature| {
         let words = answers.iter().filter_map(|line| line.split_once(' '));

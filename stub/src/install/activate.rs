@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::ready::timed;
-use super::services::{members, upholder};
+use super::services::upholder;
 use super::start::bring_up;
 use super::{Current, Installed, Receipt, Run, Start, stop, unit_dir};
 use crate::error::{Error, Kind, Result};
 use crate::file_system::resolved;
 use crate::paths;
 use crate::progress::Progress;
+use crate::services::{Services, UnitName, all_unit_names};
 use crate::systemd::{Systemd, Unit};
-use crate::units;
 
 impl Run<'_> {
     /// Tells systemd, and starts what is to be started.
@@ -27,7 +27,7 @@ impl Run<'_> {
         let mut phases = std::mem::take(&mut installed.phases);
         let before = receipt.clone();
         let changed = installed.changed;
-        let names: Vec<_> = units::all_names().into_iter().collect();
+        let names: Vec<UnitName> = all_unit_names().into_iter().collect();
         if changed {
             timed(&mut phases, "systemd reloaded", || {
                 receipt.enable(
@@ -39,8 +39,9 @@ impl Run<'_> {
             })?;
         }
         let states = systemd.units(&names)?;
-        let wanted = members(self.start.unit(), &self.config);
-        let running = |name: &String| states.iter().any(|u| u.name() == name && u.is_active());
+        let services = Services::of(&self.config);
+        let wanted = services.units(&services.started_by(self.start.unit()));
+        let running = |name: &UnitName| states.iter().any(|u| *name == *u.name() && u.is_active());
         let lingers = !installed.findings.iter().any(|f| f.id == "linger");
         if !receipt.linger && !lingers && !wanted.is_empty() {
             // Refused where the administrator does not let users decide it; the hint at the end says so.

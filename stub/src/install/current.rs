@@ -159,23 +159,3 @@ pub fn layout(machine: &Machine, generation: PathBuf) -> Result<Layout> {
         generation,
     )
 }
-
-/// The full name of a unit of ours that a person may shorten: `etcd`, `u7s-etcd`, `u7s-etcd.service`, `u7s.target`.
-pub fn unit_named_by(text: &str) -> Result<String> {
-    let names = crate::units::all_names();
-    let candidates = [
-        text.to_owned(),
-        format!("{text}.service"),
-        format!("u7s-{text}.service"),
-        format!("u7s-{text}"),
-        format!("{text}.target"),
-        format!("u7s-{text}.target"),
-    ];
-    candidates
-        .into_iter()
-        .find(|name| names.contains(name))
-        .ok_or_else(|| {
-            let names: Vec<_> = names.iter().map(String::as_str).collect();
-            Error::new(Kind::Usage, format!("there is no unit {text:?}")).expected(names.join(", "))
-        })
-}

@@ -26,7 +26,7 @@ use std::time::SystemTime;
 
 pub use cleanup::cleanup_command;
 pub(crate) use current::WRITE_ANEW;
-pub use current::{Current, layout, unit_named_by};
+pub use current::{Current, layout};
 pub use guard::{check_data_home, check_owner, check_whole};
 pub use ready::Phase;
 use ready::timed;
@@ -34,7 +34,7 @@ pub use receipt::{Receipt, applied, unit_dir};
 pub use remove::uninstall;
 use returning::{Returning, keep_old};
 use services::check_start;
-pub use services::{members, missing};
+pub use services::missing;
 pub use settings::{Flags, Start, api_address};
 pub use start::start;
 pub use stop::{stop, stop_unit};

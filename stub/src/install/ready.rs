@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::https::Client;
 use crate::progress::Progress;
+use crate::services::UnitName;
 use crate::status::{dns, node};
 use crate::systemd::{Systemd, Unit};
 
@@ -67,7 +68,7 @@ impl State {
 pub(super) struct Waiter<'a> {
     systemd: &'a Systemd,
     progress: &'a Progress,
-    units: Vec<String>,
+    units: Vec<UnitName>,
     /// All units as they were before we began.
     before: Vec<Unit>,
 }
@@ -77,7 +78,7 @@ impl<'a> Waiter<'a> {
     pub(super) fn new(
         systemd: &'a Systemd,
         progress: &'a Progress,
-        units: Vec<String>,
+        units: Vec<UnitName>,
         before: Vec<Unit>,
     ) -> Self {
         Self {

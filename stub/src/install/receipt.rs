@@ -16,6 +16,7 @@ use crate::kubeconfig::user::Merges;
 use crate::layout::Layout;
 use crate::paths;
 use crate::places::{Places, from_home};
+use crate::services::UnitName;
 
 /// Its name in the data directory.
 pub(super) const NAME: &str = "installed.json";
@@ -200,8 +201,9 @@ impl Receipt {
 
     /// Fails if a file that is about to be written to the directory of units is there already and is not ours. What has
     /// the new text may be.
-    pub fn check_units(&self, dir: &Path, units: &BTreeMap<String, String>) -> Result<()> {
+    pub fn check_units(&self, dir: &Path, units: &BTreeMap<UnitName, String>) -> Result<()> {
         for (name, text) in units {
+            let name = name.as_str();
             let path = dir.join(name);
             let Some(found) = digest(&path)? else {
                 continue;
@@ -239,14 +241,14 @@ impl Receipt {
         &mut self,
         data_dir: &Path,
         dir: &Path,
-        units: &BTreeMap<String, String>,
+        units: &BTreeMap<UnitName, String>,
     ) -> Result<bool> {
         let mut wanted = BTreeMap::new();
         let mut differing = Vec::new();
         for (name, text) in units {
             let new = Sha256::of(text.as_bytes());
-            wanted.insert(name.clone(), BTreeSet::from([new]));
-            let path = dir.join(name);
+            wanted.insert(name.to_string(), BTreeSet::from([new]));
+            let path = dir.join(name.as_str());
             if digest(&path)? != Some(new) {
                 differing.push((path, text));
             }
@@ -254,7 +256,7 @@ impl Receipt {
         let unwanted: Vec<_> = self
             .units
             .keys()
-            .filter(|name| !units.contains_key(*name))
+            .filter(|name| !units.contains_key(name.as_str()))
             .cloned()
             .collect();
         if differing.is_empty() && unwanted.is_empty() {

@@ -1,5 +1,6 @@
 //! Uninstalling.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +16,9 @@ use crate::host::Machine;
 use crate::kubeconfig::user;
 use crate::layout::Layout;
 use crate::progress::Progress;
+use crate::services::{UnitName, all_unit_names};
 use crate::store::Store;
 use crate::systemd::Systemd;
-use crate::units;
 
 /// What in the data directory is not data.
 const PROGRAMS: [&str; 3] = ["store", "generations", "current"];
@@ -54,7 +55,7 @@ impl Manager {
     /// Fails if the cluster runs and cannot be stopped.
     fn of(layout: &Layout, machine: &Machine) -> Result<Self> {
         let dir = unit_dir(layout);
-        let names: Vec<_> = units::all_names().into_iter().collect();
+        let names: Vec<UnitName> = all_unit_names().into_iter().collect();
         let asked = Systemd::of(machine).and_then(|systemd| Ok((systemd.units(&names)?, systemd)));
         match asked {
             Ok((units, systemd)) => Ok(units
@@ -266,7 +267,7 @@ fn remove_in_namespace(layout: &Layout, machine: &Machine, path: &Path) -> Resul
 /// What of ours is still there, by its name.
 fn residue(layout: &Layout, receipt: &Receipt, purged: bool) -> Result<Vec<Left>> {
     let dir = unit_dir(layout);
-    let mut names = units::all_names();
+    let mut names: BTreeSet<_> = all_unit_names().iter().map(ToString::to_string).collect();
     names.extend(receipt.units.keys().cloned());
     let mut left = Vec::new();
     for path in [contents(&dir.join(WANTS))?, contents(&dir)?].concat() {

@@ -1,11 +1,10 @@
 //! Certificates that are new while nothing else is.
 
-use crate::components::Daemon;
 use crate::config::Config;
 use crate::error::Result;
-use crate::pki::{MASTER, NODE, Report};
+use crate::pki::Report;
+use crate::services::{Services, UnitName};
 use crate::systemd::{Systemd, Unit};
-use crate::units;
 
 /// Restarts those of the running services that use new certificates and do not look for them by themselves. Pods and
 /// RootlessKit go on running.
@@ -26,26 +25,18 @@ pub(super) fn restart_users(systemd: &Systemd, config: &Config, report: &Report)
     systemd.run(["restart"].into_iter().chain(running))
 }
 
-/// The units of the services that read something new only when they start. etcd reads its certificates for every
-/// connection, the API server all of its own whenever they change.
-fn users(config: &Config, report: &Report) -> Vec<String> {
-    let reads = |daemon: &Daemon| match daemon {
-        Daemon::Rootlesskit | Daemon::Etcd | Daemon::KubeApiserver => &[][..],
-        Daemon::KubeControllerManager => &[(MASTER, "kube-controller-manager.kubeconfig")],
-        Daemon::KubeScheduler => &[(MASTER, "kube-scheduler.kubeconfig")],
-        Daemon::Kubelet => &[(NODE, "node.kubeconfig"), (NODE, "node.pem")],
-        Daemon::KubeProxy => &[(NODE, "kube-proxy.kubeconfig")],
-        Daemon::Flanneld => &[(NODE, "flannel.kubeconfig")],
-    };
-    let is_new = |(dir, name): &(&str, &str)| {
-        let mut made = report.made.iter();
-        made.any(|made| made.file.parent() == Some(dir.as_ref()) && made.file.ends_with(name))
-    };
-    let daemons = units::daemons(config).into_iter();
-    daemons
-        .filter(|daemon| reads(daemon).iter().any(is_new))
-        .map(|daemon| units::unit_name(daemon, config.cri))
-        .collect()
+/// The units of the services that read something new only when they start.
+fn users(config: &Config, report: &Report) -> Vec<UnitName> {
+    let is_new = |file: &&str| report.made.iter().any(|made| made.file.ends_with(file));
+    let services = Services::of(config);
+    let users = services.iter().filter(|service| {
+        service
+            .row()
+            .reads_at_start
+            .iter()
+            .any(|file| is_new(&file))
+    });
+    users.map(|service| services.unit(service)).collect()
 }
 
 #[cfg(test)]
@@ -67,7 +58,8 @@ mod tests {
                 made,
                 ..Report::default()
             };
-            users(&config, &report)
+            let names = users(&config, &report).into_iter();
+            names.map(|name| name.to_string()).collect::<Vec<_>>()
         };
         let nobody: &[String] = &[];
         assert_eq!(

@@ -1,18 +1,15 @@
 //! What a unit starts, and whether there are programs for it.
 
-use std::collections::BTreeSet;
-
 use super::Start;
 use crate::bundle::Manifest;
-use crate::components::Daemon;
-use crate::config::{Config, Cri, Target};
+use crate::config::{Config, Target};
 use crate::error::{Error, Kind, Result};
+use crate::services::{Service, Services, with_wanted};
 use crate::systemd::Unit;
-use crate::units;
 
-/// The daemons that the configuration asks for and the bundle has no program for.
+/// The services that the configuration asks for and the bundle has no program for.
 #[must_use]
-pub fn missing(config: &Config, manifest: &Manifest) -> Vec<Daemon> {
+pub fn missing(config: &Config, manifest: &Manifest) -> Vec<Service> {
     let has = |program: &str| {
         let path = format!("bin/{program}");
         let files = manifest.components.iter().flat_map(|c| {
@@ -23,71 +20,15 @@ pub fn missing(config: &Config, manifest: &Manifest) -> Vec<Daemon> {
         });
         files.into_iter().any(|p| p.as_str() == path)
     };
-    units::daemons(config)
-        .into_iter()
-        .filter(|daemon| !has(daemon.as_str()))
+    Services::of(config)
+        .iter()
+        .filter(|service| !has(service.as_str()))
         .collect()
 }
 
-/// The services that starting a unit starts.
-#[must_use]
-pub fn members(unit: &str, config: &Config) -> Vec<String> {
-    use Daemon::{
-        Etcd, Flanneld, KubeApiserver, KubeControllerManager, KubeProxy, KubeScheduler, Kubelet,
-        Rootlesskit,
-    };
-    let daemons = units::daemons(config);
-    let names = |wanted: &[Daemon]| -> Vec<String> {
-        let there = daemons.iter().filter(|d| wanted.contains(d));
-        there.map(|d| units::unit_name(*d, config.cri)).collect()
-    };
-    match unit.parse() {
-        Ok(Target::All) => names(&Daemon::ALL),
-        Ok(Target::MasterWithEtcd | Target::Master) => names(&[
-            Rootlesskit,
-            Etcd,
-            KubeApiserver,
-            KubeControllerManager,
-            KubeScheduler,
-        ]),
-        Ok(Target::Etcd) => names(&[Rootlesskit, Etcd]),
-        Ok(Target::Node) => names(&[Rootlesskit, Kubelet, KubeProxy, Flanneld]),
-        Ok(Target::Nothing) => Vec::new(),
-        Err(_) => {
-            let rootlesskit = units::unit_name(Rootlesskit, config.cri);
-            let both = BTreeSet::from([rootlesskit, unit.to_owned()]);
-            both.into_iter().collect()
-        }
-    }
-}
-
-/// The daemon of a service.
-fn daemon(service: &str) -> Option<Daemon> {
-    let is = |daemon: &Daemon| {
-        Cri::ALL
-            .iter()
-            .any(|cri| units::unit_name(*daemon, *cri) == service)
-    };
-    Daemon::ALL.into_iter().find(is)
-}
-
 /// The target that starts a service again when it ends; `None` for RootlessKit and for targets.
-pub(super) fn upholder(service: &str) -> Option<Target> {
-    let daemon = daemon(service).filter(|d| *d != Daemon::Rootlesskit)?;
-    Some(units::home(daemon))
-}
-
-/// The targets that starting a target starts, itself first.
-fn targets(target: Target) -> &'static [Target] {
-    use Target::{All, Etcd, Master, MasterWithEtcd, Node, Nothing};
-    match target {
-        All => &[All, MasterWithEtcd, Etcd, Master, Node],
-        MasterWithEtcd => &[MasterWithEtcd, Etcd, Master],
-        Master => &[Master],
-        Etcd => &[Etcd],
-        Node => &[Node],
-        Nothing => &[],
-    }
+pub(super) fn upholder(unit: &str) -> Option<Target> {
+    Service::of_unit(unit)?.upheld_by()
 }
 
 /// What systemd must be told to start so that all of a unit is there, with the states of all units. A target that is
@@ -97,15 +38,15 @@ pub(super) fn to_start(unit: &str, states: &[Unit]) -> Vec<String> {
     let state = |name: &str| states.iter().find(|u| u.name() == name);
     let active = |name: &str| state(name).is_some_and(Unit::is_active);
     let lost =
-        |target: &&Target| state(target.as_str()).is_some_and(|u| u.exists() && u.is_stopped());
+        |target: &Target| state(target.as_str()).is_some_and(|u| u.exists() && u.is_stopped());
     let mut names = vec![unit.to_owned()];
     if let Ok(target) = unit.parse::<Target>() {
-        let below = targets(target).iter().filter(|_| active(unit));
-        names.extend(below.filter(lost).map(Target::to_string));
-    } else if let Some(target) = upholder(unit).filter(|t| lost(&t)) {
+        let below = with_wanted(target).into_iter().filter(|_| active(unit));
+        names.extend(below.filter(lost).map(|t| t.to_string()));
+    } else if let Some(target) = upholder(unit).filter(lost) {
         let above = Target::ALL
             .iter()
-            .filter(|t| targets(**t).contains(&target));
+            .filter(|t| with_wanted(**t).contains(&target));
         let beside = states.iter().filter(|u| upholder(u.name()) == Some(target));
         if above.map(|t| t.as_str()).any(active) || beside.map(Unit::name).any(active) {
             names.push(target.to_string());
@@ -116,12 +57,12 @@ pub(super) fn to_start(unit: &str, states: &[Unit]) -> Vec<String> {
 
 /// Fails if what is to be started has no program, or is not part of the configuration.
 pub(super) fn check_start(start: &Start, config: &Config, manifest: &Manifest) -> Result<()> {
-    let lacking = missing(config, manifest);
-    let wanted = members(start.unit(), config);
+    let services = Services::of(config);
+    let wanted = services.started_by(start.unit());
+    let lacking = missing(config, manifest).into_iter();
     let names: Vec<_> = lacking
-        .iter()
-        .filter(|d| wanted.contains(&units::unit_name(**d, config.cri)))
-        .map(|d| d.as_str())
+        .filter(|service| wanted.contains(service))
+        .map(Service::as_str)
         .collect();
     if !names.is_empty() {
         return Err(Error::new(Kind::Usage, format!("{} cannot be started", start.unit()))
@@ -129,11 +70,10 @@ pub(super) fn check_start(start: &Start, config: &Config, manifest: &Manifest) -
             .found("a bundle without them")
             .hint("use a complete bundle, or start a part with `--start u7s-etcd.target`, or nothing with `--start \"\"`"));
     }
-    let known = wanted.iter().all(|name| {
-        units::daemons(config)
-            .iter()
-            .any(|d| units::unit_name(*d, config.cri) == *name)
-    });
+    let known = match start {
+        Start::Target(_) => true,
+        Start::Service(unit) => services.all_units().contains(unit),
+    };
     if known {
         return Ok(());
     }
@@ -151,11 +91,12 @@ pub(super) fn check_start(start: &Start, config: &Config, manifest: &Manifest) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::services::{UnitName, all_unit_names};
     use crate::systemd::parse;
 
     /// All units, of which these are active.
     fn states(active: &[&str]) -> Vec<Unit> {
-        let block = |name: &String| {
+        let block = |name: &UnitName| {
             let state = if active.contains(&name.as_str()) {
                 "active"
             } else {
@@ -163,7 +104,7 @@ mod tests {
             };
             format!("Id={name}\nLoadState=loaded\nActiveState={state}\n\n")
         };
-        parse(&units::all_names().iter().map(block).collect::<String>())
+        parse(&all_unit_names().iter().map(block).collect::<String>())
     }
 
     #[test]

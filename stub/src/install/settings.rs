@@ -7,14 +7,13 @@ use std::time::SystemTime;
 use super::{Receipt, missing, receipt};
 use crate::bundle::Manifest;
 use crate::cidr::Cidr;
-use crate::components::Daemon;
 use crate::config::{API_PORT, Cni, Config, Cri, DnsName, PortSpec, Proto, Target};
 use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::pki;
+use crate::services::{Services, UnitName, all_unit_names};
 use crate::signature::Verdict;
-use crate::units;
 
 /// What the command line says. What it does not say stays as it is.
 #[derive(Debug, Clone, Default)]
@@ -68,7 +67,7 @@ pub enum Start {
     /// A target, which also starts with every login, or nothing.
     Target(Target),
     /// One service, this once.
-    Service(String),
+    Service(UnitName),
 }
 
 impl std::str::FromStr for Start {
@@ -77,11 +76,11 @@ impl std::str::FromStr for Start {
         if let Ok(target) = text.parse() {
             return Ok(Self::Target(target));
         }
-        let names = units::all_names();
-        if names.contains(text) {
-            return Ok(Self::Service(text.to_owned()));
+        let names = all_unit_names();
+        if let Some(name) = names.get(text) {
+            return Ok(Self::Service(name.clone()));
         }
-        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let names: Vec<_> = names.iter().map(UnitName::as_str).collect();
         Err(Error::new(Kind::Usage, format!("unknown unit {text:?}"))
             .expected(format!("\"\" for nothing, or one of {}", names.join(", "))))
     }
@@ -93,7 +92,7 @@ impl Start {
     pub fn unit(&self) -> &str {
         match self {
             Self::Target(target) => target.as_str(),
-            Self::Service(name) => name,
+            Self::Service(name) => name.as_str(),
         }
     }
 }
@@ -193,25 +192,19 @@ fn fresh(manifest: &Manifest, machine: &Machine) -> Config {
     config
 }
 
-/// The largest target for all of whose services there are programs.
+/// The widest target for all of whose services there are programs.
 fn complete_target(config: &Config, manifest: &Manifest) -> Target {
     let lacking = missing(config, manifest);
-    let has = |daemons: &[Daemon]| !daemons.iter().any(|d| lacking.contains(d));
-    let etcd = [Daemon::Rootlesskit, Daemon::Etcd];
-    let master = [
-        Daemon::KubeApiserver,
-        Daemon::KubeControllerManager,
-        Daemon::KubeScheduler,
-    ];
-    if lacking.is_empty() {
-        Target::All
-    } else if has(&etcd) && has(&master) {
-        Target::MasterWithEtcd
-    } else if has(&etcd) {
-        Target::Etcd
-    } else {
-        Target::Nothing
-    }
+    let services = Services::of(config);
+    let complete = |target: &Target| {
+        let needed = services.started_by(target.as_str());
+        !needed.is_empty() && !needed.iter().any(|service| lacking.contains(service))
+    };
+    // A node alone, or a control plane whose etcd is elsewhere, is nothing that one would get without asking for it.
+    [Target::All, Target::MasterWithEtcd, Target::Etcd]
+        .into_iter()
+        .find(complete)
+        .unwrap_or(Target::Nothing)
 }
 
 /// These ports, and the API server's on the loopback interface unless one of them is that.

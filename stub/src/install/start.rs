@@ -1,17 +1,18 @@
 //! From a unit to a cluster that works.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::Current;
 use super::ready::{Phase, Waiter};
 use super::services::to_start;
-use super::{Current, members};
 use crate::boot;
-use crate::components::{Daemon, coredns, rbac};
+use crate::components::{coredns, rbac};
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::progress::Progress;
+use crate::services::{Service, Services, UnitName, all_unit_names};
 use crate::systemd::{Systemd, Unit};
-use crate::units::{self, unit_name};
 
 /// Directory of CoreDNS's image in a generation's `images/`.
 const COREDNS_IMAGE: &str = "coredns";
@@ -30,13 +31,13 @@ pub(super) fn bring_up(
     progress: &Progress,
 ) -> Result<Vec<Phase>> {
     let (layout, config) = (&current.layout, &current.config);
-    let mut wanted: Vec<String> = Vec::new();
-    for name in starting.iter().flat_map(|unit| members(unit, config)) {
-        if !wanted.contains(&name) {
-            wanted.push(name);
-        }
-    }
-    let names: Vec<_> = units::all_names().into_iter().collect();
+    let services = Services::of(config);
+    let running: BTreeSet<_> = starting
+        .iter()
+        .flat_map(|unit| services.started_by(unit))
+        .collect();
+    let wanted = services.units(&running);
+    let names: Vec<UnitName> = all_unit_names().into_iter().collect();
     let before = systemd.units(&names)?;
     // One whose turn has not come yet would go on being what it was, and look as if it failed now.
     systemd.reset_failed(&before)?;
@@ -50,8 +51,7 @@ pub(super) fn bring_up(
             .into_iter()
             .chain(starting.iter().map(String::as_str)),
     )?;
-    let has = |daemon| wanted.contains(&unit_name(daemon, config.cri));
-    let api = if has(Daemon::KubeApiserver) {
+    let api = if running.contains(&Service::KubeApiserver) {
         current.api()?
     } else {
         None
@@ -70,12 +70,12 @@ pub(super) fn bring_up(
     phases.push(waiter.units()?);
     let states = systemd.units(&wanted)?;
     phases.extend(each(&states));
-    let state = |daemon| {
-        let name = unit_name(daemon, config.cri);
-        states.iter().find(|u| u.name() == name)
+    let state = |service| {
+        let name = services.unit(service);
+        states.iter().find(|u| name == *u.name())
     };
     if let (Some(client), Some(kubelet), Some(rootlesskit)) =
-        (&api, state(Daemon::Kubelet), state(Daemon::Rootlesskit))
+        (&api, state(Service::Kubelet), state(Service::Rootlesskit))
     {
         phases.push(waiter.node(client, config, kubelet)?);
         if image.is_some() {

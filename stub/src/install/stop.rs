@@ -4,12 +4,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::services::upholder;
-use crate::components::Daemon;
-use crate::config::{Cri, Target};
+use crate::config::Target;
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
+use crate::services::{Service, UnitName, stop_order};
 use crate::systemd::{Systemd, Unit};
-use crate::units;
 
 /// Longer than all units together may take to end.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -35,7 +34,7 @@ pub fn stop(systemd: &Systemd, progress: &Progress) -> Result<()> {
 }
 
 /// Gives the units as they are then.
-fn wait_for_end(systemd: &Systemd, order: &[String], progress: &Progress) -> Result<Vec<Unit>> {
+fn wait_for_end(systemd: &Systemd, order: &[UnitName], progress: &Progress) -> Result<Vec<Unit>> {
     let wait = progress.wait("stop");
     let started = Instant::now();
     loop {
@@ -67,14 +66,14 @@ fn wait_for_end(systemd: &Systemd, order: &[String], progress: &Progress) -> Res
 
 /// Stops one unit so that it stays stopped: a service whose target is active would be back at once. So that target is
 /// stopped as well, but none of its other services. Everything runs inside RootlessKit, so with it everything stops.
-pub fn stop_unit(systemd: &Systemd, unit: &str, progress: &Progress) -> Result<()> {
-    if unit == units::unit_name(Daemon::Rootlesskit, Cri::None) {
+pub fn stop_unit(systemd: &Systemd, unit: &UnitName, progress: &Progress) -> Result<()> {
+    if Service::of_unit(unit.as_str()) == Some(Service::Rootlesskit) {
         progress.line("everything runs inside RootlessKit, so everything stops");
         return stop(systemd, progress);
     }
     // Is it one of this installation?
     systemd.units(&[unit])?;
-    if let Some(target) = upholder(unit).map(Target::as_str)
+    if let Some(target) = upholder(unit.as_str()).map(Target::as_str)
         && systemd.units(&[target])?.iter().any(|u| !u.is_stopped())
     {
         // Its services are `PartOf=` it and would stop with it; this leaves them alone (seen with systemd 252).
@@ -83,61 +82,5 @@ pub fn stop_unit(systemd: &Systemd, unit: &str, progress: &Progress) -> Result<(
             "{target} would start {unit} again at once, so it is stopped, too; what else belongs to it goes on running, but would not come back after a crash; `usernetes start` brings both back"
         ));
     }
-    systemd.run(["stop", unit])
-}
-
-/// All units, in the order in which systemd is to be told to stop them. Each is a transaction of its own, and one that
-/// nothing is ordered before begins at once: so etcd must be named after the API server, and no service before the
-/// target that would start it again.
-fn stop_order() -> Vec<String> {
-    let mut order: Vec<_> = [Target::All, Target::Node, Target::Master]
-        .map(|t| t.to_string())
-        .into();
-    let mut last: Vec<_> = [Target::Etcd, Target::MasterWithEtcd]
-        .map(|t| t.to_string())
-        .into();
-    for daemon in Daemon::ALL.into_iter().rev() {
-        let list = if matches!(daemon, Daemon::Etcd | Daemon::Rootlesskit) {
-            &mut last
-        } else {
-            &mut order
-        };
-        for cri in Cri::ALL {
-            let name = units::unit_name(daemon, *cri);
-            if !list.contains(&name) {
-                list.push(name);
-            }
-        }
-    }
-    order.append(&mut last);
-    order
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_unit_is_stopped_and_etcd_after_the_api_server() {
-        let order = stop_order();
-        let mut sorted = order.clone();
-        sorted.sort();
-        assert_eq!(sorted, units::all_names().into_iter().collect::<Vec<_>>());
-        insta::assert_snapshot!(order.join("\n"), @r"
-        u7s.target
-        u7s-node.target
-        u7s-master.target
-        u7s-flanneld.service
-        u7s-kube-proxy.service
-        u7s-kubelet-containerd.service
-        u7s-kubelet-crio.service
-        u7s-kube-scheduler.service
-        u7s-kube-controller-manager.service
-        u7s-kube-apiserver.service
-        u7s-etcd.target
-        u7s-master-with-etcd.target
-        u7s-etcd.service
-        u7s-rootlesskit.service
-        ");
-    }
+    systemd.run(["stop", unit.as_str()])
 }

@@ -23,10 +23,11 @@ impl Unit {
     }
 
     /// Adds a key with several values, unless there are none.
-    pub(super) fn list(self, key: &'static str, values: &[String]) -> Self {
+    pub(super) fn list(self, key: &'static str, values: &[impl AsRef<str>]) -> Self {
         if values.is_empty() {
             return self;
         }
+        let values: Vec<_> = values.iter().map(AsRef::as_ref).collect();
         self.key(key, values.join(" "))
     }
 }
@@ -86,9 +87,9 @@ mod tests {
                 command(Path::new("/home/a b$c/100%/x&y"), &["boot", "a$b"]),
             )
             .key("Environment", word("XDG_DATA_HOME=/home/ü/a'b\\c"))
-            .list("Wants", &[])
+            .list("Wants", &[""; 0])
             .section("Install")
-            .list("WantedBy", &["a.target".to_owned(), "b.target".to_owned()]);
+            .list("WantedBy", &["a.target", "b.target"]);
         insta::assert_snapshot!(unit, @r#"
         [Service]
         ExecStart="/home/a b$c/100%%/x&y" boot "a$$b"

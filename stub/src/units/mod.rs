@@ -18,12 +18,12 @@ mod ini;
 mod service;
 mod target;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::components::Daemon;
-use crate::config::{Cni, Config, Cri, Target};
+use crate::config::Config;
 use crate::layout::Layout;
+use crate::services::{Services, TARGETS, UnitName};
 
 /// How long after its start `boot rootlesskit` may fail at the earliest. It waits for the rest, unless it is told to stop.
 ///
@@ -34,70 +34,21 @@ pub const HOLD_OFF: Duration = Duration::from_secs(10);
 /// Where to read more.
 const DOCUMENTATION: &str = "https://github.com/rootless-containers/usernetes";
 
-/// File names and texts of all units of a generation, which the configuration needs.
+/// Names and texts of all units of a generation, which the configuration needs.
 ///
 /// `systemd` is the version of the running systemd, such as 257: an older one does not know every key, and would warn.
 #[must_use]
-pub fn units(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<String, String> {
-    let daemons = daemons(config);
-    let services = daemons.iter().map(|daemon| {
-        let text = service::service(*daemon, config, layout, systemd);
-        (unit_name(*daemon, config.cri), text.to_string())
+pub fn units(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<UnitName, String> {
+    let services = &Services::of(config);
+    let of_services = services.iter().map(|service| {
+        let text = service::text(service, services, config.cri, layout, systemd);
+        (services.unit(service), text.to_string())
     });
-    let targets = Target::ALL.iter().filter_map(|target| {
-        let text = target::target(*target, config)?;
-        Some((target.to_string(), text.to_string()))
+    let of_targets = TARGETS.iter().filter_map(|row| {
+        let text = target::text(row, services)?;
+        Some((UnitName::target(row.target), text.to_string()))
     });
-    services.chain(targets).collect()
-}
-
-/// The names of every unit that any configuration makes, for whoever must find those of an earlier one.
-#[must_use]
-pub fn all_names() -> BTreeSet<String> {
-    let services = Cri::ALL
-        .iter()
-        .flat_map(|cri| Daemon::ALL.map(|daemon| unit_name(daemon, *cri)));
-    let targets = Target::ALL
-        .iter()
-        .filter(|target| **target != Target::Nothing)
-        .map(Target::to_string);
-    services.chain(targets).collect()
-}
-
-/// The unit of a daemon. The kubelet's says which container runtime it uses.
-#[must_use]
-pub fn unit_name(daemon: Daemon, cri: Cri) -> String {
-    match (daemon, cri) {
-        (Daemon::Kubelet, Cri::Crio) => "u7s-kubelet-crio.service".to_owned(),
-        (Daemon::Kubelet, _) => "u7s-kubelet-containerd.service".to_owned(),
-        _ => format!("u7s-{}.service", daemon.as_str()),
-    }
-}
-
-/// The daemons that the configuration needs, in the order they start.
-#[must_use]
-pub fn daemons(config: &Config) -> Vec<Daemon> {
-    Daemon::ALL
-        .into_iter()
-        .filter(|daemon| match daemon {
-            Daemon::Kubelet | Daemon::KubeProxy => config.cri != Cri::None,
-            Daemon::Flanneld => config.cri != Cri::None && config.cni == Cni::Flannel,
-            _ => true,
-        })
-        .collect()
-}
-
-/// The target a daemon belongs to, which starts it again when it ends. Nothing does that for RootlessKit but those who need it.
-pub(crate) fn home(daemon: Daemon) -> Target {
-    match daemon {
-        // It serves whatever is up, and is stopped with everything.
-        Daemon::Rootlesskit => Target::All,
-        Daemon::Etcd => Target::Etcd,
-        Daemon::KubeApiserver | Daemon::KubeControllerManager | Daemon::KubeScheduler => {
-            Target::Master
-        }
-        Daemon::Kubelet | Daemon::KubeProxy | Daemon::Flanneld => Target::Node,
-    }
+    of_services.chain(of_targets).collect()
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use super::*;
-use crate::config::DnsName;
+use crate::config::{Cni, Cri, DnsName};
 use crate::layout::tests::example as layout;
+use crate::services::all_unit_names;
 
 /// The first release that knows everything, and one that does not.
 const NEW: u32 = 254;
@@ -35,7 +36,7 @@ fn values<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
 fn every_unit() {
     let units = units(&config(Cri::Containerd, Cni::Flannel), &layout(), NEW);
     for (name, text) in &units {
-        insta::assert_snapshot!(name.clone(), text);
+        insta::assert_snapshot!(name.to_string(), text);
     }
 }
 
@@ -43,7 +44,8 @@ fn every_unit() {
 fn which_units_there_are() {
     let names = |cri, cni| {
         let units = units(&config(cri, cni), &layout(), NEW);
-        units.into_keys().collect::<Vec<_>>().join("\n")
+        let names = units.keys().map(UnitName::as_str);
+        names.collect::<Vec<_>>().join("\n")
     };
     insta::assert_snapshot!("names-crio-bridge", names(Cri::Crio, Cni::Bridge));
     insta::assert_snapshot!("names-no-cri", names(Cri::None, Cni::Flannel));
@@ -59,7 +61,7 @@ fn an_older_systemd_gets_only_keys_it_knows() {
 
 #[test]
 fn no_unit_names_one_that_does_not_exist() {
-    let all = all_names();
+    let all = all_unit_names();
     for config in all_configs() {
         let units = units(&config, &layout(), NEW);
         for (name, text) in &units {
@@ -74,7 +76,7 @@ fn no_unit_names_one_that_does_not_exist() {
 }
 
 /// Whether `first` stops before `second`, directly or over others.
-fn stops_before(units: &BTreeMap<String, String>, first: &str, second: &str) -> bool {
+fn stops_before(units: &BTreeMap<UnitName, String>, first: &str, second: &str) -> bool {
     values(&units[first], "After")
         .iter()
         .any(|next| *next == second || stops_before(units, next, second))
@@ -111,7 +113,7 @@ fn every_service_but_rootlesskits_returns_after_it() {
     let units = units(&config(Cri::Crio, Cni::Flannel), &layout(), NEW);
     for name in units
         .keys()
-        .filter(|n| n.ends_with(".service") && **n != "u7s-rootlesskit.service")
+        .filter(|n| n.as_str().ends_with(".service") && **n != *"u7s-rootlesskit.service")
     {
         assert_eq!(
             values(&units[name], "BindsTo"),
@@ -162,11 +164,11 @@ fn systemd_has_nothing_to_say_about_them() {
         fs_err::create_dir(&directory).unwrap();
         let units = units(&config, &layout, systemd);
         for (name, text) in &units {
-            fs_err::write(directory.join(name), text).unwrap();
+            fs_err::write(directory.join(name.as_str()), text).unwrap();
         }
         let output = Command::new("systemd-analyze")
             .args(["--user", "--man=no", "verify"])
-            .args(units.keys())
+            .args(units.keys().map(UnitName::as_str))
             .current_dir(&directory)
             .env("XDG_RUNTIME_DIR", home.path())
             .output()

@@ -1,10 +1,10 @@
-//! The pod network's configuration, which the container runtime hands to the CNI plugins.
+//! A bridge on each node, and its configuration, which the container runtime hands to the CNI plugins.
 
 use serde::Serialize;
 
-use super::{ConfigFile, json};
 use crate::cidr::Cidr;
-use crate::config::{Cni, Config};
+use crate::config::Config;
+use crate::text::{ConfigFile, json};
 
 /// Where container runtimes look for it, inside the namespaces.
 pub const CONFIG_DIR: &str = "/etc/cni/net.d";
@@ -76,20 +76,16 @@ pub struct Bridge {
     pub masquerade: bool,
 }
 
-impl Bridge {
-    /// The only network there is, if pods are connected by a bridge alone. With flannel it is told to each node.
-    #[must_use]
-    pub fn alone(config: &Config) -> Option<Self> {
-        match config.cni {
-            Cni::Bridge => Some(Self {
-                subnet: config.network.pods,
-                mtu: None,
-                masquerade: true,
-            }),
-            Cni::Flannel => None,
-        }
+/// The network of all pods, where one bridge connects them.
+pub(super) fn alone(config: &Config) -> Bridge {
+    Bridge {
+        subnet: config.network.pods,
+        mtu: None,
+        masquerade: true,
     }
+}
 
+impl Bridge {
     /// The file in [`CONFIG_DIR`]. The bridge's hairpin mode lets a pod reach itself through its own service.
     #[must_use]
     pub fn file(self) -> ConfigFile {

@@ -4,13 +4,14 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::{Value, json as object};
 
-use super::cni::Bridge;
-use super::{Args, ConfigFile, json};
+use super::Bridge;
 use crate::cidr::Cidr;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
+use crate::text::{Args, ConfigFile, cluster_role, cluster_role_binding, json, user};
 
 fn config_file(layout: &Layout) -> PathBuf {
     layout.runtime("flannel/net-conf.json")
@@ -75,6 +76,20 @@ pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
         backend: Backend { kind: "vxlan" },
     };
     vec![(config_file(layout), json(&net_conf))]
+}
+
+/// The role of its daemon: it reads nodes, and notes on its own how others reach it.
+pub(super) fn objects() -> Vec<Value> {
+    vec![
+        cluster_role(
+            "u7s:flannel",
+            &object!([
+                { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"] },
+                { "apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"] },
+            ]),
+        ),
+        cluster_role_binding("u7s:flannel", "u7s:flannel", &user("system:flannel")),
+    ]
 }
 
 #[cfg(test)]

@@ -1,0 +1,234 @@
+//! The services: everything that runs, in one table, and the targets that group them.
+//!
+//! [`SERVICES`] is the only place that says in which unit a service runs, what it starts after, what it needs, how it
+//! reports that it is ready and how it is stopped. Unit files, the order of stopping, the layers of `status`, `boot` and
+//! the checks of the installer derive from it. To add a service, add its name to [`Service`], one row here, and one
+//! function below `components/` that gives its command line.
+
+mod name;
+mod table;
+mod target;
+
+pub use name::UnitName;
+pub use table::{Api, Namespaces, Part, Row, Runtime, SERVICES};
+pub use target::{TARGETS, TargetRow, with_wanted};
+
+use std::collections::BTreeSet;
+
+use crate::config::{Config, Cri, Target};
+
+/// A program that a unit runs. Its name is also the argument of `boot`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// RootlessKit, with the container runtime as its child.
+    Rootlesskit,
+    /// etcd.
+    Etcd,
+    /// The API server.
+    KubeApiserver,
+    /// The controller manager.
+    KubeControllerManager,
+    /// The scheduler.
+    KubeScheduler,
+    /// The kubelet.
+    Kubelet,
+    /// kube-proxy.
+    KubeProxy,
+    /// flannel's daemon.
+    Flanneld,
+}
+
+impl Service {
+    /// All services, in the order they start.
+    #[must_use]
+    pub fn all() -> impl DoubleEndedIterator<Item = Self> {
+        SERVICES.iter().map(|row| row.service)
+    }
+
+    /// The service of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|service| service.as_str() == name)
+    }
+
+    /// Its row in the table, which has the services in the order of this enum (a test looks).
+    #[must_use]
+    pub fn row(self) -> &'static Row {
+        &SERVICES[self as usize]
+    }
+
+    /// Its name, which is also its program's.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Its unit in a cluster with this container runtime.
+    #[must_use]
+    pub fn unit(self, cri: Cri) -> UnitName {
+        let row = self.row();
+        UnitName::service(match row.runtime {
+            // A cluster without a container runtime has no such unit; the name is the default runtime's.
+            Runtime::NamesUnit if cri == Cri::Crio => format!("{}-crio", row.name),
+            Runtime::NamesUnit => format!("{}-containerd", row.name),
+            Runtime::Child | Runtime::None => row.name.to_owned(),
+        })
+    }
+
+    /// The service of a unit, in whatever cluster; `None` for targets and units of others.
+    #[must_use]
+    pub fn of_unit(unit: &str) -> Option<Self> {
+        let is = |service: &Self| Cri::ALL.iter().any(|cri| service.unit(*cri) == *unit);
+        Self::all().find(is)
+    }
+
+    /// The target that starts it again when it ends; `None` if only the services that need it do.
+    #[must_use]
+    pub fn upheld_by(self) -> Option<Target> {
+        Some(self.row().target).filter(|_| self.row().upheld)
+    }
+
+    /// One line about it for people, in a cluster with this container runtime.
+    #[must_use]
+    pub fn title(self, cri: Cri) -> String {
+        let row = self.row();
+        let runtime = match cri {
+            Cri::Containerd => Some("containerd"),
+            Cri::Crio => Some("CRI-O"),
+            Cri::None => None,
+        };
+        match (row.runtime, runtime) {
+            (Runtime::Child, Some(runtime)) => format!("{} and {runtime}", row.title),
+            (Runtime::NamesUnit, runtime) => {
+                format!("{} on {}", row.title, runtime.unwrap_or("containerd"))
+            }
+            _ => row.title.to_owned(),
+        }
+    }
+}
+
+/// The services of a configuration, in the order they start.
+#[derive(Debug, Clone)]
+pub struct Services {
+    cri: Cri,
+    services: Vec<Service>,
+}
+
+impl Services {
+    /// Those that the configuration needs on this machine.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let needed = SERVICES.iter().filter(|row| row.part.belongs_to(config));
+        Self {
+            cri: config.cri,
+            services: needed.map(|row| row.service).collect(),
+        }
+    }
+
+    /// The services, in the order they start.
+    #[must_use]
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Service> + '_ {
+        self.services.iter().copied()
+    }
+
+    /// Whether the configuration needs this one.
+    #[must_use]
+    pub fn has(&self, service: Service) -> bool {
+        self.services.contains(&service)
+    }
+
+    /// The unit of a service.
+    #[must_use]
+    pub fn unit(&self, service: Service) -> UnitName {
+        service.unit(self.cri)
+    }
+
+    /// The units of those of these services that the configuration needs.
+    #[must_use]
+    pub fn units<'a>(&self, services: impl IntoIterator<Item = &'a Service>) -> Vec<UnitName> {
+        let needed = services.into_iter().filter(|s| self.has(**s));
+        needed.map(|s| self.unit(*s)).collect()
+    }
+
+    /// All their units.
+    #[must_use]
+    pub fn all_units(&self) -> Vec<UnitName> {
+        self.units(&self.services)
+    }
+
+    /// The services that a target consists of, without those of the targets it wants.
+    #[must_use]
+    pub fn upheld_by(&self, target: Target) -> Vec<Service> {
+        let upheld = self.iter().filter(|s| s.upheld_by() == Some(target));
+        upheld.collect()
+    }
+
+    /// Whether starting a target starts any of these services.
+    #[must_use]
+    pub fn reached(&self, target: Target) -> bool {
+        let targets = with_wanted(target);
+        self.iter()
+            .any(|s| s.upheld_by().is_some_and(|t| targets.contains(&t)))
+    }
+
+    /// The services that run when a unit is started: its own, those of the targets it wants, and those that these need.
+    #[must_use]
+    pub fn started_by(&self, unit: &str) -> Vec<Service> {
+        let mut started = match unit.parse::<Target>() {
+            Ok(target) => {
+                let targets = with_wanted(target);
+                let own = self.iter().filter(|s| {
+                    s.upheld_by()
+                        .is_some_and(|target| targets.contains(&target))
+                });
+                own.collect()
+            }
+            Err(_) => Service::of_unit(unit).into_iter().collect::<BTreeSet<_>>(),
+        };
+        loop {
+            let needs = started.iter().flat_map(|s| s.row().needs());
+            let more: BTreeSet<_> = needs.filter(|s| self.has(*s)).collect();
+            if more.is_subset(&started) {
+                return started.into_iter().collect();
+            }
+            started.extend(more);
+        }
+    }
+}
+
+/// The names of every unit that any configuration makes, for code that must find those of an earlier one.
+#[must_use]
+pub fn all_unit_names() -> BTreeSet<UnitName> {
+    let services = Service::all().flat_map(|s| Cri::ALL.iter().map(move |cri| s.unit(*cri)));
+    let targets = TARGETS.iter().map(|row| UnitName::target(row.target));
+    services.chain(targets).collect()
+}
+
+/// All units, in the order in which systemd is to be told to stop them. systemd takes each name as a transaction of its
+/// own and begins at once with one that nothing is ordered before. So a target comes before the services that it would
+/// start again, a service before those it needs, and first the target that stops everything in one transaction.
+#[must_use]
+pub fn stop_order() -> Vec<UnitName> {
+    let mut order = vec![UnitName::target(Target::All)];
+    let mut push = |name: UnitName| {
+        if !order.contains(&name) {
+            order.push(name);
+        }
+    };
+    for service in Service::all().rev() {
+        push(UnitName::target(service.row().target));
+        for row in TARGETS
+            .iter()
+            .filter(|row| target::first_service(row.target) == Some(service))
+        {
+            push(UnitName::target(row.target));
+        }
+        for cri in Cri::ALL {
+            push(service.unit(*cri));
+        }
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! Names of units.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use super::all_unit_names;
+use crate::config::Target;
+use crate::error::{Error, Kind, Result};
+
+/// The full name of a unit of ours, for example `u7s-etcd.service`. Only names of [`SERVICES`](super::SERVICES) and
+/// [`TARGETS`](super::TARGETS) can be made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct UnitName(String);
+
+impl UnitName {
+    /// The unit of a service of this name.
+    pub(super) fn service(name: impl fmt::Display) -> Self {
+        Self(format!("u7s-{name}.service"))
+    }
+
+    /// The unit of a target; empty for [`Target::Nothing`].
+    #[must_use]
+    pub fn target(target: Target) -> Self {
+        Self(target.as_str().to_owned())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A person may shorten a name: `etcd`, `u7s-etcd`, `u7s-etcd.service`, `u7s`, `master.target`.
+impl FromStr for UnitName {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let names = all_unit_names();
+        let candidates = [
+            text.to_owned(),
+            format!("{text}.service"),
+            format!("u7s-{text}.service"),
+            format!("u7s-{text}"),
+            format!("{text}.target"),
+            format!("u7s-{text}.target"),
+        ];
+        let known = candidates
+            .into_iter()
+            .find_map(|name| names.get(name.as_str()).cloned());
+        known.ok_or_else(|| {
+            let names: Vec<_> = names.iter().map(Self::as_str).collect();
+            Error::new(Kind::Usage, format!("there is no unit {text:?}")).expected(names.join(", "))
+        })
+    }
+}
+
+impl fmt::Display for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl AsRef<str> for UnitName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for UnitName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for UnitName {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other
+    }
+}

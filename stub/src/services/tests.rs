@@ -1,0 +1,129 @@
+use super::*;
+use crate::config::{Cni, DnsName};
+
+fn config(cri: Cri, cni: Cni) -> Config {
+    let mut config = Config::new(DnsName::new("node-1").unwrap(), cni);
+    config.cri = cri;
+    config
+}
+
+#[test]
+fn the_table_is_whole() {
+    for (index, row) in SERVICES.iter().enumerate() {
+        assert_eq!(row.service.row().name, row.name);
+        assert_eq!(Service::named(row.name), Some(row.service));
+        for earlier in row.after {
+            let place = SERVICES.iter().position(|r| r.service == *earlier);
+            assert!(
+                place.unwrap() < index,
+                "{} starts after {earlier:?}",
+                row.name
+            );
+        }
+        for needed in row.needs() {
+            assert!(row.after.contains(&needed), "{} needs {needed:?}", row.name);
+        }
+    }
+}
+
+/// The longest way from a service over those that stop after it, in seconds.
+fn seconds_to_stop(service: Service) -> u32 {
+    let row = service.row();
+    let rest = row.after.iter().map(|s| seconds_to_stop(*s)).max();
+    u32::from(row.stop_seconds) + rest.unwrap_or_default()
+}
+
+#[test]
+fn a_machine_that_shuts_down_waits_long_enough() {
+    for service in Service::all() {
+        assert!(seconds_to_stop(service) < 90, "{service:?}");
+    }
+}
+
+#[test]
+fn which_services_a_machine_has() {
+    let names = |cri, cni| {
+        let services = Services::of(&config(cri, cni));
+        services
+            .iter()
+            .map(Service::as_str)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let control_plane = "rootlesskit etcd kube-apiserver kube-controller-manager kube-scheduler";
+    assert_eq!(names(Cri::None, Cni::Flannel), control_plane);
+    let bridge = format!("{control_plane} kubelet kube-proxy");
+    assert_eq!(names(Cri::Crio, Cni::Bridge), bridge);
+    assert_eq!(
+        names(Cri::Containerd, Cni::Flannel),
+        format!("{bridge} flanneld")
+    );
+}
+
+#[test]
+fn a_unit_starts_what_it_needs() {
+    let services = Services::of(&config(Cri::Crio, Cni::Flannel));
+    let started = |unit: &str| {
+        let started = services.started_by(unit).into_iter();
+        started.map(Service::as_str).collect::<Vec<_>>().join(" ")
+    };
+    let control_plane = "rootlesskit etcd kube-apiserver kube-controller-manager kube-scheduler";
+    assert_eq!(
+        started("u7s.target"),
+        format!("{control_plane} kubelet kube-proxy flanneld")
+    );
+    assert_eq!(started("u7s-master-with-etcd.target"), control_plane);
+    assert_eq!(started("u7s-master.target"), control_plane);
+    assert_eq!(started("u7s-etcd.target"), "rootlesskit etcd");
+    assert_eq!(
+        started("u7s-node.target"),
+        "rootlesskit kubelet kube-proxy flanneld"
+    );
+    assert_eq!(
+        started("u7s-kube-apiserver.service"),
+        "rootlesskit etcd kube-apiserver"
+    );
+    assert_eq!(started("u7s-kubelet-crio.service"), "rootlesskit kubelet");
+    assert_eq!(started(""), "");
+}
+
+#[test]
+fn names_may_be_shortened() {
+    for text in ["etcd", "u7s-etcd", "u7s-etcd.service"] {
+        assert_eq!(
+            text.parse::<UnitName>().unwrap().as_str(),
+            "u7s-etcd.service"
+        );
+    }
+    assert_eq!("u7s".parse::<UnitName>().unwrap().as_str(), "u7s.target");
+    assert_eq!(
+        "master".parse::<UnitName>().unwrap().as_str(),
+        "u7s-master.target"
+    );
+    assert!("kubelet".parse::<UnitName>().is_err());
+}
+
+#[test]
+fn every_unit_is_stopped_and_etcd_after_the_api_server() {
+    let order = stop_order();
+    let sorted: BTreeSet<_> = order.iter().cloned().collect();
+    assert_eq!(sorted, all_unit_names());
+    assert_eq!(sorted.len(), order.len());
+    let lines: Vec<_> = order.iter().map(UnitName::as_str).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    u7s.target
+    u7s-node.target
+    u7s-flanneld.service
+    u7s-kube-proxy.service
+    u7s-kubelet-containerd.service
+    u7s-kubelet-crio.service
+    u7s-master.target
+    u7s-kube-scheduler.service
+    u7s-kube-controller-manager.service
+    u7s-kube-apiserver.service
+    u7s-etcd.target
+    u7s-master-with-etcd.target
+    u7s-etcd.service
+    u7s-rootlesskit.service
+    ");
+}

@@ -1,0 +1,32 @@
+//! Objects of Kubernetes.
+
+use serde_json::{Value, json};
+
+/// The group all roles and bindings belong to.
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// A cluster role.
+pub(crate) fn cluster_role(name: &str, rules: &Value) -> Value {
+    json!({
+        "apiVersion": format!("{RBAC}/v1"),
+        "kind": "ClusterRole",
+        "metadata": { "name": name },
+        "rules": rules,
+    })
+}
+
+/// The binding of a cluster role to one subject, under the given name.
+pub(crate) fn cluster_role_binding(name: &str, role: &str, subject: &Value) -> Value {
+    json!({
+        "apiVersion": format!("{RBAC}/v1"),
+        "kind": "ClusterRoleBinding",
+        "metadata": { "name": name },
+        "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": role },
+        "subjects": [subject],
+    })
+}
+
+/// A user as the subject of a binding.
+pub(crate) fn user(name: &str) -> Value {
+    json!({ "apiGroup": RBAC, "kind": "User", "name": name })
+}
