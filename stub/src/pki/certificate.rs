@@ -6,6 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyUsagePurpose, SerialNumber,
 };
+use x509_parser::asn1_rs::Tag;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 use x509_parser::pem::Pem;
@@ -66,7 +67,7 @@ impl Certificate {
             .map_err(|e| wrong(format!("damaged DER: {e}")))?;
         if !ordinary(x509.subject()) {
             return Err(wrong(
-                "a subject that is not made of single attributes".to_owned(),
+                "a subject that is not made of single, plain attributes".to_owned(),
             ));
         }
         Self::of(&x509, pem).map_err(|e| wrong(format!("damaged extension: {e}")))
@@ -214,7 +215,8 @@ impl Certificate {
     }
 }
 
-/// One attribute in each part, of an object identifier that exists? rcgen panics when it repeats another subject.
+/// Whether each part of a subject is one attribute, of an object identifier that exists, without `?` in a printable string.
+/// rcgen panics when it repeats another subject; the question mark is one that it reads, and its writer refuses.
 fn ordinary(subject: &X509Name) -> bool {
     subject.iter().all(|part| {
         let mut attributes = part.iter();
@@ -224,7 +226,12 @@ fn ordinary(subject: &X509Name) -> bool {
                 .and_then(|mut arcs| arcs.next())
                 .is_some_and(|root| root <= 2)
         };
-        attributes.next().is_some_and(known_root) && attributes.next().is_none()
+        let writable = |a: &AttributeTypeAndValue| {
+            let value = a.attr_value();
+            value.tag() != Tag::PrintableString || !value.as_bytes().contains(&b'?')
+        };
+        let one = |a: &AttributeTypeAndValue| known_root(a) && writable(a);
+        attributes.next().is_some_and(one) && attributes.next().is_none()
     })
 }
 

@@ -246,6 +246,24 @@ fn a_failed_write_leaves_nothing() {
     assert_eq!(fs_err::read_dir(dir.path().join(NODE)).unwrap().count(), 1);
 }
 
+/// A printable string may have one, but what writes certificates panics at it.
+#[test]
+fn an_authority_with_a_question_mark_in_its_name_is_refused() {
+    let mut der = der_of(include_str!("data/cfssl-ca.pem"));
+    // The tag of a printable string, its length, its letters.
+    let country = b"\x13\x02US";
+    let is_country = |at: &usize| der[*at..].starts_with(country);
+    let places: Vec<_> = (0..der.len()).filter(is_country).collect();
+    assert_eq!(places.len(), 2);
+    for at in places {
+        der[at + 3] = b'?';
+    }
+    let body = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &der);
+    let pem = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+    let error = Certificate::parse(&pem).unwrap_err().to_string();
+    assert!(error.contains("single, plain attributes"), "{error}");
+}
+
 proptest::proptest! {
     /// The stub aborts when it panics: whatever a file holds must end in an error.
     #[test]
