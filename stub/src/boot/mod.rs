@@ -35,7 +35,7 @@ use crate::install;
 use crate::layout::Layout;
 use crate::output;
 use crate::services::{Api, Namespaces, Service};
-use crate::text::ConfigFile;
+use crate::render::ConfigFile;
 
 pub use images::bundled_name;
 pub(crate) use namespaces::child_pid;

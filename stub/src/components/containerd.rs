@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
 use crate::network::bridge;
-use crate::text::{Args, ConfigFile, toml};
+use crate::render::{Args, ConfigFile, toml};
 
 /// How layers of images are stacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

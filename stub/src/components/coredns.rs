@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::text::{cluster_role, cluster_role_binding};
+use crate::render::{cluster_role, cluster_role_binding};
 
 /// Namespace, and name of every object in it but the service.
 const NAMESPACE: &str = "kube-system";

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::containerd::Snapshotter;
 use crate::layout::Layout;
 use crate::network::bridge;
-use crate::text::{Args, ConfigFile, json, toml};
+use crate::render::{Args, ConfigFile, json, toml};
 
 /// Where it answers.
 #[must_use]

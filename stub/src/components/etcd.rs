@@ -1,7 +1,7 @@
 //! etcd, one member. The flags are those that 3.5 and 3.6 both take.
 
 use crate::layout::Layout;
-use crate::text::Args;
+use crate::render::Args;
 
 /// Where it answers clients. Only the namespaces' own loopback interface: nothing but the API server needs it.
 pub const CLIENT_URL: &str = "https://127.0.0.1:2379";

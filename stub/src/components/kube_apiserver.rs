@@ -3,7 +3,7 @@
 use super::etcd;
 use crate::config::{API_PORT, Config};
 use crate::layout::Layout;
-use crate::text::Args;
+use crate::render::Args;
 
 /// Its command line.
 ///

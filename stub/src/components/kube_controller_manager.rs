@@ -3,7 +3,7 @@
 use super::kubelet;
 use crate::config::Config;
 use crate::layout::Layout;
-use crate::text::Args;
+use crate::render::Args;
 
 /// Its command line. Without leader election it gives up when the API server is not ready within ten seconds:
 /// start it after `/readyz`.

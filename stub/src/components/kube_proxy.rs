@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::layout::Layout;
-use crate::text::{Args, ConfigFile, json};
+use crate::render::{Args, ConfigFile, json};
 
 /// How it makes the kernel forward packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

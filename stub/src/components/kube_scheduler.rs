@@ -1,7 +1,7 @@
 //! The scheduler.
 
 use crate::layout::Layout;
-use crate::text::Args;
+use crate::render::Args;
 
 /// Its command line. Start it after `/readyz`.
 #[must_use]

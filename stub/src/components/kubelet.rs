@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::cri_socket;
 use crate::config::Config;
 use crate::layout::Layout;
-use crate::text::{Args, ConfigFile, json};
+use crate::render::{Args, ConfigFile, json};
 
 /// Its root directory, inside the namespaces. `boot` shows the directory `kubelet` of the user's data there: the sockets that
 /// the kubelet and its plugins make below it must fit into the 107 bytes of a socket's path, however long the path of

@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::layout::Layout;
 use crate::network::flannel;
 use crate::services::Service;
-use crate::text::ConfigFile;
+use crate::render::ConfigFile;
 
 /// How a service is started.
 #[derive(Debug, Clone, PartialEq, Eq)]

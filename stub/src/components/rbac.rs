@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::network;
-use crate::text::{cluster_role_binding, user};
+use crate::render::{cluster_role_binding, user};
 
 /// The objects to apply once the API server is ready.
 #[must_use]

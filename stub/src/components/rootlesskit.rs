@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::layout::Layout;
-use crate::text::Args;
+use crate::render::Args;
 
 /// The cgroup below the unit's own into which processes are moved, because a cgroup with children cannot hold any.
 pub const EVACUATED: &str = "rootlesskit_evac";

@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{Cni, Config, Cri, DnsName};
 use crate::layout::tests::example as layout;
 use crate::network;
-use crate::text::json;
+use crate::render::json;
 use containerd::Snapshotter;
 
 fn config(cni: Cni) -> Config {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cidr::Cidr;
 use crate::config::Config;
-use crate::text::{ConfigFile, json};
+use crate::render::{ConfigFile, json};
 
 /// Where container runtimes look for it, inside the namespaces.
 pub const CONFIG_DIR: &str = "/etc/cni/net.d";

@@ -11,7 +11,7 @@ use crate::cidr::Cidr;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
-use crate::text::{Args, ConfigFile, cluster_role, cluster_role_binding, json, user};
+use crate::render::{Args, ConfigFile, cluster_role, cluster_role_binding, json, user};
 
 fn config_file(layout: &Layout) -> PathBuf {
     layout.runtime("flannel/net-conf.json")
