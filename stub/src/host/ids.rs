@@ -199,7 +199,10 @@ fn range(machine: &Machine, id: &'static str, group: bool, free: u64) -> Finding
     };
     if total < NEEDED {
         let found = match total {
-            0 => format!("{file} gives {user} no ids"),
+            0 => match machine.not_plain_text(file) {
+                Some(why) => format!("{file} gives {user} no ids: {why}"),
+                None => format!("{file} gives {user} no ids"),
+            },
             _ => format!(
                 "{source} gives {user} only {total} ids: {}",
                 listed.join(", ")
