@@ -4,7 +4,9 @@
 //! Proxies are those of the environment (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`), certificates those of
 //! the operating system.
 
+mod connection;
 mod failure;
+mod refusal;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,9 +19,10 @@ use reqwest::blocking::Response as Answer;
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Url};
-use stub::error::{Error, Kind, Result};
+use stub::error::Result;
 
-pub(crate) use self::failure::{Failure, explained, failed, status_text};
+use self::connection::Proxy;
+pub(crate) use self::failure::{Failure, explained, failed, refused, status_text};
 use self::failure::{passing, root_cause};
 
 const REDIRECTS: usize = 10;
@@ -82,6 +85,17 @@ impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+
+    /// The status in words, with what the server says of it, for an answer that is not the one that was wanted.
+    #[must_use]
+    pub fn refusal(&self) -> String {
+        refusal::explained(&status_text(self.status), &self.body)
+    }
+
+    /// What the server says to people in an error's body, if it says something.
+    pub(crate) fn said(&self) -> Option<String> {
+        refusal::sentence(&self.body)
+    }
 }
 
 impl Client {
@@ -106,7 +120,7 @@ impl Client {
         if response.status == 200 {
             return Ok(response.body);
         }
-        Err(failed(url, status_text(response.status)))
+        Err(failed(url, response.refusal()))
     }
 
     /// Gets a small document of at most `cap` bytes with headers of one's own. Every status is passed on, except
@@ -163,6 +177,16 @@ impl Client {
         let status = answer.status().as_u16();
         let url = answer.url().to_string();
         let headers = answer.headers().clone();
+        if !answer.status().is_success() {
+            // Of use for its sentence only, however long it is, and not worth another try.
+            let body = refusal::read(answer);
+            return Ok(Response {
+                status,
+                url,
+                headers,
+                body,
+            });
+        }
         let mut body = Vec::new();
         let read = answer.take(cap + 1).read_to_end(&mut body);
         read.map_err(|e| self.broken(&e))?;
@@ -268,7 +292,7 @@ impl Client {
         }
         let answer = request
             .send()
-            .map_err(|error| self.classify(&error, host))?;
+            .map_err(|error| self.classify(&error, url, host))?;
         self.answered.store(true, Ordering::Relaxed);
         Ok(answer)
     }
@@ -289,13 +313,9 @@ impl Client {
         if !self.settings.proxies {
             builder = builder.no_proxy();
         }
-        let client = builder.build().map_err(|e| {
-            Error::new(
-                Kind::Host,
-                format!("cannot set up HTTPS: {}", root_cause(&e)),
-            )
-            .hint("install the system's certificates, for example the package `ca-certificates`")
-        })?;
+        let client = builder
+            .build()
+            .map_err(|e| connection::no_certificates(&root_cause(&e)))?;
         Ok(inner.insert(client).clone())
     }
 
@@ -313,15 +333,15 @@ impl Client {
         Failure::Passing { reason, wait: None }
     }
 
-    fn classify(&self, error: &reqwest::Error, host: String) -> Failure {
+    fn classify(&self, error: &reqwest::Error, url: &Url, host: String) -> Failure {
         let cause = root_cause(error);
         if error.is_connect() {
+            let proxy = Proxy::of(url).filter(|_| self.settings.proxies);
+            let reason = connection::refused(error, &host, proxy.as_ref());
             let reason = if error.is_timeout() {
-                format!("no connection to {host} within {:?}", self.settings.connect)
-            } else if error.is_dns() {
-                format!("cannot find the host {host}: {cause}")
+                format!("{reason} (waited for {:?})", self.settings.connect)
             } else {
-                format!("cannot connect to {host}: {cause}")
+                reason
             };
             return Failure::Unreachable {
                 host,

@@ -10,7 +10,7 @@ use super::*;
 /// An image for two architectures, of which one is fetched.
 pub(crate) struct TestImage {
     pub(crate) index: Vec<u8>,
-    manifest: Vec<u8>,
+    pub(crate) manifest: Vec<u8>,
     config: Vec<u8>,
     layers: [Vec<u8>; 2],
 }
@@ -55,7 +55,7 @@ impl TestImage {
     }
 
     /// Puts it into a registry, whose blobs are on another server.
-    fn publish(&self, registry: &Server, blobs: &Server) {
+    pub(crate) fn publish(&self, registry: &Server, blobs: &Server) {
         for document in [&self.index, &self.manifest] {
             registry.good(&path("manifests", document), document);
         }
@@ -65,7 +65,7 @@ impl TestImage {
         }
     }
 
-    fn pin(&self, registry: &Server) -> Value {
+    pub(crate) fn pin(&self, registry: &Server) -> Value {
         artifact(
             "oci-image",
             &[format!("oci://{}/dns/core:v1.2.3", registry.host())],

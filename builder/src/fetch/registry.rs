@@ -9,7 +9,7 @@ use reqwest::header::WWW_AUTHENTICATE;
 use serde::Deserialize;
 use stub::error::{Error, Kind, Result};
 
-use crate::http::{Client, Failure, status_text};
+use crate::http::{Client, Failure};
 use crate::oci::DOCUMENT_TYPES;
 
 /// An answer to a request for a token is at most this many bytes long.
@@ -140,7 +140,7 @@ impl<'a> Registry<'a> {
         let response = self.client.get_once(url.as_str(), &[], TOKEN_CAP);
         let response = response.map_err(|failure| failure.about(&about))?;
         if response.status != 200 {
-            return Err(refused(status_text(response.status)));
+            return Err(refused(response.refusal()));
         }
         let token: Token =
             serde_json::from_slice(&response.body).map_err(|e| refused(e.to_string()))?;
