@@ -77,7 +77,9 @@ pub(super) fn refused(error: &reqwest::Error, host: &str, proxy: Option<&Proxy>)
         if let Some(proxy) = proxy {
             what += &format!(" through {proxy}");
         }
-        for (name, value) in certificates() {
+        // They have no part in other failures, such as a server that does not speak TLS.
+        let distrusted = cause.contains("certificate");
+        for (name, value) in certificates().filter(|_| distrusted) {
             what += &format!(", with the certificates of {name}={}", value.display());
         }
         return format!("{what}: {cause}");
