@@ -77,10 +77,12 @@ pub(super) fn refused(error: &reqwest::Error, host: &str, proxy: Option<&Proxy>)
         if let Some(proxy) = proxy {
             what += &format!(" through {proxy}");
         }
+        let named: Vec<String> = certificates()
+            .map(|(name, value)| format!("{name}={}", value.display()))
+            .collect();
         // They have no part in other failures, such as a server that does not speak TLS.
-        let distrusted = cause.contains("certificate");
-        for (name, value) in certificates().filter(|_| distrusted) {
-            what += &format!(", with the certificates of {name}={}", value.display());
+        if cause.contains("certificate") && !named.is_empty() {
+            what += &format!(", with the certificates of {}", named.join(" and "));
         }
         return format!("{what}: {cause}");
     }
