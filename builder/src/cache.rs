@@ -9,12 +9,14 @@
 //! A mirror is a directory or web server with the first of these. Everything in the cache can be made again and is
 //! verified when it is opened, so nothing is synced to disk: after a power loss a damaged file is found and dropped.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use stub::digest::{Hasher, Sha256};
-use stub::error::{Error, Kind, Result};
+use stub::error::{Context, Error, Kind, Result};
 use stub::paths;
 
 use crate::digest::{Digest, DigestHasher};
@@ -26,6 +28,8 @@ const MODE: u32 = 0o444;
 #[derive(Debug, Clone)]
 pub struct Cache {
     root: PathBuf,
+    /// The damaged files that were removed: what their digest was to be, and what it was.
+    damaged: Arc<Mutex<BTreeMap<Digest, Digest>>>,
 }
 
 enum Entry {
@@ -59,13 +63,16 @@ impl Cache {
                 .expected(format!("uid {us}"))
                 .found(format!("uid {owner}")));
         }
-        Ok(Self { root })
+        Ok(Self::at(root))
     }
 
     /// A cache or mirror at a place that somebody chose: nothing is checked or made before it is needed.
     #[must_use]
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            damaged: Arc::default(),
+        }
     }
 
     /// Its directory.
@@ -114,12 +121,21 @@ impl Cache {
         })
     }
 
-    /// As [`Cache::open_verified`], but a file that is missing, or was damaged and has been removed, is `None`.
+    /// As [`Cache::open_verified`], but a file that is missing, or was damaged and has been removed, is `None`;
+    /// [`Cache::damaged`] tells the two apart.
     pub fn find(&self, digest: &Digest) -> Result<Option<fs_err::File>> {
         Ok(match self.entry(digest)? {
             Entry::Whole(file) => Some(file),
             Entry::Missing | Entry::Damaged { .. } => None,
         })
+    }
+
+    /// The digest of the bytes that were in the cache under this digest, if they were damaged and have been removed by
+    /// this process.
+    #[must_use]
+    pub fn damaged(&self, digest: &Digest) -> Option<Digest> {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.get(digest).copied()
     }
 
     /// Reads a small file, verified. `None` as with [`Cache::find`]; an error if it is larger than `cap` bytes.
@@ -220,7 +236,10 @@ impl Cache {
             file.rewind()?;
             return Ok(Entry::Whole(file));
         }
-        fs_err::remove_file(&path)?;
+        fs_err::remove_file(&path)
+            .about(|| format!("{} is damaged, and cannot be removed", path.display()))?;
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.insert(*digest, found);
         Ok(Entry::Damaged { found })
     }
 }

@@ -262,6 +262,7 @@ pub(crate) fn lock(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Res
     let text = lock::changes::table(&changes);
     let text = format!("{text}{}: {done}\n", path.display());
     cli::print(inputs, &text, &changes)?;
+    new.require_pinned(&args.names)?;
     Ok(Outcome::Done)
 }
 

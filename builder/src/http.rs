@@ -4,7 +4,9 @@
 //! Proxies are those of the environment (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`), but for addresses of this
 //! machine, which are never asked by way of one. Certificates are those of the operating system.
 
+mod connection;
 mod failure;
+mod refusal;
 mod transport;
 
 use std::collections::BTreeMap;
@@ -19,7 +21,8 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::{Method, Url};
 use stub::error::Result;
 
-pub(crate) use self::failure::{Failure, explained, failed, status_text};
+use self::connection::Proxy;
+pub(crate) use self::failure::{Failure, explained, failed, refused, status_text};
 use self::failure::{passing, root_cause};
 use self::transport::Proof;
 pub(crate) use self::transport::is_loopback;
@@ -86,6 +89,17 @@ impl Response {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The status in words, with what the server says of it, for an answer that is not the one that was wanted.
+    #[must_use]
+    pub fn refusal(&self) -> String {
+        refusal::explained(&status_text(self.status), &self.body)
+    }
+
+    /// What the server says to people in an error's body, if it says something.
+    pub(crate) fn said(&self) -> Option<String> {
+        refusal::sentence(&self.body)
     }
 }
 
@@ -176,6 +190,16 @@ impl Client {
         let status = answer.status().as_u16();
         let url = answer.url().to_string();
         let headers = answer.headers().clone();
+        if !answer.status().is_success() {
+            // Of use for its sentence only, however long it is, and not worth another try.
+            let body = refusal::read(answer);
+            return Ok(Response {
+                status,
+                url,
+                headers,
+                body,
+            });
+        }
         let mut body = Vec::new();
         let read = answer.take(cap + 1).read_to_end(&mut body);
         read.map_err(|e| self.broken(&e))?;
@@ -296,7 +320,7 @@ impl Client {
         }
         let answer = request
             .send()
-            .map_err(|error| self.classify(&error, host))?;
+            .map_err(|error| self.classify(&error, url, host))?;
         self.answered.store(true, Ordering::Relaxed);
         Ok(answer)
     }
@@ -328,15 +352,15 @@ impl Client {
         Failure::Passing { reason, wait: None }
     }
 
-    fn classify(&self, error: &reqwest::Error, host: String) -> Failure {
+    fn classify(&self, error: &reqwest::Error, url: &Url, host: String) -> Failure {
         let cause = root_cause(error);
         if error.is_connect() {
+            let proxy = Proxy::of(url).filter(|_| self.settings.proxies);
+            let reason = connection::refused(error, &host, proxy.as_ref());
             let reason = if error.is_timeout() {
-                format!("no connection to {host} within {:?}", self.settings.connect)
-            } else if error.is_dns() {
-                format!("cannot find the host {host}: {cause}")
+                format!("{reason} (waited for {:?})", self.settings.connect)
             } else {
-                format!("cannot connect to {host}: {cause}")
+                reason
             };
             return Failure::Unreachable {
                 host,
@@ -360,7 +384,7 @@ fn only_200(url: &str, response: Response) -> Result<Vec<u8>> {
     if response.status == 200 {
         return Ok(response.body);
     }
-    Err(failed(url, status_text(response.status)))
+    Err(failed(url, response.refusal()))
 }
 
 /// Whether a redirect may be followed; `chain` is what has been asked so far. The error says why not.

@@ -91,6 +91,14 @@ pub(crate) fn private_directory(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether an error of taking a lock says that the file system has no locks, as NFS without its lock service.
+#[must_use]
+pub fn has_no_locks(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let none = [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP];
+    Errno::from_io_error(error).is_some_and(|errno| none.contains(&errno))
+}
+
 /// Removes a file that may not be there.
 pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     match fs_err::remove_file(path) {

@@ -36,5 +36,6 @@ pub mod signature;
 pub mod status;
 pub mod store;
 pub mod systemd;
+pub mod text;
 pub mod threads;
 pub mod units;

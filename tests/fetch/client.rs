@@ -86,3 +86,53 @@ fn a_document_is_asked_for_again_when_that_may_help() {
         "{error}"
     );
 }
+
+#[test]
+fn the_sentence_in_an_error_is_shown_whoever_sends_it() {
+    let lab = Lab::new();
+    let denied =
+        r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#;
+    let gone = r#"{"type":"about:blank","title":"Gone","detail":"The file was withdrawn."}"#;
+    let busy = "<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>";
+    for (status, body, said) in [
+        (
+            403,
+            denied,
+            "403 Forbidden: requested access to the resource is denied",
+        ),
+        (410, gone, "410 Gone: The file was withdrawn."),
+        (
+            503,
+            busy,
+            "503 Service Unavailable: Reduce your request rate. (4 tries)",
+        ),
+    ] {
+        let answer = Behaviour::Answer(status, Vec::new());
+        let url = lab.server.route("/1.2.3", body.as_bytes(), [answer]);
+        // However short the document that was hoped for.
+        let error = lab.client.get(&url, 1).unwrap_err().to_string();
+        assert!(error.contains(&format!("reason  {said}\n")), "{error}");
+        let error = lab.fetch(&lockfile([plain(&[url], b"x")])).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    let login = Behaviour::Answer(511, Vec::new());
+    let long = "x".repeat(1 << 20);
+    let url = lab.server.route("/long", long.as_bytes(), [login]);
+    let error = lab.client.get(&url, 1).unwrap_err().to_string();
+    assert!(
+        error.contains("511 Network Authentication Required: xxx"),
+        "{error}"
+    );
+    assert!(error.len() < 600, "{error}");
+}
+
+#[test]
+fn a_server_without_tls_is_told_from_one_that_is_not_there() {
+    let lab = Lab::new();
+    let url = lab.server.url(PATH).replace("http:", "https:");
+    let error = lab.shown(&lab.client.get(&url, 1).unwrap_err());
+    assert!(error.contains("reason  no TLS with HOST: "), "{error}");
+    let nobody = format!("https://{}/", lab.server.nobody());
+    let error = lab.client.get(&nobody, 1).unwrap_err().to_string();
+    assert!(error.contains("cannot connect to 127.0.0.2:"), "{error}");
+}

@@ -10,7 +10,7 @@ use super::*;
 /// An image for two architectures, of which one is fetched.
 pub(crate) struct TestImage {
     pub(crate) index: Vec<u8>,
-    manifest: Vec<u8>,
+    pub(crate) manifest: Vec<u8>,
     config: Vec<u8>,
     layers: [Vec<u8>; 2],
 }

@@ -2,6 +2,7 @@
 
 use stub::error::Kind;
 
+use super::images::TestImage;
 use super::*;
 
 #[test]
@@ -79,4 +80,58 @@ fn one_host_out_of_reach_does_not_keep_from_the_others() {
     for n in [2, 4, 5] {
         assert!(lab.cache.contains(&digest_of(&[n])), "{n}");
     }
+}
+
+/// Overwrites a file in the cache, as a failing disk does.
+fn damage(lab: &Lab, content: &[u8]) {
+    let path = lab.cache.path(&digest_of(content));
+    fs_err::remove_file(&path).unwrap();
+    fs_err::write(path, "damaged").unwrap();
+}
+
+#[test]
+fn offline_tells_what_was_damaged_from_what_was_never_there() {
+    let lab = Lab::new();
+    let pin = |content: &[u8]| plain(&[lab.server.good("/1.2.3", content)], content);
+    lab.fetch(&lockfile([pin(b"here")])).unwrap();
+    damage(&lab, b"here");
+    let error = lab.fetch_with(&lockfile([pin(b"here"), pin(b"two")]), |options| {
+        options.offline = true;
+    });
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), Kind::Integrity);
+    insta::assert_snapshot!(lab.shown(&error), @r"
+    files in the cache were damaged and have been removed, and `--offline` forbids fetching them again
+      tool-0 1.2.3  HOME/cache/sha256/fc/fcec91509759ad995c2cd14bcb26b2720993faf61c29d379b270d442d92290eb was damaged
+      expected      sha256:fcec91509759ad995c2cd14bcb26b2720993faf61c29d379b270d442d92290eb
+      found         sha256:41f0c27c00e8018f7715b5f50f67b5b54c229c1b843a014152785d9005f58fde
+      tool-1 1.2.3  sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3
+
+    hint: run the same command without `--offline`, or fetch them on a machine with a network: `builder fetch`, then `builder mirror export DIR`, carry DIR over, and add `--mirror DIR`
+    ");
+    assert!(!lab.cache.contains(&digest_of(b"here")));
+    // With a network it is fetched again.
+    let pins = lockfile([plain(&[lab.server.good("/1.2.3", b"here")], b"here")]);
+    assert_eq!(lab.fetch(&pins).unwrap().fetched, 1);
+}
+
+/// The manifest of an image is read to find out what else there is, before anybody asks for it.
+#[test]
+fn offline_tells_which_document_of_an_image_was_damaged() {
+    let lab = Lab::new();
+    let image = TestImage::new();
+    image.publish(&lab.server, &lab.server);
+    let pins = lockfile([image.pin(&lab.server)]);
+    lab.fetch(&pins).unwrap();
+    damage(&lab, &image.manifest);
+    let error = lab.fetch_with(&pins, |options| options.offline = true);
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), Kind::Integrity);
+    let shown = lab.shown(&error);
+    assert!(shown.contains("manifest"), "{shown}");
+    assert!(shown.contains(" was damaged"), "{shown}");
+    assert!(
+        shown.contains(&digest_of(b"damaged").to_string()),
+        "{shown}"
+    );
 }

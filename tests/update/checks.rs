@@ -86,8 +86,9 @@ fn a_file_that_was_not_signed_is_refused() {
     tool 1.2.3 (aarch64): https://github.com/example/tool/releases/download/v1.2.3/tool-arm64.minisig: the minisign signature is not good
       expected  a signature by the key RWR1c2VybmV0ZaRoddkJ6F4R3thSmCwUbnDS4kGW6/RVyEewAfPZsi6h
       found     its bytes are not the ones that were signed
+      it says   `made up for a test`
 
-    hint: take the file only if its publisher confirms that the key was changed; then put the new one into the recipe
+    hint: the file or its signature was changed or damaged: try again from another network; if it stays so, tell upstream, and do not use the file
     ");
     let by_another = minisign.replace(KEY.trim(), OTHER_KEY);
     let error = signed(&[&by_another], PROGRAM).refusal(&Lockfile::new());
@@ -339,4 +340,110 @@ fn a_version_whose_files_are_not_there_is_not_taken() {
 
     hint: try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe
     ");
+}
+
+#[test]
+fn a_file_whose_upload_is_unfinished_is_not_said_to_be_missing() {
+    let world = world(&[GITHUB]);
+    let mut stuck = release("1.2.3");
+    stuck.unfinished = Some(("tool-amd64", "new"));
+    world.releases(REPOSITORY, &[stuck]);
+    insta::assert_snapshot!(world.refusal(&Lockfile::new()), @r"
+    tool 1.2.3 (x86_64): the upload of `tool-amd64` to the release v1.2.3 is unfinished
+      expected  a file in the state `uploaded`
+      found     the state `new`
+
+    hint: try again later; if it stays so, tell upstream, who can upload the file again
+    ");
+}
+
+#[test]
+fn names_and_tags_are_matched_as_github_has_them_however_the_address_spells_them() {
+    for (tag, path, file, spelled) in [
+        ("cli/v1.2.3", "cli/v{version}", "tool+amd64", "tool%2Bamd64"),
+        (
+            "v1.2.3+k3s1",
+            "v{version}%2Bk3s1",
+            "tool~amd64",
+            "tool~amd64",
+        ),
+        ("cli/v1.2.3", "cli%2Fv{version}", "a tool", "a%20tool"),
+    ] {
+        let mut world = World::new();
+        let form = tag.replace("1.2.3", "{version}");
+        let recipe = crate::TOOL
+            .replace("CHECKS", GITHUB)
+            .replace("tag = \"v{version}\"", &format!("tag = \"{form}\""))
+            .replace("v{version}/tool-{goarch}", &format!("{path}/{spelled}"));
+        world.recipe("tool", &recipe);
+        world.releases(REPOSITORY, &[Release::new(tag, &[(file, PROGRAM)])]);
+        let updated = world.update(&Lockfile::new()).unwrap();
+        let (_, artifact) = pinned(&updated.lockfile, "tool", Arch::X86_64);
+        assert_eq!(artifact.digest, Some(Sha256::of(PROGRAM).into()), "{tag}");
+        assert_eq!(artifact.evidence, [Evidence::GithubDigest]);
+        assert_eq!(updated.notes, [""; 0]);
+    }
+}
+
+#[test]
+fn github_is_not_said_to_lack_a_digest_of_a_release_it_does_not_have() {
+    let mut world = World::new();
+    let recipe = crate::TOOL.replace("CHECKS", GITHUB).replace(
+        r#"from = "github", repository = "example/tool""#,
+        r#"from = "text", url = "https://example.org/latest""#,
+    );
+    world.recipe("tool", &recipe);
+    world.put("https://example.org/latest", b"v1.2.3\n");
+    for arch in ["amd64", "arm64"] {
+        let url = format!("https://github.com/example/tool/releases/download/v1.2.3/tool-{arch}");
+        world.put(&url, PROGRAM);
+    }
+    let updated = world.update(&Lockfile::new()).unwrap();
+    insta::assert_snapshot!(updated.notes[0], @"tool 1.2.3 (aarch64): GitHub's API knows no release that https://github.com/example/tool/releases/download/v1.2.3/tool-arm64 belongs to");
+}
+
+/// A keyring in the form in which projects publish their `KEYS`.
+fn armoured(keyring: &[u8]) -> String {
+    use base64::Engine as _;
+    let data = base64::prelude::BASE64_STANDARD.encode(keyring);
+    let lines: Vec<&str> = data
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    format!(
+        "The keys of our releases.\n\n-----BEGIN PGP PUBLIC KEY BLOCK-----\r\nComment: of upstream\r\n\r\n{}\r\n=njUN\r\n-----END PGP PUBLIC KEY BLOCK-----\r\n",
+        lines.join("\r\n")
+    )
+}
+
+#[test]
+fn a_keyring_may_be_in_ascii_armour() {
+    let text = armoured(include_bytes!("fixtures/upstream.gpg"));
+    let world = signed(&[OPENPGP], PROGRAM);
+    let keyring = world.home.path().join("upstream.gpg");
+    fs_err::write(&keyring, &text).unwrap();
+    let updated = world.update(&Lockfile::new()).unwrap();
+    let (_, artifact) = pinned(&updated.lockfile, "tool", Arch::X86_64);
+    assert!(matches!(artifact.evidence[..], [Evidence::Openpgp { .. }]));
+    // It is another file that is not signed, and not the keyring that is at fault.
+    let world = signed(&[OPENPGP], b"another program\n");
+    fs_err::write(world.home.path().join("upstream.gpg"), &text).unwrap();
+    let error = world.refusal(&Lockfile::new());
+    assert!(error.contains("BAD signature"), "{error}");
+}
+
+#[test]
+fn a_minisign_signature_that_is_none_is_not_said_to_be_by_another_key() {
+    let minisign = minisign();
+    let world = signed(&[&minisign], PROGRAM);
+    let at = "https://github.com/example/tool/releases/download/v1.2.3/tool-arm64.minisig";
+    world.route(at, b"", [Behaviour::Page]);
+    insta::assert_snapshot!(world.refusal(&Lockfile::new()), @r#"
+    tool 1.2.3 (aarch64): https://github.com/example/tool/releases/download/v1.2.3/tool-arm64.minisig: this is no minisign signature
+      expected  a signature by the key RWR1c2VybmV0ZaRoddkJ6F4R3thSmCwUbnDS4kGW6/RVyEewAfPZsi6h
+      found     a web page: "<!doctype html><title>Log in</title>"
+
+    hint: open the address in a browser; if upstream has renamed its signatures, change `url` of the check in the recipe
+    "#);
 }

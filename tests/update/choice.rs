@@ -104,7 +104,7 @@ fn a_version_is_left_alone_for_some_days() {
     );
     let updated = world.update(&first).unwrap();
     assert_eq!(updated.lockfile, first);
-    insta::assert_snapshot!(updated.notes.join("\n"), @"kubelet: 1.36.4 is out since 2026-11-22 12:00 UTC only: not taken");
+    insta::assert_snapshot!(updated.notes.join("\n"), @"kubelet: 1.36.4 was published or last changed on 2026-11-22 12:00 UTC, less than 3 days ago: not taken");
     assert!(world.newer(&first).unwrap().is_empty());
     let updated = world.update_with(&first, |u| u.min_age = std::time::Duration::ZERO);
     assert_eq!(version(&updated.unwrap().lockfile, "kubelet"), "1.36.4");
@@ -190,4 +190,22 @@ fn an_unknown_name_is_said() {
     there is no recipe `kublet`
       expected  kubelet
     ");
+}
+
+#[test]
+fn a_file_that_was_replaced_makes_its_version_new_again() {
+    let mut world = World::new();
+    let recipe = crate::TOOL.replace("CHECKS", GITHUB);
+    world.recipe("tool", &recipe);
+    let mut touched = release("1.2.4");
+    touched.replaced = Some(("tool-arm64", "2026-11-22T23:59:00Z"));
+    world.releases(REPOSITORY, &[touched.clone(), release("1.2.3")]);
+    let updated = world.update(&Lockfile::new()).unwrap();
+    assert_eq!(version(&updated.lockfile, "tool"), "1.2.3");
+    insta::assert_snapshot!(updated.notes.join("\n"), @"tool: 1.2.4 was published or last changed on 2026-11-22 23:59 UTC, less than 3 days ago: not taken");
+    // A file that the recipe does not take says nothing about those that it takes.
+    touched.replaced = Some(("SHA256SUMS", "2026-11-22T23:59:00Z"));
+    world.releases(REPOSITORY, &[touched, release("1.2.3")]);
+    let updated = world.update(&Lockfile::new()).unwrap();
+    assert_eq!(version(&updated.lockfile, "tool"), "1.2.4");
 }

@@ -49,8 +49,13 @@ impl Place {
     }
 
     fn lock(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let home = self.home.path();
-        Command::new(env!("CARGO_BIN_EXE_builder"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_builder"));
+        command
             .arg("lock")
             .args(arguments)
             .arg("--recipes")
@@ -60,9 +65,8 @@ impl Place {
             .env("XDG_CACHE_HOME", home.join("cache"))
             // A server on this machine is asked without it, and there is no other.
             .env("http_proxy", format!("http://{}", self.server.nobody()))
-            .env_remove("GITHUB_TOKEN")
-            .output()
-            .unwrap()
+            .env_remove("GITHUB_TOKEN");
+        command
     }
 
     fn lockfile(&self) -> Option<String> {
@@ -173,4 +177,92 @@ fn a_failed_update_leaves_the_lockfile_alone() {
     assert_eq!(place.lock(&["--dry-run"]).status.code(), Some(2));
     let offline = place.lock(&["--update", "--offline"]);
     assert_eq!(offline.status.code(), Some(2));
+}
+
+#[test]
+fn what_stays_unpinned_is_named_and_no_success() {
+    let place = Place::new();
+    place.server.good("/latest", b"v1.2.3\n");
+    place.server.good("/v1.2.3/tool", b"1.2.3");
+    let output = place.lock(&["--update"]);
+    assert_eq!(output.status.code(), Some(3));
+    insta::assert_snapshot!(place.shown(&output.stderr), @r"
+    tool 1.2.3: resolved
+    note: tool 1.2.3 (aarch64): there is no http://HOST/v1.2.3/tool.sha256
+    note: tool 1.2.3 (aarch64): upstream publishes no digest of http://HOST/v1.2.3/tool: it stays unpinned
+    note: tool 1.2.3 (x86_64): there is no http://HOST/v1.2.3/tool.sha256
+    note: tool 1.2.3 (x86_64): upstream publishes no digest of http://HOST/v1.2.3/tool: it stays unpinned
+    note: nobody says how long these have been out: tool
+    error: these downloads stay unpinned, and nothing is built from them
+      tool  http://HOST/v1.2.3/tool
+
+    hint: see the notes above; add a check to the recipe for which upstream publishes a digest or a signature
+    ");
+    // What is known is written all the same, and asking again is no success either.
+    assert!(place.lockfile().unwrap().contains("\"1.2.3\""));
+    assert_eq!(place.lock(&["--update"]).status.code(), Some(3));
+}
+
+/// A recipe whose upstream is elsewhere, asked with these variables in the environment. Gives what is said, which is the
+/// network's fault or this machine's.
+fn asked_elsewhere(upstream: &str, code: i32, variables: &[(&str, String)]) -> (Place, String) {
+    let place = Place::new();
+    let recipe = place.home.path().join("recipes/tool.toml");
+    let text = fs_err::read_to_string(&recipe).unwrap();
+    let text = text.replace(&place.server.url(""), upstream);
+    fs_err::write(recipe, text).unwrap();
+    let mut command = place.command(&["--update"]);
+    for name in ["ALL_PROXY", "HTTPS_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    let output = command
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .output()
+        .unwrap();
+    let said = place.shown(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert_eq!(place.lockfile(), None);
+    (place, said)
+}
+
+#[test]
+fn a_proxy_that_fails_is_named_with_the_variable_that_names_it() {
+    let server = Server::start();
+    let nobody = format!("http://user:secret@{}", server.nobody());
+    let (_, said) = asked_elsewhere("https://upstream.example", 5, &[("all_proxy", nobody)]);
+    let shown = said.replace(&server.nobody().to_string(), "NOBODY");
+    insta::assert_snapshot!(shown, @r"
+    error: tool: https://upstream.example/latest: cannot be fetched
+      reason  cannot connect to the proxy NOBODY, which all_proxy names: Connection refused (os error 111)
+
+    hint: check the network, the proxy settings in the environment, and the address
+    ");
+    // It is there, and does not know such hosts.
+    let proxy = server.url("");
+    let (_, said) = asked_elsewhere("https://upstream.example", 5, &[("HTTPS_PROXY", proxy)]);
+    let shown = said.replace(&server.host(), "PROXY");
+    insta::assert_snapshot!(shown, @r"
+    error: tool: https://upstream.example/latest: cannot be fetched
+      reason  the proxy PROXY, which HTTPS_PROXY names, does not connect us to upstream.example: tunnel error: unsuccessful
+
+    hint: check the network, the proxy settings in the environment, and the address
+    ");
+}
+
+#[test]
+fn certificates_that_are_not_there_are_named_with_their_variable() {
+    let empty = tempfile::tempdir().unwrap();
+    let at = empty.path().display().to_string();
+    let variables = [
+        ("SSL_CERT_DIR", at.clone()),
+        ("SSL_CERT_FILE", format!("{at}/ca.pem")),
+    ];
+    let (_, said) = asked_elsewhere("https://upstream.example", 6, &variables);
+    insta::assert_snapshot!(said.replace(&at, "DIR"), @r"
+    error: tool: cannot set up HTTPS: unexpected error: No CA certificates were loaded from the system
+      SSL_CERT_FILE  DIR/ca.pem: No such file or directory (os error 2)
+      SSL_CERT_DIR   DIR: there is no certificate in it
+
+    hint: correct SSL_CERT_FILE and SSL_CERT_DIR in the environment, or remove them from it to use the system's certificates
+    ");
 }

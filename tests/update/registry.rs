@@ -143,7 +143,7 @@ fn googles_registries_say_when_a_tag_was_made() {
         .good(&format!("{BASE}/tags/list"), list.to_string().as_bytes());
     let updated = world.update(&Lockfile::new()).unwrap();
     assert_eq!(crate::version(&updated.lockfile, "tool"), "1.2.3");
-    insta::assert_snapshot!(updated.notes.join("\n"), @"tool: 1.2.4 is out since 2026-11-22 00:00 UTC only: not taken");
+    insta::assert_snapshot!(updated.notes.join("\n"), @"tool: 1.2.4 was published or last changed on 2026-11-22 00:00 UTC, less than 3 days ago: not taken");
 }
 
 #[test]

@@ -207,6 +207,10 @@ pub(crate) struct Release {
     pub(crate) draft: bool,
     /// Whether the API has digests, as for everything since June 2025.
     pub(crate) digests: bool,
+    /// When a file of this name was replaced.
+    pub(crate) replaced: Option<(&'static str, &'static str)>,
+    /// What the upload of a file of this name has come to.
+    pub(crate) unfinished: Option<(&'static str, &'static str)>,
     pub(crate) files: Vec<(String, Vec<u8>)>,
 }
 
@@ -218,6 +222,8 @@ impl Release {
             prerelease: false,
             draft: false,
             digests: true,
+            replaced: None,
+            unfinished: None,
             files: files
                 .iter()
                 .map(|(n, c)| ((*n).to_owned(), c.to_vec()))
@@ -239,6 +245,11 @@ impl Release {
             .iter()
             .zip(1000..)
             .map(|((name, content), id)| {
+                let of = |named: Option<(&str, &'static str)>| {
+                    named
+                        .filter(|(file, _)| file == name)
+                        .map(|(_, value)| value)
+                };
                 json!({
                     "url": format!("{api}/releases/assets/{id}"),
                     "id": id,
@@ -246,12 +257,12 @@ impl Release {
                     "label": "",
                     "uploader": author,
                     "content_type": "application/octet-stream",
-                    "state": "uploaded",
+                    "state": of(self.unfinished).unwrap_or("uploaded"),
                     "size": content.len(),
                     "digest": self.digests.then(|| format!("sha256:{}", Sha256::of(content))),
                     "download_count": 12345,
                     "created_at": self.published,
-                    "updated_at": self.published,
+                    "updated_at": of(self.replaced).unwrap_or(self.published),
                     "browser_download_url": self.file(repository, name),
                 })
             })

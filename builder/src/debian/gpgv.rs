@@ -1,10 +1,14 @@
 //! Signed text, checked by gpgv(1).
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use stub::error::{Error, Kind, Result};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use stub::error::{Context, Error, Kind, Result};
+
+use crate::source::beginning;
 
 const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const END: &str = "-----END PGP SIGNATURE-----";
@@ -67,13 +71,14 @@ fn verify_with(program: &str, message: &[u8], keyring: &Path) -> Result<Signed> 
 
 /// Runs gpgv with a home that is an empty directory. Gives the fingerprint of the primary key of a good signature.
 fn run(program: &str, home: &Path, keyring: &Path, arguments: &[&Path]) -> Result<String> {
+    let usable = usable(keyring, home)?;
     let ran = Command::new(program)
         // gpgv itself takes MD5 for weak; SHA-1 and RIPEMD-160 are what apt no longer takes either.
         .args(["--weak-digest", "SHA1", "--weak-digest", "RIPEMD160"])
         .args(["--status-fd", "1", "--homedir"])
         .arg(home)
         .arg("--keyring")
-        .arg(keyring)
+        .arg(usable.as_deref().unwrap_or(keyring))
         .args(arguments)
         .env("LC_ALL", "C")
         .output()
@@ -101,6 +106,51 @@ fn run(program: &str, home: &Path, keyring: &Path, arguments: &[&Path]) -> Resul
         .found(said.join("; ")));
     };
     Ok(key)
+}
+
+/// The keyring in the binary form that gpgv reads, in this directory, if it is in another. Keys are published in ASCII
+/// armour, several in a file with text in between; for those gpgv only says that it knows no key.
+fn usable(keyring: &Path, directory: &Path) -> Result<Option<PathBuf>> {
+    let content = fs_err::read(keyring)?;
+    // A packet, or a keybox of GnuPG.
+    if content
+        .first()
+        .is_some_and(|byte| byte & 0x80 != 0 && *byte != 0xff)
+        || content.get(8..12) == Some(b"KBXf")
+    {
+        return Ok(None);
+    }
+    let wrong = |found: &str| {
+        Error::new(
+            Kind::Input,
+            format!("{}: this is no keyring of OpenPGP keys", keyring.display()),
+        )
+        .expected("public keys, in binary or in ASCII armour")
+        .found(found)
+        .hint("export the keys anew: `gpg --export KEY`")
+    };
+    let text = stub::text::decode_lossy(&content).about(|| keyring.display())?;
+    let keys = dearmoured(&text).ok_or_else(|| wrong("ASCII armour that is damaged"))?;
+    if keys.is_empty() {
+        return Err(wrong(&beginning(&content)));
+    }
+    let path = directory.join("keyring");
+    fs_err::write(&path, keys)?;
+    Ok(Some(path))
+}
+
+/// The public keys in a text, as RFC 9580 (6.2) has them: headers, an empty line, base64, and perhaps a checksum, which
+/// nobody need check. `None` if one is damaged.
+fn dearmoured(text: &str) -> Option<Vec<u8>> {
+    let mut keys = Vec::new();
+    for block in text.split("-----BEGIN PGP PUBLIC KEY BLOCK-----").skip(1) {
+        let (block, _) = block.split_once("-----END PGP PUBLIC KEY BLOCK-----")?;
+        let lines = block.lines().map(str::trim).skip(1);
+        let data = lines.skip_while(|line| !line.is_empty());
+        let data: String = data.filter(|line| !line.starts_with('=')).collect();
+        keys.extend(BASE64_STANDARD.decode(data).ok()?);
+    }
+    Some(keys)
 }
 
 /// Nothing may stand around the signed text, and there may be only one: a reader of the file would be misled by it.
@@ -181,12 +231,52 @@ mod tests {
     #[test]
     fn a_missing_gpgv_is_named_with_its_package() {
         let message = format!("{BEGIN}\n\nx\n{END}\n");
-        let error = verify_with("no-such-gpgv", message.as_bytes(), Path::new("/k")).unwrap_err();
+        let keyring = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(keyring.path(), b"\x99").unwrap();
+        let error = verify_with("no-such-gpgv", message.as_bytes(), keyring.path()).unwrap_err();
         assert_eq!(error.kind(), Kind::Host);
         insta::assert_snapshot!(error, @r"
         the program `no-such-gpgv`, which checks signatures, is not on this machine
 
         hint: install it: `apt-get install gpgv`
         ");
+    }
+
+    #[test]
+    fn keyrings_that_hold_no_public_key_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let keyring = directory.path().join("keys");
+        let error = |content: &[u8]| {
+            fs_err::write(&keyring, content).unwrap();
+            let error = usable(&keyring, directory.path()).unwrap_err();
+            assert_eq!(error.kind(), Kind::Input);
+            error
+                .to_string()
+                .replace(&keyring.display().to_string(), "KEYS")
+        };
+        insta::assert_snapshot!(error(b"-----BEGIN PGP SIGNATURE-----\n\niQIz\n"), @r#"
+        KEYS: this is no keyring of OpenPGP keys
+          expected  public keys, in binary or in ASCII armour
+          found     "-----BEGIN PGP SIGNATURE-----\n\niQIz"
+
+        hint: export the keys anew: `gpg --export KEY`
+        "#);
+        for (content, found) in [
+            (b"".as_slice(), "found     \"\""),
+            (
+                b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQ",
+                "armour that is damaged",
+            ),
+            (
+                b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nm!\n-----END PGP PUBLIC KEY BLOCK-----\n",
+                "armour that is damaged",
+            ),
+            (b"\xff\xfe-\0-\0", "UTF-16"),
+        ] {
+            let error = error(content);
+            assert!(error.contains(found), "{error}");
+        }
+        let left: Vec<_> = fs_err::read_dir(directory.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "nothing else was written");
     }
 }

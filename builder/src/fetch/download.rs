@@ -16,7 +16,7 @@ use super::registry::Registry;
 use super::report::Report;
 use crate::cache::Cache;
 use crate::digest::Digest;
-use crate::http::{Client, Failure, status_text};
+use crate::http::{Client, Failure, refused, status_text};
 
 /// No download is longer than this many bytes: what a server can make us write when no length is pinned.
 pub(super) const CAP: u64 = 2 << 30;
@@ -89,6 +89,8 @@ pub(super) struct Downloader<'a> {
     pub received: AtomicU64,
     /// Set when the other downloads would fail too, for one because no host at all can be reached.
     pub hopeless: AtomicBool,
+    /// Set when it has been said that the cache's file system has no locks.
+    pub lockless: AtomicBool,
 }
 
 /// What is known about bytes to come.
@@ -110,10 +112,25 @@ impl Downloader<'_> {
         if wanted.sources.is_empty() {
             return Ok(Outcome::Missing);
         }
+        if let Some(found) = self.cache.damaged(&wanted.digest) {
+            let path = self.cache.path(&wanted.digest);
+            self.progress.line(format!(
+                "{}: {} was damaged and has been removed, and is fetched again: expected {}, found {found}",
+                wanted.what,
+                path.display(),
+                wanted.digest
+            ));
+        }
         let mut partial = Partial::open(self.cache, wanted.digest, || {
             let line = format!("{}: waiting for another fetch of it", wanted.what);
             self.progress.line(line);
         })?;
+        if !partial.is_locked() && !self.lockless.swap(true, Ordering::Relaxed) {
+            self.progress.line(format!(
+                "{}: the file system has no locks: fetching without them, so another fetch at the same time may download the same files",
+                self.cache.root().display()
+            ));
+        }
         if self.cache.find(&wanted.digest)?.is_some() {
             partial.leave()?;
             return Ok(Outcome::Cached);
@@ -200,7 +217,7 @@ impl Downloader<'_> {
                 partial.clear()?;
                 return Err(Failure::anew(status_text(status)));
             }
-            (status, _) => return Err(Failure::Final(status_text(status))),
+            _ => return Err(Failure::Final(refused(answer))),
         };
         let broken = |e: &io::Error| self.client.broken(e);
         self.receive(answer, &incoming, wanted, partial, task, broken)

@@ -106,6 +106,7 @@ pub fn fetch(
             offline: options.offline,
             received: AtomicU64::new(0),
             hopeless: AtomicBool::new(false),
+            lockless: AtomicBool::new(false),
         },
         debian_base: &|| base.get_or_init(ask).clone(),
     };
@@ -144,7 +145,7 @@ pub fn fetch(
         return Err(error);
     }
     if !missing.is_empty() {
-        return Err(report::of_missing(&missing));
+        return Err(report::of_missing(&missing, cache));
     }
     summary.bytes = run.downloader.received.into_inner();
     Ok(summary)

@@ -1,12 +1,17 @@
 //! A download that is not finished: `partial/<hex>` in the cache, with `<hex>.json` beside it for resuming.
+//!
+//! On a file system without locks, such as some of NFS, each download has a file of its own instead, under another name,
+//! which is not resumed: what comes of it is verified and renamed all the same, at worst twice.
 
 use std::fs::TryLockError;
-use std::io::{ErrorKind, Seek, Write};
+use std::io::{self, ErrorKind, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use stub::error::Result;
+use stub::files::has_no_locks;
+use tempfile::TempPath;
 
 use crate::cache::{Cache, feed};
 use crate::digest::{Digest, DigestHasher};
@@ -16,6 +21,8 @@ pub(super) struct Partial<'a> {
     cache: &'a Cache,
     digest: Digest,
     path: PathBuf,
+    /// Removes the file of a download that could not be locked.
+    own: Option<TempPath>,
     file: fs_err::File,
     hasher: DigestHasher,
     len: u64,
@@ -35,19 +42,49 @@ pub(super) struct Origin {
 impl<'a> Partial<'a> {
     /// Opens and locks it. If somebody else is at it, calls `waiting` and waits until they are done.
     pub(super) fn open(cache: &'a Cache, digest: Digest, waiting: impl FnOnce()) -> Result<Self> {
-        let path = cache.root().join("partial").join(digest.hex());
-        if let Some(directory) = path.parent() {
-            fs_err::create_dir_all(directory)?;
-        }
-        let file = lock(&path, waiting)?;
+        Self::open_with(cache, digest, waiting, fs_err::File::try_lock)
+    }
+
+    fn open_with(
+        cache: &'a Cache,
+        digest: Digest,
+        waiting: impl FnOnce(),
+        try_lock: impl Fn(&fs_err::File) -> Result<(), TryLockError>,
+    ) -> Result<Self> {
+        let directory = cache.root().join("partial");
+        fs_err::create_dir_all(&directory)?;
+        let path = directory.join(digest.hex());
+        let (file, path, own) = match lock(&path, waiting, try_lock) {
+            Ok(file) => (file, path, None),
+            Err(error) if has_no_locks(&error) => {
+                // Made in the attempt to lock it, or left by a machine that has locks there.
+                if fs_err::metadata(&path).is_ok_and(|m| m.len() == 0) {
+                    forget(&path)?;
+                }
+                let own = tempfile::Builder::new()
+                    .prefix(&format!("{}.", digest.hex()))
+                    .tempfile_in(&directory)?;
+                let (file, own) = own.into_parts();
+                let path = own.to_path_buf();
+                let file = fs_err::File::from_parts(file, &path);
+                (file, path, Some(own))
+            }
+            Err(error) => return Err(error.into()),
+        };
         Ok(Self {
             cache,
             digest,
             path,
+            own,
             file,
             hasher: digest.hasher(),
             len: 0,
         })
+    }
+
+    /// Whether nobody else writes to the same file. If not, the file system has no locks, and it has a file of its own.
+    pub(super) fn is_locked(&self) -> bool {
+        self.own.is_none()
     }
 
     /// How many bytes there are.
@@ -60,6 +97,9 @@ impl<'a> Partial<'a> {
     pub(super) fn resume(&mut self, url: &str) -> Result<Option<Origin>> {
         self.hasher = self.digest.hasher();
         self.len = 0;
+        if !self.is_locked() {
+            return Ok(None);
+        }
         let origin = fs_err::read(self.sidecar()).ok();
         let origin: Option<Origin> = origin.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let Some(origin) = origin.filter(|o| o.url == url && o.validator.is_some()) else {
@@ -73,16 +113,20 @@ impl<'a> Partial<'a> {
     /// Begins anew, and notes where the bytes to come are from.
     pub(super) fn begin(&mut self, origin: &Origin) -> Result<()> {
         self.clear()?;
-        fs_err::write(
-            self.sidecar(),
-            serde_json::to_vec(origin).unwrap_or_default(),
-        )?;
+        if self.is_locked() {
+            fs_err::write(
+                self.sidecar(),
+                serde_json::to_vec(origin).unwrap_or_default(),
+            )?;
+        }
         Ok(())
     }
 
     /// Drops the bytes there are.
     pub(super) fn clear(&mut self) -> Result<()> {
-        forget(&self.sidecar())?;
+        if self.is_locked() {
+            forget(&self.sidecar())?;
+        }
         self.file.set_len(0)?;
         self.file.rewind()?;
         self.hasher = self.digest.hasher();
@@ -110,31 +154,38 @@ impl<'a> Partial<'a> {
             return Ok(Err(found));
         }
         self.cache.publish(&self.path, &self.digest)?;
-        forget(&self.sidecar())?;
+        if self.is_locked() {
+            forget(&self.sidecar())?;
+        }
         Ok(Ok(()))
     }
 
     /// Lets go of it without having finished. What can be resumed stays.
     pub(super) fn leave(self) -> Result<()> {
-        if self.file.metadata()?.len() > 0 {
+        if !self.is_locked() || self.file.metadata()?.len() > 0 {
             return Ok(());
         }
         forget(&self.sidecar())?;
         forget(&self.path)
     }
 
+    /// Shared by all downloads of the same digest: only for one that is locked.
     fn sidecar(&self) -> PathBuf {
         self.path.with_extension("json")
     }
 }
 
 /// Opens a file that nobody else has, and that still has its name: whoever had it before may have published it.
-fn lock(path: &Path, waiting: impl FnOnce()) -> Result<fs_err::File> {
+fn lock(
+    path: &Path,
+    waiting: impl FnOnce(),
+    try_lock: impl Fn(&fs_err::File) -> Result<(), TryLockError>,
+) -> io::Result<fs_err::File> {
     let mut waiting = Some(waiting);
     loop {
         let mut options = fs_err::OpenOptions::new();
         let file = options.read(true).write(true).create(true).open(path)?;
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 if let Some(waiting) = waiting.take() {
@@ -142,13 +193,13 @@ fn lock(path: &Path, waiting: impl FnOnce()) -> Result<fs_err::File> {
                 }
                 file.lock()?;
             }
-            Err(TryLockError::Error(e)) => return Err(e.into()),
+            Err(TryLockError::Error(e)) => return Err(e),
         }
         match fs_err::metadata(path) {
             Ok(named) if named.ino() == file.metadata()?.ino() => return Ok(file),
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => return Err(e.into()),
+            Err(e) => return Err(e),
         }
     }
 }
@@ -163,6 +214,7 @@ fn forget(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::io::Errno;
     use std::sync::mpsc;
     use stub::digest::Sha256;
 
@@ -206,6 +258,48 @@ mod tests {
         )
         .unwrap();
         assert_eq!(resumed("http://a/"), None);
+    }
+
+    #[test]
+    fn without_locks_each_has_a_file_of_its_own_and_leaves_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        let digest: Digest = Sha256::of(b"abc").into();
+        for errno in [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP] {
+            let open = || {
+                Partial::open_with(
+                    &cache,
+                    digest,
+                    || (),
+                    |_| Err(TryLockError::Error(errno.into())),
+                )
+                .unwrap()
+            };
+            let (mut first, mut second, given_up) = (open(), open(), open());
+            assert!(!first.is_locked());
+            for partial in [&mut first, &mut second] {
+                partial.begin(&origin("http://a/")).unwrap();
+                partial.write(b"ab").unwrap();
+            }
+            second.write(b"c").unwrap();
+            second.publish().unwrap().unwrap();
+            first.write(b"c").unwrap();
+            first.publish().unwrap().unwrap();
+            given_up.leave().unwrap();
+            drop((first, second));
+            assert!(cache.find(&digest).unwrap().is_some());
+            let left: Vec<_> = fs_err::read_dir(dir.path().join("partial"))
+                .unwrap()
+                .collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+        let other = Partial::open_with(
+            &cache,
+            digest,
+            || (),
+            |_| Err(TryLockError::Error(Errno::IO.into())),
+        );
+        assert!(other.is_err(), "other errors are errors");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use stub::error::Result;
 
 use super::challenge::Challenge;
-use crate::http::{Client, Failure, is_loopback, status_text};
+use crate::http::{Client, Failure, is_loopback};
 use crate::oci::{DOCUMENT_TYPES, Reference};
 
 /// An answer to a request for a token is at most this many bytes long.
@@ -132,10 +132,9 @@ impl<'a> Registry<'a> {
         match response.status {
             200 => {}
             401 | 403 => {
-                let status = status_text(response.status);
-                return Err(self.wants_login(&format!("{realm} answers {status}")));
+                return Err(self.wants_login(&format!("{realm} answers {}", response.refusal())));
             }
-            status => return Err(refused(status_text(status))),
+            _ => return Err(refused(response.refusal())),
         }
         let token: Token =
             serde_json::from_slice(&response.body).map_err(|e| refused(e.to_string()))?;

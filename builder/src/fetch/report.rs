@@ -2,6 +2,7 @@
 
 use stub::error::{Error, Kind};
 
+use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::http::Failure;
 
@@ -69,16 +70,38 @@ pub(super) fn of_failures(mut failures: Vec<Error>) -> Option<Error> {
     Some(others.fold(first, |first, other| first.detail("also", other.message())))
 }
 
-/// The error for what is not in the cache when nothing may be fetched.
-pub(super) fn of_missing(missing: &[(String, Digest)]) -> Error {
-    let error = Error::new(
-        Kind::Network,
-        "these files are not in the cache, and `--offline` forbids fetching them",
-    )
+/// The error for what is not in the cache when nothing may be fetched. A file that was there and was damaged is told
+/// apart from one that was never fetched.
+pub(super) fn of_missing(missing: &[(String, Digest)], cache: &Cache) -> Error {
+    let damaged = |digest: &Digest| cache.damaged(digest);
+    let error = if missing.iter().any(|(_, digest)| damaged(digest).is_some()) {
+        Error::new(
+            Kind::Integrity,
+            "files in the cache were damaged and have been removed, and `--offline` forbids fetching them again",
+        )
+        .hint(
+            "run the same command without `--offline`, or fetch them on a machine with a network: `builder fetch`, then \
+             `builder mirror export DIR`, carry DIR over, and add `--mirror DIR`",
+        )
+    } else {
+        Error::new(
+            Kind::Network,
+            "these files are not in the cache, and `--offline` forbids fetching them",
+        )
+    }
     .hint(
         "run `builder fetch` and `builder mirror export DIR` on a machine with a network, carry DIR over, and add \
          `--mirror DIR`",
     );
     let missing = missing.iter();
-    missing.fold(error, |error, (what, digest)| error.detail(what, digest))
+    missing.fold(error, |error, (what, digest)| match damaged(digest) {
+        Some(found) => error
+            .detail(
+                what,
+                format!("{} was damaged", cache.path(digest).display()),
+            )
+            .expected(digest)
+            .found(found),
+        None => error.detail(what, digest),
+    })
 }

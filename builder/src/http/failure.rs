@@ -8,6 +8,8 @@ use reqwest::blocking::Response;
 use reqwest::header::RETRY_AFTER;
 use stub::error::{Error, Kind};
 
+use super::refusal;
+
 /// How often a URL is asked in all when what fails may pass.
 const TRIES: u32 = 4;
 /// How often when nobody answers: waiting longer rarely helps, and whoever is offline wants to know soon.
@@ -111,6 +113,12 @@ pub(crate) fn status_text(status: u16) -> String {
     reqwest::StatusCode::from_u16(status).map_or_else(|_| status.to_string(), |s| s.to_string())
 }
 
+/// The status of an answer in words, with what the server says of it in the body, which is read for it.
+pub(crate) fn refused(answer: Response) -> String {
+    let status = answer.status().to_string();
+    refusal::explained(&status, &refusal::read(answer))
+}
+
 /// Sorts out the answers that may be another the next time.
 pub(super) fn passing(answer: Response) -> Result<Response, Failure> {
     let status = answer.status();
@@ -121,7 +129,7 @@ pub(super) fn passing(answer: Response) -> Result<Response, Failure> {
     let seconds = answer.headers().get(RETRY_AFTER);
     let seconds = seconds.and_then(|v| v.to_str().ok()?.trim().parse().ok());
     Err(Failure::Passing {
-        reason: status.to_string(),
+        reason: refused(answer),
         wait: seconds.map(Duration::from_secs),
     })
 }

@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use reqwest::Url;
 use reqwest::blocking::{Client, ClientBuilder};
 use reqwest::redirect::Policy;
-use stub::error::{Error, Kind, Result};
+use stub::error::Result;
 
-use super::Settings;
 use super::failure::root_cause;
+use super::{Settings, connection};
 
 /// The only name that stands for this machine. It is not looked up: see [`client`].
 const LOCALHOST: &str = "localhost";
@@ -61,13 +61,9 @@ pub(super) fn client(settings: &Settings, loopback: bool) -> Result<Client> {
     if loopback || !settings.proxies {
         builder = builder.no_proxy();
     }
-    builder.build().map_err(|e| {
-        Error::new(
-            Kind::Host,
-            format!("cannot set up HTTPS: {}", root_cause(&e)),
-        )
-        .hint("install the system's certificates, for example the package `ca-certificates`")
-    })
+    builder
+        .build()
+        .map_err(|e| connection::no_certificates(&root_cause(&e)))
 }
 
 #[cfg(test)]

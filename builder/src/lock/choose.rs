@@ -35,9 +35,10 @@ impl Rules {
         match self.now.duration_since(published) {
             Ok(age) if age >= self.min_age => None,
             Ok(_) => Some(format!(
-                "{} is out since {} only",
+                "{} was published or last changed on {}, less than {} days ago",
                 announced.version,
-                date::shown(published)
+                date::shown(published),
+                self.min_age.as_secs() / 86400
             )),
             Err(_) if self.min_age.is_zero() => None,
             Err(_) => Some(format!(
@@ -199,14 +200,14 @@ mod tests {
     fn a_version_must_have_been_out_for_some_days() {
         let (version, held_back) = chosen(&[out("1.2.4", 998), out("1.2.3", 900)], None).unwrap();
         assert_eq!(version, "1.2.3");
-        insta::assert_snapshot!(held_back.unwrap(), @"1.2.4 is out since 1972-09-25 00:00 UTC only");
+        insta::assert_snapshot!(held_back.unwrap(), @"1.2.4 was published or last changed on 1972-09-25 00:00 UTC, less than 3 days ago");
         let (version, held_back) = chosen(&[out("1.2.4", 998)], Some("1.2.3")).unwrap();
         assert_eq!(version, "1.2.3");
         assert!(held_back.is_some());
         insta::assert_snapshot!(chosen(&[out("1.2.4", 998)], None).unwrap_err(), @r"
         no version has been out long enough
           expected  3 days
-          found     1.2.4 is out since 1972-09-25 00:00 UTC only
+          found     1.2.4 was published or last changed on 1972-09-25 00:00 UTC, less than 3 days ago
 
         hint: wait, or lower the number with `--min-age DAYS`
         ");

@@ -13,7 +13,7 @@ use super::resolve::locked;
 use super::signature;
 use crate::cache;
 use crate::digest::Digest;
-use crate::http::{Failure, explained, status_text};
+use crate::http::{Failure, explained, refused};
 use crate::lockfile::{Artifact, Evidence, LockedComponent};
 use crate::recipe::{ArtifactRecipe, Check, Fill, Recipe};
 use crate::source::{Asset, Place, Upstreams};
@@ -181,17 +181,32 @@ impl Pinner<'_> {
         let Some(place) = Place::of(url) else {
             return Ok(None);
         };
-        let release = self.upstreams.github_release(place.repository, place.tag)?;
-        let Some(release) = release else {
+        let (repository, tag) = (&place.repository, &place.tag);
+        let Some(release) = self.upstreams.github_release(repository, tag)? else {
             return Ok(None);
         };
         let mut assets = release.assets.iter();
-        let asset = assets.find(|a| a.name == place.file && a.is_whole());
+        let asset = assets.find(|a| a.name == place.file);
+        if let Some(state) = asset.and_then(Asset::unfinished) {
+            let error = Error::new(
+                Kind::Input,
+                format!(
+                    "the upload of `{}` to the release {tag} is unfinished",
+                    place.file
+                ),
+            )
+            .expected("a file in the state `uploaded`")
+            .found(format!("the state `{state}`"))
+            .hint(
+                "try again later; if it stays so, tell upstream, who can upload the file again",
+            );
+            return Err(Unpinned::Failed(error));
+        }
         if asset.is_none() {
             let names: Vec<&str> = release.assets.iter().map(|a| a.name.as_str()).collect();
             let error = Error::new(
                 Kind::Input,
-                format!("the release {} has no such file", place.tag),
+                format!("the release {tag} has no such file"),
             )
             .expected(place.file)
             .found(if names.is_empty() {
@@ -199,12 +214,7 @@ impl Pinner<'_> {
             } else {
                 names.join(", ")
             });
-            // One whose upload is not finished is there under its name.
-            return Err(if names.contains(&place.file) {
-                Unpinned::Failed(error.hint(ABSENT))
-            } else {
-                Unpinned::Absent(error)
-            });
+            return Err(Unpinned::Absent(error));
         }
         Ok(asset.cloned())
     }
@@ -238,6 +248,9 @@ impl Pinner<'_> {
                         evidence: Evidence::GithubDigest,
                         by: "GitHub's API".to_owned(),
                     }),
+                    None if asset.is_none() => missing.push(format!(
+                        "GitHub's API knows no release that {url} belongs to"
+                    )),
                     None => missing.push("GitHub's API has no digest of it".to_owned()),
                 },
                 Check::Minisign { .. } | Check::Openpgp { .. } => {}
@@ -302,9 +315,8 @@ impl Pinner<'_> {
             let address = upstreams.endpoints.address(url);
             let attempt = || {
                 let answer = upstreams.client.send(&address, &[])?;
-                let status = answer.status().as_u16();
-                if status != 200 {
-                    return Err(Failure::Final(status_text(status)));
+                if answer.status() != 200 {
+                    return Err(Failure::Final(refused(answer)));
                 }
                 let (digest, _) = cache.take_in(&mut answer.take(CAP))?;
                 Ok(Digest::from(digest))

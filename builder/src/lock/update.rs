@@ -62,6 +62,18 @@ pub(super) struct Set<'r> {
     pub(super) members: Vec<(&'r Name, &'r Recipe)>,
 }
 
+impl Set<'_> {
+    /// The addresses of the files of a version, for all architectures.
+    fn files(&self, version: &Version) -> Vec<String> {
+        let artifacts = self.members.iter().flat_map(|(_, r)| &r.artifacts);
+        let urls = artifacts.flat_map(|artifact| &artifact.urls);
+        // An address that cannot be filled in is an error when it is locked.
+        urls.flat_map(|url| Arch::ALL.map(|arch| Fill { version, arch }.apply(url).ok()))
+            .flatten()
+            .collect()
+    }
+}
+
 /// The tools of one run.
 #[derive(Clone, Copy)]
 pub struct Tools<'a> {
@@ -233,8 +245,9 @@ impl Update<'_> {
         let locked = set.members.iter().filter_map(|m| old.components.get(m.0));
         let locked = locked.map(|c| &c.version).max_by_key(|v| comparable(v));
         let choose = || {
-            let mut announced =
-                upstreams.announced(set.source, &|a| rules.enough(set.source, a, locked))?;
+            let mut announced = upstreams.announced(set.source, &|v| set.files(v), &|a| {
+                rules.enough(set.source, a, locked)
+            })?;
             if let (VersionSource::Text { .. }, [only]) = (set.source, &mut announced[..]) {
                 only.published = published(upstreams, set, &only.version)?;
             }

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use stub::bundle::{Arch, BundlePath, Link, Name, Version};
 use stub::digest::Sha256;
 use stub::error::{Context, Error, Kind, Result};
-use stub::purl;
+use stub::{purl, text};
 
 use crate::digest::Digest;
 use crate::recipe::{Format, Places, Take};
+use crate::source::path;
 
 /// The schema this program writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -126,7 +127,7 @@ impl Lockfile {
 
     /// Reads and checks a lockfile.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs_err::read_to_string(path).hint(|| {
+        let text = text::read(path).hint(|| {
             "name the lockfile with `--lockfile`, or make one with `builder lock --update`"
                 .to_owned()
         })?;
@@ -194,6 +195,29 @@ impl Lockfile {
             }
         }
         Ok(())
+    }
+
+    /// Whether every download of these components, or of all if none is named, has a digest. The error names those that
+    /// have none, after an update that could not pin them.
+    pub fn require_pinned(&self, only: &[Name]) -> Result<()> {
+        let mut unpinned = Vec::new();
+        for (name, component) in &self.components {
+            let artifacts = component.artifacts.values().flatten();
+            let mut without = artifacts.filter(|artifact| artifact.digest.is_none());
+            if only.is_empty() || only.contains(name) {
+                unpinned.extend(without.next().map(|artifact| (name, artifact.url())));
+            }
+        }
+        if unpinned.is_empty() {
+            return Ok(());
+        }
+        let error = Error::new(
+            Kind::Input,
+            "these downloads stay unpinned, and nothing is built from them",
+        )
+        .hint("see the notes above; add a check to the recipe for which upstream publishes a digest or a signature");
+        let unpinned = unpinned.into_iter();
+        Err(unpinned.fold(error, |error, (name, url)| error.detail(name.as_str(), url)))
     }
 
     /// The components a bundle for this architecture is made of, in order. `only` restricts them to those named.
@@ -309,7 +333,9 @@ impl Artifact {
             return Ok(());
         }
         // A changed version with an old digest would silently bring the old file: the digest is what is looked up.
-        if let Some(url) = self.urls.iter().find(|u| !u.contains(version.as_str())) {
+        let names =
+            |url: &str| url.contains(version.as_str()) || path(url).contains(version.as_str());
+        if let Some(url) = self.urls.iter().find(|url| !names(url)) {
             return Err(
                 Error::new(Kind::Input, "the version does not occur in a URL")
                     .detail("version", version)

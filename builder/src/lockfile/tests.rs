@@ -268,3 +268,17 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_file_saved_by_another_systems_editor() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lockfile.json");
+    fs_err::write(&path, format!("\u{feff}{GOOD}")).unwrap();
+    let lockfile = Lockfile::read(&path).unwrap();
+    assert_eq!(lockfile.to_text().unwrap(), GOOD);
+    let utf16: Vec<u8> = GOOD.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    fs_err::write(&path, utf16).unwrap();
+    let error = Lockfile::read(&path).unwrap_err();
+    assert_eq!(error.kind(), Kind::Input);
+    assert!(error.to_string().contains("found     UTF-16"), "{error}");
+}

@@ -17,6 +17,7 @@ use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 use stub::bundle::{BundlePath, Link, Name};
 use stub::error::{Context, Error, Kind, Result};
+use stub::text;
 
 pub use fill::Fill;
 pub(crate) use places::Places;
@@ -198,7 +199,7 @@ pub fn read_all(directory: &Path) -> Result<BTreeMap<Name, Recipe>> {
         let name = Name::new(stem)
             .about(about)
             .hint(|| "the file's name is the component's name and `.toml`".to_owned())?;
-        let recipe = Recipe::parse(&fs_err::read_to_string(&path)?).about(about)?;
+        let recipe = Recipe::parse(&text::read(&path)?).about(about)?;
         recipes.insert(name, recipe);
     }
     if recipes.is_empty() {

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use stub::digest::Sha256;
 use stub::error::{Context, Error, Kind, Result};
 
-use super::{Announced, Enough, Upstreams, json, link};
+use super::{Announced, Enough, Files, Upstreams, json, link, path};
 use crate::date;
 use crate::digest::Digest;
 use crate::files;
-use crate::http::{Response, failed, status_text};
+use crate::http::{Response, failed};
 use crate::recipe::VersionSource;
 
 /// Releases on a page. Each has up to some hundred files, so a page is some megabytes long.
@@ -50,6 +50,8 @@ pub(crate) struct Asset {
     /// `uploaded`, unless something went wrong.
     state: Option<String>,
     digest: Option<String>,
+    /// When it was put there, or replaced.
+    updated_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -57,12 +59,13 @@ struct Tag {
     name: String,
 }
 
-/// Where a release's file is: what its address says.
+/// Where a release's file is: what its address says, decoded.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Place<'a> {
-    pub(crate) repository: &'a str,
-    pub(crate) tag: &'a str,
-    pub(crate) file: &'a str,
+pub(crate) struct Place {
+    pub(crate) repository: String,
+    /// With slashes, if the tag has some.
+    pub(crate) tag: String,
+    pub(crate) file: String,
 }
 
 /// An answer that was kept.
@@ -80,18 +83,34 @@ struct Page {
     next: Option<String>,
 }
 
-impl<'a> Place<'a> {
-    /// Reads `https://github.com/<owner>/<name>/releases/download/<tag>/<file>`.
-    pub(crate) fn of(url: &'a str) -> Option<Self> {
-        let path = url.strip_prefix("https://github.com/")?;
+impl Place {
+    /// Reads `https://github.com/<owner>/<name>/releases/download/<tag>/<file>`. The name of a file has no slash.
+    pub(crate) fn of(url: &str) -> Option<Self> {
+        let path = path(url.strip_prefix("https://github.com/")?);
         let (repository, rest) = path.split_once("/releases/download/")?;
-        let (tag, file) = rest.split_once('/')?;
-        let whole = repository.matches('/').count() == 1 && !file.contains('/');
-        whole.then_some(Self {
-            repository,
-            tag,
-            file,
+        let (tag, file) = rest.rsplit_once('/')?;
+        let whole = repository.matches('/').count() == 1;
+        whole.then(|| Self {
+            repository: repository.to_owned(),
+            tag: tag.to_owned(),
+            file: file.to_owned(),
         })
+    }
+}
+
+impl Release {
+    /// When it became what it is: when it was published, or when the last of these files, which are named by their
+    /// addresses, was replaced.
+    fn published(&self, urls: &[String]) -> Option<SystemTime> {
+        let ours: Vec<Place> = urls.iter().filter_map(|url| Place::of(url)).collect();
+        let ours = |asset: &&Asset| {
+            let mut ours = ours.iter().filter(|place| place.tag == self.tag_name);
+            ours.any(|place| place.file == asset.name)
+        };
+        let files = self.assets.iter().filter(ours);
+        let replaced = files.filter_map(|asset| asset.updated_at.as_deref());
+        let dates = self.published_at.as_deref().into_iter().chain(replaced);
+        dates.filter_map(date::rfc3339).max()
     }
 }
 
@@ -102,8 +121,9 @@ impl Asset {
         digest.about(|| format!("GitHub's digest of `{}`", self.name))
     }
 
-    pub(crate) fn is_whole(&self) -> bool {
-        self.state.as_deref().is_none_or(|s| s == "uploaded")
+    /// What its upload has come to, where it has not come to an end.
+    pub(crate) fn unfinished(&self) -> Option<&str> {
+        self.state.as_deref().filter(|state| *state != "uploaded")
     }
 }
 
@@ -114,6 +134,7 @@ impl Upstreams<'_> {
         repository: &str,
         source: &VersionSource,
         previews: bool,
+        files: &Files,
         enough: &Enough,
     ) -> Result<Vec<Announced>> {
         let mut found = Vec::new();
@@ -124,10 +145,8 @@ impl Upstreams<'_> {
                 none = false;
                 let usable = !release.draft && (previews || !release.prerelease);
                 if let Some(version) = source.version_of(&release.tag_name).filter(|_| usable) {
-                    found.push(Announced {
-                        version,
-                        published: release.published_at.as_deref().and_then(date::rfc3339),
-                    });
+                    let published = release.published(&files(&version));
+                    found.push(Announced { version, published });
                 }
                 let key = (repository.to_owned(), release.tag_name.clone());
                 self.releases.borrow_mut().insert(key, Some(release));
@@ -156,6 +175,11 @@ impl Upstreams<'_> {
             return Ok(known.clone());
         }
         let api = &self.endpoints.github_api;
+        // The only ASCII characters that a tag may have and a path may not.
+        let tag = tag
+            .replace('%', "%25")
+            .replace('#', "%23")
+            .replace('/', "%2F");
         let url = format!("{api}/repos/{repository}/releases/tags/{tag}");
         let page = self.github_page(&url)?;
         let release = page.map(|p| json::<Release>(&url, &p.body)).transpose()?;
@@ -210,6 +234,7 @@ impl Upstreams<'_> {
         headers.extend(authorization.as_deref().map(|a| ("authorization", a)));
         headers.extend(kept.as_ref().map(|k| ("if-none-match", k.etag.as_str())));
         let address = self.endpoints.address(url);
+        let mut said = None;
         for _ in 0..=WAITS {
             let response = self.client.get_limited(&address, &headers, PAGE_CAP)?;
             match (response.status, &kept) {
@@ -234,14 +259,15 @@ impl Upstreams<'_> {
                 }
                 (403 | 429, _) => {
                     let Some(wait) = asked_to_wait(&response, self.now()) else {
-                        return Err(failed(url, status_text(response.status)));
+                        return Err(failed(url, response.refusal()));
                     };
-                    self.wait(wait)?;
+                    said = response.said();
+                    self.wait(wait, said.as_deref())?;
                 }
-                (status, _) => return Err(failed(url, status_text(status))),
+                _ => return Err(failed(url, response.refusal())),
             }
         }
-        Err(self.limited(None))
+        Err(self.limited(None, said.as_deref()))
     }
 
     /// Undoes [`super::Endpoints::address`].
@@ -253,18 +279,21 @@ impl Upstreams<'_> {
         real.unwrap_or_else(|| address.to_owned())
     }
 
-    fn wait(&self, wait: Duration) -> Result<()> {
+    /// Waits as asked, if that is not too long. `said` is GitHub's reason.
+    fn wait(&self, wait: Duration, said: Option<&str>) -> Result<()> {
         if wait > LONGEST_WAIT {
-            return Err(self.limited(self.now().checked_add(wait)));
+            return Err(self.limited(self.now().checked_add(wait), said));
         }
         let seconds = wait.as_secs();
-        self.progress
-            .line(format!("GitHub asks us to wait for {seconds} s"));
+        let why = said.map(|said| format!(": {said}")).unwrap_or_default();
+        self.progress.line(format!(
+            "waiting for {seconds} s, as GitHub's limit of requests demands{why}"
+        ));
         self.client.wait(wait);
         Ok(())
     }
 
-    fn limited(&self, until: Option<SystemTime>) -> Error {
+    fn limited(&self, until: Option<SystemTime>, said: Option<&str>) -> Error {
         let error = Error::new(
             Kind::Network,
             format!(
@@ -274,6 +303,10 @@ impl Upstreams<'_> {
         );
         let error = match until {
             Some(until) => error.detail("until", date::shown(until)),
+            None => error,
+        };
+        let error = match said {
+            Some(said) => error.detail("GitHub says", said),
             None => error,
         };
         error.hint(if self.endpoints.github_token.is_some() {
@@ -315,7 +348,8 @@ impl Upstreams<'_> {
 }
 
 /// How long to wait for a limit to be lifted, if that is what the answer is about: `retry-after` in seconds,
-/// `x-ratelimit-reset` in seconds since 1970 when `x-ratelimit-remaining` is 0, and a minute where a 429 says neither.
+/// `x-ratelimit-reset` in seconds since 1970 when `x-ratelimit-remaining` is 0, and a minute where the answer says
+/// neither. The secondary limit, of requests in a short time, may be a 403 that only its body tells from a refusal.
 fn asked_to_wait(response: &Response, now: SystemTime) -> Option<Duration> {
     let number = |name: &str| -> Option<u64> { response.header(name)?.trim().parse().ok() };
     if let Some(seconds) = number("retry-after") {
@@ -329,7 +363,9 @@ fn asked_to_wait(response: &Response, now: SystemTime) -> Option<Duration> {
         // The instant is cut to whole seconds.
         return wait.checked_add(Duration::from_secs(1));
     }
-    (response.status == 429).then(|| Duration::from_mins(1))
+    let said = response.said().unwrap_or_default().to_ascii_lowercase();
+    let limited = said.contains("rate limit") || said.contains("abuse detection");
+    (response.status == 429 || limited).then(|| Duration::from_mins(1))
 }
 
 #[cfg(test)]
@@ -341,9 +377,27 @@ mod tests {
         let url = "https://github.com/etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz";
         let place = Place::of(url).unwrap();
         assert_eq!(
-            (place.repository, place.tag, place.file),
+            (
+                place.repository.as_str(),
+                place.tag.as_str(),
+                place.file.as_str()
+            ),
             ("etcd-io/etcd", "v3.6.14", "etcd-v3.6.14-linux-amd64.tar.gz")
         );
+        for (url, tag, file) in [
+            ("cli/v1.2/tool", "cli/v1.2", "tool"),
+            ("cli%2Fv1.2/tool", "cli/v1.2", "tool"),
+            ("v1%2Bk3s1/a%20b~c%2B%25?raw=1", "v1+k3s1", "a b~c+%"),
+            ("v1+k3s1/tool#top", "v1+k3s1", "tool"),
+        ] {
+            let url = format!("https://github.com/a/b/releases/download/{url}");
+            let place = Place::of(&url).unwrap();
+            assert_eq!(
+                (place.tag.as_str(), place.file.as_str()),
+                (tag, file),
+                "{url}"
+            );
+        }
         for other in [
             "https://github.com/etcd-io/etcd/archive/v3.6.14.tar.gz",
             "https://github.com/etcd/releases/download/v1/x",
@@ -357,7 +411,7 @@ mod tests {
     #[test]
     fn limits_are_read_as_github_documents_them() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let after = |status, headers: &[(&'static str, &str)]| {
+        let answer = |status, headers: &[(&'static str, &str)], body: &str| {
             let response = Response {
                 status,
                 url: String::new(),
@@ -368,10 +422,11 @@ mod tests {
                         (name, v.parse().unwrap())
                     })
                     .collect(),
-                body: Vec::new(),
+                body: body.as_bytes().to_vec(),
             };
             asked_to_wait(&response, now).map(|wait| wait.as_secs())
         };
+        let after = |status, headers: &[(&'static str, &str)]| answer(status, headers, "");
         assert_eq!(after(403, &[("retry-after", "60")]), Some(60));
         let reset = ("x-ratelimit-reset", "1000090");
         assert_eq!(
@@ -381,5 +436,23 @@ mod tests {
         assert_eq!(after(403, &[("x-ratelimit-remaining", "5"), reset]), None);
         assert_eq!(after(429, &[]), Some(60));
         assert_eq!(after(403, &[("retry-after", "x")]), None);
+        for (message, wait) in [
+            (
+                "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+                Some(60),
+            ),
+            (
+                "You have triggered an abuse detection mechanism. Please retry your request again later.",
+                Some(60),
+            ),
+            ("Resource not accessible by integration", None),
+        ] {
+            let body = serde_json::json!({"message": message}).to_string();
+            assert_eq!(answer(403, &[], &body), wait, "{message}");
+            assert_eq!(
+                answer(403, &[("x-ratelimit-remaining", "59"), reset], &body),
+                wait
+            );
+        }
     }
 }

@@ -13,10 +13,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use stub::bundle::Version;
 use stub::error::{Context, Error, Kind, Result};
 use stub::progress::Progress;
+use stub::text::without_mark;
 
 use self::github::Release;
 pub(crate) use self::github::{Asset, Place};
@@ -80,6 +82,9 @@ struct Head {
     modified: Option<SystemTime>,
 }
 
+/// The addresses of the files that a recipe takes of a version.
+pub(crate) type Files<'a> = dyn Fn(&Version) -> Vec<String> + 'a;
+
 /// Whether what has been announced so far is enough, so that nobody need be asked for older versions.
 pub(crate) type Enough<'a> = dyn Fn(&[Announced]) -> bool + 'a;
 
@@ -125,11 +130,13 @@ impl<'a> Upstreams<'a> {
         self.began.0 + self.began.1.elapsed()
     }
 
-    /// The versions an upstream has announced, of the form the recipe knows. The newest come first where there is an
-    /// order, and older ones may be missing once it was `enough`.
+    /// The versions an upstream has announced, of the form the recipe knows, and since when they are what they are: one of
+    /// their `files` may have been replaced. The newest come first where there is an order, and older ones may be missing
+    /// once it was `enough`.
     pub(crate) fn announced(
         &self,
         source: &VersionSource,
+        files: &Files,
         enough: &Enough,
     ) -> Result<Vec<Announced>> {
         match source {
@@ -138,7 +145,7 @@ impl<'a> Upstreams<'a> {
             } => {
                 // A constraint such as `~1.6.0-rc` asks for them, by the rules of `semver`.
                 let previews = allow.comparators.iter().any(|c| !c.pre.is_empty());
-                self.github_versions(repository, source, previews, enough)
+                self.github_versions(repository, source, previews, files, enough)
             }
             VersionSource::Text { url, .. } => Ok(vec![self.text_version(url, source)?]),
             VersionSource::Registry { image, .. } => self.registry_versions(image, source),
@@ -156,7 +163,7 @@ impl<'a> Upstreams<'a> {
         let document = match response.status {
             200 => Some(response.body),
             404 | 410 => None,
-            status => return Err(failed(url, status_text(status))),
+            _ => return Err(failed(url, response.refusal())),
         };
         self.documents
             .borrow_mut()
@@ -204,7 +211,7 @@ impl<'a> Upstreams<'a> {
 
 /// Reads what an interface answered. An answer that is no JSON is shown by its beginning.
 fn json<T: DeserializeOwned>(url: &str, body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body)
+    serde_json::from_slice(without_mark(body))
         .map_err(|e| {
             Error::new(Kind::Network, format!("the answer cannot be read: {e}"))
                 .expected("JSON")
@@ -212,6 +219,12 @@ fn json<T: DeserializeOwned>(url: &str, body: &[u8]) -> Result<T> {
                 .hint("something on the way may answer in upstream's place, such as a proxy that wants a login: open the address in a browser")
         })
         .about(|| url)
+}
+
+/// The path of an address or its end, without query and fragment, decoded: what files are called by those who made them.
+pub(crate) fn path(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    percent_decode_str(path).decode_utf8_lossy().into_owned()
 }
 
 /// The beginning of a document, for messages.

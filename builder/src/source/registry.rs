@@ -11,7 +11,7 @@ use stub::error::{Context, Error, Kind, Result};
 use super::{Announced, Upstreams, json, link};
 use crate::digest::Digest;
 use crate::fetch::registry::Registry;
-use crate::http::{Response, explained, failed, status_text};
+use crate::http::{Response, explained, failed};
 use crate::oci::{self, DOCUMENT_CAP, NoPlatform, Reference, Resolved};
 use crate::recipe::VersionSource;
 
@@ -65,7 +65,7 @@ impl Upstreams<'_> {
             pages.count(&url)?;
             let response = self.ask(&registry, &url, url_is_ours(&first, &url), PAGE_CAP)?;
             if response.status != 200 {
-                return Err(failed(&url, status_text(response.status)));
+                return Err(failed(&url, response.refusal()));
             }
             let page: Tags = json(&url, &response.body)?;
             let made: BTreeMap<&str, u64> = page
@@ -177,7 +177,7 @@ impl Upstreams<'_> {
         if response.status == 200 {
             return Ok(response);
         }
-        Err(failed(url, status_text(response.status)))
+        Err(failed(url, response.refusal()))
     }
 
     /// Asks with the registry's token, or as a stranger where the token is no business of the host.

@@ -1,9 +1,10 @@
 //! A text file that holds nothing but a version: `https://dl.k8s.io/release/stable-1.36.txt`, CRI-O's `latest-1.36.txt`.
 
-use stub::error::{Error, Kind, Result};
+use stub::error::{Context, Error, Kind, Result};
+use stub::text::decode_lossy;
 
 use super::{Announced, DOCUMENT_CAP, Upstreams, beginning};
-use crate::http::{failed, status_text};
+use crate::http::failed;
 use crate::recipe::VersionSource;
 
 impl Upstreams<'_> {
@@ -12,9 +13,9 @@ impl Upstreams<'_> {
         let address = self.endpoints.address(url);
         let response = self.client.get_with(&address, &[], DOCUMENT_CAP)?;
         if response.status != 200 {
-            return Err(failed(url, status_text(response.status)));
+            return Err(failed(url, response.refusal()));
         }
-        let text = String::from_utf8_lossy(&response.body);
+        let text = decode_lossy(&response.body).about(|| url)?;
         let Some(version) = source.version_of(&text) else {
             let tag = source.tag().unwrap_or_default();
             return Err(

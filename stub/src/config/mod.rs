@@ -19,6 +19,7 @@ pub use port::{API_PORT, PortSpec, Proto};
 
 use crate::cidr::Cidr;
 use crate::error::{Context, Error, Kind, Result};
+use crate::text::decode;
 
 /// The schema this program writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -77,7 +78,7 @@ impl Config {
 
     /// Reads and checks the file.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = match fs_err::read_to_string(path) {
+        let bytes = match fs_err::read(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(
                     Error::new(Kind::Input, format!("{}: no such file", path.display()))
@@ -85,9 +86,10 @@ impl Config {
                         .hint("run `usernetes install` first"),
                 );
             }
-            text => text?,
+            bytes => bytes?,
         };
-        Self::parse(&text).about(|| path.display()).hint(|| {
+        let config = decode(bytes).and_then(|text| Self::parse(&text));
+        config.about(|| path.display()).hint(|| {
             "correct the file, or move it away and run `usernetes install` again, which writes a new one".to_owned()
         })
     }

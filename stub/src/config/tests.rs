@@ -331,3 +331,27 @@ proptest! {
         let _ = Config::parse(&text);
     }
 }
+
+#[test]
+fn a_file_saved_by_another_systems_editor() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.toml");
+    let text = format!("\u{feff}{}", example().to_text());
+    fs_err::write(&path, &text).unwrap();
+    assert_eq!(Config::read(&path).unwrap(), example());
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs_err::write(&path, &utf16).unwrap();
+    let error = Config::read(&path).unwrap_err();
+    assert_eq!(error.kind(), Kind::Input);
+    let shown = error
+        .to_string()
+        .replace(&path.display().to_string(), "FILE");
+    insta::assert_snapshot!(shown, @r"
+    FILE: this is not text in UTF-8
+      expected  UTF-8
+      found     UTF-16, with a byte order mark
+
+    hint: convert it with `iconv -f UTF-16 -t UTF-8`, or save it as UTF-8 in an editor
+    ");
+    assert_eq!(fs_err::read(&path).unwrap(), utf16, "it is left alone");
+}

@@ -226,7 +226,10 @@ fn range(machine: &Machine, id: &'static str, group: bool, free: Option<u64>) ->
         .unwrap_or_else(|| machine.uid.to_string());
     if total < NEEDED {
         let found = match total {
-            0 => format!("{file} gives {user} no ids"),
+            0 => match machine.not_plain_text(file) {
+                Some(why) => format!("{file} gives {user} no ids: {why}"),
+                None => format!("{file} gives {user} no ids"),
+            },
             _ => format!(
                 "{source} gives {user} only {total} ids: {}",
                 listed.join(", ")

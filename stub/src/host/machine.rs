@@ -9,6 +9,7 @@ use std::process::Command;
 use rustix::process::{getgid, getuid};
 
 use crate::paths;
+use crate::text;
 
 /// A machine as one of its users sees it.
 #[derive(Debug, Clone)]
@@ -54,6 +55,12 @@ impl Machine {
     /// A text file of the machine; `None` if it cannot be read.
     pub(crate) fn read(&self, path: impl AsRef<Path>) -> Option<String> {
         fs_err::read_to_string(self.at(path)).ok()
+    }
+
+    /// What keeps other programs from reading a text file of the machine as it is meant, if something does.
+    pub(super) fn not_plain_text(&self, path: &str) -> Option<&'static str> {
+        let bytes = fs_err::read(self.at(path)).ok()?;
+        text::defect(&bytes)
     }
 
     /// A number in a file of the machine.

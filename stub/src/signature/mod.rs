@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Kind, Result};
+use crate::text;
 
 pub use replace::may_replace;
 
@@ -114,24 +115,53 @@ fn check_with(
             None => Ok(Verdict::Unchecked),
         };
     };
-    let made_by = second_line_id(&text).ok_or_else(|| malformed(&path))?;
-    let parsed = Signature::decode(&text).map_err(|_| malformed(&path))?;
-    if made_by != key.id {
-        return Err(Error::new(
-            Kind::Integrity,
-            format!(
-                "{}: the signature was made with another key",
-                path.display()
-            ),
-        )
-        .expected(format!("key {}", key.id))
-        .found(format!("key {made_by}"))
-        .hint("get the file and its signature from the project's own release page; if you trust that other key, name it with `--key`"));
+    match compare(content, &text, &key)? {
+        Ok(comment) => Ok(Verdict::Signed {
+            key: key.id,
+            comment,
+        }),
+        Err(Fault::Malformed) => Err(malformed(&path)),
+        Err(Fault::OtherKey(made_by)) => Err(other_key(&path, &key.id, &made_by)),
+        Err(Fault::Legacy) => Err(legacy(&path)),
+        Err(Fault::Mismatch(comment)) => Err(mismatch(file, &path, &comment)),
     }
-    let mut verifier = key
-        .public
-        .verify_stream(&parsed)
-        .map_err(|_| legacy(&path))?;
+}
+
+/// What can be wrong with a signature, or with the file it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It is no minisign signature.
+    Malformed,
+    /// Another key made it: the id of that key.
+    OtherKey(String),
+    /// It is of minisign's older kind, of the file itself and not of its hash.
+    Legacy,
+    /// The bytes are not the ones that were signed. With the comment of the signature, which proves nothing then.
+    Mismatch(String),
+}
+
+/// Checks a minisign signature by a public key, in base64, for whoever explains what is wrong in words of their own.
+/// Errors if the key is no public key, or if the file cannot be read. Reads the whole file, 64 KiB at a time.
+pub fn verify(file: &Path, signature: &[u8], key: &str) -> Result<Result<(), Fault>> {
+    let key = Key::decode(key, true).ok_or_else(|| {
+        Error::new(Kind::Input, format!("`{key}` is no minisign public key"))
+            .expected("the second line of a minisign `.pub` file, which begins with `RW`")
+    })?;
+    let text = text::decode_lossy(signature)?;
+    Ok(compare(file, &text, &key)?.map(drop))
+}
+
+/// Checks the text of a signature. Gives its trusted comment.
+fn compare(content: &Path, text: &str, key: &Key) -> Result<Result<String, Fault>> {
+    let (Some(made_by), Ok(parsed)) = (second_line_id(text), Signature::decode(text)) else {
+        return Ok(Err(Fault::Malformed));
+    };
+    if made_by != key.id {
+        return Ok(Err(Fault::OtherKey(made_by)));
+    }
+    let Ok(mut verifier) = key.public.verify_stream(&parsed) else {
+        return Ok(Err(Fault::Legacy));
+    };
     let mut input = File::open(content)?;
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -140,14 +170,11 @@ fn check_with(
             count => verifier.update(&buffer[..count]),
         }
     }
-    let comment = parsed.trusted_comment();
-    match verifier.finalize() {
-        Ok(()) => Ok(Verdict::Signed {
-            key: key.id,
-            comment: comment.to_owned(),
-        }),
-        Err(_) => Err(mismatch(file, &path, comment)),
-    }
+    let comment = parsed.trusted_comment().to_owned();
+    Ok(match verifier.finalize() {
+        Ok(()) => Ok(comment),
+        Err(_) => Err(Fault::Mismatch(comment)),
+    })
 }
 
 /// Where the signature of a file lies unless named: `<file>.minisig`.
@@ -159,14 +186,14 @@ fn beside(file: &Path) -> PathBuf {
 
 /// Reads a small text file. Longer ones are [`io::ErrorKind::InvalidData`], as is what is not UTF-8.
 fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let read = File::open(path)?
         .take(MAX_SIZE + 1)
-        .read_to_string(&mut text)?;
+        .read_to_end(&mut bytes)?;
     if read as u64 > MAX_SIZE {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    Ok(text)
+    text::decode(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// A public key and what is said of it.
@@ -254,6 +281,19 @@ fn malformed(path: &Path) -> Error {
     )
     .expected("four lines: a comment, a signature, a trusted comment, a signature of both")
     .hint("download the signature again")
+}
+
+fn other_key(path: &Path, key: &str, made_by: &str) -> Error {
+    Error::new(
+        Kind::Integrity,
+        format!(
+            "{}: the signature was made with another key",
+            path.display()
+        ),
+    )
+    .expected(format!("key {key}"))
+    .found(format!("key {made_by}"))
+    .hint("get the file and its signature from the project's own release page; if you trust that other key, name it with `--key`")
 }
 
 fn legacy(path: &Path) -> Error {

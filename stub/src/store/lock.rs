@@ -8,6 +8,7 @@ use fs_err::File;
 use fs_err::os::unix::fs::OpenOptionsExt;
 
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::files::has_no_locks;
 
 /// Held until dropped, and by nobody any more when its process is gone, however it went.
 #[derive(Debug)]
@@ -31,10 +32,7 @@ impl Lock {
         let file = options.mode(0o600).open(path).at(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { file }),
-            Err(TryLockError::WouldBlock) => Err(busy(path, what)),
-            Err(TryLockError::Error(e)) => Err(e)
-                .about(|| format!("failed to lock `{}`", path.display()))
-                .at(path),
+            Err(refused) => Err(failure(path, what, refused)).at(path),
         }
     }
 
@@ -57,6 +55,25 @@ impl Drop for Lock {
     }
 }
 
+/// Why a lock is not taken. Without locks nothing is changed: two processes could remove what the other has just made,
+/// and etcd and containerd lock their own files in the same directory.
+fn failure(path: &Path, what: &str, refused: TryLockError) -> Error {
+    match refused {
+        TryLockError::WouldBlock => busy(path, what),
+        TryLockError::Error(error) if has_no_locks(&error) => Error::new(
+            Kind::Host,
+            format!(
+                "{}: the file system has no locks, without which {what} cannot be changed safely",
+                path.display()
+            ),
+        )
+        .expected("a file system with flock(2)")
+        .found(error)
+        .hint("set XDG_DATA_HOME and XDG_CONFIG_HOME to directories on a local disk; on NFS, an administrator can start the lock service (`rpc.statd`), or mount it with `local_lock=flock`"),
+        TryLockError::Error(error) => Error::from(error).about(path.display()),
+    }
+}
+
 fn busy(path: &Path, what: &str) -> Error {
     let holder = fs_err::read_to_string(path).unwrap_or_default();
     let holder = match holder.trim() {
@@ -70,4 +87,29 @@ fn busy(path: &Path, what: &str) -> Error {
     .detail("lock", path.display())
     .detail("process", holder)
     .hint("wait until it has ended, then run the same command again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_file_system_without_locks_is_named_with_the_way_out() {
+        let refused = |errno: Errno| {
+            let error = TryLockError::Error(errno.into());
+            failure(Path::new("/home/u/lock"), "the store", error)
+        };
+        for errno in [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP] {
+            assert_eq!(refused(errno).kind(), Kind::Host);
+        }
+        insta::assert_snapshot!(refused(Errno::NOSYS), @r"
+        /home/u/lock: the file system has no locks, without which the store cannot be changed safely
+          expected  a file system with flock(2)
+          found     Function not implemented (os error 38)
+
+        hint: set XDG_DATA_HOME and XDG_CONFIG_HOME to directories on a local disk; on NFS, an administrator can start the lock service (`rpc.statd`), or mount it with `local_lock=flock`
+        ");
+        insta::assert_snapshot!(refused(Errno::IO), @"/home/u/lock: Input/output error (os error 5)");
+    }
 }

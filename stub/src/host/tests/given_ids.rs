@@ -163,6 +163,14 @@ fn ranges_that_do_not_do() {
         found("u:x:65536\nu:231072\n:1:65536\nuu:231072:65536\n").1,
         "/etc/subuid gives u no ids"
     );
+    assert_eq!(
+        found("\u{feff}u:231072:65536\n").1,
+        "/etc/subuid gives u no ids: a byte order mark stands before its first line"
+    );
+    assert_eq!(
+        found("u\0:\0").1,
+        "/etc/subuid gives u no ids: it is UTF-16, which nothing reads there"
+    );
     let (level, text) = found("u:1000:65536\n");
     assert_eq!(
         (level, text.ends_with("which holds 1001, your own id")),

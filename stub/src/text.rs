@@ -1,0 +1,113 @@
+//! Text that a person or another program wrote: UTF-8, with or without a byte order mark.
+//!
+//! Editors and shells of other systems put a byte order mark before a text, or write UTF-16. The mark is no part of the
+//! text; UTF-16 is named as such, because all that a parser says of it is that the first character is wrong.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use crate::error::{Context as _, Error, Kind, Result};
+
+/// The byte order mark, as UTF-8 has it.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads a file of text. The error names the file.
+pub fn read(path: &Path) -> Result<String> {
+    decode(fs_err::read(path)?).about(|| path.display())
+}
+
+/// The text without a byte order mark. An error of [`Kind::Input`] if it is not UTF-8.
+pub fn decode(bytes: Vec<u8>) -> Result<String> {
+    refuse_utf16(&bytes)?;
+    let text = match bytes.strip_prefix(MARK) {
+        Some(rest) => rest.to_vec(),
+        None => bytes,
+    };
+    String::from_utf8(text).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.split(|byte| *byte == b'\n').count();
+        Error::new(Kind::Input, "this is not text in UTF-8")
+            .expected("UTF-8")
+            .found(format!("other bytes in line {line}"))
+            .hint("save it as UTF-8 in an editor")
+    })
+}
+
+/// Does what [`decode`] does, but puts a replacement character where bytes are not UTF-8.
+pub fn decode_lossy(bytes: &[u8]) -> Result<Cow<'_, str>> {
+    refuse_utf16(bytes)?;
+    Ok(String::from_utf8_lossy(without_mark(bytes)))
+}
+
+/// The bytes behind a byte order mark, if there is one.
+#[must_use]
+pub fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(MARK).unwrap_or(bytes)
+}
+
+/// What keeps a program from reading a text that takes its bytes as they are, such as those of shadow-utils.
+pub(crate) fn defect(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.starts_with(MARK) {
+        return Some("a byte order mark stands before its first line");
+    }
+    utf16(bytes).map(|_| "it is UTF-16, which nothing reads there")
+}
+
+fn utf16(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16, with a byte order mark"),
+        // ASCII in UTF-16: every other byte is zero.
+        [0, 1..=255, 0, 1..=255, ..] | [1..=255, 0, 1..=255, 0, ..] => Some("UTF-16"),
+        _ => None,
+    }
+}
+
+fn refuse_utf16(bytes: &[u8]) -> Result<()> {
+    let Some(found) = utf16(bytes) else {
+        return Ok(());
+    };
+    Err(Error::new(Kind::Input, "this is not text in UTF-8")
+        .expected("UTF-8")
+        .found(found)
+        .hint("convert it with `iconv -f UTF-16 -t UTF-8`, or save it as UTF-8 in an editor"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(text: &str, encode: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        text.encode_utf16().flat_map(encode).collect()
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        assert_eq!(decode(b"\xef\xbb\xbfa\n".to_vec()).unwrap(), "a\n");
+        assert_eq!(decode_lossy(b"\xef\xbb\xbfa\xff").unwrap(), "a\u{fffd}");
+        assert_eq!(decode(Vec::new()).unwrap(), "");
+        assert_eq!(decode(b"a".to_vec()).unwrap(), "a");
+    }
+
+    #[test]
+    fn utf16_is_named_in_all_its_forms() {
+        for encode in [u16::to_le_bytes, u16::to_be_bytes] {
+            for (text, found) in [("\u{feff}schema", ", with a"), ("schema", "UTF-16\n")] {
+                let bytes = encoded(text, encode);
+                let error = decode_lossy(&bytes).unwrap_err().to_string();
+                assert!(error.contains(found), "{error}");
+                assert_eq!(decode(bytes).unwrap_err().kind(), Kind::Input);
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_found_by_their_line() {
+        insta::assert_snapshot!(decode(b"a\nb\xe4\n".to_vec()).unwrap_err(), @r"
+        this is not text in UTF-8
+          expected  UTF-8
+          found     other bytes in line 2
+
+        hint: save it as UTF-8 in an editor
+        ");
+    }
+}
