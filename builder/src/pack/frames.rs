@@ -20,6 +20,9 @@ const MIN_SIBLING: u64 = 64 << 10;
 /// A content of so many bytes takes long enough that something should be said meanwhile.
 const LARGE: u64 = 16 << 20;
 
+/// Measured at level 19: to look through a prefix takes about half as long as to compress it.
+const PREFIX_SHARE: u64 = 2;
+
 /// So many bytes of it are compressed to learn how long all of them will take.
 const SAMPLE: u64 = 1 << 20;
 
@@ -107,7 +110,8 @@ impl<'a> FrameCache<'a> {
             }
         }
         if !missing.is_empty() {
-            for entry in self.compress(missing, progress)? {
+            let sizes = plan.iter().map(|p| (p.sha256, p.size)).collect();
+            for entry in self.compress(missing, &sizes, progress)? {
                 entries.insert(entry.sha256, entry);
             }
         }
@@ -120,8 +124,13 @@ impl<'a> FrameCache<'a> {
             .collect()
     }
 
-    /// Compresses contents that are not in the cache, on all cores.
-    fn compress(&self, mut missing: Vec<&Planned>, progress: &Progress) -> Result<Vec<FrameEntry>> {
+    /// Compresses contents that are not in the cache, on all cores. `sizes` are those of all contents.
+    fn compress(
+        &self,
+        mut missing: Vec<&Planned>,
+        sizes: &BTreeMap<Sha256, u64>,
+        progress: &Progress,
+    ) -> Result<Vec<FrameEntry>> {
         // The largest first: the last one to finish should be a small one.
         missing.sort_by_key(|p| std::cmp::Reverse((p.size, p.sha256)));
         let total = missing.iter().map(|p| p.size).sum();
@@ -135,7 +144,9 @@ impl<'a> FrameCache<'a> {
             let mut made = Vec::new();
             while let Some(planned) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
                 // In one go: fed piece by piece, the library makes other bytes. So it says nothing until it is done.
-                let part = task.part(planned.size);
+                let prefix = planned.prefix.and_then(|p| sizes.get(&p)).copied();
+                let work = planned.size + prefix.unwrap_or_default() / PREFIX_SHARE;
+                let part = task.part(planned.size, work);
                 made.push(self.make(planned)?);
                 part.finish();
             }

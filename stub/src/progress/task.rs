@@ -25,6 +25,8 @@ struct Count {
     done: AtomicU64,
     /// What was done already when this began.
     before: AtomicU64,
+    /// The most that was ever shown: an estimate may turn out to have been too high, but a count does not go back.
+    shown: AtomicU64,
     started: Instant,
     said: Mutex<Said>,
     parts: Mutex<Parts>,
@@ -40,9 +42,17 @@ struct Said {
 /// The work that gives no word before it is done, and how fast such work is.
 #[derive(Debug, Default)]
 struct Parts {
-    open: Vec<(u64, Instant)>,
-    bytes: u64,
+    open: Vec<Open>,
+    /// What those that are done came to.
+    work: u64,
     time: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Open {
+    bytes: u64,
+    work: u64,
+    started: Instant,
 }
 
 /// Bytes that are being worked on, and of which nothing is heard until all of them are done. Meanwhile the task shows how
@@ -50,8 +60,7 @@ struct Parts {
 #[derive(Debug)]
 pub struct Part<'a> {
     count: &'a Count,
-    bytes: u64,
-    started: Instant,
+    open: Open,
 }
 
 impl<'a> Task<'a> {
@@ -71,6 +80,7 @@ impl<'a> Task<'a> {
             total: AtomicU64::new(total),
             done: AtomicU64::new(0),
             before: AtomicU64::new(0),
+            shown: AtomicU64::new(0),
             started: now,
             said: Mutex::new(Said {
                 at: now,
@@ -97,6 +107,7 @@ impl<'a> Task<'a> {
     pub fn set(&self, bytes: u64) {
         self.count.done.store(bytes, Ordering::Relaxed);
         self.count.before.store(bytes, Ordering::Relaxed);
+        self.count.shown.store(bytes, Ordering::Relaxed);
         self.count.show();
     }
 
@@ -108,21 +119,25 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// So many bytes took one thread so long: what parts are measured by until the first of them is done.
-    pub fn expect(&self, bytes: u64, time: Duration) {
+    /// So much work took one thread so long: what parts are measured by until the first of them is done.
+    pub fn expect(&self, work: u64, time: Duration) {
         let mut parts = self.count.parts();
-        (parts.bytes, parts.time) = (bytes, time);
+        (parts.work, parts.time) = (work, time);
     }
 
-    /// One thread begins to work on so many bytes, of which nothing will be heard until they are done.
+    /// One thread begins to work on so many bytes, of which nothing will be heard until they are done. `work` says how
+    /// long that takes in comparison with other parts.
     #[must_use]
-    pub fn part(&self, bytes: u64) -> Part<'_> {
-        let started = Instant::now();
-        self.count.parts().open.push((bytes, started));
+    pub fn part(&self, bytes: u64, work: u64) -> Part<'_> {
+        let open = Open {
+            bytes,
+            work,
+            started: Instant::now(),
+        };
+        self.count.parts().open.push(open);
         Part {
             count: &self.count,
-            bytes,
-            started,
+            open,
         }
     }
 
@@ -150,21 +165,20 @@ impl Drop for Task<'_> {
 impl Part<'_> {
     /// All of its bytes are done.
     pub fn finish(self) {
-        let (count, bytes) = (self.count, self.bytes);
+        let (count, open) = (self.count, self.open);
         let mut parts = count.parts();
-        parts.bytes += bytes;
-        parts.time += self.started.elapsed();
+        parts.work += open.work;
+        parts.time += open.started.elapsed();
         drop(parts);
         drop(self);
-        count.done.fetch_add(bytes, Ordering::Relaxed);
+        count.done.fetch_add(open.bytes, Ordering::Relaxed);
     }
 }
 
 impl Drop for Part<'_> {
     fn drop(&mut self) {
-        let this = (self.bytes, self.started);
         let mut parts = self.count.parts();
-        if let Some(index) = parts.open.iter().position(|open| *open == this) {
+        if let Some(index) = parts.open.iter().position(|open| *open == self.open) {
             parts.open.swap_remove(index);
         }
     }
@@ -176,8 +190,11 @@ impl Count {
     }
 
     fn show(&self) {
+        let done = self.done.load(Ordering::Relaxed);
+        let shown = done + self.parts().estimate();
+        let shown = self.shown.fetch_max(shown, Ordering::Relaxed).max(shown);
         if let Some(bar) = &self.bar {
-            bar.set_position(self.done.load(Ordering::Relaxed) + self.parts().estimate());
+            bar.set_position(shown);
             return;
         }
         if !matches!(self.style, Style::Plain) {
@@ -192,9 +209,9 @@ impl Count {
         }
         said.at = Instant::now();
         let line = Line {
-            done: self.done.load(Ordering::Relaxed),
+            done,
             before: self.before.load(Ordering::Relaxed),
-            estimate: self.parts().estimate(),
+            estimate: shown.saturating_sub(done),
             total: self.total.load(Ordering::Relaxed),
             elapsed: self.started.elapsed(),
         };
@@ -217,12 +234,12 @@ impl Count {
 impl Parts {
     /// How many bytes of the parts should be done by now.
     fn estimate(&self) -> u64 {
-        let done = |(bytes, started): &(u64, Instant)| {
-            let expected = self.time.as_micros() * u128::from(*bytes) / u128::from(self.bytes);
-            let elapsed = started.elapsed().as_micros();
-            scaled(*bytes, u128::from(permille(elapsed, expected)), 1000)
+        let done = |open: &Open| {
+            let expected = self.time.as_micros() * u128::from(open.work) / u128::from(self.work);
+            let elapsed = open.started.elapsed().as_micros();
+            scaled(open.bytes, u128::from(permille(elapsed, expected)), 1000)
         };
-        if self.bytes == 0 {
+        if self.work == 0 {
             return 0;
         }
         self.open.iter().map(done).sum()
@@ -329,7 +346,7 @@ mod tests {
         assert_eq!(shares, [0, 100, 750, 875, 958, 999]);
         let progress = Progress::silent();
         let task = progress.task("compress", 1000);
-        let part = task.part(800);
+        let part = task.part(800, 1600);
         assert_eq!(task.count.parts().estimate(), 0);
         task.expect(100, Duration::from_nanos(1));
         std::thread::sleep(Duration::from_millis(20));

@@ -1,11 +1,11 @@
 //! Machines on which it cannot be done as they are.
 
-use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fs_err as fs;
+use stub::output;
 
 use crate::home::{Home, Said, is_root};
 use crate::pack::Recipe;
@@ -141,10 +141,6 @@ fn another_process_holds_the_lock() {
 
 /// Runs a shell script where HOME is a file system of its own, mounted with these options, and `$1` the bundle.
 /// `None`, said on stderr, where the machine does not let its users do that.
-#[expect(
-    clippy::explicit_write,
-    reason = "what `eprintln!` prints, the test harness keeps to itself"
-)]
 fn on_file_system(options: &str, script: &str) -> Option<Said> {
     let home = Home::new();
     let bundle = runnable(&home);
@@ -163,8 +159,10 @@ fn on_file_system(options: &str, script: &str) -> Option<Said> {
         .arg(&mount)
         .output();
     if !able.as_ref().is_ok_and(|o| o.status.success()) {
-        let why = format!("not tested: no mounts in a user namespace here ({able:?})");
-        writeln!(std::io::stderr(), "{why}").unwrap();
+        // What `eprintln!` prints, the test harness keeps to itself.
+        output::message(&format!(
+            "not tested: no mounts in a user namespace here ({able:?})"
+        ));
         return None;
     }
     let script = format!(
@@ -269,8 +267,7 @@ fn the_probe_of_the_kernel_agrees_with_other_programs() {
     let said = run("echo go | \"$1\" probe-namespaces");
     let inside = |words: &str| run(&format!("unshare -Urn {words}")).code == Some(0);
     if !inside("ip link") {
-        let why = "not tested: no network namespaces, or no `ip` here";
-        writeln!(std::io::stderr(), "{why}").unwrap();
+        output::message("not tested: no network namespaces, or no `ip` here");
         return;
     }
     assert!(said.stdout.starts_with("unshared\nmounted\n"), "{said:?}");

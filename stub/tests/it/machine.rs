@@ -1,12 +1,12 @@
 //! A machine on which a cluster can run, made of files: what the checks look at instead of the one the tests run on.
 
-use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fs_err as fs;
 use rustix::process::{getgid, getuid};
+use stub::output;
 
 use crate::home::{Home, NOBODY, is_root};
 use crate::stage::SYSTEMCTL;
@@ -22,17 +22,10 @@ pub(crate) struct Machine {
 impl Machine {
     /// Nothing keeps a cluster from running on it. `None`, said on stderr, where the machine of the tests has no cgroup
     /// v2 to show.
-    #[expect(
-        clippy::explicit_write,
-        reason = "what `eprintln!` prints, the test harness keeps to itself"
-    )]
     pub(crate) fn fit(home: &Home) -> Option<Self> {
         let Some(cgroup) = mounted("cgroup2") else {
-            writeln!(
-                std::io::stderr(),
-                "not tested: no cgroup v2 is mounted here"
-            )
-            .unwrap();
+            // What `eprintln!` prints, the test harness keeps to itself.
+            output::message("not tested: no cgroup v2 is mounted here");
             return None;
         };
         let machine = Self {

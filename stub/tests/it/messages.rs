@@ -17,7 +17,7 @@ use crate::home::spawn;
 use crate::stage::{SYSTEMCTL, Stage};
 
 /// Longer than any command that is not held up, and than the patience with a reader that has stopped.
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_mins(2);
 
 /// Installs with these streams, which must do all that an installation does.
 fn installs(stage: &Stage, how: &str, streams: impl FnOnce(&mut Command)) {
