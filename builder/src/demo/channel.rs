@@ -11,7 +11,7 @@ use stub::progress::Progress;
 
 use super::Demo;
 use super::image::Files;
-use super::run::output;
+use super::run::{locked, output};
 use crate::cache::Cache;
 use crate::lockfile::Lockfile;
 use crate::pack::members;
@@ -31,32 +31,32 @@ pub(super) struct Taken {
 
 impl Demo<'_> {
     /// Gets and opens the packages in `tests/debian/registry`.
-    pub(super) fn taken(&mut self, scratch: &Path) -> Result<Taken> {
+    pub(super) fn taken(&mut self) -> Result<Taken> {
         let recipes = self.workspace.root().join("tests/debian/registry");
         let mut commands: Vec<(Arch, _, [Command; 2])> = Vec::new();
         for arch in Arch::ALL {
             // One lockfile each: Debian may have other versions for other architectures.
-            let locked = scratch.join(format!("{arch}.json"));
-            let (mut lock, mut fetch) = (self.builder(&locked)?, self.builder(&locked)?);
+            // It stays for a demo without a network.
+            let lockfile = self.directory.join(format!("registry-{arch}.json"));
+            let (mut lock, mut fetch) = (self.builder(&lockfile)?, self.builder(&lockfile)?);
             lock.args(["lock", "--update", "--arch", arch.as_str(), "--recipes"]);
             lock.arg(&recipes);
             if arch != self.arch {
                 lock.arg(BUSYBOX);
             }
             fetch.args(["fetch", "--arch", arch.as_str()]);
-            commands.push((arch, locked, [lock, fetch]));
+            commands.push((arch, lockfile, [lock, fetch]));
         }
-        let (cache, here) = (Cache::of_user()?, self.arch);
+        let (cache, here, offline) = (Cache::of_user()?, self.arch, self.inputs.offline);
         let mut registry = None;
         let mut files = BTreeMap::new();
         let mut version = String::new();
         self.step("get a registry from Debian", || {
             let mut said = Vec::new();
-            for (arch, locked, commands) in &mut commands {
-                for command in commands {
-                    output(command)?;
-                }
-                for (name, component, content) in contents(locked, *arch, &cache)? {
+            for (arch, lockfile, [lock, fetch]) in &mut commands {
+                locked(lock, lockfile, offline)?;
+                output(fetch)?;
+                for (name, component, content) in contents(lockfile, *arch, &cache)? {
                     said.push(format!("{name} {component} ({arch})"));
                     if name.as_str() != BUSYBOX {
                         registry = content.into_values().next();

@@ -28,7 +28,7 @@ impl Demo<'_> {
         let scratch = self.directory.join("registry");
         files::remove_tree(&scratch)?;
         fs_err::create_dir_all(&scratch)?;
-        let taken = self.taken(&scratch)?;
+        let taken = self.taken()?;
         let image = Image::of(&taken.files)?;
 
         let registry = Registry::start(&taken.registry, &scratch)?;
@@ -48,7 +48,7 @@ impl Demo<'_> {
         let locked = scratch.join("lockfile.json");
         fs_err::copy(lockfile, &locked)?;
         let recipes = self.recipes(&scratch, &registry.address)?;
-        let mut lock = self.builder(&locked)?;
+        let mut lock = self.local_builder(&locked)?;
         lock.args(["lock", "--update", COMPONENT, "--recipes"])
             .arg(&recipes);
         self.step("lock the image", || {
@@ -57,7 +57,7 @@ impl Demo<'_> {
             let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
             Ok(words.join(" "))
         })?;
-        let mut fetch = self.builder(&locked)?;
+        let mut fetch = self.local_builder(&locked)?;
         fetch.args(["fetch", "--components", COMPONENT]);
         self.step("fetch the image", || last_line(apart(&mut fetch, &cache)))?;
         // From here on there is no registry.
@@ -66,10 +66,11 @@ impl Demo<'_> {
         let bundle = scratch.join(format!("usernetes-{}", self.arch));
         let site = Site {
             checkout: checkout.to_owned(),
+            target: checkout.join("target"),
             cache: None,
             mirror: Some(cache.join("usernetes")),
             umask: "022",
-            zone: "UTC",
+            hostile: None,
         };
         self.build("build with the image", &site, &locked, &bundle)?;
         self.bundle(
