@@ -58,7 +58,6 @@ impl Place {
             .arg("--lockfile")
             .arg(home.join("lockfile.json"))
             .env("XDG_CACHE_HOME", home.join("cache"))
-            .env("no_proxy", "127.0.0.1")
             .env_remove("GITHUB_TOKEN")
             .output()
             .unwrap()
