@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod cache;
 pub mod cli;
+mod closed;
 mod command;
 mod date;
 pub mod debian;
@@ -13,7 +14,7 @@ pub mod files;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod http;
-pub mod libraries;
+mod libraries;
 pub mod lock;
 pub mod lockfile;
 pub mod mirror;

@@ -5,50 +5,39 @@
 //! toolchain and the C library.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use stub::bundle::{Arch, Library};
+use stub::bundle::Library;
 use stub::error::{Context, Error, Kind, Result};
 use stub::licenses::Expression;
 use stub::purl;
 
-/// A crate's name and version.
-type Id = (String, String);
+use crate::closed::{Closed, Id, Source, run, surprise};
 
-/// The libraries of the stub that the checkout at `root` makes for a processor, sorted.
-pub fn of_stub(root: &Path, arch: Arch, offline: bool) -> Result<Vec<Library>> {
-    let cargo = Cargo {
-        root,
-        triple: format!("{arch}-unknown-linux-gnu"),
-        offline,
-    };
-    let linked = cargo.linked()?;
-    let packages = cargo.packages()?;
-    let checksums = checksums(root)?;
-    let mut libraries = vec![rust(root)?, c_library(arch)?];
-    for id in linked {
+/// The libraries of the stub that a checkout makes for a processor, sorted.
+pub(crate) fn of_stub(closed: &Closed) -> Result<Vec<Library>> {
+    let sources: BTreeMap<Id, Source> = closed
+        .sources()?
+        .into_iter()
+        .map(|source| (source.id.clone(), source))
+        .collect();
+    let checksums = closed.checksums()?;
+    let mut libraries = vec![rust(closed.rust_release()), c_library(closed.c_compiler())?];
+    for id in closed.linked()? {
         let (name, version) = &id;
         let about = || format!("{name} {version}");
-        let package = packages
-            .get(&id)
-            .ok_or_else(|| surprise("`cargo metadata` does not know the crate").about(about()))?;
         // The crates of the workspace itself are the stub.
         let Some(checksum) = checksums.get(&id) else {
             continue;
         };
-        let license = package
-            .license
-            .as_deref()
-            .unwrap_or_default()
-            .replace('/', " OR ");
+        let source = sources.get(&id).ok_or_else(|| {
+            surprise("`cargo tree` links a crate that it does not compile").about(about())
+        })?;
+        let license = source.license.replace('/', " OR ");
         Expression::parse(&license).about(about)?;
         libraries.push(Library {
-            copyright: copyright(&package.directory()?)?,
+            copyright: copyright(&source.directory)?,
             license,
             purl: purl::of_crate(name, version),
             source: Some(format!("sha256:{checksum}")),
@@ -58,115 +47,6 @@ pub fn of_stub(root: &Path, arch: Arch, offline: bool) -> Result<Vec<Library>> {
     }
     libraries.sort();
     Ok(libraries)
-}
-
-/// Cargo, asked about a checkout.
-struct Cargo<'a> {
-    root: &'a Path,
-    triple: String,
-    offline: bool,
-}
-
-impl Cargo<'_> {
-    /// Everything the stub's program is linked from. Build scripts, procedural macros and what these need run on the
-    /// building machine and are no part of it; nor are features that only the builder or the tests switch on.
-    fn linked(&self) -> Result<BTreeSet<Id>> {
-        let text = self.ask(&[
-            "tree",
-            "--package=stub",
-            "--edges=normal,no-proc-macro",
-            "--target",
-            &self.triple,
-            "--prefix=none",
-            "--no-dedupe",
-            "--format={p}",
-        ])?;
-        let id = |line: &str| {
-            let mut words = line.split_whitespace();
-            let name = words.next()?.to_owned();
-            let version = words.next()?.strip_prefix('v')?.to_owned();
-            Some((name, version))
-        };
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        lines
-            .map(|line| {
-                id(line).ok_or_else(|| {
-                    surprise("`cargo tree` prints something else than crates")
-                        .found(format!("`{line}`"))
-                })
-            })
-            .collect()
-    }
-
-    fn packages(&self) -> Result<BTreeMap<Id, Package>> {
-        let text = self.ask(&[
-            "metadata",
-            "--format-version=1",
-            "--filter-platform",
-            &self.triple,
-        ])?;
-        let metadata: Metadata = serde_json::from_str(&text).map_err(|e| {
-            surprise("`cargo metadata` prints something else than expected").detail("at", e)
-        })?;
-        let pair = |p: Package| ((p.name.clone(), p.version.clone()), p);
-        Ok(metadata.packages.into_iter().map(pair).collect())
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command
-            .args(arguments)
-            .args(["--locked", "--quiet", "--color=never"])
-            .args(self.offline.then_some("--offline"))
-            .current_dir(self.root)
-            .env("LC_ALL", "C.UTF-8");
-        run(&mut command, None)
-    }
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    version: String,
-    license: Option<String>,
-    manifest_path: PathBuf,
-}
-
-impl Package {
-    fn directory(&self) -> Result<PathBuf> {
-        let parent = self.manifest_path.parent();
-        parent
-            .map(Path::to_owned)
-            .ok_or_else(|| surprise("a crate has no directory"))
-    }
-}
-
-/// The digests of the crates' packages. Crates of the workspace have none.
-fn checksums(root: &Path) -> Result<BTreeMap<Id, String>> {
-    #[derive(Deserialize)]
-    struct Lock {
-        package: Vec<Locked>,
-    }
-    #[derive(Deserialize)]
-    struct Locked {
-        name: String,
-        version: String,
-        checksum: Option<String>,
-    }
-    let path = root.join("Cargo.lock");
-    let lock: Lock = read_toml(&path)?;
-    let pair = |l: Locked| l.checksum.map(|sum| ((l.name, l.version), sum));
-    Ok(lock.package.into_iter().filter_map(pair).collect())
-}
-
-fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    toml::from_str(&fs_err::read_to_string(path)?)
-        .map_err(|e| Error::new(Kind::Input, format!("{}: {e}", path.display())))
 }
 
 /// The lines of a crate's licence files that say whose it is.
@@ -201,41 +81,30 @@ fn notice(line: &str) -> Option<String> {
 }
 
 /// The standard library, which comes with the compiler.
-fn rust(root: &Path) -> Result<Library> {
-    let mut command = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    command.arg("-vV").current_dir(root);
-    let text = run(&mut command, None)?;
-    let version = text.lines().find_map(|line| line.strip_prefix("release: "));
-    let version =
-        version.ok_or_else(|| surprise("`rustc -vV` does not say which release it is"))?;
-    Ok(Library {
+fn rust(release: &str) -> Library {
+    Library {
         name: "rust-std".to_owned(),
-        version: version.to_owned(),
+        version: release.to_owned(),
         copyright: Vec::new(),
         license: "MIT OR Apache-2.0".to_owned(),
-        purl: format!("pkg:github/rust-lang/rust@{version}"),
+        purl: format!("pkg:github/rust-lang/rust@{release}"),
         source: None,
-    })
+    }
 }
 
 /// The C library the stub is statically linked with: the one the C compiler knows.
-fn c_library(arch: Arch) -> Result<Library> {
-    let compiler = if Arch::host() == Some(arch) {
-        "cc".to_owned()
-    } else {
-        format!("{arch}-linux-gnu-gcc")
-    };
-    let mut command = Command::new(&compiler);
-    command.args(["-E", "-P", "-"]);
+fn c_library(mut compiler: Command) -> Result<Library> {
+    compiler.args(["-E", "-P", "-"]);
     let source = "#include <features.h>\nglibc __GLIBC__ __GLIBC_MINOR__\n";
-    let text = run(&mut command, Some(source))?;
+    let text = run(&mut compiler, Some(source))?;
     let version = text.lines().find_map(|line| {
         let mut words = line.strip_prefix("glibc ")?.split_whitespace();
         let numbers: (u32, u32) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         Some(format!("{}.{}", numbers.0, numbers.1))
     });
     let version = version.ok_or_else(|| {
-        Error::new(Kind::Host, format!("`{compiler}` does not compile for the GNU C library"))
+        let name = compiler.get_program().to_string_lossy();
+        Error::new(Kind::Host, format!("`{name}` does not compile for the GNU C library"))
             .hint("install a C compiler with the GNU C library's headers, for example Debian's package `libc6-dev`")
     })?;
     Ok(Library {
@@ -250,44 +119,22 @@ fn c_library(arch: Arch) -> Result<Library> {
     })
 }
 
-fn surprise(what: &str) -> Error {
-    Error::new(Kind::Failed, what).hint("use the Rust toolchain that `rust-toolchain.toml` names")
-}
-
-/// Runs a program to its end and gives what it printed.
-fn run(command: &mut Command, input: Option<&str>) -> Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let failed = |why: String| Error::new(Kind::Host, format!("`{name}` does not work: {why}"));
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| failed(e.to_string()).hint("install it, or correct PATH"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.unwrap_or_default().as_bytes())?;
-    }
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr)
-            .trim_end()
-            .to_owned();
-        return Err(failed(why));
-    }
-    String::from_utf8(output.stdout).map_err(|e| failed(e.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use stub::bundle::Arch;
 
-    fn root() -> PathBuf {
-        fs_err::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).unwrap()
+    use super::*;
+    use crate::workspace::Workspace;
+
+    fn libraries() -> Vec<Library> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let workspace = Workspace::find(Some(&root)).unwrap();
+        of_stub(&Closed::prepare(&workspace, Arch::host().unwrap(), true).unwrap()).unwrap()
     }
 
     #[test]
     fn what_the_stub_is_linked_from() {
-        let libraries = of_stub(&root(), Arch::host().unwrap(), true).unwrap();
+        let libraries = libraries();
         assert!(libraries.is_sorted());
         let find = |name: &str| libraries.iter().find(|l| l.name == name);
         let zstd = find("zstd-sys").unwrap();
@@ -308,7 +155,7 @@ mod tests {
 
     #[test]
     fn every_library_has_a_licence_whose_text_the_stub_has() {
-        for library in of_stub(&root(), Arch::host().unwrap(), true).unwrap() {
+        for library in libraries() {
             let expression = Expression::parse(&library.license).unwrap();
             for id in expression.licenses().chain(expression.exceptions()) {
                 assert!(stub::licenses::text(id).is_some(), "{}: {id}", library.name);
@@ -335,17 +182,5 @@ mod tests {
         ] {
             assert_eq!(notice(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn a_program_that_fails_is_named() {
-        let error = run(
-            Command::new("sh").args(["-c", "echo oh dear >&2; exit 3"]),
-            None,
-        )
-        .unwrap_err();
-        assert_eq!(error.message(), "`sh` does not work: oh dear");
-        let error = run(&mut Command::new("no-such-program"), None).unwrap_err();
-        assert!(error.to_string().contains("no-such-program"), "{error}");
     }
 }

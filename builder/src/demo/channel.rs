@@ -1,9 +1,7 @@
 //! What the demo needs besides its bundle, out of the Debian archive as well: a registry, and what its image is made of.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
-use std::process::Command;
 
 use stub::bundle::{Arch, Name, Version};
 use stub::error::{Error, Kind, Result};
@@ -11,12 +9,12 @@ use stub::progress::Progress;
 
 use super::Demo;
 use super::image::Files;
-use super::run::output;
+use super::run::{locked, output};
 use crate::cache::Cache;
 use crate::lockfile::Lockfile;
 use crate::pack::members;
 
-/// The component whose files the image is made of, for every architecture.
+/// The component whose files the image is made of.
 const BUSYBOX: &str = "busybox";
 
 /// What was taken out of packages.
@@ -24,48 +22,35 @@ pub(super) struct Taken {
     /// The registry's program, for this machine.
     pub(super) registry: Vec<u8>,
     /// What the image is made of.
-    pub(super) files: BTreeMap<Arch, Files>,
+    pub(super) files: Files,
     /// Upstream's version of that.
     pub(super) version: String,
 }
 
 impl Demo<'_> {
     /// Gets and opens the packages in `tests/debian/registry`.
-    pub(super) fn taken(&mut self, scratch: &Path) -> Result<Taken> {
+    pub(super) fn taken(&mut self) -> Result<Taken> {
         let recipes = self.workspace.root().join("tests/debian/registry");
-        let mut commands: Vec<(Arch, _, [Command; 2])> = Vec::new();
-        for arch in Arch::ALL {
-            // One lockfile each: Debian may have other versions for other architectures.
-            let locked = scratch.join(format!("{arch}.json"));
-            let (mut lock, mut fetch) = (self.builder(&locked)?, self.builder(&locked)?);
-            lock.args(["lock", "--update", "--arch", arch.as_str(), "--recipes"]);
-            lock.arg(&recipes);
-            if arch != self.arch {
-                lock.arg(BUSYBOX);
-            }
-            fetch.args(["fetch", "--arch", arch.as_str()]);
-            commands.push((arch, locked, [lock, fetch]));
-        }
-        let (cache, here) = (Cache::of_user()?, self.arch);
+        // It stays for a demo without a network.
+        let lockfile = self.directory.join("registry.json");
+        let (mut lock, mut fetch) = (self.builder(&lockfile)?, self.builder(&lockfile)?);
+        lock.args(["lock", "--update", "--recipes"]).arg(&recipes);
+        fetch.arg("fetch");
+        let (cache, arch, offline) = (Cache::of_user()?, self.arch, self.inputs.offline);
         let mut registry = None;
-        let mut files = BTreeMap::new();
+        let mut files = Files::new();
         let mut version = String::new();
         self.step("get a registry from Debian", || {
+            locked(&mut lock, &lockfile, offline)?;
+            output(&mut fetch)?;
             let mut said = Vec::new();
-            for (arch, locked, commands) in &mut commands {
-                for command in commands {
-                    output(command)?;
-                }
-                for (name, component, content) in contents(locked, *arch, &cache)? {
-                    said.push(format!("{name} {component} ({arch})"));
-                    if name.as_str() != BUSYBOX {
-                        registry = content.into_values().next();
-                        continue;
-                    }
-                    if *arch == here {
-                        version = upstream(&component);
-                    }
-                    files.insert(*arch, content);
+            for (name, component, content) in contents(&lockfile, arch, &cache)? {
+                said.push(format!("{name} {component}"));
+                if name.as_str() == BUSYBOX {
+                    version = upstream(&component);
+                    files = content;
+                } else {
+                    registry = content.into_values().next();
                 }
             }
             Ok(said.join(", "))

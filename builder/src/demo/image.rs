@@ -1,5 +1,5 @@
-//! An image for two architectures, made of Debian's files: an index, and for each architecture a manifest, a
-//! configuration and two layers (OCI image format specification 1.1).
+//! An image for this machine's architecture only, made of Debian's files: an index, a manifest, a configuration and two
+//! layers (OCI image format specification 1.1).
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -26,8 +26,8 @@ pub(super) type Files = BTreeMap<BundlePath, Vec<u8>>;
 pub(super) struct Image {
     /// What its tag is to point to.
     pub(super) index: Vec<u8>,
-    /// What the index leads to, by architecture.
-    pub(super) parts: BTreeMap<Arch, Part>,
+    /// What the index leads to.
+    pub(super) part: Part,
 }
 
 /// What an image is on one architecture.
@@ -39,21 +39,15 @@ pub(super) struct Part {
 }
 
 impl Image {
-    /// Makes it of each architecture's files: programs make up the first layer, the rest the second.
-    pub(super) fn of(files: &BTreeMap<Arch, Files>) -> Result<Self> {
-        let mut parts = BTreeMap::new();
-        let mut manifests = Vec::new();
-        for (arch, files) in files {
-            let part = Part::of(*arch, files)?;
-            let mut descriptor = descriptor(MANIFEST, &part.manifest);
-            descriptor["platform"] = json!({ "architecture": arch.go_name(), "os": "linux" });
-            manifests.push(descriptor);
-            parts.insert(*arch, part);
-        }
-        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
+    /// Makes it of an architecture's files: programs make up the first layer, the rest the second.
+    pub(super) fn of(arch: Arch, files: &Files) -> Result<Self> {
+        let part = Part::of(arch, files)?;
+        let mut descriptor = descriptor(MANIFEST, &part.manifest);
+        descriptor["platform"] = json!({ "architecture": arch.go_name(), "os": "linux" });
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor] });
         Ok(Self {
             index: text(&index),
-            parts,
+            part,
         })
     }
 }

@@ -4,6 +4,7 @@
 
 mod channel;
 mod etcd;
+mod hostile;
 mod image;
 mod pulled;
 mod push;
@@ -22,8 +23,9 @@ use stub::error::{Error, Kind, Result};
 use stub::files;
 use stub::progress::Progress;
 
+use self::hostile::Hostile;
 use self::report::{Report, Step};
-use self::run::{copy_tree, first_line, last_line};
+use self::run::{copy_tree, first_line, last_line, locked};
 use crate::cli::{self, DemoArgs, Inputs};
 use crate::workspace::Workspace;
 
@@ -92,33 +94,40 @@ impl Demo<'_> {
         let recipes = self.workspace.root().join("tests/debian/recipes");
         let mut lock = self.builder(&lockfile)?;
         lock.args(["lock", "--update", "--recipes"]).arg(&recipes);
-        self.step("lock the Debian channel", || last_line(&mut lock))?;
+        let offline = self.inputs.offline;
+        self.step("lock the Debian channel", || {
+            locked(&mut lock, &lockfile, offline)
+        })?;
         let mut fetch = self.builder(&lockfile)?;
         fetch.arg("fetch");
         self.step("fetch", || last_line(&mut fetch))?;
 
         // Twice from two copies of the sources, with nothing else in common: the second has its own cache and
-        // compresses everything again, its downloads coming from the first one's cache as a mirror.
+        // compresses everything again, its downloads coming from the first one's cache as a mirror; its cargo has a new
+        // home, and whatever can be set is set to something else.
         let cache = stub::paths::cache_dir()?;
         let (first, second) = (self.checkout("a")?, self.checkout("b/in another place")?);
+        let other_side = self.directory.join("checkouts/b");
         self.build(
             "build",
             &Site {
+                target: first.join("target"),
                 checkout: first.clone(),
                 cache: None,
                 mirror: None,
                 umask: "022",
-                zone: "UTC",
+                hostile: None,
             },
             &lockfile,
             &bundle,
         )?;
         let elsewhere = Site {
             checkout: second,
-            cache: Some(self.directory.join("checkouts/cache")),
+            target: other_side.join("compiled"),
+            cache: Some(other_side.join("cache")),
             mirror: Some(cache),
             umask: "077",
-            zone: "Asia/Kathmandu",
+            hostile: Some(Hostile::around(&other_side)?),
         };
         self.build("build again elsewhere", &elsewhere, &lockfile, &other)?;
         let (one, two) = (Bundle::open(&bundle)?, Bundle::open(&other)?);
@@ -189,14 +198,20 @@ impl Demo<'_> {
 
     /// This builder, to be run in a process of its own with the inputs the demo was given.
     fn builder(&self, lockfile: &Path) -> Result<Command> {
+        let mut command = self.local_builder(lockfile)?;
+        if self.inputs.offline {
+            command.arg("--offline");
+        }
+        Ok(command)
+    }
+
+    /// The same for what needs no network but this machine's own registry.
+    fn local_builder(&self, lockfile: &Path) -> Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .current_dir(self.workspace.root())
             .arg("--lockfile")
             .arg(lockfile);
-        if self.inputs.offline {
-            command.arg("--offline");
-        }
         for (flag, value) in [
             ("--mirror", &self.inputs.mirror),
             ("--debian-archive", &self.inputs.debian_archive),
@@ -238,8 +253,10 @@ impl Demo<'_> {
             .arg(output);
         command
             .current_dir(&site.checkout)
-            .env("TZ", site.zone)
-            .env("CARGO_TARGET_DIR", site.checkout.join("target"));
+            .env("CARGO_TARGET_DIR", &site.target);
+        if let Some(hostile) = &site.hostile {
+            hostile.surround(&mut command);
+        }
         self.step(name, || last_line(&mut command))
     }
 
@@ -309,10 +326,13 @@ fn units(home: &Path) -> Result<String> {
 /// Where a build takes place, and what is different there.
 struct Site {
     checkout: PathBuf,
+    /// Where it compiles.
+    target: PathBuf,
     /// A cache of its own.
     cache: Option<PathBuf>,
     /// What fills the cache.
     mirror: Option<PathBuf>,
     umask: &'static str,
-    zone: &'static str,
+    /// Surroundings that are to change nothing.
+    hostile: Option<Hostile>,
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use stub::bundle::{Arch, Bundle};
+use stub::bundle::Bundle;
 use stub::digest::Sha256;
 use stub::error::{Context, Error, Kind, Result};
 use stub::files;
@@ -28,19 +28,15 @@ impl Demo<'_> {
         let scratch = self.directory.join("registry");
         files::remove_tree(&scratch)?;
         fs_err::create_dir_all(&scratch)?;
-        let taken = self.taken(&scratch)?;
-        let image = Image::of(&taken.files)?;
+        let taken = self.taken()?;
+        let image = Image::of(self.arch, &taken.files)?;
 
         let registry = Registry::start(&taken.registry, &scratch)?;
         self.step("push an image to it", || {
             let repository = Repository::new(&registry.address, REPOSITORY)?;
             let sent = repository.push(&image, &taken.version)?;
-            Ok(format!(
-                "{REPOSITORY}:{} for {} architectures, {}",
-                taken.version,
-                image.parts.len(),
-                bytes(sent)
-            ))
+            let version = &taken.version;
+            Ok(format!("{REPOSITORY}:{version}, {}", bytes(sent)))
         })?;
 
         // A cache that knows nothing of the image: what is in it afterwards came out of the registry.
@@ -48,7 +44,7 @@ impl Demo<'_> {
         let locked = scratch.join("lockfile.json");
         fs_err::copy(lockfile, &locked)?;
         let recipes = self.recipes(&scratch, &registry.address)?;
-        let mut lock = self.builder(&locked)?;
+        let mut lock = self.local_builder(&locked)?;
         lock.args(["lock", "--update", COMPONENT, "--recipes"])
             .arg(&recipes);
         self.step("lock the image", || {
@@ -57,7 +53,7 @@ impl Demo<'_> {
             let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
             Ok(words.join(" "))
         })?;
-        let mut fetch = self.builder(&locked)?;
+        let mut fetch = self.local_builder(&locked)?;
         fetch.args(["fetch", "--components", COMPONENT]);
         self.step("fetch the image", || last_line(apart(&mut fetch, &cache)))?;
         // From here on there is no registry.
@@ -66,10 +62,11 @@ impl Demo<'_> {
         let bundle = scratch.join(format!("usernetes-{}", self.arch));
         let site = Site {
             checkout: checkout.to_owned(),
+            target: checkout.join("target"),
             cache: None,
             mirror: Some(cache.join("usernetes")),
             umask: "022",
-            zone: "UTC",
+            hostile: None,
         };
         self.build("build with the image", &site, &locked, &bundle)?;
         self.bundle(
@@ -78,8 +75,8 @@ impl Demo<'_> {
             home,
             &["install", "--start="],
         )?;
-        let (arch, bundle) = (self.arch, Bundle::open(&bundle)?);
-        self.step("compare the image", || compare(&image, arch, &bundle, home))?;
+        let bundle = Bundle::open(&bundle)?;
+        self.step("compare the image", || compare(&image, &bundle, home))?;
         files::remove_tree(&scratch)
     }
 
@@ -105,19 +102,19 @@ file = [{{ to = "images/{COMPONENT}" }}]
     }
 }
 
-/// Has a command use that cache only, and no proxy on its way to the registry.
+/// Has a command use that cache only. The proxy it is given does not exist: a registry on this machine is asked without
+/// one.
 fn apart<'a>(command: &'a mut Command, cache: &Path) -> &'a mut Command {
-    command.env("XDG_CACHE_HOME", cache);
-    command.env("no_proxy", "127.0.0.1").env_remove("NO_PROXY")
+    for name in ["http_proxy", "https_proxy", "all_proxy"] {
+        command.env(name, "http://127.0.0.1:9");
+    }
+    command.env_remove("no_proxy").env_remove("NO_PROXY");
+    command.env("XDG_CACHE_HOME", cache)
 }
 
-/// Whether what is installed are the bytes that were pushed: each blob of this architecture, no other, and an index
-/// that leads to them.
-fn compare(image: &Image, arch: Arch, bundle: &Bundle, home: &Path) -> Result<String> {
-    let part = image
-        .parts
-        .get(&arch)
-        .ok_or_else(|| Error::new(Kind::Failed, format!("the image was made without {arch}")))?;
+/// Whether what is installed are the bytes that were pushed: each blob, no other, and an index that leads to them.
+fn compare(image: &Image, bundle: &Bundle, home: &Path) -> Result<String> {
+    let part = &image.part;
     let current = home.join(".local/share/usernetes/current");
     let layout = current.join("images").join(COMPONENT);
     let differs = |what: String| {

@@ -33,15 +33,13 @@ impl Repository {
     /// Pushes an image with all its parts, and gives how many bytes that were. What is referred to goes first: a
     /// registry takes no manifest whose parts it lacks.
     pub(super) fn push(&self, image: &Image, tag: &str) -> Result<u64> {
-        let mut sent = image.index.len();
-        for part in image.parts.values() {
-            for blob in &part.blobs {
-                self.blob(blob)?;
-            }
-            self.manifest(&digest(&part.manifest), MANIFEST, &part.manifest)?;
-            sent += part.contents().map(Vec::len).sum::<usize>();
+        let part = &image.part;
+        for blob in &part.blobs {
+            self.blob(blob)?;
         }
+        self.manifest(&digest(&part.manifest), MANIFEST, &part.manifest)?;
         self.manifest(tag, INDEX, &image.index)?;
+        let sent = part.contents().map(Vec::len).sum::<usize>() + image.index.len();
         Ok(sent as u64)
     }
 

@@ -40,6 +40,21 @@ pub(super) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Has a command make a lockfile. Without a network, the one that an earlier demo has made is good.
+pub(super) fn locked(command: &mut Command, lockfile: &Path, offline: bool) -> Result<String> {
+    if !offline {
+        return last_line(command);
+    }
+    if lockfile.is_file() {
+        return Ok("as an earlier demo has locked it".to_owned());
+    }
+    let what = "no earlier demo has locked this, and `--offline` forbids asking upstreams";
+    Err(Error::new(Kind::Network, what)
+        .expected(lockfile.display())
+        .found("no such file")
+        .hint("run the demo once with a network"))
+}
+
 /// Copies a directory with everything in it, except entries of these names at its top. The copy is new: files are
 /// those of whoever runs the demo.
 pub(super) fn copy_tree(from: &Path, to: &Path, except: &[&OsStr]) -> Result<()> {

@@ -34,7 +34,7 @@ fn users(config: &Config, report: &Report) -> Vec<UnitName> {
             .row()
             .reads_at_start
             .iter()
-            .any(|file| is_new(&file))
+            .any(|file| is_new(file))
     });
     users.map(|service| services.unit(service)).collect()
 }

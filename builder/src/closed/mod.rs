@@ -1,0 +1,296 @@
+//! The closed environment in which the stub is compiled, so that everybody gets the same bytes.
+//!
+//! Cargo, rustc and the C compiler obey dozens of variables and every `config.toml` in the directories above them. Here
+//! they see none of these: the environment is empty but for the variables that [`Closed`] sets, and cargo has a home of
+//! its own ([`home`]) with only those settings of the user's that say where crates are downloaded from ([`settings`]).
+//! The downloads themselves are shared with the user's own cargo.
+
+mod home;
+mod program;
+mod settings;
+mod sources;
+mod toolchain;
+mod variables;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use stub::bundle::Arch;
+use stub::error::{Error, Kind, Result};
+
+use self::home::Home;
+pub(crate) use self::home::of_user as home_of_user;
+use self::program::finish;
+pub(crate) use self::program::run;
+pub(crate) use self::sources::Source;
+use self::toolchain::Toolchain;
+use crate::workspace::Workspace;
+
+/// Where programs come from that are no part of the Rust toolchain. The user's `PATH` may begin with wrappers.
+const PATH: &str = "/usr/bin:/bin";
+
+/// A crate's name and version.
+pub(crate) type Id = (String, String);
+
+/// Cargo, rustc and the C compiler for one checkout and one processor.
+pub(crate) struct Closed {
+    root: PathBuf,
+    target: PathBuf,
+    triple: String,
+    home: Home,
+    toolchain: Toolchain,
+    compiler: PathBuf,
+}
+
+impl Closed {
+    /// Finds the programs and prepares cargo's home. Unless `offline` is set, what the stub is made of and this machine
+    /// lacks is downloaded. Afterwards nothing needs a network.
+    pub(crate) fn prepare(workspace: &Workspace, arch: Arch, offline: bool) -> Result<Self> {
+        let target = workspace.target().join("stub-build");
+        let closed = Self::beside(&home_of_user()?, workspace.root(), target, arch)?;
+        if !offline {
+            closed.download()?;
+        }
+        Ok(closed)
+    }
+
+    /// The same for the checkout at `root` and a user whose cargo has its home at `users`, without a network.
+    fn beside(users: &Path, root: &Path, target: PathBuf, arch: Arch) -> Result<Self> {
+        Ok(Self {
+            root: root.to_owned(),
+            triple: format!("{arch}-unknown-linux-gnu"),
+            home: Home::prepare(&target.join("cargo-home"), users, root)?,
+            toolchain: Toolchain::find(root)?,
+            compiler: toolchain::c_compiler(arch, PATH)?,
+            target,
+        })
+    }
+
+    /// The Rust release that compiles.
+    pub(crate) fn rust_release(&self) -> &str {
+        &self.toolchain.release
+    }
+
+    /// The C compiler, which also links.
+    pub(crate) fn c_compiler(&self) -> Command {
+        enclosed(&self.compiler)
+    }
+
+    /// Compiles the stub's program and gives its path.
+    pub(crate) fn build(&self) -> Result<PathBuf> {
+        let remaps = self.remaps()?;
+        let mut cargo = self.cargo(&["build", "--bin=usernetes", "--profile=stub"]);
+        cargo
+            .arg("--target-dir")
+            .arg(&self.target)
+            .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&remaps));
+        let triple = &self.triple;
+        finish(&mut cargo, None)?.map_err(|why| {
+            let what = format!("cargo cannot compile the stub for {triple}\n{why}");
+            Error::new(Kind::Failed, what).hint(format!(
+                "for another processor than this machine's, run `rustup target add {triple}` and install a linker for it, or name a ready stub with `--stub`"
+            ))
+        })?;
+        let program = self.target.join(triple).join("stub/usernetes");
+        require_no_trace(&program, &remaps)?;
+        Ok(program)
+    }
+
+    /// Everything the stub's program is linked from. Build scripts, procedural macros and what these need run on the
+    /// building machine and are no part of it; nor are features that only the builder or the tests switch on.
+    pub(crate) fn linked(&self) -> Result<BTreeSet<Id>> {
+        self.tree("normal,no-proc-macro")
+    }
+
+    /// The sources of the crates that the stub is made of, as cargo has unpacked them. The crates of the workspace are
+    /// not among them.
+    pub(crate) fn sources(&self) -> Result<Vec<Source>> {
+        let needed = self.tree("normal,build")?;
+        let mut sources = sources::below(&self.home.crate_directories()?)?;
+        sources.retain(|source| needed.contains(&source.id));
+        let found: BTreeSet<&Id> = sources.iter().map(|s| &s.id).collect();
+        let checksums = self.checksums()?;
+        let lacking = needed
+            .iter()
+            .find(|id| checksums.contains_key(*id) && !found.contains(id));
+        match lacking {
+            None => Ok(sources),
+            Some((name, version)) => {
+                let what = format!("{name} {version}: cannot find where cargo keeps this crate");
+                Err(Error::new(Kind::Failed, what)
+                    .expected(format!("a directory below {}", self.home.path().display()))
+                    .hint("remove that directory and try again"))
+            }
+        }
+    }
+
+    /// The digests of the crates' packages. Crates of the workspace have none.
+    pub(crate) fn checksums(&self) -> Result<BTreeMap<Id, String>> {
+        #[derive(Deserialize)]
+        struct Lock {
+            package: Vec<Locked>,
+        }
+        #[derive(Deserialize)]
+        struct Locked {
+            name: String,
+            version: String,
+            checksum: Option<String>,
+        }
+        let lock: Lock = read_toml(&self.root.join("Cargo.lock"))?;
+        let pair = |l: Locked| l.checksum.map(|sum| ((l.name, l.version), sum));
+        Ok(lock.package.into_iter().filter_map(pair).collect())
+    }
+
+    /// Has cargo download what it lacks. Here, and only here, it sees the user's environment, because proxies,
+    /// certificates and logins may be named there: nothing is compiled, and `Cargo.lock` says what the crates must be.
+    fn download(&self) -> Result<()> {
+        let mut cargo = self.cargo_online(&["tree", "--edges=normal,build"]);
+        cargo.envs(env::vars_os().filter(|(name, _)| variables::may_lead_to_a_registry(name)));
+        finish(&mut cargo, None)?.map(drop).map_err(|why| {
+            let what = format!("cargo cannot download the crates of the stub\n{why}");
+            Error::new(Kind::Network, what)
+                .hint("correct what cargo complains about; without a network, use `--offline`")
+        })
+    }
+
+    /// The crates that such dependencies lead to.
+    fn tree(&self, edges: &str) -> Result<BTreeSet<Id>> {
+        let mut cargo = self.cargo(&["tree", "--prefix=none", "--no-dedupe", "--format={p}"]);
+        cargo.args(["--edges", edges]);
+        let text = run(&mut cargo, None)?;
+        let id = |line: &str| {
+            let mut words = line.split_whitespace();
+            let name = words.next()?.to_owned();
+            let version = words.next()?.strip_prefix('v')?.to_owned();
+            Some((name, version))
+        };
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines
+            .map(|line| {
+                id(line).ok_or_else(|| {
+                    surprise("`cargo tree` prints something else than crates")
+                        .found(format!("`{line}`"))
+                })
+            })
+            .collect()
+    }
+
+    /// Directories that must not leave traces in the program, and what they are called instead.
+    fn remaps(&self) -> Result<Vec<(PathBuf, String)>> {
+        let mut remaps = vec![
+            (self.root.clone(), "/usernetes".to_owned()),
+            (self.target.clone(), "/target".to_owned()),
+        ];
+        remaps.extend(self.toolchain.library_source());
+        // By crate: the directories above are called otherwise for a mirror, and with `cargo vendor`.
+        for source in self.sources()? {
+            let (name, version) = source.id;
+            remaps.push((source.directory, format!("/cargo/{name}-{version}")));
+        }
+        let resolved: Vec<_> = remaps
+            .iter()
+            .filter_map(|(path, name)| Some((fs_err::canonicalize(path).ok()?, name.clone())))
+            .collect();
+        remaps.extend(resolved);
+        // The last match wins in rustc, so the most specific must come last.
+        remaps.sort_by(|(a, _), (b, _)| (a.as_os_str().len(), a).cmp(&(b.as_os_str().len(), b)));
+        remaps.dedup();
+        Ok(remaps)
+    }
+
+    /// Cargo with a subcommand about the stub.
+    fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut cargo = self.cargo_online(arguments);
+        cargo.arg("--offline");
+        cargo
+    }
+
+    fn cargo_online(&self, arguments: &[&str]) -> Command {
+        let mut cargo = enclosed(&self.toolchain.cargo);
+        cargo
+            .args(arguments)
+            .args(["--locked", "--quiet", "--color=never", "--package=stub"])
+            .args(["--target", &self.triple, "--manifest-path"])
+            .arg(self.root.join("Cargo.toml"));
+        let triple = self.triple.replace('-', "_");
+        cargo
+            .env("CARGO_HOME", self.home.path())
+            .env("RUSTC", &self.toolchain.rustc)
+            .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&[]))
+            .env(format!("CC_{triple}"), &self.compiler)
+            .env(
+                format!("CARGO_TARGET_{}_LINKER", triple.to_uppercase()),
+                &self.compiler,
+            );
+        cargo
+    }
+}
+
+/// A program that sees nothing of the user's environment. It starts at the top, where the only `.cargo` is one that
+/// [`Home::prepare`] has looked at.
+fn enclosed(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", PATH)
+        .env("LC_ALL", "C.UTF-8")
+        .envs(env::vars_os().filter(|(name, _)| variables::is_harmless(name)))
+        .current_dir("/");
+    command
+}
+
+/// Separated by the unit separator, as cargo reads them: a directory's name may contain spaces.
+fn rust_flags(remaps: &[(PathBuf, String)]) -> OsString {
+    let mut flags =
+        OsString::from("-Ctarget-feature=+crt-static\x1f-Clink-arg=-Wl,--build-id=none");
+    for (path, name) in remaps {
+        flags.push("\x1f--remap-path-prefix=");
+        flags.push(path);
+        flags.push(format!("={name}"));
+    }
+    flags
+}
+
+/// Checks that a program does not name directories of this machine, by which it would differ from everybody else's.
+fn require_no_trace(program: &Path, remaps: &[(PathBuf, String)]) -> Result<()> {
+    let bytes = fs_err::read(program)?;
+    // `/src/` is in many names that are not this machine's.
+    let telling = remaps
+        .iter()
+        .map(|(path, _)| path)
+        .filter(|p| p.components().count() > 2);
+    // Shorter paths come first: whatever is below one is found with it.
+    let mut tops: Vec<&Path> = Vec::new();
+    for path in telling {
+        if !tops.iter().any(|top| path.starts_with(top)) {
+            tops.push(path);
+        }
+    }
+    for top in tops {
+        let name = [top.as_os_str().as_encoded_bytes(), b"/"].concat();
+        if bytes.windows(name.len()).any(|window| window == name) {
+            let what = "the compiled stub names a directory of this machine, so that its bytes are not everybody's";
+            return Err(Error::new(Kind::Failed, what)
+                .detail("at", program.display())
+                .found(top.display())
+                .hint("this is a fault of the builder: report it with the directory's name"));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    toml::from_str(&fs_err::read_to_string(path)?)
+        .map_err(|e| Error::new(Kind::Input, format!("{}: {e}", path.display())))
+}
+
+pub(crate) fn surprise(what: &str) -> Error {
+    Error::new(Kind::Failed, what).hint("use the Rust toolchain that `rust-toolchain.toml` names")
+}
+
+#[cfg(test)]
+mod tests;
