@@ -197,23 +197,18 @@ impl Pinner<'_> {
             )
             .expected("a file in the state `uploaded`")
             .found(format!("the state `{state}`"))
-            .hint(
-                "try again later; if it stays so, tell upstream, who can upload the file again",
-            );
+            .hint("try again later; if it stays so, tell upstream, who can upload the file again");
             return Err(Unpinned::Failed(error));
         }
         if asset.is_none() {
             let names: Vec<&str> = release.assets.iter().map(|a| a.name.as_str()).collect();
-            let error = Error::new(
-                Kind::Input,
-                format!("the release {tag} has no such file"),
-            )
-            .expected(place.file)
-            .found(if names.is_empty() {
-                "no file at all".to_owned()
-            } else {
-                names.join(", ")
-            });
+            let error = Error::new(Kind::Input, format!("the release {tag} has no such file"))
+                .expected(place.file)
+                .found(if names.is_empty() {
+                    "no file at all".to_owned()
+                } else {
+                    names.join(", ")
+                });
             return Err(Unpinned::Absent(error));
         }
         Ok(asset.cloned())

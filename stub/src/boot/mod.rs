@@ -34,8 +34,8 @@ use crate::files::{remove_if_there, write_atomically};
 use crate::install;
 use crate::layout::Layout;
 use crate::output;
-use crate::services::{Api, Namespaces, Service};
 use crate::render::ConfigFile;
+use crate::services::{Api, Namespaces, Service};
 
 pub use images::bundled_name;
 pub(crate) use namespaces::child_pid;

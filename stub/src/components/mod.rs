@@ -23,8 +23,8 @@ use crate::config::{Config, Cri};
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::network::flannel;
-use crate::services::Service;
 use crate::render::ConfigFile;
+use crate::services::Service;
 
 /// How a service is started.
 #[derive(Debug, Clone, PartialEq, Eq)]

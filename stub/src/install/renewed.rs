@@ -29,13 +29,9 @@ pub(super) fn restart_users(systemd: &Systemd, config: &Config, report: &Report)
 fn users(config: &Config, report: &Report) -> Vec<UnitName> {
     let is_new = |file: &&str| report.made.iter().any(|made| made.file.ends_with(file));
     let services = Services::of(config);
-    let users = services.iter().filter(|service| {
-        service
-            .row()
-            .reads_at_start
-            .iter()
-            .any(|file| is_new(file))
-    });
+    let users = services
+        .iter()
+        .filter(|service| service.row().reads_at_start.iter().any(&is_new));
     users.map(|service| services.unit(service)).collect()
 }
 
