@@ -3,10 +3,12 @@
 //! `builder` depends on it for the one definition of the bundle format ([`bundle`]) and for the house's
 //! common words: [`error`], [`digest`], [`progress`], [`paths`]. The binary `usernetes` adds [`cli`] on top.
 
+pub mod api;
 pub mod boot;
 pub mod bundle;
 pub mod cidr;
 pub mod cli;
+pub mod cluster;
 pub mod components;
 pub mod config;
 pub mod digest;
@@ -14,17 +16,18 @@ pub mod error;
 mod file_system;
 pub mod files;
 pub mod host;
-pub mod https;
+pub mod images;
 pub mod install;
 pub mod kubeconfig;
 pub mod layout;
 pub mod licenses;
+pub mod lifecycle;
 pub mod memory;
 pub mod network;
 pub mod output;
 pub mod paths;
 pub mod pki;
-pub mod places;
+pub mod process;
 pub mod progress;
 pub mod purl;
 pub mod render;

@@ -1,14 +1,12 @@
 //! How the cluster is, layer by layer, up to the first that is broken: what is above it cannot work either.
 
-mod objects;
-
 use std::time::SystemTime;
 
-pub(crate) use objects::{Answer, dns, node};
 use serde::Serialize;
 
+use crate::api::{Health, dns, node};
+use crate::cluster::{Current, WRITE_ANEW};
 use crate::error::Result;
-use crate::install::{Current, WRITE_ANEW};
 use crate::pki::{self, CertInfo, Purpose};
 use crate::services::{Service, Services, UnitName};
 use crate::systemd::Unit;
@@ -185,7 +183,7 @@ fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
     let Ok(Some(client)) = current.api() else {
         return;
     };
-    let questions: [(_, _, &dyn Fn() -> Answer); 2] = [
+    let questions: [(_, _, &dyn Fn() -> Health); 2] = [
         ("node", "Ready", &|| node(&client, &current.config, None)),
         ("DNS", "Available", &|| dns(&client, None)),
     ];

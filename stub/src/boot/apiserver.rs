@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::notify::Wait;
+use crate::api::{Answer, Client};
 use crate::config::API_PORT;
 use crate::error::Result;
-use crate::https::{Answer, Client};
 use crate::layout::Layout;
+use crate::process::notify::Wait;
 
 /// How long to wait before asking again. Every question costs the API server a TLS handshake it has no time for now.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -10,19 +10,18 @@ use fs_err as fs;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::cri::{self, Watch};
-use super::images::{Loader, Offer, Waiters, pause_name};
-use super::notify::notify;
-use super::supervise::Supervisor;
-use super::{
-    Probe, command, crictl, mounts, network, oci_runtime, pods, remove_if_there, rootlesskit, say,
-    write_files,
-};
+use super::{Probe, mounts, network, oci_runtime, pods, rootlesskit, write_files};
 use crate::components::containerd::{self, Snapshotter};
 use crate::components::crio;
 use crate::config::{Config, Cri};
 use crate::error::{Error, Kind, Result};
+use crate::files::remove_if_there;
+use crate::images::{Loader, Offer, Waiters, pause_name};
 use crate::layout::Layout;
 use crate::network::{self as pod_network, Bridge};
+use crate::process::notify::notify;
+use crate::process::supervise::Supervisor;
+use crate::process::{command, crictl, say};
 
 /// Prepares the namespaces and runs the container runtime to its end. Gives its exit code.
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {

@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::notify::{Listener, NOTIFY_SOCKET};
-use super::say;
-use super::supervise::Supervisor;
 use crate::error::{Error, Result};
+use crate::process::notify::{Listener, NOTIFY_SOCKET};
+use crate::process::say;
+use crate::process::supervise::Supervisor;
 
 /// Returns when something the runtime cannot do without has ended, with an error that says so.
 pub(super) type Watch = Box<dyn FnOnce() -> Error + Send>;

@@ -8,14 +8,16 @@ use std::time::Duration;
 use fs_err as fs;
 
 use super::apiserver::wait_pod_network;
-use super::namespaces::join;
-use super::supervise::Supervisor;
-use super::{Here, command, remove_if_there, say, write_files};
+use super::{Here, write_files};
 use crate::components;
 use crate::config::Config;
 use crate::error::{Context, Error, Kind, Result};
+use crate::files::remove_if_there;
 use crate::layout::Layout;
 use crate::network::flannel;
+use crate::process::namespaces::join;
+use crate::process::supervise::Supervisor;
+use crate::process::{command, say};
 use crate::services::{Namespaces, Service};
 
 /// Between two looks whether flannel knows the node's network.

@@ -6,11 +6,11 @@ use std::path::Path;
 use fs_err as fs;
 use rustix::mount::mount_bind;
 
-use super::say;
 use crate::components::kubelet;
 use crate::config::{Config, Cri};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
+use crate::process::say;
 
 /// RootlessKit's copy-up fills `/etc`, `/run`, `/var/lib` and `/opt` with links to the host's files. Behind these links
 /// are the host's own container programs, whose state is neither ours nor writable.

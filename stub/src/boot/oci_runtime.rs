@@ -14,11 +14,11 @@ use std::process::Command;
 use fs_err as fs;
 use serde_json::Value;
 
-use super::namespaces::replace_this_process;
-use super::{remove_if_there, write_atomically};
 use crate::components::crio;
 use crate::error::{Context, Error, Result};
+use crate::files::{remove_if_there, write_atomically};
 use crate::layout::Layout;
+use crate::process::namespaces::replace_this_process;
 
 /// Makes the link by whose name this program knows what it is. It leads to the generation, where crun is.
 pub(super) fn link(layout: &Layout) -> Result<()> {

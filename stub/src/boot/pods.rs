@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{crictl, say, supervise};
 use crate::error::Result;
 use crate::layout::Layout;
+use crate::process::{crictl, say, supervise};
 
 /// How long a container may take to end, in seconds.
 const GRACE: u64 = 8;

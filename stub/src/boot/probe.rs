@@ -8,11 +8,12 @@ use fs_err as fs;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde::{Deserialize, Serialize};
 
-use super::{supervise, write_atomically};
 use crate::components::containerd::Snapshotter;
 use crate::components::kube_proxy::Mode;
 use crate::error::{Context, Error, Kind, Result};
+use crate::files::write_atomically;
 use crate::layout::Layout;
+use crate::process::supervise;
 
 /// What was found, for those who start later and for `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,17 +6,16 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-use super::notify::notify;
-use super::supervise::Supervisor;
-use super::{CHILD, command, remove_if_there, say};
+use super::CHILD;
 use crate::components;
 use crate::config::Config;
 use crate::error::{Context, Result};
+use crate::files::remove_if_there;
 use crate::layout::Layout;
+use crate::process::notify::notify;
+use crate::process::supervise::Supervisor;
+use crate::process::{CHILD_PID, command, say};
 use crate::units::HOLD_OFF;
-
-/// The file in which RootlessKit says who the first process in the namespaces is.
-pub(super) const CHILD_PID: &str = "child_pid";
 
 /// Runs RootlessKit, which runs `boot rootlesskit-child` inside, to its end, and gives its exit code.
 ///

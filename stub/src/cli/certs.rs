@@ -6,8 +6,8 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::output::{print, print_json, table};
+use crate::cluster::Current;
 use crate::error::Result;
-use crate::install::Current;
 use crate::pki;
 use crate::progress::Progress;
 use crate::services::{Service, Services};

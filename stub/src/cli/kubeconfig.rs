@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::output::{print, print_json};
+use crate::cluster::{Current, Receipt};
 use crate::error::Result;
-use crate::install::{Current, Receipt};
 use crate::kubeconfig::user::{self, Merges, Outcome};
 use crate::kubeconfig::{self, NAME};
 use crate::paths;

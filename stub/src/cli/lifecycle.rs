@@ -7,9 +7,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::{print, print_json, table};
+use crate::cluster::Current;
 use crate::config::Target;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::install::{self, Current};
+use crate::lifecycle;
 use crate::progress::Progress;
 use crate::services::UnitName;
 use crate::status::{self, DaysLeft, State};
@@ -28,7 +29,7 @@ impl Unit {
             Some(unit) => unit.clone(),
             None => start_target(&current)?,
         };
-        install::start(&current, unit.as_str(), progress)
+        lifecycle::start(&current, unit.as_str(), progress)
     }
 
     /// Stops, and waits until all has stopped.
@@ -36,8 +37,8 @@ impl Unit {
         let current = Current::read()?;
         let systemd = current.systemd()?;
         match &self.unit {
-            Some(unit) => install::stop_unit(&systemd, unit, progress),
-            None => install::stop(&systemd, progress),
+            Some(unit) => lifecycle::stop_unit(&systemd, unit, progress),
+            None => lifecycle::stop(&systemd, progress),
         }
     }
 
@@ -51,8 +52,8 @@ impl Unit {
             return systemd.run(["restart", unit.as_str()]);
         }
         let target = start_target(&current)?;
-        install::stop(&systemd, progress)?;
-        install::start(&current, target.as_str(), progress)
+        lifecycle::stop(&systemd, progress)?;
+        lifecycle::start(&current, target.as_str(), progress)
     }
 }
 

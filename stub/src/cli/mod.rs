@@ -15,8 +15,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::cluster::{check_data_home, check_owner, check_whole};
 use crate::error::{Kind, Result};
-use crate::install::{check_data_home, check_owner, check_whole};
 use crate::paths;
 use crate::progress::Progress;
 use crate::signals;

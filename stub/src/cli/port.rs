@@ -7,9 +7,9 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::output::{print, table};
+use crate::cluster::Current;
 use crate::config::{Config, PortSpec};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::install::Current;
 use crate::progress::Progress;
 use crate::store::Store;
 

@@ -8,13 +8,13 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::boot::{enter, environment};
+use crate::cluster::{Current, api_address};
 use crate::components::{containerd, cri_environment, cri_socket, etcd};
 use crate::config::Cri;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::install::{Current, api_address};
 use crate::kubeconfig;
 use crate::paths::KUBECONFIG;
+use crate::process::{enter, environment};
 use crate::services::Namespaces;
 
 #[derive(Debug, Args)]

@@ -7,8 +7,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::{print, print_json, table};
+use crate::cluster::Receipt;
 use crate::error::{Context as _, Result};
-use crate::install::Receipt;
 use crate::paths;
 use crate::progress::{Progress, bytes};
 use crate::store::Store;

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::ready::timed;
-use super::services::upholder;
-use super::start::bring_up;
-use super::{Current, Installed, Receipt, Run, Start, stop, unit_dir};
+use super::{Installed, Run, Start};
+use crate::cluster::{Current, Receipt, unit_dir};
 use crate::error::{Error, Kind, Result};
 use crate::file_system::resolved;
+use crate::lifecycle::{bring_up, stop, timed, upholder};
 use crate::paths;
 use crate::progress::Progress;
 use crate::services::{Services, UnitName, all_unit_names};

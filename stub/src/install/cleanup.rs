@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
-use super::Receipt;
 use super::remove::{present, running};
+use crate::cluster::Receipt;
 use crate::error::{Error, Kind, Result};
 use crate::files::contents;
 use crate::host::Machine;

@@ -6,49 +6,32 @@
 //! runtime and the components read besides is written by `boot` at every start.
 
 mod activate;
-mod apply;
 mod cleanup;
-mod current;
-mod guard;
-mod ready;
-mod receipt;
 mod remove;
-mod renewed;
 mod returning;
-mod services;
 mod settings;
-mod start;
-mod stop;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 pub use cleanup::cleanup_command;
-pub(crate) use current::WRITE_ANEW;
-pub use current::{Current, layout};
-pub use guard::{check_data_home, check_owner, check_whole};
-pub use ready::Phase;
-use ready::timed;
-pub use receipt::{Receipt, applied, unit_dir};
 pub use remove::uninstall;
 use returning::{Returning, keep_old};
-use services::check_start;
-pub use services::missing;
-pub use settings::{Flags, Start, api_address};
-pub use start::start;
-pub use stop::{stop, stop_unit};
+use settings::check_start;
+pub use settings::{Flags, Start};
 
 use crate::bundle::{Bundle, Manifest};
+use crate::cluster::{self, Current, Receipt, layout, unit_dir};
 use crate::config::{Cni, Config, DnsName};
 use crate::error::Result;
 use crate::files;
 use crate::host::{self, Finding, Level, Machine, Manager};
 use crate::kubeconfig;
 use crate::layout::{CONFIG_FILE, Layout};
-use crate::paths;
+use crate::lifecycle::{Phase, missing, restart_users, timed};
+use crate::paths::{self, Places};
 use crate::pki;
-use crate::places::Places;
 use crate::progress::Progress;
 use crate::store::{self, Generation, Outcome as Unpacked, Store};
 use crate::systemd::Systemd;
@@ -153,7 +136,7 @@ impl<'a> Run<'a> {
         let path = current.map_or_else(|| store.current_link(), |g| g.path().to_owned());
         let layout = layout(machine, path)?;
         let receipt = Receipt::read(store.dir())?;
-        let directories = receipt::missing_directories(&layout);
+        let directories = cluster::missing_directories(&layout);
         let returns = Returning::to(source, receipt.as_ref())?;
         let file = layout.config_file();
         let existing = match &returns {
@@ -192,7 +175,7 @@ impl<'a> Run<'a> {
             .into_iter()
             .filter(|f| f.level > Level::Ok)
             .collect();
-        settings::check_pki(&layout, &config, machine)?;
+        cluster::check_pki(&layout, &config, machine)?;
         let systemd_version = manager.version().unwrap_or(ASSUMED_SYSTEMD);
         let units = units::units(&config, &layout, systemd_version);
         receipt
@@ -283,7 +266,7 @@ impl<'a> Run<'a> {
             if let Some(text) = &text {
                 files::replace(&layout.config_file(), text.as_bytes(), 0o600)?;
             }
-            let request = settings::pki_request(&self.config, self.machine);
+            let request = cluster::pki_request(&self.config, self.machine);
             pki::ensure(
                 layout.config(),
                 &request,
@@ -334,7 +317,7 @@ impl<'a> Run<'a> {
                 config: self.config.clone(),
             };
             if renewed {
-                renewed::restart_users(systemd, &self.config, &report)?;
+                restart_users(systemd, &self.config, &report)?;
             }
             self.activate(systemd, &current, receipt, progress, &mut installed)?;
         }

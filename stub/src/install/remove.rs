@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use rustix::process::Pid;
 
 use super::cleanup::quoted;
-use super::receipt::WANTS;
-use super::{Receipt, layout, stop, unit_dir};
-use crate::boot::child_pid;
+use crate::cluster::{Receipt, WANTS, layout, unit_dir};
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::{contents, remove_root, remove_tree};
 use crate::host::Machine;
 use crate::kubeconfig::user;
 use crate::layout::Layout;
+use crate::lifecycle::stop;
+use crate::process::child_pid;
 use crate::progress::Progress;
 use crate::services::{UnitName, all_unit_names};
 use crate::store::Store;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Receipt, Source};
+use super::Source;
+use crate::cluster::Receipt;
 use crate::config::Config;
 use crate::error::{Context as _, Result};
 use crate::files;

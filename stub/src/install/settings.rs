@@ -1,18 +1,15 @@
 //! The settings of an installation: those of the existing configuration, with the command line's on top.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::SystemTime;
 
-use super::{Receipt, missing, receipt};
 use crate::bundle::Manifest;
 use crate::cidr::Cidr;
-use crate::config::{API_PORT, Cni, Config, Cri, DnsName, PortSpec, Proto, Target};
+use crate::cluster::{RECEIPT, Receipt, is_local_api};
+use crate::config::{Cni, Config, Cri, DnsName, PortSpec, Target};
 use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
-use crate::layout::Layout;
-use crate::pki;
-use crate::services::{Services, UnitName, all_unit_names};
+use crate::lifecycle::missing;
+use crate::services::{Service, Services, UnitName, all_unit_names};
 use crate::signature::Verdict;
 
 /// What the command line says. What it does not say stays as it is.
@@ -175,7 +172,7 @@ pub(super) fn applied(
     match receipt.map_or(Ok(None), Receipt::configuration) {
         Err(_) if !has_data => Ok(None),
         Err(error) => {
-            let file = data_dir.join(receipt::NAME);
+            let file = data_dir.join(RECEIPT);
             Err(error.hint(format!(
                 "the cluster's data was made with it, so put back {0} as it was; if `config.toml` has the data's network of services, node name and cluster domain, let {0} say `\"config\": \"\"` instead; `usernetes uninstall --purge` removes the cluster and its data",
                 file.display()
@@ -207,6 +204,39 @@ fn complete_target(config: &Config, manifest: &Manifest) -> Target {
         .unwrap_or(Target::Nothing)
 }
 
+/// Fails if what is to be started has no program, or is not part of the configuration.
+pub(super) fn check_start(start: &Start, config: &Config, manifest: &Manifest) -> Result<()> {
+    let services = Services::of(config);
+    let wanted = services.started_by(start.unit());
+    let lacking = missing(config, manifest).into_iter();
+    let names: Vec<_> = lacking
+        .filter(|service| wanted.contains(service))
+        .map(Service::as_str)
+        .collect();
+    if !names.is_empty() {
+        return Err(Error::new(Kind::Usage, format!("{} cannot be started", start.unit()))
+            .expected(format!("programs for {}", names.join(", ")))
+            .found("a bundle without them")
+            .hint("use a complete bundle, or start a part with `--start u7s-etcd.target`, or nothing with `--start \"\"`"));
+    }
+    let known = match start {
+        Start::Target(_) => true,
+        Start::Service(unit) => services.all_units().contains(unit),
+    };
+    if known {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Usage,
+        format!("{} is not part of this configuration", start.unit()),
+    )
+    .found(format!(
+        "`cri = \"{}\"`, `cni = \"{}\"`",
+        config.cri, config.cni
+    ))
+    .hint("choose the runtime or the pod network it belongs to with `--cri` or `--cni`"))
+}
+
 /// These ports, and the API server's on the loopback interface unless one of them is that.
 fn with_api(ports: &[PortSpec], config: &Config) -> Vec<PortSpec> {
     let mut all: Vec<_> = ports
@@ -216,66 +246,6 @@ fn with_api(ports: &[PortSpec], config: &Config) -> Vec<PortSpec> {
         .unwrap_or_else(|| vec![PortSpec::API]);
     all.extend(ports);
     all
-}
-
-/// Whether the host itself reaches the API server by it at 127.0.0.1.
-fn is_local_api(port: &PortSpec, config: &Config) -> bool {
-    is_api(port, config)
-        && [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED]
-            .map(IpAddr::V4)
-            .contains(&port.ip)
-}
-
-/// Whether it leads to the API server, which listens on every address of the namespace.
-fn is_api(port: &PortSpec, config: &Config) -> bool {
-    let here = |ip: Ipv4Addr| ip.is_loopback() || ip == config.node_ip();
-    port.child_port == API_PORT && port.proto == Proto::Tcp && port.child_ip.is_none_or(here)
-}
-
-/// Where this machine reaches the API server, if that is published where it can.
-#[must_use]
-pub fn api_address(config: &Config) -> Option<SocketAddr> {
-    let mut ports = config.publish.iter();
-    let port = ports.find(|port| is_local_api(port, config))?;
-    Some(SocketAddr::from(([127, 0, 0, 1], port.port.get())))
-}
-
-/// What the certificates are made for. `machine` tells the addresses a port published everywhere is reached at.
-#[must_use]
-pub(super) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
-    let mut names = Vec::new();
-    let ports = config.publish.iter();
-    for port in ports.filter(|p| is_api(p, config)) {
-        if port.ip.is_unspecified() {
-            let addresses = machine.addresses().into_iter();
-            let same_kind = addresses.filter(|a| a.is_ipv4() == port.ip.is_ipv4());
-            names.extend(same_kind.map(|a| a.to_string()));
-        } else {
-            names.push(port.ip.to_string());
-        }
-    }
-    pki::Request {
-        node_name: config.node_name.clone(),
-        cluster_domain: config.cluster_domain.clone(),
-        service_ip: IpAddr::V4(config.api_service_ip()),
-        child_ip: IpAddr::V4(config.node_ip()),
-        extra_sans: names,
-        api_port: api_address(config).map_or(API_PORT.get(), |a| a.port()),
-        component_server: SocketAddr::from((config.node_ip(), API_PORT.get())),
-    }
-}
-
-/// Whether the PKI could be made or completed, without making it.
-pub(super) fn check_pki(
-    layout: &Layout,
-    config: &Config,
-    machine: &Machine,
-) -> Result<pki::Report> {
-    pki::check(
-        layout.config(),
-        &pki_request(config, machine),
-        SystemTime::now(),
-    )
 }
 
 /// A line for every setting that differs.
@@ -337,6 +307,7 @@ fn refuse_what_data_depends_on(applied: &Config, wanted: &Config) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::{api_address, pki_request};
 
     fn config(publish: &[&str]) -> Config {
         let mut config = Config::new("n".parse().unwrap(), Cni::Bridge);

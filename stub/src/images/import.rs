@@ -15,9 +15,10 @@ use fs_err as fs;
 use super::contents::Contents;
 use super::layout::{Entry, ImageLayout};
 use super::{all_sources, report, report_failure};
-use crate::boot::{supervise, write_atomically};
 use crate::error::{Context, Error, Kind, Result};
+use crate::files::write_atomically;
 use crate::layout::Layout;
+use crate::process::supervise;
 
 /// Keeps the kubelet's image garbage collection away (containerd, `internal/cri/labels`).
 const PINNED: &str = "io.cri-containerd.pinned=pinned";
@@ -26,7 +27,7 @@ const PINNED: &str = "io.cri-containerd.pinned=pinned";
 type Images = BTreeSet<String>;
 
 /// Asks containerd.
-pub(in crate::boot) struct Loader<'a> {
+pub(crate) struct Loader<'a> {
     /// Gives a `ctr` that knows where containerd answers.
     pub ctr: &'a dyn Fn() -> Command,
     /// What the layers are unpacked with.
@@ -36,7 +37,7 @@ pub(in crate::boot) struct Loader<'a> {
 impl Loader<'_> {
     /// Loads what containerd does not have yet. Images of the generation must load; one of the user's that does not
     /// is reported and passed over.
-    pub(in crate::boot) fn load(&self, layout: &Layout) -> Result<()> {
+    pub(crate) fn load(&self, layout: &Layout) -> Result<()> {
         let [bundled, own] = all_sources(layout)?;
         if bundled.is_empty() && own.is_empty() {
             return Ok(());

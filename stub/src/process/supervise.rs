@@ -19,34 +19,34 @@ const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]
 const ENDING: [i32; 3] = [SIGINT, SIGQUIT, SIGTERM];
 
 /// Passes signals on to one program after another.
-pub(super) struct Supervisor {
+pub(crate) struct Supervisor {
     signals: Signals,
 }
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// Its exit code: 128 + n when signal n ended it.
-    pub(super) code: u8,
+    pub(crate) code: u8,
     /// Whether it was passed a signal that asks a program to end.
-    pub(super) asked: bool,
+    pub(crate) asked: bool,
 }
 
 impl Supervisor {
     /// From now on signals are collected, so that none is lost between two programs.
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             signals: Signals::new(PASSED_ON.into_iter().chain([SIGCHLD]))?,
         })
     }
 
     /// Runs a program to its end. `started` is told its PID.
-    pub(super) fn run(&mut self, command: Command, started: impl FnOnce(Pid)) -> Result<Outcome> {
+    pub(crate) fn run(&mut self, command: Command, started: impl FnOnce(Pid)) -> Result<Outcome> {
         self.run_with_farewell(command, started, || ())
     }
 
     /// The same; `farewell` is called once, before the program is first passed a signal that asks it to end.
-    pub(super) fn run_with_farewell(
+    pub(crate) fn run_with_farewell(
         &mut self,
         mut command: Command,
         started: impl FnOnce(Pid),
@@ -89,12 +89,12 @@ impl Supervisor {
     }
 
     /// Waits until this process is asked to end.
-    pub(super) fn wait_for_end(&mut self) {
+    pub(crate) fn wait_for_end(&mut self) {
         while !self.signals.wait().any(|signal| ENDING.contains(&signal)) {}
     }
 
     /// Waits until this process is asked to end, but no longer than that.
-    pub(super) fn wait_for_end_at_most(&mut self, limit: Duration) {
+    pub(crate) fn wait_for_end_at_most(&mut self, limit: Duration) {
         const STEP: Duration = Duration::from_millis(100);
         let started = Instant::now();
         while let Some(rest) = limit.checked_sub(started.elapsed()) {
@@ -119,7 +119,7 @@ fn exit_code(status: ExitStatus) -> u8 {
 }
 
 /// Runs a program to its end and gives what it wrote to stdout. Its stderr goes into the error when it fails.
-pub(super) fn output(mut command: Command) -> Result<String> {
+pub(crate) fn output(mut command: Command) -> Result<String> {
     let program = command.get_program().display().to_string();
     let output = command.output().about(|| format!("`{program}`"))?;
     if !output.status.success() {
@@ -204,7 +204,7 @@ mod tests {
         }
         let mut again = Command::new(std::env::current_exe().unwrap());
         again
-            .args(["--exact", "boot::supervise::tests::signals_go_through"])
+            .args(["--exact", "process::supervise::tests::signals_go_through"])
             .env(IN_FRONT, "1");
         output(again).unwrap();
     }

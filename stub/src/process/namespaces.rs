@@ -11,11 +11,13 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
-use super::rootlesskit::CHILD_PID;
 use super::supervise::Supervisor;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
 use crate::services::Namespaces;
+
+/// The file in which RootlessKit says who the first process in the namespaces is.
+pub(crate) const CHILD_PID: &str = "child_pid";
 
 /// The namespaces as the kernel calls them.
 fn kinds(namespaces: Namespaces) -> ThreadNameSpaceType {
@@ -43,7 +45,7 @@ pub fn enter(layout: &Layout, namespaces: Namespaces, command: Command) -> Resul
 }
 
 /// The second half of [`enter`], for whoever has something to do in the namespaces first.
-pub(super) fn run_joined(namespaces: Namespaces, command: Command) -> Result<u8> {
+pub(crate) fn run_joined(namespaces: Namespaces, command: Command) -> Result<u8> {
     match namespaces {
         Namespaces::Network | Namespaces::Files => Err(replace_this_process(command)),
         Namespaces::All => Ok(Supervisor::new()?.run(command, |_| ())?.code),
@@ -51,12 +53,12 @@ pub(super) fn run_joined(namespaces: Namespaces, command: Command) -> Result<u8>
 }
 
 /// Becomes a program. Only returns on failure.
-pub(super) fn replace_this_process(mut command: Command) -> Error {
+pub(crate) fn replace_this_process(mut command: Command) -> Error {
     Error::from(command.exec()).about(format!("`{}`", command.get_program().display()))
 }
 
 /// Moves this process, which must have a single thread, into the namespaces. The current directory stays.
-pub(super) fn join(layout: &Layout, namespaces: Namespaces) -> Result<()> {
+pub(crate) fn join(layout: &Layout, namespaces: Namespaces) -> Result<()> {
     let rootlesskit_dir = &layout.rootlesskit();
     let cwd = env::current_dir().about(|| "the current directory")?;
     let pid = child_pid(rootlesskit_dir)?;

@@ -1,9 +1,7 @@
 //! What a unit starts, and whether there are programs for it.
 
-use super::Start;
 use crate::bundle::Manifest;
 use crate::config::{Config, Target};
-use crate::error::{Error, Kind, Result};
 use crate::services::{Service, Services, with_wanted};
 use crate::systemd::Unit;
 
@@ -27,14 +25,14 @@ pub fn missing(config: &Config, manifest: &Manifest) -> Vec<Service> {
 }
 
 /// The target that starts a service again when it ends; `None` for RootlessKit and for targets.
-pub(super) fn upholder(unit: &str) -> Option<Target> {
+pub(crate) fn upholder(unit: &str) -> Option<Target> {
     Service::of_unit(unit)?.upheld_by()
 }
 
 /// What systemd must be told to start so that all of a unit is there, with the states of all units. A target that is
 /// active already is not looked through by systemd for targets that were stopped since (seen with 252); and a service
 /// whose target was stopped so that it could be, needs that again.
-pub(super) fn to_start(unit: &str, states: &[Unit]) -> Vec<String> {
+pub(crate) fn to_start(unit: &str, states: &[Unit]) -> Vec<String> {
     let state = |name: &str| states.iter().find(|u| u.name() == name);
     let active = |name: &str| state(name).is_some_and(Unit::is_active);
     let lost =
@@ -53,39 +51,6 @@ pub(super) fn to_start(unit: &str, states: &[Unit]) -> Vec<String> {
         }
     }
     names
-}
-
-/// Fails if what is to be started has no program, or is not part of the configuration.
-pub(super) fn check_start(start: &Start, config: &Config, manifest: &Manifest) -> Result<()> {
-    let services = Services::of(config);
-    let wanted = services.started_by(start.unit());
-    let lacking = missing(config, manifest).into_iter();
-    let names: Vec<_> = lacking
-        .filter(|service| wanted.contains(service))
-        .map(Service::as_str)
-        .collect();
-    if !names.is_empty() {
-        return Err(Error::new(Kind::Usage, format!("{} cannot be started", start.unit()))
-            .expected(format!("programs for {}", names.join(", ")))
-            .found("a bundle without them")
-            .hint("use a complete bundle, or start a part with `--start u7s-etcd.target`, or nothing with `--start \"\"`"));
-    }
-    let known = match start {
-        Start::Target(_) => true,
-        Start::Service(unit) => services.all_units().contains(unit),
-    };
-    if known {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Usage,
-        format!("{} is not part of this configuration", start.unit()),
-    )
-    .found(format!(
-        "`cri = \"{}\"`, `cni = \"{}\"`",
-        config.cri, config.cni
-    ))
-    .hint("choose the runtime or the pod network it belongs to with `--cri` or `--cni`"))
 }
 
 #[cfg(test)]

@@ -17,14 +17,15 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-pub(super) use import::Loader;
+pub(crate) use import::Loader;
 use layout::ImageLayout;
-pub(super) use pull::Offer;
+pub(crate) use pull::Offer;
 
-use super::notify::Wait;
-use super::{remove_if_there, say};
 use crate::error::{Context, Error, Kind, Result};
+use crate::files::remove_if_there;
 use crate::layout::Layout;
+use crate::process::notify::Wait;
+use crate::process::say;
 
 /// Directory of the image layouts, in a generation as in the data directory.
 const IMAGES: &str = "images";
@@ -38,11 +39,11 @@ fn socket(layout: &Layout) -> PathBuf {
 const LOADED: &[u8] = b"loaded";
 
 /// Those who wait for the images.
-pub(super) struct Waiters(UnixListener);
+pub(crate) struct Waiters(UnixListener);
 
 impl Waiters {
     /// From now on others can wait.
-    pub(super) fn admit(layout: &Layout) -> Result<Self> {
+    pub(crate) fn admit(layout: &Layout) -> Result<Self> {
         let path = socket(layout);
         remove_if_there(&path)?;
         Ok(Self(
@@ -51,7 +52,7 @@ impl Waiters {
     }
 
     /// The images are loaded: tells everybody who asks, as long as this process lives.
-    pub(super) fn tell(self) {
+    pub(crate) fn tell(self) {
         for client in self.0.incoming().flatten() {
             // One who does not wait any more.
             let _ = (&client).write_all(LOADED);
@@ -60,7 +61,7 @@ impl Waiters {
 }
 
 /// Waits until the images are loaded, however long it takes.
-pub(super) fn wait_loaded(layout: &Layout) -> Result<()> {
+pub(crate) fn wait_loaded(layout: &Layout) -> Result<()> {
     let path = socket(layout);
     let mut client = UnixStream::connect(&path).about(|| format!("`{}`", path.display()))?;
     client.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -88,7 +89,7 @@ pub fn bundled_name(layout: &Layout, directory: &str) -> Result<String> {
 }
 
 /// The name of the image of sandboxes: the bundle's, or where it has none, as without a kubelet, upstream's.
-pub(super) fn pause_name(layout: &Layout) -> Result<String> {
+pub(crate) fn pause_name(layout: &Layout) -> Result<String> {
     if layout.generation().join(IMAGES).join("pause").exists() {
         return bundled_name(layout, "pause");
     }

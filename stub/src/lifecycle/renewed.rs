@@ -8,7 +8,7 @@ use crate::systemd::{Systemd, Unit};
 
 /// Restarts those of the running services that use new certificates and do not look for them by themselves. Pods and
 /// RootlessKit go on running.
-pub(super) fn restart_users(systemd: &Systemd, config: &Config, report: &Report) -> Result<()> {
+pub(crate) fn restart_users(systemd: &Systemd, config: &Config, report: &Report) -> Result<()> {
     let names = users(config, report);
     if names.is_empty() {
         return Ok(());

@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::contents::{Blob, Contents};
-use crate::boot::say;
 use crate::error::{Context, Result};
+use crate::process::say;
 
 /// How long a client may keep silent.
 const SILENCE: Duration = Duration::from_secs(30);

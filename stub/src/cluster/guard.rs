@@ -6,7 +6,6 @@ use super::Receipt;
 use crate::error::{Error, Kind, Result};
 use crate::file_system::dangling;
 use crate::paths;
-use crate::places;
 use crate::store;
 
 /// Fails if the directories belong to another user, as when root runs a command with a user's `HOME`: what it made there
@@ -24,7 +23,7 @@ pub fn check_whole() -> Result<()> {
         .into_iter()
         .try_for_each(|dir| check_links(dir))?;
     let receipt = Receipt::read(&data)?.unwrap_or_default();
-    places::check_together(&config, &data, &receipt.places)
+    paths::check_together(&config, &data, &receipt.places)
 }
 
 /// Fails if `install` would not use the directory that the environment asks for, because the installation that there is

@@ -1,5 +1,5 @@
 //! Where an installation was when it was made, remembered in both of its directories: in that of the configuration, so
-//! that the data is found without `XDG_DATA_HOME`, and in that of the data ([`Receipt`](crate::install::Receipt)), so that
+//! that the data is found without `XDG_DATA_HOME`, and in that of the data ([`Receipt`](crate::cluster::Receipt)), so that
 //! it is not taken for that of a copy.
 //!
 //! What lies in the home is remembered by its path from there: it survives a home that is moved, copied or renamed.
@@ -129,7 +129,11 @@ pub(crate) fn from_home(path: &Path, home: &Path) -> PathBuf {
 
 /// Fails if the data belongs to the configuration of another installation that is still there: a home was copied together
 /// with a link to its data, and who changed that would change the original's.
-pub fn check_together(config: &Path, data: &Path, remembered_in_data: &Places) -> Result<()> {
+pub(crate) fn check_together(
+    config: &Path,
+    data: &Path,
+    remembered_in_data: &Places,
+) -> Result<()> {
     if remembered_in_data.data.as_os_str().is_empty() {
         return Ok(());
     }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::apply::apply;
+use crate::api::Client;
+use crate::api::apply;
+use crate::api::{dns, node};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::https::Client;
 use crate::progress::Progress;
 use crate::services::UnitName;
-use crate::status::{dns, node};
 use crate::systemd::{Systemd, Unit};
 
 /// Between two looks at how far things are.
@@ -37,7 +37,7 @@ pub struct Phase {
 }
 
 /// Does something and notes how long it took.
-pub(super) fn timed<T>(
+pub(crate) fn timed<T>(
     phases: &mut Vec<Phase>,
     name: &str,
     work: impl FnOnce() -> Result<T>,
@@ -65,7 +65,7 @@ impl State {
 }
 
 /// Waits for one goal after the other, with an eye on the units that work towards them.
-pub(super) struct Waiter<'a> {
+pub(crate) struct Waiter<'a> {
     systemd: &'a Systemd,
     progress: &'a Progress,
     units: Vec<UnitName>,
@@ -75,7 +75,7 @@ pub(super) struct Waiter<'a> {
 
 impl<'a> Waiter<'a> {
     /// `units` are those that must become active, `before` all units before anything was started.
-    pub(super) fn new(
+    pub(crate) fn new(
         systemd: &'a Systemd,
         progress: &'a Progress,
         units: Vec<UnitName>,
@@ -91,14 +91,14 @@ impl<'a> Waiter<'a> {
 
     /// When a unit was started, RFC 3339 in UTC, if that was after we began; `None` for one that runs on. What the API
     /// server says about what a new one does may still be of the time before.
-    pub(super) fn started(&self, unit: &Unit) -> Option<String> {
+    pub(crate) fn started(&self, unit: &Unit) -> Option<String> {
         let before = self.before.iter().find(|u| u.name() == unit.name());
         let runs_on = before.is_some_and(|u| u.is_active() && u.started() == unit.started());
         unit.started().filter(|_| !runs_on)
     }
 
     /// Waits until all units are active.
-    pub(super) fn units(&self) -> Result<Phase> {
+    pub(crate) fn units(&self) -> Result<Phase> {
         self.wait("units", "", || {
             let units = self.systemd.units(&self.units)?;
             Ok(starting(&units).map_or(State::Reached, State::Pending))
@@ -106,7 +106,7 @@ impl<'a> Waiter<'a> {
     }
 
     /// Waits until the API server says that it is ready.
-    pub(super) fn api(&self, client: &Client) -> Result<Phase> {
+    pub(crate) fn api(&self, client: &Client) -> Result<Phase> {
         self.wait("API server ready", "u7s-kube-apiserver.service", || {
             Ok(match client.get("/readyz") {
                 Ok(answer) if answer.status == 200 => State::Reached,
@@ -118,7 +118,7 @@ impl<'a> Waiter<'a> {
     }
 
     /// Waits until the API server has taken the objects. The first namespaces appear only after it is ready.
-    pub(super) fn apply(&self, client: &Client, objects: &[Value]) -> Result<Phase> {
+    pub(crate) fn apply(&self, client: &Client, objects: &[Value]) -> Result<Phase> {
         self.wait(
             "roles and CoreDNS applied",
             "u7s-kube-apiserver.service",
@@ -132,7 +132,7 @@ impl<'a> Waiter<'a> {
     }
 
     /// Waits until the node says that it is ready; if the kubelet is a new one, that one.
-    pub(super) fn node(&self, client: &Client, config: &Config, kubelet: &Unit) -> Result<Phase> {
+    pub(crate) fn node(&self, client: &Client, config: &Config, kubelet: &Unit) -> Result<Phase> {
         let since = self.started(kubelet);
         self.wait("node Ready", kubelet.name(), || {
             Ok(State::of(node(client, config, since.as_deref())))
@@ -140,7 +140,7 @@ impl<'a> Waiter<'a> {
     }
 
     /// Waits until CoreDNS runs and answers; if the container runtime is a new one, in that one.
-    pub(super) fn dns(&self, client: &Client, runtime: &Unit, kubelet: &str) -> Result<Phase> {
+    pub(crate) fn dns(&self, client: &Client, runtime: &Unit, kubelet: &str) -> Result<Phase> {
         let since = self.started(runtime);
         self.wait("CoreDNS running", kubelet, || {
             Ok(State::of(dns(client, since.as_deref())))

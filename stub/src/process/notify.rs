@@ -6,14 +6,15 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{remove_if_there, say};
+use super::say;
 use crate::error::{Context, Result};
+use crate::files::remove_if_there;
 
 /// The environment variable that names the socket.
-pub(super) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+pub(crate) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
 /// Tells the service manager something, for example `READY=1`. Without a service manager it does nothing.
-pub(super) fn notify(message: &str) -> Result<()> {
+pub(crate) fn notify(message: &str) -> Result<()> {
     let Some(socket) = env::var_os(NOTIFY_SOCKET) else {
         return Ok(());
     };
@@ -31,7 +32,7 @@ const PATIENCE: (Duration, Duration) = (Duration::from_mins(2), Duration::from_s
 
 /// Waiting for something as long as it takes: the service manager is kept patient, and the journal says what for.
 #[derive(Debug)]
-pub(super) struct Wait {
+pub(crate) struct Wait {
     what: &'static str,
     began: Instant,
     asked: Option<Instant>,
@@ -40,7 +41,7 @@ pub(super) struct Wait {
 
 impl Wait {
     /// Begins to wait. Nothing is said if it is over at once.
-    pub(super) fn begin(what: &'static str) -> Self {
+    pub(crate) fn begin(what: &'static str) -> Self {
         Self {
             what,
             began: Instant::now(),
@@ -50,7 +51,7 @@ impl Wait {
     }
 
     /// It is not over. `state` goes to the journal when it changes.
-    pub(super) fn goes_on(&mut self, state: &str) -> Result<()> {
+    pub(crate) fn goes_on(&mut self, state: &str) -> Result<()> {
         if self.asked.is_none_or(|asked| asked.elapsed() >= PATIENCE.1) {
             notify(&format!(
                 "STATUS=waiting for {}\nEXTEND_TIMEOUT_USEC={}",
@@ -67,7 +68,7 @@ impl Wait {
     }
 
     /// It is over.
-    pub(super) fn end(self) -> Result<()> {
+    pub(crate) fn end(self) -> Result<()> {
         if self.asked.is_some() {
             notify("STATUS=")?;
             say(format!(
@@ -82,14 +83,14 @@ impl Wait {
 
 /// A socket on which a program this process starts says that it is ready.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     socket: UnixDatagram,
     path: PathBuf,
 }
 
 impl Listener {
     /// Makes the socket, replacing one that an earlier run left.
-    pub(super) fn bind(path: PathBuf) -> Result<Self> {
+    pub(crate) fn bind(path: PathBuf) -> Result<Self> {
         remove_if_there(&path)?;
         let socket = UnixDatagram::bind(&path).about(|| format!("`{}`", path.display()))?;
         Ok(Self { socket, path })
@@ -97,12 +98,12 @@ impl Listener {
 
     /// What the program's `NOTIFY_SOCKET` must be.
     #[must_use]
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Waits until the program says that it is ready.
-    pub(super) fn wait_ready(&self) -> Result<()> {
+    pub(crate) fn wait_ready(&self) -> Result<()> {
         let mut buffer = [0; 4096];
         loop {
             let length = self.socket.recv(&mut buffer)?;

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::Current;
 use super::ready::{Phase, Waiter};
 use super::services::to_start;
-use crate::boot;
+use crate::cluster::Current;
 use crate::components::{coredns, rbac};
 use crate::error::Result;
+use crate::images;
 use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::services::{Service, Services, UnitName, all_unit_names};
@@ -24,7 +24,7 @@ pub fn start(current: &Current, unit: &str, progress: &Progress) -> Result<()> {
 
 /// Starts units, and waits for as much of a cluster as they are: API server ready, roles and CoreDNS applied, all units
 /// active, node Ready, CoreDNS running.
-pub(super) fn bring_up(
+pub(crate) fn bring_up(
     systemd: &Systemd,
     current: &Current,
     starting: &[String],
@@ -95,7 +95,7 @@ fn coredns_image(layout: &Layout) -> Result<Option<String>> {
     {
         return Ok(None);
     }
-    boot::bundled_name(layout, COREDNS_IMAGE).map(Some)
+    images::bundled_name(layout, COREDNS_IMAGE).map(Some)
 }
 
 /// How long each unit took by itself, as systemd measured it.

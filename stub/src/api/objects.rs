@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
+use super::Client;
 use crate::config::Config;
-use crate::https::Client;
 
 /// Nothing if it is as it should be, or else what is said about it.
-pub(crate) type Answer = std::result::Result<(), String>;
+pub(crate) type Health = std::result::Result<(), String>;
 
 /// Whether the node is ready, or else what the API server says about it. `since`, RFC 3339 in UTC, is when the kubelet
 /// started: what is known of an earlier one does not count. A kubelet reports itself when it starts.
-pub(crate) fn node(client: &Client, config: &Config, since: Option<&str>) -> Answer {
+pub(crate) fn node(client: &Client, config: &Config, since: Option<&str>) -> Health {
     let node = ask(client, &format!("/api/v1/nodes/{}", config.node_name))?;
     reported(&node, since)
 }
@@ -18,7 +18,7 @@ pub(crate) fn node(client: &Client, config: &Config, since: Option<&str>) -> Ans
 /// Whether CoreDNS runs and answers, or else what the API server says about it: the latest warning, because its
 /// deployment only knows that something is missing. `since`, RFC 3339 in UTC, is when the container runtime started: what
 /// ran in an earlier one is gone, whatever is known of it.
-pub(crate) fn dns(client: &Client, since: Option<&str>) -> Answer {
+pub(crate) fn dns(client: &Client, since: Option<&str>) -> Health {
     const NAMESPACE: &str = "kube-system";
     let deployment = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/coredns");
     let available = ask(client, &deployment).and_then(|d| condition(&d, "Available").map(drop));
@@ -43,7 +43,7 @@ fn ask(client: &Client, path: &str) -> std::result::Result<Value, String> {
 
 /// Whether a node's kubelet says that it is ready, and not before a moment. Times in RFC 3339 and UTC are in the order of
 /// their texts.
-fn reported(node: &Value, since: Option<&str>) -> Answer {
+fn reported(node: &Value, since: Option<&str>) -> Health {
     let ready = condition(node, "Ready")?;
     let heartbeat = ready["lastHeartbeatTime"].as_str().unwrap_or_default();
     if since.is_some_and(|since| heartbeat < since) {
@@ -53,7 +53,7 @@ fn reported(node: &Value, since: Option<&str>) -> Answer {
 }
 
 /// Whether one of the pods is ready with all containers started not before a moment.
-fn run(pods: &Value, since: &str) -> Answer {
+fn run(pods: &Value, since: &str) -> Health {
     let new = |container: &Value| {
         let started = container["state"]["running"]["startedAt"].as_str();
         started.is_some_and(|started| started >= since)

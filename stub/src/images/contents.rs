@@ -108,7 +108,7 @@ pub(super) mod tests {
     use super::*;
 
     /// An archive with these files.
-    pub(in crate::boot::images) fn archive(path: &Path, files: &[(&str, &str)]) {
+    pub(in crate::images) fn archive(path: &Path, files: &[(&str, &str)]) {
         let mut tar = tar::Builder::new(fs::File::create(path).unwrap());
         for (name, text) in files {
             let mut header = tar::Header::new_gnu();

@@ -7,19 +7,19 @@ use std::time::Instant;
 use super::contents::Contents;
 use super::registry::Registry;
 use super::{all_sources, report, report_failure};
-use crate::boot::supervise;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
+use crate::process::supervise;
 
 /// The images that can be pulled on this machine without a network.
 #[derive(Debug)]
-pub(in crate::boot) struct Offer {
+pub(crate) struct Offer {
     /// The port on the loopback address where they are.
-    pub(in crate::boot) port: u16,
+    pub(crate) port: u16,
     /// Where they seem to be: `registry.k8s.io/pause`.
-    pub(in crate::boot) repositories: BTreeSet<String>,
+    pub(crate) repositories: BTreeSet<String>,
     /// Names of the generation's.
-    pub(in crate::boot) bundled: Vec<String>,
+    pub(crate) bundled: Vec<String>,
     /// Names of the user's.
     own: Vec<String>,
 }
@@ -27,7 +27,7 @@ pub(in crate::boot) struct Offer {
 impl Offer {
     /// Offers what is there, as long as this process lives. Images of the generation must be readable; one of the user's that
     /// is not is reported and passed over.
-    pub(in crate::boot) fn open(layout: &Layout) -> Result<Self> {
+    pub(crate) fn open(layout: &Layout) -> Result<Self> {
         let mut registry = Registry::default();
         let mut names = [Vec::new(), Vec::new()];
         let [bundled, own] = all_sources(layout)?;
@@ -52,7 +52,7 @@ impl Offer {
     }
 
     /// Pulls all of them. What is there already is not read again.
-    pub(in crate::boot) fn pull(&self, crictl: impl Fn() -> Command) -> Result<()> {
+    pub(crate) fn pull(&self, crictl: impl Fn() -> Command) -> Result<()> {
         for (name, must) in marked(&self.bundled, &self.own) {
             let started = Instant::now();
             let mut pull = crictl();

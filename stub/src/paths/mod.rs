@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::file_system::same;
-use crate::places::Places;
+mod places;
+
+pub use places::Places;
+pub(crate) use places::{check_together, from_home};
 
 /// Where the user's home is. Must be set: a static program cannot ask the C library's user database.
 pub const HOME: &str = "HOME";

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use super::access::{self, api_address};
 use super::receipt;
-use super::settings::{self, api_address};
+use crate::api::Client;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::files::replace;
 use crate::host::Machine;
-use crate::https::Client;
 use crate::layout::Layout;
 use crate::paths;
 use crate::pki;
@@ -87,12 +87,12 @@ impl Current {
 
     /// Fails if certificates for this configuration could not be made. Changes nothing.
     pub fn check_pki(&self, config: &Config) -> Result<()> {
-        settings::check_pki(&self.layout, config, &self.machine).map(drop)
+        access::check_pki(&self.layout, config, &self.machine).map(drop)
     }
 
     /// Makes the certificates that this configuration lacks. Nothing is stopped by it. Afterwards they are on disk.
     pub fn ensure_pki(&self, config: &Config) -> Result<pki::Report> {
-        let request = settings::pki_request(config, &self.machine);
+        let request = access::pki_request(config, &self.machine);
         let (dir, now) = (self.layout.config(), SystemTime::now());
         pki::ensure(dir, &request, pki::Renew::Due, now)
     }
@@ -100,7 +100,7 @@ impl Current {
     /// What its certificates are made for.
     #[must_use]
     pub fn pki_request(&self) -> pki::Request {
-        settings::pki_request(&self.config, &self.machine)
+        access::pki_request(&self.config, &self.machine)
     }
 
     /// The name of a program of the generation, as an absolute path.
@@ -132,7 +132,7 @@ impl Current {
     }
 
     /// Remembers that everything was started after the last change.
-    pub(super) fn restarted(&self) -> Result<()> {
+    pub(crate) fn restarted(&self) -> Result<()> {
         let data = self.layout.data("");
         match receipt::Receipt::read(&data)? {
             Some(mut receipt) if receipt.stale => {

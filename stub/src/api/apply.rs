@@ -6,14 +6,14 @@
 
 use serde_json::Value;
 
+use super::Client;
 use crate::error::Result;
-use crate::https::Client;
 
 /// JSON is YAML, too.
 const MEDIA_TYPE: &str = "application/apply-patch+yaml";
 
 /// Makes or updates objects. If the API server does not take one of them, gives what it says, and leaves the rest.
-pub(super) fn apply(client: &Client, objects: &[Value]) -> Result<Option<String>> {
+pub(crate) fn apply(client: &Client, objects: &[Value]) -> Result<Option<String>> {
     for object in objects {
         let path = format!("{}?fieldManager=usernetes&force=true", path(object));
         let answer = client.patch(&path, MEDIA_TYPE, &object.to_string())?;

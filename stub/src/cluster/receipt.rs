@@ -15,14 +15,14 @@ use crate::host::Machine;
 use crate::kubeconfig::user::Merges;
 use crate::layout::Layout;
 use crate::paths;
-use crate::places::{Places, from_home};
+use crate::paths::{Places, from_home};
 use crate::services::UnitName;
 
 /// Its name in the data directory.
-pub(super) const NAME: &str = "installed.json";
+pub(crate) const NAME: &str = "installed.json";
 
 /// The directory, in that of units, with links to those that start with the login.
-pub(super) const WANTS: &str = "default.target.wants";
+pub(crate) const WANTS: &str = "default.target.wants";
 
 /// What was installed, and how. Other versions may know other fields: what is not there is as if nothing had been
 /// done, what is not known is left out.
@@ -117,7 +117,7 @@ impl Receipt {
     }
 
     /// Adds directories that are not there yet and are about to be made.
-    pub(super) fn remember_directories(&mut self, dirs: impl IntoIterator<Item = PathBuf>) {
+    pub(crate) fn remember_directories(&mut self, dirs: impl IntoIterator<Item = PathBuf>) {
         let home = &self.places.home;
         self.directories
             .extend(dirs.into_iter().map(|dir| from_home(&dir, home)));
@@ -125,7 +125,7 @@ impl Receipt {
 
     /// The directories to be removed when they are empty, the deepest first: those on the way to what the layout has, and
     /// none of another home.
-    pub(super) fn directories_of(&self, layout: &Layout) -> Vec<PathBuf> {
+    pub(crate) fn directories_of(&self, layout: &Layout) -> Vec<PathBuf> {
         let home = paths::home_dir().unwrap_or_default();
         let ours = shared_directories(layout);
         let dirs = self.directories.iter().rev().map(|dir| home.join(dir));
@@ -157,12 +157,12 @@ impl Receipt {
     }
 
     /// Whether what runs may have been started before the last change: not if the machine was started again since.
-    pub(super) fn is_stale(&self, machine: &Machine) -> bool {
+    pub(crate) fn is_stale(&self, machine: &Machine) -> bool {
         self.stale && (self.boot.is_empty() || self.boot == boot_id(machine))
     }
 
     /// Remembers that what runs was started before a change.
-    pub(super) fn set_stale(&mut self, stale: bool, machine: &Machine) {
+    pub(crate) fn set_stale(&mut self, stale: bool, machine: &Machine) {
         self.stale = stale;
         self.boot = if stale {
             boot_id(machine)
@@ -189,7 +189,7 @@ impl Receipt {
     }
 
     /// What is to be remembered when the units are removed.
-    pub(super) fn without_units(self) -> Self {
+    pub(crate) fn without_units(self) -> Self {
         Self {
             config: self.config,
             directories: self.directories,
@@ -303,7 +303,7 @@ impl Receipt {
 
     /// Lets these units, and no other one of ours, start with the login, by links that survive a home that is moved: what
     /// `systemctl --user enable` would do with absolute ones. The receipt on disk covers every state in between.
-    pub(super) fn enable(
+    pub(crate) fn enable(
         &mut self,
         data_dir: &Path,
         dir: &Path,
@@ -368,7 +368,7 @@ fn shared_directories(layout: &Layout) -> [PathBuf; 5] {
 }
 
 /// The directories of a layout, and those on the way to them, that do not exist yet.
-pub(super) fn missing_directories(layout: &Layout) -> BTreeSet<PathBuf> {
+pub(crate) fn missing_directories(layout: &Layout) -> BTreeSet<PathBuf> {
     let all = shared_directories(layout);
     let missing = all.iter().flat_map(|dir| dir.ancestors());
     let missing = missing.filter(|dir| !dir.exists());

@@ -1,0 +1,70 @@
+//! How the cluster is reached, and what its certificates are made for.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::SystemTime;
+
+use crate::config::{API_PORT, Config, PortSpec, Proto};
+use crate::error::Result;
+use crate::host::Machine;
+use crate::layout::Layout;
+use crate::pki;
+
+/// Whether the host itself reaches the API server by it at 127.0.0.1.
+pub(crate) fn is_local_api(port: &PortSpec, config: &Config) -> bool {
+    is_api(port, config)
+        && [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED]
+            .map(IpAddr::V4)
+            .contains(&port.ip)
+}
+
+/// Whether it leads to the API server, which listens on every address of the namespace.
+fn is_api(port: &PortSpec, config: &Config) -> bool {
+    let here = |ip: Ipv4Addr| ip.is_loopback() || ip == config.node_ip();
+    port.child_port == API_PORT && port.proto == Proto::Tcp && port.child_ip.is_none_or(here)
+}
+
+/// Where this machine reaches the API server, if that is published where it can.
+#[must_use]
+pub fn api_address(config: &Config) -> Option<SocketAddr> {
+    let mut ports = config.publish.iter();
+    let port = ports.find(|port| is_local_api(port, config))?;
+    Some(SocketAddr::from(([127, 0, 0, 1], port.port.get())))
+}
+
+/// What the certificates are made for. `machine` tells the addresses a port published everywhere is reached at.
+#[must_use]
+pub(crate) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
+    let mut names = Vec::new();
+    let ports = config.publish.iter();
+    for port in ports.filter(|p| is_api(p, config)) {
+        if port.ip.is_unspecified() {
+            let addresses = machine.addresses().into_iter();
+            let same_kind = addresses.filter(|a| a.is_ipv4() == port.ip.is_ipv4());
+            names.extend(same_kind.map(|a| a.to_string()));
+        } else {
+            names.push(port.ip.to_string());
+        }
+    }
+    pki::Request {
+        node_name: config.node_name.clone(),
+        cluster_domain: config.cluster_domain.clone(),
+        service_ip: IpAddr::V4(config.api_service_ip()),
+        child_ip: IpAddr::V4(config.node_ip()),
+        extra_sans: names,
+        api_port: api_address(config).map_or(API_PORT.get(), |a| a.port()),
+        component_server: SocketAddr::from((config.node_ip(), API_PORT.get())),
+    }
+}
+
+/// Whether the PKI could be made or completed, without making it.
+pub(crate) fn check_pki(
+    layout: &Layout,
+    config: &Config,
+    machine: &Machine,
+) -> Result<pki::Report> {
+    pki::check(
+        layout.config(),
+        &pki_request(config, machine),
+        SystemTime::now(),
+    )
+}

@@ -1,0 +1,15 @@
+//! What is installed: the current generation and its configuration, the receipt of everything that was written, and the
+//! checks that come before any change.
+
+mod access;
+mod current;
+mod guard;
+mod receipt;
+
+pub use access::api_address;
+pub(crate) use access::{check_pki, is_local_api, pki_request};
+pub(crate) use current::WRITE_ANEW;
+pub use current::{Current, layout};
+pub use guard::{check_data_home, check_owner, check_whole};
+pub(crate) use receipt::{NAME as RECEIPT, WANTS, missing_directories};
+pub use receipt::{Receipt, applied, unit_dir};

@@ -1,0 +1,109 @@
+//! Running programs: a generation's, in RootlessKit's namespaces, with signals passed on and readiness reported.
+
+pub(crate) mod namespaces;
+pub(crate) mod notify;
+pub(crate) mod supervise;
+
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use crate::components;
+use crate::layout::Layout;
+use crate::output;
+
+pub use namespaces::enter;
+pub(crate) use namespaces::{CHILD_PID, child_pid};
+
+/// A command of the generation with the environment components run in.
+pub(crate) fn command(layout: &Layout, args: Vec<String>) -> Command {
+    let mut args = args.into_iter();
+    let mut command = Command::new(args.next().unwrap_or_default());
+    command.args(args).envs(environment(layout));
+    command
+}
+
+/// The generation's `crictl`, for the container runtime that answers there.
+pub(crate) fn crictl(layout: &Layout, socket: &Path) -> Command {
+    let mut command = Command::new(layout.program("crictl"));
+    command.envs(components::cri_environment(socket));
+    command
+}
+
+/// By what a generation's programs find each other: `PATH`, and the places of shared libraries and of iptables'
+/// extensions where the bundle brings any. Static programs need neither.
+pub(crate) fn environment(layout: &Layout) -> Vec<(&'static str, OsString)> {
+    let mut environment = vec![("PATH", search_path(layout, env::var_os("PATH")))];
+    for (variable, place) in [
+        ("LD_LIBRARY_PATH", "lib"),
+        ("XTABLES_LIBDIR", "libexec/host/xtables"),
+    ] {
+        let directory = layout.generation().join(place);
+        if directory.is_dir() {
+            environment.push((variable, directory.into()));
+        }
+    }
+    environment
+}
+
+/// The generation's host tools and programs, then the host's: `newuidmap` and `newgidmap` can only come from there.
+fn search_path(layout: &Layout, inherited: Option<OsString>) -> OsString {
+    let mut path = OsString::new();
+    for directory in [
+        layout.generation().join("libexec/host"),
+        layout.generation().join("bin"),
+    ] {
+        path.push(directory);
+        path.push(":");
+    }
+    if let Some(inherited) = inherited.filter(|inherited| !inherited.is_empty()) {
+        path.push(inherited);
+        path.push(":");
+    }
+    path.push("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    path
+}
+
+/// A line for the journal.
+pub(crate) fn say(text: impl AsRef<str>) {
+    output::message(&format!("usernetes: {}", text.as_ref()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fs_err as fs;
+
+    #[test]
+    fn the_generations_programs_come_before_the_hosts() {
+        let layout = Layout::new("/c".into(), "/d".into(), "/r".into(), "/g".into()).unwrap();
+        let system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        for (inherited, between) in [
+            (None, ""),
+            (Some(""), ""),
+            (Some("/run/wrappers/bin"), "/run/wrappers/bin:"),
+        ] {
+            let path = search_path(&layout, inherited.map(Into::into));
+            assert_eq!(
+                path.to_str().unwrap(),
+                format!("/g/libexec/host:/g/bin:{between}{system}")
+            );
+        }
+    }
+
+    #[test]
+    fn libraries_are_looked_for_only_where_a_bundle_brings_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = || {
+            let generation = dir.path().to_owned();
+            let layout = Layout::new("/c".into(), "/d".into(), "/r".into(), generation).unwrap();
+            let names = environment(&layout).into_iter().map(|(name, _)| name);
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(names(), ["PATH"]);
+        fs::create_dir_all(dir.path().join("libexec/host/xtables")).unwrap();
+        fs::create_dir(dir.path().join("lib")).unwrap();
+        assert_eq!(names(), ["PATH", "LD_LIBRARY_PATH", "XTABLES_LIBDIR"]);
+    }
+}
