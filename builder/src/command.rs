@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use stub::bundle::{Arch, Bundle, Name};
-use stub::error::{Context as _, Error, Kind, Result};
+use stub::error::{Error, Kind, Result};
+use stub::paths::At as _;
 use stub::progress::{Progress, bytes};
 use stub::{output, sbom, signature};
 

@@ -15,10 +15,6 @@
 mod system;
 
 use std::fmt;
-use std::path::Path;
-use std::process::ExitCode;
-
-use crate::{output, paths};
 
 /// Result with the project's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -138,15 +134,6 @@ impl Error {
         self
     }
 
-    /// As [`elsewhere`](Self::elsewhere), with the variable that decides where this path is, if one does.
-    #[must_use]
-    pub fn at(self, path: &Path) -> Self {
-        match paths::elsewhere(path) {
-            Some(how) => self.elsewhere(how),
-            None => self,
-        }
-    }
-
     /// Puts the thing the error is about in front of the message: `thing: message`.
     #[must_use]
     pub fn about(mut self, thing: impl fmt::Display) -> Self {
@@ -164,13 +151,6 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
-    }
-
-    /// Prints the error on stderr and gives the exit code it stands for.
-    #[must_use]
-    pub fn report(&self) -> ExitCode {
-        output::last_message(&format!("error: {self}"));
-        ExitCode::from(self.kind().exit_code())
     }
 }
 
@@ -208,8 +188,6 @@ pub trait Context<T> {
     fn about<D: fmt::Display>(self, thing: impl FnOnce() -> D) -> Result<T>;
     /// Says what to do next, unless the error already does.
     fn hint(self, hint: impl FnOnce() -> String) -> Result<T>;
-    /// Says by which variable another place can be chosen, if this path is why it does not work.
-    fn at(self, path: &Path) -> Result<T>;
 }
 
 impl<T, E: Into<Error>> Context<T> for Result<T, E> {
@@ -219,10 +197,6 @@ impl<T, E: Into<Error>> Context<T> for Result<T, E> {
 
     fn hint(self, hint: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|e| e.into().hint(hint()))
-    }
-
-    fn at(self, path: &Path) -> Result<T> {
-        self.map_err(|e| e.into().at(path))
     }
 }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
-use crate::error::{Context as _, Result};
+use crate::error::Result;
+use crate::paths::At as _;
 
 /// Permissions of directories that are nobody else's business.
 pub(crate) const PRIVATE: u32 = 0o700;

@@ -1,6 +1,4 @@
-//! Kubeconfigs: written for the components and the administrator, and merged into the user's own ([`user`]).
-
-pub mod user;
+//! Kubeconfigs: written for the components and the administrator. Merging one into the user's own is in `user_kubeconfig`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Kind, Result};
-use crate::pki::MASTER;
+use crate::layout::MASTER;
 
 /// Name of the cluster, the user and the context in every kubeconfig the project writes.
 pub const NAME: &str = "usernetes";
@@ -37,7 +35,7 @@ pub fn print(config_dir: &Path) -> Result<String> {
 }
 
 /// Cluster, user and context of a kubeconfig, in this order, with everything embedded. The texts are PEM.
-fn entries(server: &str, authority: &str, certificate: &str, key: &str) -> [Value; 3] {
+pub(crate) fn entries(server: &str, authority: &str, certificate: &str, key: &str) -> [Value; 3] {
     [
         json!({ "name": NAME, "cluster": {
             "server": server,

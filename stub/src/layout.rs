@@ -8,6 +8,11 @@ use crate::paths;
 /// Name of the configuration file in the directory of configuration.
 pub const CONFIG_FILE: &str = "config.toml";
 
+/// Directory of the control plane's files, below the configuration directory.
+pub const MASTER: &str = "master";
+/// Directory of a worker's files, below the configuration directory.
+pub const NODE: &str = "node";
+
 /// The directories of one user's cluster and the generation that runs it. All are absolute UTF-8 paths which unit
 /// files, mount options and `PATH` can hold.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,44 +1,74 @@
 //! The head of a Usernetes bundle, as a library.
 //!
-//! `builder` depends on it for the one definition of the bundle format ([`bundle`]) and for the house's
-//! common words: [`error`], [`digest`], [`progress`], [`paths`]. The binary `usernetes` adds [`cli`] on top.
+//! `builder` depends on it, without the feature `cluster`, for the one definition of the bundle format ([`bundle`]) and for
+//! the words both share: [`error`], [`digest`], [`progress`], [`paths`]. Everything else installs and runs a cluster; the
+//! program `usernetes` is [`cli`].
 
-pub mod api;
-pub mod boot;
+// Without a cluster, much of what the ground floor offers is not used.
+#![cfg_attr(not(feature = "cluster"), allow(dead_code, unused_imports))]
+
 pub mod bundle;
-pub mod cidr;
-pub mod cli;
-pub mod cluster;
-pub mod components;
-pub mod config;
 pub mod digest;
 pub mod error;
 mod file_system;
 pub mod files;
-pub mod host;
-pub mod images;
-pub mod install;
-pub mod kubeconfig;
-pub mod layout;
 pub mod licenses;
-pub mod lifecycle;
+mod lock;
 pub mod memory;
-pub mod network;
 pub mod output;
 pub mod paths;
-pub mod pki;
-pub mod process;
 pub mod progress;
 pub mod purl;
-pub mod render;
 pub mod sbom;
-pub mod services;
 pub mod shell;
 pub mod signals;
 pub mod signature;
-pub mod status;
-pub mod store;
-pub mod systemd;
 pub mod text;
 pub mod threads;
+
+#[cfg(feature = "cluster")]
+pub mod api;
+#[cfg(feature = "cluster")]
+pub mod boot;
+#[cfg(feature = "cluster")]
+pub mod cidr;
+#[cfg(feature = "cluster")]
+pub mod cli;
+#[cfg(feature = "cluster")]
+pub mod cluster;
+#[cfg(feature = "cluster")]
+pub mod components;
+#[cfg(feature = "cluster")]
+pub mod config;
+#[cfg(feature = "cluster")]
+pub mod host;
+#[cfg(feature = "cluster")]
+pub mod images;
+#[cfg(feature = "cluster")]
+pub mod install;
+#[cfg(feature = "cluster")]
+pub mod kubeconfig;
+#[cfg(feature = "cluster")]
+pub mod layout;
+#[cfg(feature = "cluster")]
+pub mod lifecycle;
+#[cfg(feature = "cluster")]
+pub mod network;
+#[cfg(feature = "cluster")]
+pub mod pki;
+#[cfg(feature = "cluster")]
+pub mod process;
+#[cfg(feature = "cluster")]
+pub mod render;
+#[cfg(feature = "cluster")]
+pub mod services;
+#[cfg(feature = "cluster")]
+pub mod status;
+#[cfg(feature = "cluster")]
+pub mod store;
+#[cfg(feature = "cluster")]
+pub mod systemd;
+#[cfg(feature = "cluster")]
 pub mod units;
+#[cfg(feature = "cluster")]
+pub mod user_kubeconfig;

@@ -100,6 +100,13 @@ pub fn data(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Prints an error as the last line of a process, and gives the exit code it stands for.
+#[must_use]
+pub fn report(error: &Error) -> ExitCode {
+    last_message(&format!("error: {error}"));
+    ExitCode::from(error.kind().exit_code())
+}
+
 /// Prints what the parser of the command line has to say, and gives the exit code of the process: help is data,
 /// everything else an error.
 #[must_use]
@@ -111,7 +118,7 @@ pub fn command_line(error: &clap::Error) -> ExitCode {
     }
     match data(&text) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => error.report(),
+        Err(error) => report(&error),
     }
 }
 

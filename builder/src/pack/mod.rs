@@ -18,6 +18,7 @@ use stub::bundle::{
 };
 use stub::digest::{Hasher, Sha256};
 use stub::error::{Context, Error, Kind, Result};
+use stub::paths::At as _;
 use stub::progress::{Progress, bytes};
 
 use self::frames::FrameCache;

@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use super::output::{print, print_json};
 use crate::cluster::{Current, Receipt};
 use crate::error::Result;
-use crate::kubeconfig::user::{self, Merges, Outcome};
 use crate::kubeconfig::{self, NAME};
 use crate::paths;
 use crate::progress::Progress;
+use crate::user_kubeconfig::{self, Merges, Outcome};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Kubeconfig {
@@ -42,7 +42,8 @@ impl Kubeconfig {
                 let layout = Current::read()?.layout;
                 let (files, data) = (paths::user_kubeconfigs()?, layout.data(""));
                 let mut merges = remembered(&data)?;
-                let outcome = user::merge(layout.config(), &files, &mut merges, save_to(&data))?;
+                let outcome =
+                    user_kubeconfig::merge(layout.config(), &files, &mut merges, save_to(&data))?;
                 output.show(&outcome, progress, || {
                     let known = if outcome.changed { "now" } else { "already" };
                     format!("{} {known} has the context `{NAME}`", list(&outcome.files))
@@ -53,7 +54,8 @@ impl Kubeconfig {
                 let (files, data) = (paths::user_kubeconfigs()?, paths::data_dir()?);
                 let mut merges = remembered(&data)?;
                 let config = paths::config_dir()?;
-                let outcome = user::unmerge(&config, &files, &mut merges, save_to(&data))?;
+                let outcome =
+                    user_kubeconfig::unmerge(&config, &files, &mut merges, save_to(&data))?;
                 output.show(&outcome, progress, || {
                     if outcome.changed {
                         format!(

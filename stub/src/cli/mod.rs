@@ -170,7 +170,7 @@ fn check(command: &Command, progress: &Progress) -> Result<()> {
 #[must_use]
 pub fn main() -> ExitCode {
     if let Some(error) = crate::boot::as_oci_runtime() {
-        return error.report();
+        return crate::output::report(&error);
     }
     crate::output::report_panics();
     signals::outlive_file_size_limit();
@@ -180,7 +180,7 @@ pub fn main() -> ExitCode {
     };
     match run(&cli) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => error.report(),
+        Err(error) => crate::output::report(&error),
     }
 }
 

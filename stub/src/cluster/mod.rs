@@ -11,5 +11,5 @@ pub(crate) use access::{check_pki, is_local_api, pki_request};
 pub(crate) use current::WRITE_ANEW;
 pub use current::{Current, layout};
 pub use guard::{check_data_home, check_owner, check_whole};
-pub(crate) use receipt::{NAME as RECEIPT, WANTS, missing_directories};
+pub(crate) use receipt::{NAME as RECEIPT, WANTS, missing_directories, remember_places};
 pub use receipt::{Receipt, applied, unit_dir};

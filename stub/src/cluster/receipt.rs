@@ -12,11 +12,11 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::file_system::same;
 use crate::files::{make_directories, remove_if_there, replace, temporary};
 use crate::host::Machine;
-use crate::kubeconfig::user::Merges;
 use crate::layout::Layout;
 use crate::paths;
-use crate::paths::{Places, from_home};
+use crate::paths::{PLACES, Places, from_home};
 use crate::services::UnitName;
+use crate::user_kubeconfig::Merges;
 
 /// Its name in the data directory.
 pub(crate) const NAME: &str = "installed.json";
@@ -338,6 +338,21 @@ impl Receipt {
 fn boot_id(machine: &Machine) -> String {
     let id = machine.read("/proc/sys/kernel/random/boot_id");
     id.unwrap_or_default().trim().to_owned()
+}
+
+/// Remembers where everything is in the configuration directory. Afterwards that is on disk. Does nothing if it is
+/// remembered there.
+pub(crate) fn remember_places(places: &Places, config_dir: &Path) -> Result<()> {
+    if Places::read(config_dir)?.as_ref() == Some(places) {
+        return Ok(());
+    }
+    let text = serde_json::to_string_pretty(places)
+        .map_err(|e| Error::new(Kind::Failed, e.to_string()))?;
+    replace(
+        &config_dir.join(PLACES),
+        format!("{text}\n").as_bytes(),
+        0o600,
+    )
 }
 
 /// The configuration that what is installed was made from and runs by: `config.toml` may have been edited since. Where

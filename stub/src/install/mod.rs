@@ -242,7 +242,7 @@ impl<'a> Run<'a> {
         let layout = layout(self.machine, generation.path().to_owned())?;
 
         let mut receipt = self.receipt.clone().unwrap_or_default();
-        let places = Places::of(&layout);
+        let places = Places::of(layout.config(), &layout.data(""));
         let text = self.config_text(&layout)?;
         if self.returns.is_some() && text.is_some() {
             self.store.sign()?;
@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
         }
         let report = timed(&mut phases, "configuration and certificates", || {
             files::private_directory(layout.config())?;
-            receipt.places.write(layout.config())?;
+            cluster::remember_places(&receipt.places, layout.config())?;
             if let Some(text) = &text {
                 files::replace(&layout.config_file(), text.as_bytes(), 0o600)?;
             }

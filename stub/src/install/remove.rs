@@ -11,7 +11,6 @@ use crate::cluster::{Receipt, WANTS, layout, unit_dir};
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::{contents, remove_root, remove_tree};
 use crate::host::Machine;
-use crate::kubeconfig::user;
 use crate::layout::Layout;
 use crate::lifecycle::stop;
 use crate::process::child_pid;
@@ -19,6 +18,7 @@ use crate::progress::Progress;
 use crate::services::{UnitName, all_unit_names};
 use crate::store::Store;
 use crate::systemd::Systemd;
+use crate::user_kubeconfig;
 
 /// What in the data directory is not data.
 const PROGRAMS: [&str; 3] = ["store", "generations", "current"];
@@ -88,7 +88,7 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
     if !anothers {
         remove_tree(&layout.runtime(""))?;
     }
-    for line in user::at_uninstall(layout.config(), &receipt.kubeconfigs, purge) {
+    for line in user_kubeconfig::at_uninstall(layout.config(), &receipt.kubeconfigs, purge) {
         progress.line(line);
     }
     if purge {

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::file_system::same;
+mod at;
 mod places;
 
+pub use at::At;
 pub use places::Places;
-pub(crate) use places::{check_together, from_home};
+pub(crate) use places::{NAME as PLACES, check_together, from_home};
 
 /// Where the user's home is. Must be set: a static program cannot ask the C library's user database.
 pub const HOME: &str = "HOME";

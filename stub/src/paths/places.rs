@@ -1,5 +1,5 @@
 //! Where an installation was when it was made, remembered in both of its directories: in that of the configuration, so
-//! that the data is found without `XDG_DATA_HOME`, and in that of the data ([`Receipt`](crate::cluster::Receipt)), so that
+//! that the data is found without `XDG_DATA_HOME`, and in that of the data (the receipt), so that
 //! it is not taken for that of a copy.
 //!
 //! What lies in the home is remembered by its path from there: it survives a home that is moved, copied or renamed.
@@ -11,12 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::file_system::{resolved, same};
-use crate::files::replace;
-use crate::layout::Layout;
 use crate::paths;
 
 /// Its name in the configuration directory.
-const NAME: &str = "places.json";
+pub(crate) const NAME: &str = "places.json";
 
 /// The directories of an installation. Empty where that is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,14 +29,14 @@ pub struct Places {
 }
 
 impl Places {
-    /// Where a layout is.
+    /// The places of an installation with these directories.
     #[must_use]
-    pub fn of(layout: &Layout) -> Self {
+    pub fn of(config_dir: &Path, data_dir: &Path) -> Self {
         let home = paths::home_dir().unwrap_or_default();
         Self {
-            config: from_home(layout.config(), &home),
-            // Without the slash at its end.
-            data: from_home(&layout.data("").components().collect::<PathBuf>(), &home),
+            config: from_home(config_dir, &home),
+            // Without a slash at its end.
+            data: from_home(&data_dir.components().collect::<PathBuf>(), &home),
             home,
         }
     }
@@ -66,20 +64,6 @@ impl Places {
                     paths::XDG_DATA_HOME
                 ))
         })
-    }
-
-    /// Remembers them in a configuration directory. Afterwards that is on disk. Does nothing if they are remembered there.
-    pub fn write(&self, config_dir: &Path) -> Result<()> {
-        if Self::read(config_dir)?.as_ref() == Some(self) {
-            return Ok(());
-        }
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|e| Error::new(Kind::Failed, e.to_string()))?;
-        replace(
-            &config_dir.join(NAME),
-            format!("{text}\n").as_bytes(),
-            0o600,
-        )
     }
 
     /// The directory of the configuration as it was when this was written.

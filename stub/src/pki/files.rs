@@ -9,7 +9,7 @@ use super::{MASTER, NODE, Report};
 use crate::error::Result;
 pub(super) use crate::files::PRIVATE as DIRECTORY;
 use crate::files::{prepare, private_directory, temporary};
-use crate::store::Lock;
+use crate::lock::Lock;
 
 /// Permissions of private keys and of kubeconfigs, which contain one.
 pub(super) const SECRET: u32 = 0o600;

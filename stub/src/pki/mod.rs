@@ -28,13 +28,9 @@ use serde::Serialize;
 
 use crate::config::DnsName;
 use crate::error::{Error, Kind, Result};
+pub use crate::layout::{MASTER, NODE};
 pub(crate) use certificate::Certificate;
 pub use list::{CertInfo, Purpose, list};
-
-/// Directory of the control plane's files, below the configuration directory.
-pub const MASTER: &str = "master";
-/// Directory of a worker's files, below the configuration directory.
-pub const NODE: &str = "node";
 
 /// One day in seconds.
 const DAY: i64 = 24 * 60 * 60;

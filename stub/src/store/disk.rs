@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context as _, Result};
 use crate::files::make_directories;
+use crate::paths::At as _;
 
 /// What the names of temporary files and directories begin with.
 pub(super) const TEMPORARY: &str = ".tmp-";

@@ -10,7 +10,8 @@ use super::tree::Tree;
 use super::unpack::unpack;
 use super::{Generation, Store, preflight};
 use crate::bundle::{Bundle, Component};
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
+use crate::paths::At as _;
 use crate::progress::{Progress, bytes};
 use crate::signature::{self, Verdict};
 

@@ -19,7 +19,6 @@ mod disk;
 mod gc;
 mod generation;
 mod install;
-mod lock;
 mod preflight;
 mod tree;
 mod unpack;
@@ -31,7 +30,8 @@ use std::sync::Arc;
 
 use crate::digest::Sha256;
 use crate::error::{Context, Error, Kind, Result};
-use crate::paths;
+use crate::lock::Lock;
+use crate::paths::{self, At as _};
 use crate::signature::Verdict;
 
 pub use check::Depth;
@@ -40,7 +40,6 @@ use disk::{Disk, TEMPORARY};
 pub use gc::{Garbage, Unused};
 pub use generation::Generation;
 pub use install::{Installed, Outcome};
-pub(crate) use lock::Lock;
 pub(crate) use preflight::{owned, writable};
 pub use tree::Damage;
 

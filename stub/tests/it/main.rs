@@ -9,6 +9,7 @@ mod cleanup;
 mod cluster;
 mod commands;
 mod damaged_bundle;
+mod floors;
 mod gc;
 mod home;
 mod homes;

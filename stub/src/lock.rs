@@ -7,8 +7,9 @@ use std::path::Path;
 use fs_err::File;
 use fs_err::os::unix::fs::OpenOptionsExt;
 
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::files::has_no_locks;
+use crate::paths::At as _;
 
 /// Held until dropped, and by nobody any more when its process is gone, however it went.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ impl Lock {
     }
 
     /// Takes the lock as [`take`](Self::take) does, but changes nothing if the file is there.
-    pub(super) fn hold(path: &Path, what: &str) -> Result<Self> {
+    pub(crate) fn hold(path: &Path, what: &str) -> Result<Self> {
         let mut options = fs_err::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.mode(0o600).open(path).at(path)?;
@@ -37,7 +38,7 @@ impl Lock {
     }
 
     /// Writes the own process id into the file.
-    pub(super) fn sign(&self) -> Result<()> {
+    pub(crate) fn sign(&self) -> Result<()> {
         self.file.set_len(0)?;
         let text = format!("{}\n", std::process::id());
         Ok(self.file.file().write_all_at(text.as_bytes(), 0)?)
@@ -110,6 +111,10 @@ mod tests {
 
         hint: set XDG_DATA_HOME and XDG_CONFIG_HOME to directories on a local disk; on NFS, an administrator can start the lock service (`rpc.statd`), or mount it with `local_lock=flock`
         ");
-        insta::assert_snapshot!(refused(Errno::IO), @"/home/u/lock: Input/output error (os error 5)");
+        insta::assert_snapshot!(refused(Errno::IO), @r"
+        /home/u/lock: Input/output error (os error 5)
+
+        hint: the disk or its driver reports a fault: look at `dmesg`, and save what is on that disk
+        ");
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::kubeconfig::user::lock::Locks;
+use crate::user_kubeconfig::lock::Locks;
 
 #[test]
 fn a_file_stays_the_same_file() {
@@ -143,7 +143,7 @@ fn no_signal_leaves_a_lock_behind() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "kubeconfig::user::tests::files::no_signal_leaves_a_lock_behind",
+                "user_kubeconfig::tests::files::no_signal_leaves_a_lock_behind",
             ])
             .env(LOCKED, &file)
             .stdout(Stdio::piped())

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::chain::{Chain, Part};
 use crate::digest::Sha256;
 use crate::error::{Error, Kind, Result};
-use crate::kubeconfig::{BASE64, NAME};
+use crate::kubeconfig::NAME;
+use crate::layout::MASTER;
 use crate::paths;
-use crate::pki::{Certificate, MASTER};
+use crate::pki::Certificate;
 
 /// What was merged into the user's kubeconfigs, by file. A file below the home directory is remembered relative to it,
 /// so that a home that was moved or copied finds its own.

@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{NAME, admin_file, entries, print};
 use crate::error::{Error, Kind, Result};
+use crate::kubeconfig::{NAME, admin_file, entries, print};
+use crate::layout::MASTER;
 use crate::paths;
-use crate::pki::MASTER;
 use chain::{Chain, Part};
 use change::{carry_out, plan_merge, plan_unmerge, remove_directories};
 use document::Document;
