@@ -46,7 +46,7 @@ enum Manager {
     /// The user's service manager.
     Ours(Systemd),
     /// The user's service manager has the units of another installation, which this one is a copy of: a file of those.
-    Anothers(String),
+    Foreign(String),
     /// None answers.
     Silent,
 }
@@ -62,7 +62,7 @@ impl Manager {
                 .iter()
                 .find(|unit| unit.is_of_another(&dir))
                 .map_or(Self::Ours(systemd), |unit| {
-                    Self::Anothers(unit.get("FragmentPath").to_owned())
+                    Self::Foreign(unit.get("FragmentPath").to_owned())
                 })),
             Err(error) => nothing_runs(layout, machine, &error).map(|()| Self::Silent),
         }
@@ -77,7 +77,7 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
     let layout = present(&store, machine)?;
     let receipt = Receipt::read(store.dir())?.unwrap_or_default();
     let manager = Manager::of(&layout, machine)?;
-    let anothers = matches!(manager, Manager::Anothers(_));
+    let foreign = matches!(manager, Manager::Foreign(_));
     store.sign()?;
     let mut left = Vec::new();
     if receipt.units.is_empty() {
@@ -85,7 +85,7 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
     } else {
         left.extend(remove_units(&layout, &receipt, &manager, progress)?);
     }
-    if !anothers {
+    if !foreign {
         remove_tree(&layout.runtime(""))?;
     }
     for line in user_kubeconfig::at_uninstall(layout.config(), &receipt.kubeconfigs, purge) {
@@ -95,7 +95,7 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
         left.extend(self::purge(&layout, machine, progress)?);
     }
     let sessions = layout.runtime("");
-    let sessions = sessions.parent().filter(|_| anothers);
+    let sessions = sessions.parent().filter(|_| foreign);
     for directory in receipt.directories_of(&layout) {
         // One that somebody else uses by now is not empty, and stays.
         if sessions.is_none_or(|dir| !directory.starts_with(dir)) {
@@ -174,7 +174,7 @@ fn remove_units(
     receipt.remove_units(&unit_dir(layout))?;
     match manager {
         Manager::Silent => {}
-        Manager::Anothers(file) => progress.line(format!(
+        Manager::Foreign(file) => progress.line(format!(
             "your service manager has the units of another installation, such as {file}: they are left as they are"
         )),
         Manager::Ours(systemd) => {
