@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use clap::Args;
 use stub::bundle::{Arch, Bundle};
 use stub::digest::Sha256;
 use stub::error::{Error, Kind, Result};
@@ -26,7 +27,7 @@ use stub::progress::Progress;
 use self::hostile::Hostile;
 use self::report::{Report, Step};
 use self::run::{copy_tree, first_line, last_line, locked};
-use crate::cli::{self, DemoArgs, Inputs};
+use crate::command::inputs::{self, Inputs};
 use crate::workspace::Workspace;
 
 /// Programs of the Debian channel and how to ask each for its version.
@@ -36,6 +37,17 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
     ("kubectl", &["version", "--client"]),
     ("crun", &["--version"]),
 ];
+
+/// Arguments of `builder demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where everything happens; the bundle stays there [default: `demo` in the target directory]
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Compression level
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub level: i32,
+}
 
 /// Runs the demo. The bundle stays in the demo's directory; everything else it made there is replaced by the next run.
 pub(crate) fn run(inputs: &Inputs, args: &DemoArgs, progress: &Progress) -> Result<()> {
@@ -60,7 +72,7 @@ pub(crate) fn run(inputs: &Inputs, args: &DemoArgs, progress: &Progress) -> Resu
         steps: Vec::new(),
     };
     let report = demo.run()?;
-    cli::print(inputs, &report.table(), &report)
+    inputs::print(inputs, &report.table(), &report)
 }
 
 struct Demo<'a> {
