@@ -12,7 +12,7 @@ use crate::command::mirror::MirrorCommand;
 use crate::command::{build, fetch, lock, mirror, sbom, verify};
 use crate::demo;
 
-/// Makes Usernetes bundles: recipes → lock → fetch → build → verify.
+/// Make Usernetes bundles: recipes → lock → fetch → build → verify.
 #[derive(Debug, Parser)]
 #[command(name = "builder", version, after_help = Kind::EXIT_CODES, arg_required_else_help = true)]
 struct Cli {
@@ -24,20 +24,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Resolve recipes into the lockfile, or check the one against the other
+    /// Resolve the recipes into the lockfile, or check that the two agree
     Lock(lock::LockArgs),
-    /// Download everything the lockfile pins into the cache
+    /// Download the files that the lockfile pins into the cache
     Fetch(Selection),
-    /// Make the bundle
+    /// Build the bundle, after downloading the files that the cache lacks
     Build(build::BuildArgs),
-    /// Check every byte of a bundle, and with --rebuild that it can be made again
+    /// Check every byte of a bundle; with --rebuild, also build it again and compare
     Verify(verify::VerifyArgs),
     /// Print the software bill of materials of a bundle
     Sbom(sbom::SbomArgs),
-    /// Keep a copy of the downloads for machines without a network
+    /// Copy the downloads for machines without a network
     #[command(subcommand)]
     Mirror(MirrorCommand),
-    /// Show all of it at work, with what a Debian mirror alone can give
+    /// Run the whole pipeline on packages from a Debian mirror
     Demo(demo::DemoArgs),
 }
 

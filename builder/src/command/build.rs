@@ -15,24 +15,24 @@ use crate::pack;
 /// Arguments of `builder build`.
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
-    /// Which part of the lockfile
+    /// The part of the lockfile
     #[command(flatten)]
     pub selection: Selection,
-    /// Where the result goes [default: `usernetes-<arch>` or `usernetes-<arch>.tbz` in the current directory]
+    /// Write the result to this file [default: `usernetes-<arch>` or `usernetes-<arch>.tbz` in the current directory]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Compression level: 3 is quick, 19 is small
+    /// Compress at this level: 3 is quick, 19 is small
     #[arg(long, default_value_t = frame::RELEASE_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
-    /// One executable, or the classic archive of a directory
+    /// Make one executable, or the classic archive of a directory
     #[arg(long, value_enum, default_value_t = OutputFormat::Exe)]
     pub format: OutputFormat,
-    /// A ready static stub instead of compiling the one in the checkout
+    /// Use this static stub instead of compiling the one in the checkout
     #[arg(long, value_name = "FILE")]
     pub stub: Option<PathBuf>,
 }
 
-/// What `builder build` makes.
+/// The kinds of file that `builder build` makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
     /// The self-extracting executable

@@ -6,6 +6,7 @@ use stub::progress::{Progress, bytes};
 use super::inputs::{self, Inputs, Selection, arch, fill_cache};
 use crate::cache::Cache;
 use crate::lockfile::Lockfile;
+use crate::plural::counted;
 
 /// `builder fetch`: everything the lockfile pins, into the cache.
 pub(crate) fn run(inputs: &Inputs, selection: &Selection, progress: &Progress) -> Result<()> {
@@ -19,8 +20,8 @@ pub(crate) fn run(inputs: &Inputs, selection: &Selection, progress: &Progress) -
         progress,
     )?;
     let text = format!(
-        "{} files fetched ({}), {} were in the cache\n",
-        summary.fetched,
+        "{} fetched ({}), {} already in the cache\n",
+        counted(summary.fetched, "file"),
         bytes(summary.bytes),
         summary.cached
     );

@@ -16,25 +16,25 @@ use crate::pack::{self, head::Head};
 use crate::workspace::Workspace;
 use crate::{debian, fetch, mirror};
 
-/// Where everything comes from. The same for every command.
+/// The inputs of a build. Every command takes these arguments.
 #[derive(Debug, Args)]
 pub(crate) struct Inputs {
-    /// The checkout to build from [default: the one around the current directory]
+    /// Build from this checkout [default: the one that contains the current directory]
     #[arg(long, global = true, value_name = "DIR")]
     pub workspace: Option<PathBuf>,
-    /// The recipes [default: `recipes` in the checkout]
+    /// Read the recipes in this directory [default: `recipes` in the checkout]
     #[arg(long, global = true, value_name = "DIR")]
     pub recipes: Option<PathBuf>,
-    /// The lockfile [default: `lockfile.json` in the checkout]
+    /// Use this lockfile [default: `lockfile.json` in the checkout]
     #[arg(long, global = true, value_name = "FILE")]
     pub lockfile: Option<PathBuf>,
-    /// Take downloads from here first: a directory made by `builder mirror export` or a copy of a cache, or its http(s) address
+    /// Look for downloads here first: in a directory that `builder mirror export` made, in a copy of a cache, or at the http(s) address of one of these
     #[arg(long, global = true, value_name = "DIR|URL")]
     pub mirror: Option<String>,
-    /// Never open a socket: everything must be in the cache or in a `--mirror` directory
+    /// Do not use the network: every download must be in the cache or in a `--mirror` directory
     #[arg(long, global = true)]
     pub offline: bool,
-    /// Debian archive for recipes `from = "debian"` [default: the one this machine's apt uses]
+    /// Use this Debian archive for recipes with `from = "debian"` [default: the one that this machine's apt uses]
     #[arg(long, global = true, value_name = "URL")]
     pub debian_archive: Option<String>,
     /// Print the result as JSON
@@ -63,13 +63,13 @@ impl Inputs {
     }
 }
 
-/// Which part of the lockfile is meant.
+/// Selects a part of the lockfile.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
-    /// The processor to build for: `x86_64` or `aarch64` [default: this machine's]
+    /// Select the files for this processor: `x86_64` or `aarch64` [default: this machine's]
     #[arg(long)]
     pub arch: Option<Arch>,
-    /// Only these components, separated by commas
+    /// Select only these components, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub components: Vec<Name>,
 }
@@ -88,7 +88,7 @@ pub(super) fn arch(named: Option<Arch>) -> Result<Arch> {
     })
 }
 
-/// Downloads whatever the selection needs and the cache lacks.
+/// Downloads the files that the selection needs and the cache lacks.
 pub(super) fn fill_cache(
     inputs: &Inputs,
     lockfile: &Lockfile,

@@ -14,6 +14,7 @@ use crate::http::Client;
 use crate::lock::newer::Newer;
 use crate::lock::update::{Tools, Update};
 use crate::lockfile::Lockfile;
+use crate::plural::counted;
 use crate::source::{self, Endpoints};
 use crate::{lock, recipe};
 
@@ -21,39 +22,39 @@ use crate::{lock, recipe};
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct LockArgs {
-    /// Resolve the newest allowed versions and write the lockfile. What is released together is updated together. If `GITHUB_TOKEN` is set, it is sent to GitHub's API, and only there: GitHub answers more requests to whoever has one
+    /// Resolve the newest allowed versions and write the lockfile. Components that are released together are updated together. If `GITHUB_TOKEN` is set, it is sent to GitHub's API and to no other host: with a token, GitHub answers more requests
     #[arg(long)]
     pub update: bool,
-    /// Say what is unpinned or does not fit the recipes (exit code 3), which is all that is done without `--update` and `--check`; if nothing is, ask upstreams, unless `--offline`, and say what is newer (exit code 2). Changes nothing
+    /// Compare the recipes with the lockfile, as `builder lock` without options does; it lists unpinned downloads and differences (exit code 3). If there are none, also ask upstreams and list newer versions (exit code 2), unless `--offline` is given. Change nothing
     #[arg(long, conflicts_with = "update")]
     pub check: bool,
-    /// Show what `--update` would do, and write no lockfile
+    /// Show the changes that `--update` would make, and do not write the lockfile
     #[arg(long, requires = "update")]
     pub dry_run: bool,
-    /// How many days a version must have been out before it is taken, where upstream says since when it is
+    /// Take only versions that have been out for at least this many days, if upstream gives a date
     #[arg(long, value_name = "DAYS", default_value_t = 3)]
     pub min_age: u16,
-    /// Replace a newer version by an older one, if that is the newest there is
+    /// Replace the locked version by an older one if upstream has no newer one
     #[arg(long)]
     pub allow_downgrade: bool,
-    /// Replace a pin even if there is less evidence for the new one
+    /// Replace a pin even if the evidence for the new one is weaker
     #[arg(long)]
     pub allow_weaker_evidence: bool,
-    /// Only these components
+    /// Resolve only these components, and those that are released together with them
     #[arg(value_name = "NAME")]
     pub names: Vec<Name>,
-    /// The processor to resolve Debian packages for [default: this machine's]
+    /// Resolve Debian packages for this processor [default: this machine's]
     #[arg(long)]
     pub arch: Option<Arch>,
-    /// The suite of Debian packages whose recipe names none [default: this machine's]
+    /// Take Debian packages from this suite if their recipe names none [default: this machine's]
     #[arg(long, value_name = "SUITE")]
     pub debian_suite: Option<Name>,
 }
 
-/// What `builder lock` found, where all went well.
+/// The result of `builder lock` without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Nothing more to say.
+    /// There is nothing else to report.
     Done,
     /// Upstreams have newer versions than the lockfile.
     Newer,
@@ -121,10 +122,10 @@ pub(crate) fn run(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Resu
     }
     let new = updated.lockfile;
     let done = if args.dry_run {
-        "as it would be, not written".to_owned()
+        "not written (`--dry-run`)".to_owned()
     } else {
         new.write(&path)?;
-        format!("{} components", new.components.len())
+        counted(new.components.len(), "component")
     };
     let changes = lock::changes::changes(&old, &new);
     let text = lock::changes::table(&changes);
@@ -134,7 +135,7 @@ pub(crate) fn run(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Resu
     Ok(Outcome::Done)
 }
 
-/// What `builder lock --check --json` prints.
+/// The output of `builder lock --check --json`.
 #[derive(Serialize)]
 struct Checked<'a> {
     #[serde(flatten)]

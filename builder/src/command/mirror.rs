@@ -10,13 +10,14 @@ use super::inputs::{self, Inputs, Selection, arch, fill_cache};
 use crate::cache::Cache;
 use crate::lockfile::Lockfile;
 use crate::mirror;
+use crate::plural::counted;
 
 /// The commands below `builder mirror`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum MirrorCommand {
-    /// Copy everything the lockfile needs from the cache into a directory, downloading what is missing
+    /// Copy the files that the lockfile needs into a directory, after downloading those that the cache lacks
     Export {
-        /// The directory
+        /// The directory to copy to
         #[arg(value_name = "DIR")]
         directory: PathBuf,
         #[command(flatten)]
@@ -47,8 +48,8 @@ pub(crate) fn export(
         .map_err(|e| e.elsewhere("name a directory on another file system"))?;
     drop(copying);
     let text = format!(
-        "{} files, {} in {}\n",
-        exported.files,
+        "{}, {} in {}\n",
+        counted(exported.files, "file"),
         bytes(exported.bytes),
         directory.display()
     );

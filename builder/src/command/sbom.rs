@@ -13,7 +13,7 @@ pub(crate) struct SbomArgs {
     /// The bundle
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Form of the document
+    /// Print the document in this format
     #[arg(long, value_enum, default_value_t)]
     pub format: sbom::Format,
 }

@@ -11,21 +11,22 @@ use stub::signature;
 use super::inputs::{self, Inputs, fill_cache, head};
 use crate::cache::Cache;
 use crate::lockfile::Lockfile;
+use crate::plural::counted;
 use crate::{pack, verify};
 
 /// Arguments of `builder verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The bundle
+    /// The bundle to check
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Build it again from this checkout and compare every byte
     #[arg(long)]
     pub rebuild: bool,
-    /// Its minisign signature [default: FILE.minisig, if there is one]
+    /// Check this minisign signature [default: FILE.minisig, if it exists]
     #[arg(long, value_name = "FILE")]
     pub signature: Option<PathBuf>,
-    /// The public key that must have signed it, or a file with it [default: the release's]
+    /// Require a signature by this public key, or by the key in this file [default: the release's key]
     #[arg(long, value_name = "KEY|FILE")]
     pub key: Option<String>,
 }
@@ -37,9 +38,9 @@ pub(crate) fn run(inputs: &Inputs, args: &VerifyArgs, progress: &Progress) -> Re
     let origin =
         signature::check_bundle(&original, args.signature.as_deref(), args.key.as_deref())?;
     let mut text = format!(
-        "{}: every byte is as its manifest says: {} components, {} unpacked\nbundle id {}\n{origin}\n",
+        "{}: every byte matches the manifest: {}, {} unpacked\nbundle id {}\n{origin}\n",
         args.file.display(),
-        report.components,
+        counted(report.components, "component"),
         bytes(report.unpacked),
         report.id
     );
@@ -47,12 +48,12 @@ pub(crate) fn run(inputs: &Inputs, args: &VerifyArgs, progress: &Progress) -> Re
     if args.rebuild {
         rebuild(inputs, &original, progress)?;
         report.rebuilt = true;
-        text += "built again from this checkout: the same bytes\n";
+        text += "built again from this checkout, with the same bytes\n";
     }
     inputs::print(inputs, &text, &report)
 }
 
-/// Builds what a bundle says it was built from, and compares.
+/// Builds a bundle again from the lockfile and components it names, and compares.
 fn rebuild(inputs: &Inputs, original: &Bundle, progress: &Progress) -> Result<()> {
     let lockfile = Lockfile::read(&inputs.lockfile_path()?)?;
     let manifest = original.manifest();
@@ -60,7 +61,7 @@ fn rebuild(inputs: &Inputs, original: &Bundle, progress: &Progress) -> Result<()
         return Err(Error::new(Kind::Input, format!("{}: it was built from another lockfile", original.path().display()))
             .expected(format!("sha256 {}", manifest.lockfile))
             .found(format!("sha256 {}", lockfile.digest()?))
-            .hint("check out the commit the bundle was built from, or name its lockfile with `--lockfile`"));
+            .hint("check out the commit that the bundle was built from, or name its lockfile with `--lockfile`"));
     }
     let only = verify::components(original);
     let cache = Cache::of_user()?;
