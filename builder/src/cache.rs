@@ -21,14 +21,14 @@ use stub::paths;
 
 use crate::digest::{Digest, DigestHasher};
 
-/// Verified files are not writable: whoever wants to change one has the wrong file.
+/// Verified files are not writable, because their content must never change.
 const MODE: u32 = 0o444;
 
 /// A directory of files by digest.
 #[derive(Debug, Clone)]
 pub struct Cache {
     root: PathBuf,
-    /// The damaged files that were removed: what their digest was to be, and what it was.
+    /// The damaged files that were removed: expected digest and found digest.
     damaged: Arc<Mutex<BTreeMap<Digest, Digest>>>,
 }
 
@@ -66,7 +66,7 @@ impl Cache {
         Ok(Self::at(root))
     }
 
-    /// A cache or mirror at a place that somebody chose: nothing is checked or made before it is needed.
+    /// A cache or mirror in a given directory: nothing is checked or created before it is needed.
     #[must_use]
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self {
@@ -100,7 +100,7 @@ impl Cache {
         self.path(digest).is_file()
     }
 
-    /// Opens content after having read all of it and found that it is what its name says. A damaged file is removed
+    /// Opens content after reading all of it and comparing it with the digest in its name. A damaged file is removed
     /// and is an error, as is a missing one.
     pub fn open_verified(&self, digest: &Digest) -> Result<fs_err::File> {
         let (kind, what, found) = match self.entry(digest)? {
@@ -145,11 +145,12 @@ impl Cache {
         };
         let size = file.metadata()?.len();
         if size > cap {
-            return Err(
-                Error::new(Kind::Input, format!("{digest} is too large for what it is"))
-                    .expected(format!("at most {cap} bytes"))
-                    .found(format!("{size} bytes")),
-            );
+            return Err(Error::new(
+                Kind::Input,
+                format!("{digest} is larger than such a file may be"),
+            )
+            .expected(format!("at most {cap} bytes"))
+            .found(format!("{size} bytes")));
         }
         let mut bytes = Vec::new();
         file.take(cap).read_to_end(&mut bytes)?;
@@ -166,18 +167,17 @@ impl Cache {
         })?;
         let found = hasher.finish();
         if found != *digest {
-            return Err(Error::new(
-                Kind::Integrity,
-                "these bytes are not those the cache was to take",
-            )
-            .expected(digest)
-            .found(found));
+            return Err(
+                Error::new(Kind::Integrity, "the bytes do not match the digest")
+                    .expected(digest)
+                    .found(found),
+            );
         }
         file.persist(self.made_path(digest)?).map_err(|e| e.error)?;
         Ok(size)
     }
 
-    /// Copies content in, whatever its digest is. Gives that and its length in bytes.
+    /// Copies content in without knowing its digest. Gives its digest and its length in bytes.
     pub fn take_in(&self, content: &mut dyn Read) -> Result<(Sha256, u64)> {
         let mut file = self.temporary()?;
         let mut hasher = Hasher::new(&mut file);
@@ -200,7 +200,7 @@ impl Cache {
     pub(crate) fn publish(&self, file: &Path, digest: &Digest) -> Result<()> {
         let path = self.made_path(digest)?;
         fs_err::rename(file, &path)?;
-        // Not before: whoever is killed in between could not write to the file again.
+        // Not before the renaming: a download that is interrupted in between must be writable to be resumed.
         fs_err::set_permissions(path, PermissionsExt::from_mode(MODE))?;
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
-/// What [`days`] gives for 1 January 1970.
+/// The result of [`days`] for 1 January 1970.
 const EPOCH: u64 = 719_469;
 
 /// Reads a date of mail and HTTP, such as `Fri, 06 Nov 2026 08:08:01 GMT`.

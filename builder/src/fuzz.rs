@@ -1,4 +1,4 @@
-//! Doors for `tests/fuzz` to parsers that are nobody else's business. Only with the feature `fuzz`.
+//! Opens private parsers to `tests/fuzz`. Only with the feature `fuzz`.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,14 @@ pub fn packages(text: &[u8]) {
     drop(debian::packages::parse(text, "amd64", &wanted));
 }
 
-/// Reads Debian's list of what a suite consists of.
+/// Reads Debian's list of the indexes of a suite.
 pub fn release(text: &[u8]) {
     if let Ok(suite) = "stable".parse::<Name>() {
         drop(debian::release::Release::parse(text, &suite, String::new()));
     }
 }
 
-/// Reads a document of an image as whatever it may be.
+/// Reads a document of an image as each kind of document.
 pub fn image(bytes: &[u8]) {
     let digest = Digest::from(Sha256::of(bytes));
     drop(document::config_platform(bytes));

@@ -1,4 +1,4 @@
-//! HTTP with the manners a build needs: retries with back-off, a cap on every body, redirects that never leave TLS,
+//! HTTP as a build needs it: retries with back-off, a cap on every body, redirects that never leave TLS,
 //! and errors that name the host and the reason.
 //!
 //! Proxies are those of the environment (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`), but for addresses of this
@@ -29,11 +29,11 @@ pub(crate) use self::transport::is_loopback;
 
 const REDIRECTS: usize = 10;
 
-/// What differs between the real world and a test.
+/// The settings that differ between the real world and a test.
 pub struct Settings {
-    /// How long a connection, TLS included, may take to come about.
+    /// How long it may take to connect, TLS included.
     pub connect: Duration,
-    /// How long nothing may arrive. How long a whole download takes is not limited.
+    /// How long the connection may be silent. The duration of a whole download is not limited.
     pub stall: Duration,
     /// Whether the proxies in the environment are used for other machines.
     pub proxies: bool,
@@ -71,7 +71,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// What a server answered, whole.
+/// A server's whole answer.
 #[derive(Debug)]
 pub struct Response {
     /// The status code. Never a redirect, 408 or 5xx; 429 only where it was asked for.
@@ -91,13 +91,13 @@ impl Response {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The status in words, with what the server says of it, for an answer that is not the one that was wanted.
+    /// The status in words, with the server's explanation, for an answer that refuses.
     #[must_use]
     pub fn refusal(&self) -> String {
         refusal::explained(&status_text(self.status), &self.body)
     }
 
-    /// What the server says to people in an error's body, if it says something.
+    /// The server's explanation in an error's body, if there is one.
     pub(crate) fn said(&self) -> Option<String> {
         refusal::sentence(&self.body)
     }
@@ -124,7 +124,7 @@ impl Client {
         only_200(url, self.get_with(url, &[], cap)?)
     }
 
-    /// As [`Client::get`], also over plain HTTP: for what is held against a digest or a signature afterwards. `None` if
+    /// As [`Client::get`], also over plain HTTP: for content that is checked by a digest or a signature afterwards. `None` if
     /// there is no such document.
     pub fn find_to_check(&self, url: &str, cap: u64) -> Result<Option<Vec<u8>>> {
         let attempt = || self.read(self.send_to_check(url, &[])?, cap);
@@ -143,7 +143,7 @@ impl Client {
         result.map_err(|failure| explained(url, failure))
     }
 
-    /// As [`Client::get_with`], but 429 is passed on too: for whoever knows better how long to wait.
+    /// As [`Client::get_with`], but 429 is passed on too: for a caller that knows how long to wait.
     pub(crate) fn get_limited(
         &self,
         url: &str,
@@ -160,7 +160,7 @@ impl Client {
             .map_err(|failure| explained(url, failure))
     }
 
-    /// What a server says about a document without sending it: status and headers.
+    /// The status and headers of a document, without the document.
     pub fn head(&self, url: &str) -> Result<Response> {
         let attempt = || {
             let answer = passing(self.follow(&Method::HEAD, url, &[], Proof::Connection)?)?;
@@ -191,7 +191,7 @@ impl Client {
         let url = answer.url().to_string();
         let headers = answer.headers().clone();
         if !answer.status().is_success() {
-            // Of use for its sentence only, however long it is, and not worth another try.
+            // Only the explanation in it is used, so its length does not matter, and it is not requested again.
             let body = refusal::read(answer);
             return Ok(Response {
                 status,
@@ -220,7 +220,7 @@ impl Client {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Repeats what may go better next time, with waits in between.
+    /// Repeats an attempt whose failure may be temporary, with waits in between.
     pub(crate) fn retrying<T>(
         &self,
         mut attempt: impl FnMut() -> Result<T, Failure>,
@@ -253,7 +253,7 @@ impl Client {
         passing(self.follow(&Method::GET, url, headers, Proof::Connection)?)
     }
 
-    /// As [`Client::send`], also over plain HTTP: for what is held against a digest or a signature afterwards.
+    /// As [`Client::send`], also over plain HTTP: for content that is checked by a digest or a signature afterwards.
     pub(crate) fn send_to_check(
         &self,
         url: &str,
@@ -313,7 +313,7 @@ impl Client {
             .inner(is_loopback(url))?
             .request(method.clone(), url.clone());
         for (name, value) in headers {
-            // What one host has entrusted to us is no other host's business.
+            // One host's credentials must not reach another host.
             if own_host || !name.eq_ignore_ascii_case(AUTHORIZATION.as_str()) {
                 request = request.header(*name, *value);
             }
@@ -338,7 +338,7 @@ impl Client {
         Ok(inner.insert(client).clone())
     }
 
-    /// What an error while reading a body means.
+    /// The meaning of an error while reading a body.
     pub(crate) fn broken(&self, error: &io::Error) -> Failure {
         let timeout = error
             .get_ref()
@@ -387,7 +387,7 @@ fn only_200(url: &str, response: Response) -> Result<Vec<u8>> {
     Err(failed(url, response.refusal()))
 }
 
-/// Whether a redirect may be followed; `chain` is what has been asked so far. The error says why not.
+/// Whether a redirect may be followed; `chain` is the addresses requested so far. The error says why not.
 fn check_redirect(chain: &[Url], next: &Url) -> Result<(), String> {
     let trail = || {
         let urls = chain.iter().chain([next]).map(Url::as_str);

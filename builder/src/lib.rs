@@ -20,6 +20,7 @@ pub mod lockfile;
 pub mod mirror;
 pub mod oci;
 pub mod pack;
+mod plural;
 pub mod recipe;
 pub mod source;
 pub mod tbz;

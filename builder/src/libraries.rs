@@ -1,4 +1,4 @@
-//! What is linked into the stub: the crates, as cargo resolves them, and the two libraries no `Cargo.lock` names.
+//! The libraries linked into the stub: the crates, as cargo resolves them, and the two libraries no `Cargo.lock` names.
 //!
 //! `builder build` puts the list into the manifest, where `licenses` and `sbom` find it without a network and
 //! without a checkout. It depends on the same things as the stub's bytes do: the sources, `Cargo.lock`, the Rust
@@ -49,7 +49,7 @@ pub(crate) fn of_stub(closed: &Closed) -> Result<Vec<Library>> {
     Ok(libraries)
 }
 
-/// The lines of a crate's licence files that say whose it is.
+/// The copyright notices in a crate's licence files.
 fn copyright(directory: &Path) -> Result<Vec<String>> {
     let mut lines = BTreeSet::new();
     for entry in fs_err::read_dir(directory)? {
@@ -69,7 +69,7 @@ fn copyright(directory: &Path) -> Result<Vec<String>> {
     Ok(lines.into_iter().collect())
 }
 
-/// The line without what stands around it, if it is a notice, and not one that is left to be filled in.
+/// The notice in the line, if there is one, and if it is not a template that is left to be filled in.
 fn notice(line: &str) -> Option<String> {
     let line = line
         .trim_start_matches(['/', '*', '#', ' ', '\t'])
@@ -147,7 +147,7 @@ mod tests {
         for part in ["rust-std", "glibc", "serde", "clap_builder"] {
             assert!(find(part).is_some(), "{part}");
         }
-        // The stub itself; a procedural macro; what builds C code; what only tests, only the builder need.
+        // The stub itself; a procedural macro; a builder of C code; crates that only tests or only the builder need.
         for other in ["stub", "serde_derive", "cc", "insta", "reqwest"] {
             assert!(find(other).is_none(), "{other}");
         }

@@ -34,7 +34,7 @@ impl Mirror {
                 .hint("make one with `builder mirror export DIR`, or by copying a cache directory")
         };
         if text.contains("://") {
-            return Err(wrong("this sort of address is not known"));
+            return Err(wrong("this kind of address is not supported"));
         }
         let path = Path::new(text);
         if !path.is_dir() {
@@ -47,7 +47,7 @@ impl Mirror {
     }
 }
 
-/// What an export did.
+/// The result of an export.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Exported {
     /// Files the mirror now has of those the lockfile needs.
@@ -109,7 +109,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = dir.path().to_str().unwrap();
         for (bad, why) in [
-            ("ftp://mirror.example", "not known"),
+            ("ftp://mirror.example", "not supported"),
             ("/nonexistent/mirror", "no such directory"),
             (text, "not a mirror"),
         ] {

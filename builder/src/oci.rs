@@ -22,7 +22,7 @@ use crate::digest::Digest;
 /// registries to take manifests of up to 4 MB, so nobody can count on more.
 pub const DOCUMENT_CAP: u64 = 4 << 20;
 
-/// How many indexes may stand one behind the other.
+/// How many indexes may be nested.
 const DEPTH: usize = 3;
 
 /// How many indexes and manifests are read to find the one for a platform: each may have to be fetched.
@@ -39,14 +39,14 @@ pub struct Image {
     pub config: Descriptor,
     /// Its layers, the lowest first.
     pub layers: Vec<Descriptor>,
-    /// What had to be read to learn that it is for another platform: whoever looks for the image needs it again.
+    /// Documents that turned out to be for another platform: the next search for the image needs them again.
     pub others: Vec<Descriptor>,
 }
 
-/// How far the cache gets one from a digest to its [`Image`].
+/// How far a digest can be followed to its [`Image`] in the cache.
 #[derive(Debug)]
 pub(crate) enum Resolved {
-    /// All the way.
+    /// To the whole image.
     Image(Box<Image>),
     /// To this document, which is missing, or was damaged and has been removed.
     Missing {
@@ -65,7 +65,7 @@ impl Image {
         let missing = |part: &Descriptor| {
             Error::new(
                 Kind::Failed,
-                format!("image {digest}: a part of it is not in the cache"),
+                format!("image {digest}: part of it is not in the cache"),
             )
             .expected(part.digest)
             .hint("fetch it with `builder fetch`")
@@ -90,7 +90,7 @@ impl Image {
             .chain(self.blobs())
     }
 
-    /// What a registry keeps as blobs: configuration and layers.
+    /// The parts that a registry keeps as blobs: configuration and layers.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         [&self.config].into_iter().chain(&self.layers)
     }
@@ -130,13 +130,13 @@ struct Search<'a> {
     read: usize,
     /// Those that led to nothing.
     others: Vec<Descriptor>,
-    /// What these are for.
+    /// The platforms of these.
     there: Vec<Platform>,
 }
 
 impl Search<'_> {
-    /// Looks into a document and what it leads to. `above` are the indexes that led to it, `fit` is what the last of
-    /// them says it is for. `None`: there is nothing for the architecture in it.
+    /// Looks into a document and the ones it leads to. `above` are the indexes that led to it, `fit` is how the last of
+    /// them describes its platform. `None`: there is nothing for the architecture in it.
     fn visit(
         &mut self,
         mut here: Descriptor,
@@ -147,7 +147,7 @@ impl Search<'_> {
         if self.read > MOST_READ {
             return Err(wrong(
                 self.root,
-                &format!("what it is for is not to be found in its first {MOST_READ} documents"),
+                &format!("its first {MOST_READ} documents do not say which platform it is for"),
             ));
         }
         let Some(bytes) = self.cache.read(&here.digest, DOCUMENT_CAP)? else {
@@ -167,7 +167,7 @@ impl Search<'_> {
         match parsed {
             Parsed::Index(manifests) => self.index(here, manifests, above),
             Parsed::Manifest { config, layers } => {
-                // Nothing but its configuration tells what a manifest is for of which no index says it.
+                // If no index states the platform of a manifest, only its configuration does.
                 if fit == Fit::Unsaid {
                     let Some(bytes) = self.cache.read(&config.digest, DOCUMENT_CAP)? else {
                         return Ok(Some(Resolved::Missing {
@@ -203,7 +203,7 @@ impl Search<'_> {
         if above.len() == DEPTH {
             return Err(wrong(
                 self.root,
-                &format!("more than {DEPTH} indexes stand one behind the other"),
+                &format!("more than {DEPTH} indexes are nested"),
             ));
         }
         let (candidates, mut there) = candidates(manifests, self.arch);
@@ -406,7 +406,7 @@ mod tests {
         assert_eq!((image.others.len(), image.parts().count()), (6, 10));
         let error = registry.read(&attestation, Arch::X86_64).unwrap_err();
         assert!(error.to_string().contains("linux/amd64"), "{error}");
-        // An entry that says what it is for comes first, and an index that leads nowhere is left again.
+        // An entry that states its platform comes first, and an index that leads nowhere is skipped.
         let inner = registry.index(&[(arm64, None)]);
         let outer = [inner, entry(&amd64, "amd64")];
         let outer = registry.add(&json!({"schemaVersion": 2, "manifests": outer}));

@@ -20,11 +20,11 @@ pub struct Entry {
     pub path: BundlePath,
     /// Permission bits; those of links mean nothing.
     pub mode: u32,
-    /// What it is.
+    /// Its content.
     pub content: Content,
 }
 
-/// What an [`Entry`] is.
+/// The content of an [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// A regular file of these bytes.
@@ -35,14 +35,14 @@ pub enum Content {
     Directory,
 }
 
-/// Writes the archive and flushes `out`. Durable is what `out` makes durable.
+/// Writes the archive and flushes `out`. Whether it is synced to disk is up to `out`.
 ///
 /// Entries come in the order of their paths, as text, each path once; they are taken from the iterator one by one, so
-/// that only one file need be in memory. Directories precede what they hold. The same entries give the same bytes:
+/// that only one file need be in memory. Directories precede their content. The same entries give the same bytes:
 /// nothing else is recorded but names, modes and contents; times, owners and groups are 0.
 ///
 /// # Errors
-/// An entry is out of order or was itself an error, or `out` failed. What was written until then is no archive.
+/// An entry is out of order or was itself an error, or `out` failed. The bytes written until then are no archive.
 pub fn write(out: impl Write, entries: impl IntoIterator<Item = Result<Entry>>) -> Result<()> {
     let bzip2 = bzip2::write::BzEncoder::new(out, bzip2::Compression::best());
     let mut tree = Tree {

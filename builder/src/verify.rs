@@ -1,4 +1,4 @@
-//! `builder verify`: is this file what it says it is, and could it be made again?
+//! `builder verify`: do a bundle's bytes match its manifest, and does this checkout make the same ones?
 
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -11,7 +11,7 @@ use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
 use stub::signature::Verdict;
 
-/// What was checked.
+/// The result of the check.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// The bundle id.
@@ -20,7 +20,7 @@ pub struct Report {
     pub components: usize,
     /// How many bytes its files have once unpacked.
     pub unpacked: u64,
-    /// What a signature says of its origin.
+    /// The verdict on its signature.
     pub origin: Option<Verdict>,
     /// Whether it was built again with the same result.
     pub rebuilt: bool,
@@ -79,7 +79,7 @@ pub fn same_bytes(original: &Bundle, rebuilt: &Bundle) -> Result<()> {
                 .detail("first difference", format!("byte {offset}, in {}", region(original, offset)))
                 .detail("this file's stub", original.manifest().stub.sha256)
                 .detail("rebuilt stub", rebuilt.manifest().stub.sha256)
-                .hint("check out the commit the release was made from, with its toolchain (`rust-toolchain.toml`) and C library"));
+                .hint("check out the commit that the release was made from, with its toolchain (`rust-toolchain.toml`) and C library"));
         }
         if common == 0 {
             return Ok(());

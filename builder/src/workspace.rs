@@ -1,4 +1,4 @@
-//! The source tree a bundle is built from: where `stub/`, `recipes/` and `lockfile.json` lie.
+//! The source tree that a bundle is built from, with `stub/`, `recipes/` and `lockfile.json`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ impl Workspace {
                 ),
             )
             .expected("a directory with `Cargo.lock` and `stub/Cargo.toml`")
-            .hint("change into the checkout, or name it with `--workspace`")
+            .hint("change to the checkout's directory, or name it with `--workspace`")
         })
     }
 
@@ -54,7 +54,7 @@ impl Workspace {
         self.root.join("lockfile.json")
     }
 
-    /// Where cargo puts what it compiles: `$CARGO_TARGET_DIR`, or `target/` in the checkout.
+    /// Where cargo puts compiled files: `$CARGO_TARGET_DIR`, or `target/` in the checkout.
     #[must_use]
     pub fn target(&self) -> PathBuf {
         let set = env::var_os("CARGO_TARGET_DIR").filter(|d| !d.is_empty());

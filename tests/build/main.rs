@@ -155,7 +155,7 @@ fn unpinned_downloads_are_all_named_and_refused() {
         site.unpin(name);
     }
     insta::assert_snapshot!(site.build(&[]).failure(3), @r"
-    error: lockfile.json has no digest for some downloads, and nothing is built from what cannot be checked
+    error: lockfile.json has no digest for some downloads, so nothing can be built from them
       unpinned  single, tools
 
     hint: pin them with `builder lock --update single tools`
@@ -231,7 +231,7 @@ fn verify_says_what_was_checked_and_what_was_not() {
     site.build(&[]).success();
     let text = site.verify(&[]).success();
     assert!(
-        text.contains("every byte is as its manifest says: 3 components"),
+        text.contains("every byte matches the manifest: 3 components"),
         "{text}"
     );
     assert!(

@@ -131,7 +131,10 @@ fn a_server_without_tls_is_told_from_one_that_is_not_there() {
     let lab = Lab::new();
     let url = lab.server.url(PATH).replace("http:", "https:");
     let error = lab.shown(&lab.client.get(&url, 1).unwrap_err());
-    assert!(error.contains("reason  no TLS with HOST: "), "{error}");
+    assert!(
+        error.contains("reason  no TLS connection to HOST: "),
+        "{error}"
+    );
     let nobody = format!("https://{}/", lab.server.nobody());
     let error = lab.client.get(&nobody, 1).unwrap_err().to_string();
     assert!(error.contains("cannot connect to 127.0.0.2:"), "{error}");

@@ -54,7 +54,7 @@ fn wrong_bytes_never_reach_the_cache() {
       expected  sha256:fc3110b3f2dbf002c278499bf6e399c7d80278187d4861c144e7a884018d4b79
       found     sha256:e7036917368dd7367519a8097016f89ab9ac264a56837f189013892739a40998
 
-    hint: if upstream has replaced the files of this version on purpose, run `builder lock --update tool-0` and review the diff; otherwise something on the way changes them: try `--mirror DIR|URL`
+    hint: if upstream has replaced the files of this version on purpose, run `builder lock --update tool-0` and review the diff; otherwise something on the way changes the files: try `--mirror DIR|URL`
     ");
     assert!(!lab.cache.contains(&digest_of(TOOL)));
     assert!(lab.unfinished().is_empty());

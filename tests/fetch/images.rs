@@ -204,24 +204,24 @@ fn a_registry_that_wants_a_real_login_is_an_error() {
     for (challenge, why) in [
         (
             "Basic realm=\"private\"",
-            "HOST wants a login for `dns/core`, and images are asked for without one: it takes Basic only",
+            "HOST wants a login for `dns/core`, and the builder has none: it accepts only Basic",
         ),
         (
             "Negotiate, Digest realm=\"Bearer realm=x\", qop=\"auth\"",
-            "without one: it takes Negotiate, Digest only",
+            "the builder has none: it accepts only Negotiate, Digest",
         ),
-        ("Bearer service=\"none\"", "it takes Bearer only"),
+        ("Bearer service=\"none\"", "it accepts only Bearer"),
         (
             "Bearer realm=\"http://HOST/none\"",
             "no token from http://HOST/none: 404",
         ),
         (
             "Bearer realm=\"http://HOST/token\"",
-            "without one: it is private, or there is no such image",
+            "the builder has none: the image is private, or it does not exist",
         ),
         (
             "Bearer realm=\"http://HOST/private\"",
-            "without one: http://HOST/private answers 401 Unauthorized",
+            "the builder has none: http://HOST/private answers 401 Unauthorized",
         ),
         (
             "Bearer realm=\"http://HOST/page\"",

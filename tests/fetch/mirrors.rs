@@ -155,7 +155,7 @@ fn a_bad_mirror_is_not_the_end() {
       url       http://HOST/gone/1.2.3
       reason    404 Not Found
 
-    hint: if upstream has replaced the files of this version on purpose, run `builder lock --update tool-0` and review the diff; otherwise something on the way changes them: try `--mirror DIR|URL`
+    hint: if upstream has replaced the files of this version on purpose, run `builder lock --update tool-0` and review the diff; otherwise something on the way changes the files: try `--mirror DIR|URL`
     ");
 }
 

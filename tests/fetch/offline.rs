@@ -22,7 +22,7 @@ fn offline_lists_all_that_is_missing_and_asks_nobody() {
       tool-0 1.2.3  sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed
       tool-2 1.2.3  sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3
 
-    hint: run `builder fetch` and `builder mirror export DIR` on a machine with a network, carry DIR over, and add `--mirror DIR`
+    hint: run `builder fetch` and `builder mirror export DIR` on a machine with a network, copy DIR to this machine, and add `--mirror DIR`
     ");
     assert_eq!(lab.server.requests().len(), asked);
     let summary = lab
@@ -107,7 +107,7 @@ fn offline_tells_what_was_damaged_from_what_was_never_there() {
       found         sha256:41f0c27c00e8018f7715b5f50f67b5b54c229c1b843a014152785d9005f58fde
       tool-1 1.2.3  sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3
 
-    hint: run the same command without `--offline`, or fetch them on a machine with a network: `builder fetch`, then `builder mirror export DIR`, carry DIR over, and add `--mirror DIR`
+    hint: run the same command without `--offline`, or fetch them on a machine with a network: `builder fetch`, then `builder mirror export DIR`, copy DIR to this machine, and add `--mirror DIR`
     ");
     assert!(!lab.cache.contains(&digest_of(b"here")));
     // With a network it is fetched again.

@@ -90,7 +90,9 @@ fn plain_http_does_not_leave_this_machine_for_what_no_digest_is_known_of() {
         .route("/latest", b"", [Redirect(away.to_owned())]);
     for url in [away, &redirect] {
         let error = lab.client.get(url, 100).unwrap_err().to_string();
-        let why = format!("{away} is plain HTTP, and without TLS only a server on this machine");
+        let why = format!(
+            "{away} is plain HTTP, and a file without a known digest may come over plain HTTP only from this machine"
+        );
         assert!(error.contains(&why), "{error}");
     }
     assert!(lab.client.head(&redirect).is_err());

@@ -88,7 +88,7 @@ fn a_file_that_was_not_signed_is_refused() {
       found     its bytes are not the ones that were signed
       it says   `made up for a test`
 
-    hint: the file or its signature was changed or damaged: try again from another network; if it stays so, tell upstream, and do not use the file
+    hint: the file or its signature was changed or damaged: try again from another network; if the result is the same, do not use the file, and tell upstream
     ");
     let by_another = minisign.replace(KEY.trim(), OTHER_KEY);
     let error = signed(&[&by_another], PROGRAM).refusal(&Lockfile::new());
@@ -102,13 +102,13 @@ fn a_file_that_was_not_signed_is_refused() {
 fn bytes_that_are_not_what_upstream_says_of_them_are_refused() {
     let world = signed(&[CHECKSUMS, OPENPGP], b"another program\n");
     insta::assert_snapshot!(world.refusal(&Lockfile::new()), @r"
-    tool 1.2.3 (aarch64): the download is not what upstream says of it
+    tool 1.2.3 (aarch64): the download does not match the digest that upstream publishes
       url       https://github.com/example/tool/releases/download/v1.2.3/tool-arm64
       said by   https://github.com/example/tool/releases/download/v1.2.3/SHA256SUMS
       expected  sha256:46aa3f23ce0a4e898f98ed331c081d2e7c61ffa9093186ab6eaaaf376fd6bdf4
       found     sha256:4baa23638a331056c11cef8c2877e0b613aa421ea01f78727f7866b45b8eb9fe
 
-    hint: try again from another network; if it stays so, tell upstream, and do not use the file
+    hint: try again from another network; if the result is the same, do not use the file, and tell upstream
     ");
 }
 
@@ -139,13 +139,13 @@ fn evidence_that_is_gone_is_missed() {
     poor.files.remove(0);
     world.releases(REPOSITORY, &[poor, release("1.2.3")]);
     insta::assert_snapshot!(world.refusal(&first), @r"
-    tool: its new pin would be worse founded than the old one
+    tool: the evidence for the new pin is weaker than for the old one
       for  aarch64
       url  https://github.com/example/tool/releases/download/v1.2.4/tool-arm64
       old  checksums, github-digest
       new  github-digest
 
-    hint: find out why upstream publishes less than before; to take it nevertheless, add `--allow-weaker-evidence`
+    hint: find out why upstream publishes less than before; to take the new pin all the same, add `--allow-weaker-evidence`
     ");
     let updated = world.update_with(&first, |u| u.allow_weaker_evidence = true);
     let updated = updated.unwrap();
@@ -225,7 +225,7 @@ fn an_architecture_that_was_locked_is_only_given_up_by_name() {
       expected  tool-amd64
       found     SHA256SUMS, tool-arm64
 
-    hint: try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe; if it no longer exists for x86_64, run `builder lock --update tool`
+    hint: if upstream is still uploading the release, try again later; if upstream has renamed its files, change `urls` in the recipe; if it no longer exists for x86_64, run `builder lock --update tool`
     ");
     let updated = world.update_only("tool", &old).unwrap();
     assert!(updated.lockfile.select(Arch::X86_64, &[]).is_err());
@@ -319,7 +319,7 @@ fn sha512_alone_is_enough_and_both_are_checked_against_the_file() {
     world.put("https://example.org/v1.2.3/tool.sha256", wrong.as_bytes());
     let error = world.refusal(&Lockfile::new());
     assert!(
-        error.contains("the download is not what upstream says of it"),
+        error.contains("the download does not match the digest that upstream publishes"),
         "{error}"
     );
     assert!(error.contains(&wrong) && error.contains(&short), "{error}");
@@ -338,7 +338,7 @@ fn a_version_whose_files_are_not_there_is_not_taken() {
       url    https://example.org/v1.2.3/tool
       found  404 Not Found
 
-    hint: try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe
+    hint: if upstream is still uploading the release, try again later; if upstream has renamed its files, change `urls` in the recipe
     ");
 }
 
@@ -353,7 +353,7 @@ fn a_file_whose_upload_is_unfinished_is_not_said_to_be_missing() {
       expected  a file in the state `uploaded`
       found     the state `new`
 
-    hint: try again later; if it stays so, tell upstream, who can upload the file again
+    hint: try again later; if the state stays the same, ask upstream to upload the file again
     ");
 }
 

@@ -86,7 +86,7 @@ fn what_does_not_go_with_kubernetes_is_refused() {
     crictl 1.37.0 and kube-apiserver 1.36.3 do not go together
       expected  crictl 1.36
 
-    hint: change `allow` in their recipes so that both are of one set, and update both
+    hint: change `allow` in their recipes so that the two versions go together, then update both
     ");
 }
 
@@ -118,7 +118,7 @@ fn a_date_in_the_future_is_not_believed() {
     world.releases(REPOSITORY, &[strange, release("1.2.3")]);
     let updated = world.update(&Lockfile::new()).unwrap();
     assert_eq!(version(&updated.lockfile, "tool"), "1.2.3");
-    insta::assert_snapshot!(updated.notes.join("\n"), @"tool: 1.2.4 is said to come out on 2031-01-01 00:00 UTC, which is in the future by this machine's clock: not taken");
+    insta::assert_snapshot!(updated.notes.join("\n"), @"tool: 1.2.4 is dated 2031-01-01 00:00 UTC, which is in the future by this machine's clock: not taken");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn nothing_is_replaced_by_something_older() {
       locked  1.36.4
       newest  1.36.3
 
-    hint: find out whether upstream has withdrawn a release; to go back, add `--allow-downgrade`
+    hint: find out whether upstream has withdrawn a release; to go back to the older version, add `--allow-downgrade`
     ");
     let updated = world.update_with(&first, |u| u.allow_downgrade = true);
     assert_eq!(version(&updated.unwrap().lockfile, "kubelet"), "1.36.3");
@@ -174,7 +174,7 @@ fn a_file_with_a_version_that_has_none_is_said() {
     "#);
     world.put(at, b"v1.37.0\n");
     insta::assert_snapshot!(world.refusal(&Lockfile::new()), @r"
-    kubelet: upstream announces no version the recipe takes
+    kubelet: upstream announces no version that the recipe allows
       expected  ~1.36
       found     1.37.0 and others, 1 in all
 

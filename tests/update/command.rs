@@ -97,7 +97,7 @@ fn an_update_prints_a_table_and_writes_the_lockfile() {
     COMPONENT  VERSION    SIZE   EVIDENCE
     tool       – → 1.2.3  +10 B  – → checksums
     1 changed, 0 as before
-    HOME/lockfile.json: as it would be, not written
+    HOME/lockfile.json: not written (`--dry-run`)
     ");
     assert_eq!(place.lockfile(), None);
     place.prints(0, &["--update"]);
@@ -106,7 +106,7 @@ fn an_update_prints_a_table_and_writes_the_lockfile() {
     COMPONENT  VERSION         SIZE  EVIDENCE
     tool       1.2.3 → 1.2.40  +2 B  checksums
     1 changed, 0 as before
-    HOME/lockfile.json: 1 components
+    HOME/lockfile.json: 1 component
     ");
     assert!(place.lockfile().unwrap().contains("\"1.2.40\""));
     let json: Value = serde_json::from_str(&place.prints(0, &["--update", "--json"])).unwrap();
@@ -121,13 +121,13 @@ fn a_check_ends_with_2_when_something_newer_exists() {
     place.publish("1.2.3");
     place.prints(0, &["--update"]);
     insta::assert_snapshot!(place.prints(0, &["--check"]), @r"
-    1 locked, all as the recipes say
+    1 component locked, as the recipes say
 
     nothing newer upstream
     ");
     place.publish("1.2.4");
     insta::assert_snapshot!(place.prints(2, &["--check"]), @r"
-    1 locked, all as the recipes say
+    1 component locked, as the recipes say
 
     COMPONENT  LOCKED  NEWEST
     tool       1.2.3   1.2.4
@@ -192,11 +192,11 @@ fn what_stays_unpinned_is_named_and_no_success() {
     note: tool 1.2.3 (aarch64): upstream publishes no digest of http://HOST/v1.2.3/tool: it stays unpinned
     note: tool 1.2.3 (x86_64): there is no http://HOST/v1.2.3/tool.sha256
     note: tool 1.2.3 (x86_64): upstream publishes no digest of http://HOST/v1.2.3/tool: it stays unpinned
-    note: nobody says how long these have been out: tool
-    error: these downloads stay unpinned, and nothing is built from them
+    note: release date unknown: tool
+    error: these downloads are still unpinned, and nothing is built from them
       tool  http://HOST/v1.2.3/tool
 
-    hint: see the notes above; add a check to the recipe for which upstream publishes a digest or a signature
+    hint: see the notes above; add a check to the recipe for a digest or signature that upstream publishes
     ");
     // What is known is written all the same, and asking again is no success either.
     assert!(place.lockfile().unwrap().contains("\"1.2.3\""));

@@ -120,7 +120,7 @@ fn a_list_that_is_not_read_to_its_end_gives_no_version() {
       expected  at most 20 pages
       found     20 pages, and a next one: https://api.github.com/repos/example/tool/releases?per_page=50&page=21
 
-    hint: what is missing may be the newest version, so none is taken: report this, the limit may have to be raised
+    hint: the newest version may be among the missing ones, so none is taken: report this, because the limit may have to be raised
     ");
     assert_eq!(world.asked(API), 20);
 }
@@ -149,7 +149,7 @@ fn a_repository_without_releases_has_tags() {
     insta::assert_snapshot!(updated.notes.join("\n"), @r"
     tool 1.2.4 (aarch64): upstream publishes no digest of https://github.com/example/tool/releases/download/v1.2.4/tool-arm64: it stays unpinned
     tool 1.2.4 (x86_64): upstream publishes no digest of https://github.com/example/tool/releases/download/v1.2.4/tool-amd64: it stays unpinned
-    nobody says how long these have been out: tool
+    release date unknown: tool
     ");
 }
 
@@ -191,11 +191,11 @@ fn a_list_that_goes_on_elsewhere_is_not_followed() {
         .refusal(&Lockfile::new())
         .replace(&elsewhere.host(), "ELSEWHERE");
     insta::assert_snapshot!(error, @r"
-    tool: https://api.github.com/repos/example/tool/releases?per_page=50: the list is said to go on elsewhere, where we do not follow
+    tool: https://api.github.com/repos/example/tool/releases?per_page=50: the next page of the list is at another address, which the builder does not follow
       expected  https://api.github.com/…
       found     http://ELSEWHERE/steal?page=2
 
-    hint: something on the way may answer in GitHub's place: see whether the address shows the same in a browser
+    hint: a proxy may have answered in GitHub's place: open the address in a browser and compare
     ");
     assert!(elsewhere.requests().is_empty());
 }
@@ -209,7 +209,7 @@ fn a_login_page_is_no_list() {
       expected  JSON
       found     a web page: "<!doctype html><title>Log in</title>"
 
-    hint: something on the way may answer in upstream's place, such as a proxy that wants a login: open the address in a browser
+    hint: a proxy that wants a login may have answered in upstream's place: open the address in a browser
     "#);
 }
 

@@ -98,7 +98,7 @@ fn a_tag_is_pinned_by_the_digest_of_its_index() {
     assert_eq!(artifact.evidence, [Evidence::RegistryDigest]);
     let other = pinned(&updated.lockfile, "tool", Arch::Aarch64).1;
     assert_eq!(other.digest, artifact.digest);
-    insta::assert_snapshot!(updated.notes.join("\n"), @"nobody says how long these have been out: tool");
+    insta::assert_snapshot!(updated.notes.join("\n"), @"release date unknown: tool");
     // The index once, and the manifests of our two architectures.
     assert_eq!(world.server.requests().len(), 4);
 }
@@ -158,7 +158,7 @@ fn a_list_of_tags_that_goes_on_elsewhere_is_not_followed() {
         .route(&format!("{BASE}/tags/list"), list.as_bytes(), script);
     let error = world.refusal(&Lockfile::new());
     assert!(
-        error.contains("the list of tags is said to go on at another host"),
+        error.contains("the next page of the list of tags is at another host"),
         "{error}"
     );
     assert!(elsewhere.requests().is_empty());
@@ -179,11 +179,11 @@ fn an_index_that_is_not_the_one_the_registry_names_is_refused() {
     );
     let error = world.refusal(&Lockfile::new());
     insta::assert_snapshot!(error, @r"
-    tool 1.2.3: oci://ghcr.io/example/tool:v1.2.3: the registry sent another document than it says
+    tool 1.2.3: oci://ghcr.io/example/tool:v1.2.3: the registry sent a document that does not match the digest it announced
       expected  sha256:c9529bcf55cc3216d070f9f79bf161b78128d3336dd215e7c7a3129917e6390a
       found     sha256:a7ae94f4ddab7ee110d2e7060acede1f7ed1831e5c902682546843d29dd19c65
 
-    hint: try again; if it stays so, something on the way changes it: try from another network
+    hint: try again; if the result is the same, something on the way changes the document: try from another network
     ");
 }
 
@@ -201,7 +201,7 @@ fn a_manifest_that_was_swapped_is_refused() {
       expected  sha256:c31336aca31cd298b8dfb901832d0e9cf03e4b7ff52fbefc1ecab652282cf7a5
       found     sha256:ebc1bb684b226bbafb05eb5081272cf9486454258ddd858921c2beebfbf42cfc
 
-    hint: try again; if it stays so, something on the way changes it: try from another network
+    hint: try again; if the result is the same, something on the way changes the document: try from another network
     ");
 }
 
@@ -254,7 +254,7 @@ fn an_image_that_has_no_architecture_of_ours_is_not_taken() {
       expected  linux/arm64
       found     linux/ppc64le, linux/s390x
 
-    hint: try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe
+    hint: if upstream is still uploading the release, try again later; if upstream has renamed its files, change `urls` in the recipe
     ");
 }
 
@@ -308,7 +308,7 @@ fn an_image_that_wants_a_login_is_named() {
     );
     let error = world.refusal(&Lockfile::new());
     assert!(
-        error.contains("wants a login for `registry-1.docker.io/library/busybox`, and images are asked for without one: it is private, or there is no such image"),
+        error.contains("wants a login for `registry-1.docker.io/library/busybox`, and the builder has none: the image is private, or it does not exist"),
         "{error}"
     );
 }
@@ -342,7 +342,7 @@ fn a_list_of_tags_is_read_to_its_end_or_not_believed() {
       expected  at most 100 pages
       found     100 pages, and a next one: https://v2/ghcr.io/example/tool/tags/list?per_page=50&page=101
 
-    hint: what is missing may be the newest version, so none is taken: report this, the limit may have to be raised
+    hint: the newest version may be among the missing ones, so none is taken: report this, because the limit may have to be raised
     ");
 }
 

@@ -128,7 +128,7 @@ fn the_release_can_be_updated() {
         expected.insert(name.clone(), version);
     }
     let updated = world.update(&old).unwrap();
-    let undated = "nobody says how long these have been out: coredns-image, flannel, pause-image";
+    let undated = "release date unknown: coredns-image, flannel, pause-image";
     assert_eq!(updated.notes, [undated]);
     let versions = updated.lockfile.components.iter();
     let versions: BTreeMap<Name, Version> = versions

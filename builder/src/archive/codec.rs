@@ -27,7 +27,7 @@ impl Codec {
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
             Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
             Self::Xz => {
-                // The MiB more is for what a decoder needs besides the window.
+                // The extra MiB is for the decoder's other memory.
                 let limit_kib = (1 << (MAX_WINDOW_LOG - 10)) + 1024;
                 Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, limit_kib))
             }

@@ -9,7 +9,7 @@ use super::tar::quoted;
 
 const MAGIC: &[u8; 8] = b"!<arch>\n";
 
-/// What comes first in a package.
+/// The name of the first member of a package.
 const VERSION_MEMBER: &str = "debian-binary";
 
 /// Opens the one `data.tar.*` of a package and gives it to `unpack`. Members that are none of deb(5)'s are ignored,
@@ -69,9 +69,11 @@ fn codec(name: &str) -> Result<Codec> {
         "data.tar.bz2" => Ok(Codec::Bzip2),
         "data.tar.xz" => Ok(Codec::Xz),
         "data.tar.zst" => Ok(Codec::Zstd),
-        other => Err(wrong("the package's data are compressed in an unknown way")
-            .expected("`data.tar`, or `data.tar` with one of `.xz`, `.zst`, `.gz`, `.bz2`")
-            .found(quoted(other))),
+        other => Err(
+            wrong("the package's data is compressed in an unknown format")
+                .expected("`data.tar`, or `data.tar` with one of `.xz`, `.zst`, `.gz`, `.bz2`")
+                .found(quoted(other)),
+        ),
     }
 }
 
@@ -95,7 +97,7 @@ fn check_version(member: &Header, content: &mut dyn Read) -> Result<()> {
         }
         name => format!("the member {}", quoted(name)),
     };
-    Err(wrong("this is no Debian package of a known format")
+    Err(wrong("this Debian package has an unknown format")
         .expected("version `2.0` in the first member, `debian-binary`")
         .found(found))
 }
@@ -140,7 +142,7 @@ impl Header {
 
 fn wrong(message: &str) -> Error {
     Error::new(Kind::Integrity, message)
-        .hint("compare its size and digest with the distribution's, and `format` in the recipe with what it is")
+        .hint("compare its size and digest with the distribution's, and check that `format` in the recipe fits the download")
 }
 
 fn truncated() -> Error {
@@ -200,39 +202,39 @@ mod tests {
         .map(|members| take(members).unwrap_err().to_string())
         .into();
         insta::assert_snapshot!(refusals.join("\n\n"), @r"
-        this is no Debian package of a known format
+        this Debian package has an unknown format
           expected  version `2.0` in the first member, `debian-binary`
           found     the member `control.tar`
 
-        hint: compare its size and digest with the distribution's, and `format` in the recipe with what it is
+        hint: compare its size and digest with the distribution's, and check that `format` in the recipe fits the download
 
-        this is no Debian package of a known format
+        this Debian package has an unknown format
           expected  version `2.0` in the first member, `debian-binary`
           found     version `3.0`
 
-        hint: compare its size and digest with the distribution's, and `format` in the recipe with what it is
+        hint: compare its size and digest with the distribution's, and check that `format` in the recipe fits the download
 
         the package is truncated, or has no data archive
           expected  a member `data.tar.*`
 
-        hint: compare its size and digest with the distribution's, and `format` in the recipe with what it is
+        hint: compare its size and digest with the distribution's, and check that `format` in the recipe fits the download
 
         the package is truncated, or has no data archive
           expected  a member `data.tar.*`
 
-        hint: compare its size and digest with the distribution's, and `format` in the recipe with what it is
+        hint: compare its size and digest with the distribution's, and check that `format` in the recipe fits the download
 
-        the package's data are compressed in an unknown way
+        the package's data is compressed in an unknown format
           expected  `data.tar`, or `data.tar` with one of `.xz`, `.zst`, `.gz`, `.bz2`
           found     `data.tar.lzma`
 
-        hint: compare its size and digest with the distribution's, and `format` in the recipe with what it is
+        hint: compare its size and digest with the distribution's, and check that `format` in the recipe fits the download
 
         the package has two data archives
           expected  one `data.tar.*`
           found     `data.tar` and `data.tar.gz`
 
-        hint: compare its size and digest with the distribution's, and `format` in the recipe with what it is
+        hint: compare its size and digest with the distribution's, and check that `format` in the recipe fits the download
 
         `data.tar`: the archive is truncated
           expected  the end marker of a tar archive
@@ -252,7 +254,7 @@ mod tests {
         the package is damaged
           found  `data.tar        0           0     0     100644  0      -  `\n` where the header of a member should be
 
-        hint: compare its size and digest with the distribution's, and `format` in the recipe with what it is
+        hint: compare its size and digest with the distribution's, and check that `format` in the recipe fits the download
         ");
     }
 }

@@ -18,11 +18,11 @@ pub struct Layer<'a> {
     pub open: Box<dyn Fn() -> Result<Box<dyn Read>> + 'a>,
 }
 
-/// A file of this name says that the file with the rest of the name is gone: "Whiteouts" in the OCI image
-/// specification, layer.md.
+/// A file whose name begins like this hides the file with the rest of the name in lower layers: "Whiteouts" in the OCI
+/// image specification, layer.md.
 const WHITEOUT: &str = ".wh.";
 
-/// A file of this name says that all that lower layers have in its directory is gone.
+/// A file of this name hides all files that lower layers have in its directory.
 const OPAQUE: &str = ".wh..wh..opq";
 
 /// Hands over the wanted files of an image, given its layers from the bottom to the top, as a manifest lists them.
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// What is at `bin/flanneld` in an image of these layers, from the bottom to the top.
+    /// The content of `bin/flanneld` in an image of these layers, from the bottom to the top.
     fn take(image: Vec<Vec<u8>>) -> Result<String> {
         let image: Vec<Layer<'_>> = image.into_iter().map(|l| layer(PLAIN, l)).collect();
         let taken = collect(
@@ -182,11 +182,11 @@ mod tests {
         }
         let error = take(vec![low(), files(&[("bin/.wh.flanneld", "")])]).unwrap_err();
         insta::assert_snapshot!(error, @r"
-        files the recipe takes are not in the archive
+        the archive lacks files that the recipe takes
           missing  `bin/flanneld`
           removed  `bin/flanneld` by layer 2
 
-        hint: correct `from` in the recipe, and `builder lock --update` the component
+        hint: correct `from` in the recipe, then run `builder lock --update` for the component
         ");
     }
 
@@ -215,7 +215,7 @@ mod tests {
             let text = error.to_string();
             // Cut between two members, it is whole, and the other is missing.
             let expected = if (514..=1024).contains(&cut) {
-                "are not in the archive"
+                "the archive lacks files that the recipe takes"
             } else {
                 "the archive is truncated"
             };
@@ -247,7 +247,7 @@ mod tests {
         insta::assert_snapshot!(take(vec![low, link]).unwrap_err(), @r#"
         layer 2 of 2: `bin/flanneld` is a symlink to `/opt/flanneld`, not a regular file
 
-        hint: take what it points to: write `from = "opt/flanneld"` in the recipe
+        hint: take the file that it points to: write `from = "opt/flanneld"` in the recipe
         "#);
     }
 

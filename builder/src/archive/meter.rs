@@ -1,4 +1,4 @@
-//! What goes into the tar library is counted: how much it may be, and why it ended.
+//! Counts the bytes that go into the tar library, limits them, and notes why they ended.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
@@ -25,9 +25,9 @@ pub(super) struct Meter {
     trouble: RefCell<Option<Trouble>>,
     /// Whether the end of an archive may be left out.
     open_end: bool,
-    /// Where the last member ends that was seen, without what fills its last block.
+    /// Where the last member that was seen ends, without the padding of its last block.
     member_end: Cell<Option<u64>>,
-    /// How much of an end that was left out has yet to be made up.
+    /// How many bytes of a missing end marker have yet to be supplied.
     made_up: Cell<u64>,
 }
 
@@ -37,9 +37,9 @@ pub(super) enum Trouble {
     Ended,
     /// They cannot be read.
     Failed(io::Error),
-    /// There is no end of headers.
+    /// There are too many headers between two members.
     LongHeaders,
-    /// There is no end of anything.
+    /// The archive is longer than allowed.
     OverBudget,
 }
 
@@ -61,23 +61,23 @@ impl Meter {
         self.position.get()
     }
 
-    /// Takes why reading stopped, if it did.
+    /// Takes the reason why reading stopped, if it did.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         self.trouble.take()
     }
 
-    /// Notes where the content of a member ends. What follows it are headers until the next is noted.
+    /// Notes where the content of a member ends. All bytes after it count as headers until the next call.
     pub(super) fn member_ends(&self, end: u64) {
         self.member_end.set(Some(end));
         self.limit.set(end.saturating_add(MAX_HEADERS));
     }
 
-    /// Whatever follows is no header.
+    /// Bytes after this do not count as headers.
     pub(super) fn lift_limit(&self) {
         self.limit.set(u64::MAX);
     }
 
-    /// How much is missing of an archive that ends here: what fills the last member's last block, and the end marker.
+    /// How much is missing of an archive that ends here: the padding of the last member's last block, and the end marker.
     /// `None` if more than that is missing, or if it may not be.
     fn missing_end(&self) -> Option<u64> {
         let end = self.member_end.get().filter(|_| self.open_end)?;
@@ -109,10 +109,10 @@ impl Trouble {
                 format!("the archive cannot be unpacked: {error}"),
             )
             .found(format!("damage {after}"))
-            .hint("check that `format` in the recipe says what the download is"),
+            .hint("check that `format` in the recipe fits the download"),
             Self::LongHeaders => Error::new(
                 Kind::Input,
-                "the archive has more headers between two members than anyone needs",
+                "the archive has more headers between two members than any release needs",
             )
             .expected(format!("at most {MAX_HEADERS} bytes"))
             .hint("do not use this download, and tell its publisher"),
@@ -120,7 +120,7 @@ impl Trouble {
                 Kind::Input,
                 format!("the archive unpacks to more than {}", bytes(meter.budget)),
             )
-            .hint("do not use this download: something this large is no release of a program"),
+            .hint("do not use this download: no release of a program is this large"),
         }
     }
 }
@@ -136,7 +136,7 @@ impl<'a> Metered<'a> {
         Self { inner, meter }
     }
 
-    /// Reads what there is, or else what is made up for an end that was left out.
+    /// Reads the data, and after it the end marker if the archive may leave it out.
     fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let meter = self.meter;
         if meter.made_up.get() == 0 {

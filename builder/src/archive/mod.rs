@@ -26,12 +26,12 @@ use search::Search;
 
 pub use layers::{Layer, layers};
 
-/// An archive, or the layers of an image taken together, unpack to at most so many bytes: what is beyond is a bomb.
+/// An archive, or the layers of an image taken together, unpack to at most so many bytes. More would be a bomb.
 const MAX_TOTAL: u64 = 16 << 30;
 
 /// Takes a wanted member: its name as it was wanted, its size in bytes, and its content.
 ///
-/// What it does not read of the content is skipped. If the archive turns out to be damaged, the content ends in an
+/// The part of the content that it does not read is skipped. If the archive turns out to be damaged, the content ends in an
 /// error, never early.
 pub type Each<'a> = dyn FnMut(&str, u64, &mut dyn Read) -> Result<()> + 'a;
 

@@ -19,7 +19,7 @@ pub(super) const FORMATS: [Format; 6] = [
     Format::Deb,
 ];
 
-/// A member with whatever name, which the tar library's own functions would refuse to write.
+/// A member with any name, also one that the tar library's own functions refuse to write.
 pub(super) fn header(name: &str, sort: EntryType, size: usize) -> Header {
     let mut header = Header::new_gnu();
     header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
@@ -108,7 +108,7 @@ pub(super) fn pack(format: Format, tar: &[u8]) -> Vec<u8> {
     [compress(format, first), compress(format, second)].concat()
 }
 
-/// What is handed over, checked against the sizes that were announced.
+/// The files that are handed over, checked against the sizes that were announced.
 pub(super) fn collect(
     run: impl FnOnce(&BTreeSet<String>, &mut Each<'_>) -> Result<()>,
     wanted: &[&str],

@@ -1,4 +1,4 @@
-//! Looking for the wanted among the members of an archive.
+//! Looks for the wanted files among the members of an archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use super::tar::{Member, Sort, quoted};
 /// How many names a message suggests.
 const SUGGESTIONS: usize = 3;
 
-/// What was wanted, what was found, and what might have been meant.
+/// The wanted files, the found ones, and suggestions for the others.
 pub(super) struct Search<'w> {
     wanted: &'w BTreeSet<String>,
     found: BTreeSet<&'w str>,
     /// Files with the base name of a wanted one, by that base name.
     similar: BTreeMap<&'w str, Vec<String>>,
-    /// The first files of the archive, whatever they are called.
+    /// The first files of the archive, for the message.
     first: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ impl<'w> Search<'w> {
         wanted.filter(|name| !self.found.contains(name))
     }
 
-    /// Hands the member over if it is wanted and fit to be handed over.
+    /// Hands the member over if it is wanted. It is an error if a wanted member cannot be taken.
     pub(super) fn offer(&mut self, member: Member<'_>, each: &mut Each<'_>) -> Result<()> {
         let Some(name) = self.wanted.get(&member.name) else {
             if member.sort == Sort::File {
@@ -54,7 +54,7 @@ impl<'w> Search<'w> {
                 Kind::Input,
                 format!("the archive has the member {} more than once", quoted(name)),
             )
-            .hint("nobody can say which of them is meant: take another download of this release"));
+            .hint("it is not clear which one is meant: use another download of this release"));
         }
         if member.size > MAX_SIZE {
             return Err(Error::new(
@@ -83,7 +83,7 @@ impl<'w> Search<'w> {
     /// Whether everything was found.
     ///
     /// # Errors
-    /// Lists all that was not, and what is there instead.
+    /// Lists the files that were not found, and similar ones.
     pub(super) fn finish(self) -> Result<()> {
         let missing: Vec<&str> = self.missing().collect();
         if missing.is_empty() {
@@ -93,7 +93,7 @@ impl<'w> Search<'w> {
             let quoted: Vec<String> = names.iter().map(|name| quoted(name)).collect();
             quoted.join(", ")
         };
-        let mut error = Error::new(Kind::Input, "files the recipe takes are not in the archive");
+        let mut error = Error::new(Kind::Input, "the archive lacks files that the recipe takes");
         let mut helped = false;
         for name in missing {
             error = error.detail("missing", quoted(name));
@@ -106,7 +106,9 @@ impl<'w> Search<'w> {
         if !helped && !self.first.is_empty() {
             error = error.detail("it holds", listed(&self.first) + ", …");
         }
-        Err(error.hint("correct `from` in the recipe, and `builder lock --update` the component"))
+        Err(error.hint(
+            "correct `from` in the recipe, then run `builder lock --update` for the component",
+        ))
     }
 }
 
@@ -124,7 +126,9 @@ fn no_file(name: &str, sort: &Sort) -> Error {
         _ => None,
     };
     error.hint(match target {
-        Some(target) => format!("take what it points to: write `from = {target:?}` in the recipe"),
+        Some(target) => {
+            format!("take the file that it points to: write `from = {target:?}` in the recipe")
+        }
         None => "only regular files can be taken: correct `from` in the recipe".to_owned(),
     })
 }

@@ -17,7 +17,7 @@ pub(super) struct Member<'a> {
     pub(super) content: &'a mut dyn Read,
 }
 
-/// What a member is.
+/// The type of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Sort {
     File,
@@ -47,7 +47,7 @@ impl fmt::Display for Sort {
     }
 }
 
-/// What member names may look like.
+/// The allowed forms of member names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Names {
     /// Relative. An absolute one is refused.
@@ -74,7 +74,7 @@ pub(super) fn quoted(name: &str) -> String {
 
 /// Shows every member of an uncompressed archive to `visit`, and reads the archive to its end.
 ///
-/// `budget` is how many bytes it may be long, and is reduced by what it was. Bytes behind the end marker count, and are
+/// `budget` is its greatest length in bytes, and is reduced by its length. Bytes behind the end marker count, and are
 /// otherwise ignored; a missing end marker is an error, except of a layer that ends where a member does: its digest says
 /// that nothing is missing.
 pub(super) fn walk(
@@ -86,7 +86,7 @@ pub(super) fn walk(
     let meter = Meter::new(*budget, names == Names::Rooted);
     let mut archive = ::tar::Archive::new(Metered::new(input, &meter));
     let outcome = members(&mut archive, &meter, names, visit);
-    // Whoever failed, for example `each` in the middle of a content, may have failed because of this.
+    // An earlier failure, for example of `each` in the middle of a content, may have this cause.
     if let Some(trouble) = meter.trouble() {
         return Err(trouble.into_error(&meter));
     }
@@ -140,13 +140,13 @@ fn damaged(error: io::Error) -> Error {
         Kind::Integrity,
         "this is not a tar archive, or a damaged one",
     )
-    // The tar library repeats whatever bytes it found.
+    // The tar library's message repeats the bytes it found.
     .found(shown(&error.to_string(), 60))
-    .hint("check that `format` in the recipe says what the download is")
+    .hint("check that `format` in the recipe fits the download")
 }
 
-/// The name in one spelling: without leading, doubled and trailing slashes and without `.`. What is not UTF-8 can not be
-/// wanted by anyone, so that it does not matter how it is replaced.
+/// The name in one spelling: without leading, doubled and trailing slashes and without `.`. A name that is not UTF-8
+/// is never wanted, so it does not matter how it is replaced.
 fn normalise(path: &[u8], names: Names) -> Result<String> {
     let text = String::from_utf8_lossy(path);
     let why = if text.starts_with('/') && names == Names::Relative {

@@ -73,7 +73,7 @@ fn what_is_no_regular_file_is_refused_and_links_are_resolved_for_the_hint() {
     insta::assert_snapshot!(symlink, @r#"
     `bin/etcd` is a symlink to `../lib/etcd-3.5`, not a regular file
 
-    hint: take what it points to: write `from = "lib/etcd-3.5"` in the recipe
+    hint: take the file that it points to: write `from = "lib/etcd-3.5"` in the recipe
     "#);
     let others = [
         (EntryType::Symlink, "/usr/bin/etcd"),
@@ -89,7 +89,7 @@ fn what_is_no_regular_file_is_refused_and_links_are_resolved_for_the_hint() {
     insta::assert_snapshot!(others.join("\n\n"), @r#"
     `bin/etcd` is a symlink to `/usr/bin/etcd`, not a regular file
 
-    hint: take what it points to: write `from = "usr/bin/etcd"` in the recipe
+    hint: take the file that it points to: write `from = "usr/bin/etcd"` in the recipe
 
     `bin/etcd` is a symlink to `../../../etc/passwd`, not a regular file
 
@@ -97,7 +97,7 @@ fn what_is_no_regular_file_is_refused_and_links_are_resolved_for_the_hint() {
 
     `bin/etcd` is a hard link to `./bin/etcd-3.5`, not a regular file
 
-    hint: take what it points to: write `from = "bin/etcd-3.5"` in the recipe
+    hint: take the file that it points to: write `from = "bin/etcd-3.5"` in the recipe
 
     `bin/etcd` is a directory, not a regular file
 
@@ -169,7 +169,7 @@ fn duplicates_of_a_wanted_member_are_refused() {
     insta::assert_snapshot!(refusal(&tar, &["etcd"]), @r"
     the archive has the member `etcd` more than once
 
-    hint: nobody can say which of them is meant: take another download of this release
+    hint: it is not clear which one is meant: use another download of this release
     ");
     assert!(
         take(
@@ -193,25 +193,25 @@ fn missing_members_are_listed_all_at_once_with_what_may_be_meant() {
         &["etcd-v3.5/etcd", "etcd-v3.5/etcdctl", "etcd-v3.6/etcdutl"],
     );
     insta::assert_snapshot!(error, @r"
-    files the recipe takes are not in the archive
+    the archive lacks files that the recipe takes
       missing  `etcd-v3.5/etcd`
       similar  `etcd-v3.6/etcd`
       missing  `etcd-v3.5/etcdctl`
 
-    hint: correct `from` in the recipe, and `builder lock --update` the component
+    hint: correct `from` in the recipe, then run `builder lock --update` for the component
     ");
     insta::assert_snapshot!(refusal(&tar, &["kubelet"]), @r"
-    files the recipe takes are not in the archive
+    the archive lacks files that the recipe takes
       missing   `kubelet`
       it holds  `etcd-v3.6/etcd`, `etcd-v3.6/README.md`, `etcd-v3.6/etcdutl`, …
 
-    hint: correct `from` in the recipe, and `builder lock --update` the component
+    hint: correct `from` in the recipe, then run `builder lock --update` for the component
     ");
     insta::assert_snapshot!(refusal(&tarball(&[]), &["kubelet"]), @r"
-    files the recipe takes are not in the archive
+    the archive lacks files that the recipe takes
       missing  `kubelet`
 
-    hint: correct `from` in the recipe, and `builder lock --update` the component
+    hint: correct `from` in the recipe, then run `builder lock --update` for the component
     ");
 }
 
@@ -270,7 +270,7 @@ fn damage_and_the_wrong_format_are_told_apart_from_truncation() {
     the archive cannot be unpacked: invalid gzip header
       found  damage after 0 unpacked bytes
 
-    hint: check that `format` in the recipe says what the download is
+    hint: check that `format` in the recipe fits the download
     ");
     let mut damaged = compress(Format::TarGz, &tar);
     let crc = damaged.len() - 6;
@@ -279,14 +279,14 @@ fn damage_and_the_wrong_format_are_told_apart_from_truncation() {
     the archive cannot be unpacked: corrupt gzip stream does not have a matching checksum
       found  damage after 3072 unpacked bytes
 
-    hint: check that `format` in the recipe says what the download is
+    hint: check that `format` in the recipe fits the download
     ");
     let not_tar = compress(Format::TarGz, &b"no tar archive at all\n".repeat(100));
     insta::assert_snapshot!(refusal(&not_tar), @r"
     this is not a tar archive, or a damaged one
       found  numeric field was not a number: t all\nno when getting cksum …
 
-    hint: check that `format` in the recipe says what the download is
+    hint: check that `format` in the recipe fits the download
     ");
     assert!(take(Format::Plain, &tar, &["etcd"]).is_err());
 }
@@ -305,7 +305,7 @@ fn bombs_are_refused() {
     pax.append_pax_extensions([("comment", vec![b'x'; 1 << 20].as_slice())])
         .unwrap();
     insta::assert_snapshot!(refusal(&pax.into_inner().unwrap(), &["etcd"]), @r"
-    the archive has more headers between two members than anyone needs
+    the archive has more headers between two members than any release needs
       expected  at most 1048576 bytes
 
     hint: do not use this download, and tell its publisher
@@ -318,7 +318,7 @@ fn bombs_are_refused() {
     insta::assert_snapshot!(error.unwrap_err(), @r"
     the archive unpacks to more than 4.1 kB
 
-    hint: do not use this download: something this large is no release of a program
+    hint: do not use this download: no release of a program is this large
     ");
     let mut budget = 4096;
     walk(

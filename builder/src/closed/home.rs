@@ -9,8 +9,8 @@ use stub::error::{Error, Kind, Result};
 
 use super::settings::Settings;
 
-/// What is shared with the user's own cargo: downloads, the locks that guard them, and logins. Unpacked sources are not
-/// shared: nobody has changed ours.
+/// The files that are shared with the user's own cargo: downloads, the locks that guard them, and logins. Unpacked
+/// sources are not shared, so that ours are unchanged.
 const SHARED: [(&str, Shared); 5] = [
     ("registry/cache", Shared::Directory),
     ("registry/index", Shared::Directory),

@@ -47,8 +47,8 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
-    /// Finds the programs and prepares cargo's home. Unless `offline` is set, what the stub is made of and this machine
-    /// lacks is downloaded. Afterwards nothing needs a network.
+    /// Finds the programs and prepares cargo's home. Unless `offline` is set, downloads the crates of the stub that this
+    /// machine lacks. Afterwards nothing needs a network.
     pub(crate) fn prepare(workspace: &Workspace, arch: Arch, offline: bool) -> Result<Self> {
         let target = workspace.target().join("stub-build");
         let closed = Self::beside(&home_of_user()?, workspace.root(), target, arch)?;
@@ -100,7 +100,7 @@ impl Closed {
         Ok(program)
     }
 
-    /// Everything the stub's program is linked from. Build scripts, procedural macros and what these need run on the
+    /// Everything the stub's program is linked from. Build scripts, procedural macros and their dependencies run on the
     /// building machine and are no part of it; nor are features that only the builder or the tests switch on.
     pub(crate) fn linked(&self) -> Result<BTreeSet<Id>> {
         self.tree("normal,no-proc-macro")
@@ -145,15 +145,15 @@ impl Closed {
         Ok(lock.package.into_iter().filter_map(pair).collect())
     }
 
-    /// Has cargo download what it lacks. Here, and only here, it sees the user's environment, because proxies,
-    /// certificates and logins may be named there: nothing is compiled, and `Cargo.lock` says what the crates must be.
+    /// Has cargo download the crates it lacks. Here, and only here, it sees the user's environment, because proxies,
+    /// certificates and logins may be named there: nothing is compiled, and `Cargo.lock` has the digests of the crates.
     fn download(&self) -> Result<()> {
         let mut cargo = self.cargo_online(&["tree", "--edges=normal,build"]);
         cargo.envs(env::vars_os().filter(|(name, _)| variables::may_lead_to_a_registry(name)));
         finish(&mut cargo, None)?.map(drop).map_err(|why| {
             let what = format!("cargo cannot download the crates of the stub\n{why}");
             Error::new(Kind::Network, what)
-                .hint("correct what cargo complains about; without a network, use `--offline`")
+                .hint("correct the problem that cargo reports; without a network, use `--offline`")
         })
     }
 
@@ -172,14 +172,14 @@ impl Closed {
         lines
             .map(|line| {
                 id(line).ok_or_else(|| {
-                    surprise("`cargo tree` prints something else than crates")
+                    surprise("`cargo tree` prints something other than crates")
                         .found(format!("`{line}`"))
                 })
             })
             .collect()
     }
 
-    /// Directories that must not leave traces in the program, and what they are called instead.
+    /// Directories that must not leave traces in the program, and the names that replace them.
     fn remaps(&self) -> Result<Vec<(PathBuf, String)>> {
         let mut remaps = vec![
             (self.root.clone(), "/usernetes".to_owned()),
@@ -255,7 +255,7 @@ fn rust_flags(remaps: &[(PathBuf, String)]) -> OsString {
     flags
 }
 
-/// Checks that a program does not name directories of this machine, by which it would differ from everybody else's.
+/// Checks that a program does not name directories of this machine: its bytes would differ from those of others.
 fn require_no_trace(program: &Path, remaps: &[(PathBuf, String)]) -> Result<()> {
     let bytes = fs_err::read(program)?;
     // `/src/` is in many names that are not this machine's.
@@ -263,7 +263,7 @@ fn require_no_trace(program: &Path, remaps: &[(PathBuf, String)]) -> Result<()> 
         .iter()
         .map(|(path, _)| path)
         .filter(|p| p.components().count() > 2);
-    // Shorter paths come first: whatever is below one is found with it.
+    // Shorter paths come first: a path below one is found with it.
     let mut tops: Vec<&Path> = Vec::new();
     for path in telling {
         if !tops.iter().any(|top| path.starts_with(top)) {
@@ -273,11 +273,11 @@ fn require_no_trace(program: &Path, remaps: &[(PathBuf, String)]) -> Result<()> 
     for top in tops {
         let name = [top.as_os_str().as_encoded_bytes(), b"/"].concat();
         if bytes.windows(name.len()).any(|window| window == name) {
-            let what = "the compiled stub names a directory of this machine, so that its bytes are not everybody's";
+            let what = "the compiled stub names a directory of this machine, so other machines cannot build the same bytes";
             return Err(Error::new(Kind::Failed, what)
                 .detail("at", program.display())
                 .found(top.display())
-                .hint("this is a fault of the builder: report it with the directory's name"));
+                .hint("this is a bug in the builder: report it with the directory's name"));
         }
     }
     Ok(())

@@ -5,12 +5,12 @@ use std::process::{Command, Stdio};
 
 use stub::error::{Error, Kind, Result};
 
-/// Runs a program to its end and gives what it printed.
+/// Runs a program to its end and gives its output.
 pub(crate) fn run(command: &mut Command, input: Option<&str>) -> Result<String> {
     finish(command, input)?.map_err(|why| unfit(command, &why))
 }
 
-/// Runs a program to its end and gives what it printed: on stdout if it succeeded, on stderr if it failed.
+/// Runs a program to its end and gives its output: on stdout if it succeeded, on stderr if it failed.
 pub(super) fn finish(command: &mut Command, input: Option<&str>) -> Result<Result<String, String>> {
     let mut child = command
         .stdin(Stdio::piped())

@@ -1,7 +1,7 @@
-//! Cargo's configuration files: what of them holds in the closed environment.
+//! Cargo's configuration files: the settings that apply in the closed environment.
 //!
 //! Cargo merges the `.cargo/config.toml` of the current directory and of all above it with the one in its home. Any key
-//! in any of them may change what is compiled, except those in [`TABLES`].
+//! in any of them may change the compiled bytes, except those in [`TABLES`].
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ const PROGRAMS: [&str; 1] = ["credential-provider"];
 /// Files that include each other may not do so without end.
 const INCLUDES: usize = 16;
 
-/// What holds of the user's configuration.
+/// The part of the user's configuration that applies.
 pub(super) struct Settings(Table);
 
 impl Settings {
@@ -99,7 +99,7 @@ fn file_in(directory: &Path) -> Option<PathBuf> {
     files.find(|f| f.is_file())
 }
 
-/// A file with what it includes.
+/// A file with the files it includes.
 fn read(file: &Path, depth: usize) -> Result<Table> {
     let mut table: Table =
         read_toml(file).hint(|| "correct cargo's configuration file".to_owned())?;
@@ -107,7 +107,7 @@ fn read(file: &Path, depth: usize) -> Result<Table> {
     let Some(Value::Array(included)) = table.remove("include") else {
         return Ok(table);
     };
-    // What includes comes before what is included, and of that the last comes first.
+    // An including file takes precedence over the included ones, and of these the last one does.
     for entry in included.iter().rev() {
         let path = entry.as_str().or_else(|| entry.get("path")?.as_str());
         let optional = entry.get("optional").and_then(Value::as_bool) == Some(true);
@@ -116,7 +116,7 @@ fn read(file: &Path, depth: usize) -> Result<Table> {
             continue;
         };
         if depth == 0 {
-            let what = "cargo's configuration files include each other without end";
+            let what = "cargo's configuration files include each other in a loop";
             return Err(Error::new(Kind::Input, what).detail("at", file.display()));
         }
         complete(&mut table, read(&path, depth - 1)?);
@@ -124,7 +124,7 @@ fn read(file: &Path, depth: usize) -> Result<Table> {
     Ok(table)
 }
 
-/// Adds what a table lacks.
+/// Adds the keys that a table lacks.
 fn complete(table: &mut Table, lower: Table) {
     for (key, value) in lower {
         match (table.get_mut(&key), value) {
@@ -169,7 +169,7 @@ fn is_path(program: &str) -> bool {
     program.contains('/') && !program.starts_with("cargo:")
 }
 
-/// Refuses a file that cargo reads wherever it starts, if that could change what is compiled.
+/// Refuses a file that cargo reads wherever it starts, if that file could change the compiled bytes.
 fn require_unrelated(file: &Path, table: &Table) -> Result<()> {
     let mut keys = table.keys().map(String::as_str);
     let foreign = keys.find(|key| !TABLES.contains(key) && !UNRELATED.contains(key));
@@ -177,7 +177,7 @@ fn require_unrelated(file: &Path, table: &Table) -> Result<()> {
         return Ok(());
     };
     let what =
-        "cargo reads this file in every build, and what it sets could change the stub's bytes";
+        "cargo reads this file in every build, and its settings could change the stub's bytes";
     Err(Error::new(Kind::Host, what)
         .about(file.display())
         .expected(format!(
@@ -205,7 +205,7 @@ mod tests {
         top
     }
 
-    /// What holds for a checkout in `a/b` with cargo's home in `home`, with `TOP` in place of the directory's name.
+    /// The settings that apply to a checkout in `a/b` with cargo's home in `home`, with `TOP` in place of the directory's name.
     fn settings(top: &Path) -> String {
         let settings = Settings::read(&top.join("a/b"), &top.join("home")).unwrap();
         let text = toml::to_string(&settings.0).unwrap();
@@ -287,7 +287,7 @@ mod tests {
         require_unrelated(file, &table("[net]\nretry = 1\n[term]\nquiet = true\n")).unwrap();
         let error = require_unrelated(file, &table("[term]\nquiet = true\n[env]\nCC = \"x\"\n"));
         insta::assert_snapshot!(error.unwrap_err(), @"
-        /.cargo/config.toml: cargo reads this file in every build, and what it sets could change the stub's bytes
+        /.cargo/config.toml: cargo reads this file in every build, and its settings could change the stub's bytes
           expected  nothing but credential-alias, http, net, registries, registry, source, alias, cache, cargo-new, future-incompat-report, install, term
           found     `env`
 
@@ -306,7 +306,7 @@ mod tests {
             .unwrap();
         assert_eq!(error.kind(), Kind::Input);
         assert!(
-            error.message().contains("include each other without end"),
+            error.message().contains("include each other in a loop"),
             "{error}"
         );
     }

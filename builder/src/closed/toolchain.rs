@@ -1,4 +1,4 @@
-//! The programs that compile the stub: which they are, and that they are the right ones.
+//! Finds the programs that compile the stub, and checks that they are the right ones.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use stub::error::{Error, Kind, Result};
 
 use super::{read_toml, run, surprise};
 
-/// The Rust toolchain itself, without what rustup or a wrapper puts in front of it.
+/// The Rust toolchain itself, without the wrappers that rustup or others put in front of it.
 pub(super) struct Toolchain {
     pub(super) cargo: PathBuf,
     pub(super) rustc: PathBuf,
@@ -57,7 +57,7 @@ impl Toolchain {
         })
     }
 
-    /// Where the sources of the standard library are, if they are installed, and what they are called where they are
+    /// Where the sources of the standard library are, if they are installed, and their name on machines where they are
     /// not: the compiler prefers the real path.
     pub(super) fn library_source(&self) -> Option<(PathBuf, String)> {
         let commit = self.commit.as_ref()?;
@@ -81,13 +81,14 @@ fn require_release(rustc: &Path, release: &str, root: &Path) -> Result<()> {
     if release == channel {
         return Ok(());
     }
-    let what = "this Rust compiler makes another stub than the one of the checkout";
+    let what =
+        "this is not the Rust release that the checkout names, and it would compile another stub";
     Err(Error::new(Kind::Host, what)
         .detail("compiler", rustc.display())
         .expected(format!("release {channel}, which rust-toolchain.toml names"))
         .found(format!("release {release}"))
         .hint(format!(
-            "run `rustup toolchain install {channel}`, and choose no other one with `+`, RUSTUP_TOOLCHAIN or `rustup override`"
+            "run `rustup toolchain install {channel}`, and select no other one with `+`, RUSTUP_TOOLCHAIN or `rustup override`"
         )))
 }
 
@@ -121,12 +122,12 @@ mod tests {
         require_release(Path::new("rustc"), "1.95.0", root.path()).unwrap();
         let error = require_release(Path::new("/opt/rustc"), "1.96.0-nightly", root.path());
         insta::assert_snapshot!(error.unwrap_err(), @"
-        this Rust compiler makes another stub than the one of the checkout
+        this is not the Rust release that the checkout names, and it would compile another stub
           compiler  /opt/rustc
           expected  release 1.95.0, which rust-toolchain.toml names
           found     release 1.96.0-nightly
 
-        hint: run `rustup toolchain install 1.95.0`, and choose no other one with `+`, RUSTUP_TOOLCHAIN or `rustup override`
+        hint: run `rustup toolchain install 1.95.0`, and select no other one with `+`, RUSTUP_TOOLCHAIN or `rustup override`
         ");
     }
 

@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 
-/// Variables that say where temporary files go, how many jobs run at once, and where cargo finds what it has
-/// downloaded: they do not change what is compiled.
+/// Variables that say where temporary files go, how many jobs run at once, and where cargo finds its
+/// downloads: they do not change the compiled bytes.
 pub(super) fn is_harmless(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else {
         return false;
@@ -15,7 +15,7 @@ pub(super) fn is_harmless(name: &OsStr) -> bool {
 }
 
 /// Variables for cargo while it downloads and compiles nothing: of its own only those about the network, and all of
-/// other programs, since nobody can list what a proxy, a git or a login helper wants to know.
+/// other programs, since no list of the variables of proxies, git and login helpers could be complete.
 pub(super) fn may_lead_to_a_registry(name: &OsStr) -> bool {
     const OF_CARGO: [&str; 4] = [
         "CARGO_HTTP_",

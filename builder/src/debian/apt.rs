@@ -1,4 +1,4 @@
-//! What this machine's apt says about the Debian archive: where it is, which suite is the machine's, which keys count.
+//! Asks this machine's apt about the Debian archive: its address, the machine's suite, and the trusted keys.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -119,12 +119,12 @@ fn codename(os_release: &str) -> Result<String> {
     })
 }
 
-const ELSEWHERE: &str = "to fetch what a lockfile pins from elsewhere, name an archive with `--debian-archive URL`, or give a `--mirror`";
+const ELSEWHERE: &str = "to fetch the downloads from another place, name an archive with `--debian-archive URL`, or give a `--mirror`";
 
 /// All that apt would download: lines of address, suite, component and kind of index, separated by tabs.
 fn index_targets() -> Result<String> {
     let format = "$(SITE)\t$(RELEASE)\t$(COMPONENT)\t$(CREATED_BY)";
-    // Without the second option apt lists only what it has downloaded already.
+    // Without the second option apt lists only the indexes it has downloaded already.
     let arguments = [
         "indextargets",
         "-o",
@@ -158,7 +158,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<Option<String>> {
         .output()
     {
         Ok(output) => output,
-        // The second is what a PATH with a directory that may not be searched gives.
+        // The second error comes from a PATH with a directory that may not be searched.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
             return Ok(None);
         }
@@ -170,7 +170,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<Option<String>> {
             Error::new(Kind::Host, format!("`{program} {}` failed", arguments[0]))
                 .detail("status", output.status)
                 .detail("said", said.trim())
-                .hint(format!("see whether `{program} {}` works", arguments[0])),
+                .hint(format!("check whether `{program} {}` works", arguments[0])),
         );
     }
     Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
@@ -284,7 +284,7 @@ http://c.example/debian\tsid\tmain\tPackages
           expected  ID=debian in /etc/os-release
           found     ID=ubuntu (ID_LIKE=debian)
 
-        hint: to fetch what a lockfile pins from elsewhere, name an archive with `--debian-archive URL`, or give a `--mirror`
+        hint: to fetch the downloads from another place, name an archive with `--debian-archive URL`, or give a `--mirror`
         ");
         assert!(codename("ID=debian\n").is_err());
         assert!(codename("").is_err());

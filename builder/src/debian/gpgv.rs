@@ -14,7 +14,7 @@ const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const END: &str = "-----END PGP SIGNATURE-----";
 const NEWER_KEYS: &str = "try again; if the archive's keys are newer than this machine's, `apt-get install debian-archive-keyring` brings them";
 
-/// What somebody with a key in the keyring signed.
+/// A text that was signed with a key in the keyring.
 #[derive(Debug)]
 pub(super) struct Signed {
     /// The signed text, as gpgv gives it.
@@ -73,7 +73,7 @@ fn verify_with(program: &str, message: &[u8], keyring: &Path) -> Result<Signed> 
 fn run(program: &str, home: &Path, keyring: &Path, arguments: &[&Path]) -> Result<String> {
     let usable = usable(keyring, home)?;
     let ran = Command::new(program)
-        // gpgv itself takes MD5 for weak; SHA-1 and RIPEMD-160 are what apt no longer takes either.
+        // gpgv itself takes MD5 for weak; apt, too, no longer takes SHA-1 and RIPEMD-160.
         .args(["--weak-digest", "SHA1", "--weak-digest", "RIPEMD160"])
         .args(["--status-fd", "1", "--homedir"])
         .arg(home)
@@ -83,7 +83,7 @@ fn run(program: &str, home: &Path, keyring: &Path, arguments: &[&Path]) -> Resul
         .env("LC_ALL", "C")
         .output()
         .map_err(|e| match e.kind() {
-            // The second is what a PATH with a directory that may not be searched gives.
+            // The second error comes from a PATH with a directory that may not be searched.
             ErrorKind::NotFound | ErrorKind::PermissionDenied => Error::new(
                 Kind::Host,
                 format!("the program `{program}`, which checks signatures, is not on this machine"),
@@ -160,7 +160,7 @@ fn check_frame(message: &[u8]) -> Result<()> {
         Err(Error::new(Kind::Integrity, why)
             .expected(format!("one message, from `{BEGIN}` to `{END}`"))
             .found(format!("{shown:?}"))
-            .hint("something between here and the archive answers in its place, or it is in the middle of an update: open the URL in a browser, or try again in a few minutes"))
+            .hint("a proxy may have answered in the archive's place, or the archive is being updated: open the URL in a browser, or try again in a few minutes"))
     };
     let text = String::from_utf8_lossy(message);
     let text = text.trim_end();

@@ -18,7 +18,7 @@ pub mod version;
 use stub::error::Result;
 pub(crate) use version::{archive_path, lockfile_url};
 
-/// What a lockfile's URL begins with when the rest of it is a path in the archive. See [`apt::archive_base`].
+/// The beginning of a URL in the lockfile whose rest is a path in the archive. See [`apt::archive_base`].
 pub const SCHEME: &str = "debian:";
 
 /// Fetches a URL into memory: the URL, and how many bytes are accepted at most. `None` if there is no such file.

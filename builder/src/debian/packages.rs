@@ -83,7 +83,7 @@ fn check_bounds(index: &Index) -> Result<()> {
         return Ok(());
     }
     Err(
-        Error::new(Kind::Input, "the index is larger than any that is known")
+        Error::new(Kind::Input, "the index is larger than any known index")
             .expected(format!("at most {}", bytes(MAX_BYTES)))
             .found(format!(
                 "{}, {} unpacked",
@@ -194,7 +194,7 @@ impl Stanza {
         }
     }
 
-    /// Adds the package if it is wanted, for this architecture, and newer than what is there of it.
+    /// Adds the package if it is wanted, for this architecture, and newer than the version found so far.
     fn take(
         &self,
         architecture: &str,
@@ -225,7 +225,7 @@ impl Stanza {
             String::from_utf8(value.to_vec())
                 .ok()
                 .filter(|text| !text.is_empty())
-                .ok_or_else(|| Error::new(Kind::Input, format!("the index gives no `{name}`")))
+                .ok_or_else(|| Error::new(Kind::Input, format!("the index has no `{name}`")))
         };
         let path = text("Filename", &self.filename)?;
         let plain = |c: u8| c.is_ascii_alphanumeric() || b"/.+~_-".contains(&c);
@@ -322,27 +322,23 @@ mod tests {
                 "Size: -12",
                 "package `a`: `Size` is not a number of bytes",
             ),
-            (
-                "Size: 12",
-                "Size:",
-                "package `a`: the index gives no `Size`",
-            ),
+            ("Size: 12", "Size:", "package `a`: the index has no `Size`"),
             (
                 "SHA256: ",
                 "MD5sum: ",
-                "package `a`: the index gives no `SHA256`",
+                "package `a`: the index has no `SHA256`",
             ),
             (
                 "Version",
                 "Release",
-                "package `a`: the index gives no `Version`",
+                "package `a`: the index has no `Version`",
             ),
             (DIGEST, "abc", "package `a`: `abc` is not a SHA-256 digest"),
         ] {
             let error = read(&good.replace(from, to)).unwrap_err();
             assert_eq!(error.message(), message);
         }
-        // What is not wanted may be as it likes.
+        // Unwanted packages may be malformed.
         assert!(
             read(
                 &good
@@ -353,7 +349,7 @@ mod tests {
         );
     }
 
-    /// An archive with these files, by the end of their names, and what was asked of it.
+    /// An archive with these files, by the end of their names, and the requests it got.
     fn fetched(
         list: &str,
         files: &[(&str, &[u8])],
@@ -424,7 +420,7 @@ mod tests {
 
         hint: the mirror is incomplete, or in the middle of an update: try again in a few minutes, or name another with `--debian-archive URL`
         ");
-        // What is there under a plain name has to be the right one all the same.
+        // The index under a plain name is verified, too.
         let (error, _) = fetched(&list, &[("Packages.xz", &gz)]);
         assert_eq!(error.unwrap_err().kind(), Kind::Integrity);
     }

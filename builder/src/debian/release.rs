@@ -33,7 +33,7 @@ pub struct Release {
 pub(super) struct Index {
     /// Where in the archive it may be, the best place first.
     pub(super) paths: Vec<String>,
-    /// What it is packed with.
+    /// Its compression.
     pub(super) packing: Packing,
     /// Its digest.
     pub(super) sha256: Sha256,
@@ -43,7 +43,7 @@ pub(super) struct Index {
     pub(super) unpacked_size: Option<u64>,
 }
 
-/// What an index is packed with.
+/// The compression of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packing {
     Xz,
@@ -76,7 +76,7 @@ pub fn fetch(archive: &Archive, suite: &Name, get: &Get, progress: &Progress) ->
         match release.check_valid(archive.valid_at) {
             Ok(()) => {}
             Err(error) if archive.valid_at.is_none() => progress.line(format!(
-                "{url}: {}; taken nevertheless, as apt's configuration says `Acquire::Check-Valid-Until \"false\"`",
+                "{url}: {}; taken all the same, because apt's configuration says `Acquire::Check-Valid-Until \"false\"`",
                 error.message()
             )),
             Err(error) => return Err(error),

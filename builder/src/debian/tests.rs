@@ -325,7 +325,7 @@ fn a_page_instead_of_the_list_is_refused() {
       expected  one message, from `-----BEGIN PGP SIGNED MESSAGE-----` to `-----END PGP SIGNATURE-----`
       found     "<!doctype html>"
 
-    hint: something between here and the archive answers in its place, or it is in the middle of an update: open the URL in a browser, or try again in a few minutes
+    hint: a proxy may have answered in the archive's place, or the archive is being updated: open the URL in a browser, or try again in a few minutes
     "#);
     refused(|_| Vec::new());
 }

@@ -39,7 +39,7 @@ pub(crate) fn lockfile_url(path: &str, version: &str) -> String {
     }
 }
 
-/// The path in the archive of what a lockfile has this address of, if it is a package's.
+/// The path in the archive that belongs to an address in a lockfile, if it is a package's address.
 pub(crate) fn archive_path(url: &str) -> Option<String> {
     let path = url.strip_prefix(SCHEME)?;
     let plain = path.split_once(COLON).and_then(|(before, rest)| {

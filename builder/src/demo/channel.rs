@@ -1,4 +1,4 @@
-//! What the demo needs besides its bundle, out of the Debian archive as well: a registry, and what its image is made of.
+//! The demo's other parts from the Debian archive: a registry, and the files for the image in it.
 
 use std::io::Read;
 use std::path::Path;
@@ -17,11 +17,11 @@ use crate::pack::members;
 /// The component whose files the image is made of.
 const BUSYBOX: &str = "busybox";
 
-/// What was taken out of packages.
+/// Files that were taken out of packages.
 pub(super) struct Taken {
     /// The registry's program, for this machine.
     pub(super) registry: Vec<u8>,
-    /// What the image is made of.
+    /// The files that the image is made of.
     pub(super) files: Files,
     /// Upstream's version of that.
     pub(super) version: String,
@@ -84,7 +84,7 @@ fn contents(locked: &Path, arch: Arch, cache: &Cache) -> Result<Vec<(Name, Versi
     Ok(all)
 }
 
-/// `1.38.0` of `1.38.0-3+b1`: what can be an image's tag.
+/// `1.38.0` of `1.38.0-3+b1`, which is a valid tag of an image.
 fn upstream(version: &Version) -> String {
     let text = version.as_str();
     let end = text.find(|c: char| c != '.' && !c.is_ascii_digit());

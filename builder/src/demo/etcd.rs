@@ -1,4 +1,4 @@
-//! The bundle's own etcd with the certificates the bundle made: does TLS hold, and only for whom it should?
+//! Checks that the bundle's etcd works with the certificates the bundle made, and refuses a client without one.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! Surroundings in which everything that can be set about a build is set to something else.
+//! Surroundings in which every setting that could change a build has another value.
 
 use std::env;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use stub::error::Result;
 use super::run::copy_tree;
 use crate::closed;
 
-/// Variables that change what cargo, rustc or gcc makes, where they are listened to.
+/// Variables that would change the output of cargo, rustc or gcc if they were obeyed.
 const VARIABLES: [(&str, &str); 16] = [
     ("AR", "/nonexistent/ar"),
     ("CARGO_BUILD_RUSTFLAGS", "-Copt-level=0"),
@@ -63,7 +63,7 @@ rustflags = ["-Cdebug-assertions=on"]
 /// Programs that a wrapper may stand in front of. These ones only fail.
 const PROGRAMS: [&str; 8] = ["ar", "as", "cc", "clang", "gcc", "git", "ld", "pkg-config"];
 
-/// Where a build is surrounded by all of this.
+/// The directories with these surroundings.
 pub(super) struct Hostile {
     cargo_home: PathBuf,
     programs: PathBuf,
@@ -102,7 +102,7 @@ impl Hostile {
         })
     }
 
-    /// Puts a command into it.
+    /// Gives a command these surroundings.
     pub(super) fn surround(&self, command: &mut Command) {
         let mut path = self.programs.clone().into_os_string();
         path.push(":");

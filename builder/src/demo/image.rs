@@ -16,7 +16,7 @@ pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// Names that busybox does what its first argument says by.
+/// Names by which busybox can be called.
 const APPLETS: [&str; 5] = ["cat", "echo", "ls", "sh", "sleep"];
 
 /// Files by their paths.
@@ -24,13 +24,13 @@ pub(super) type Files = BTreeMap<BundlePath, Vec<u8>>;
 
 /// A whole image.
 pub(super) struct Image {
-    /// What its tag is to point to.
+    /// The index that its tag points to.
     pub(super) index: Vec<u8>,
-    /// What the index leads to.
+    /// The parts that the index leads to.
     pub(super) part: Part,
 }
 
-/// What an image is on one architecture.
+/// The image for one architecture.
 pub(super) struct Part {
     /// Its manifest.
     pub(super) manifest: Vec<u8>,

@@ -1,4 +1,4 @@
-//! `builder demo`: the main job from one end to the other, on what a Debian mirror alone can give.
+//! `builder demo`: runs the whole pipeline on packages from a Debian mirror.
 //!
 //! Every step runs the real programs in processes of their own: this builder, and then the bundle it made.
 
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use clap::Args;
 use stub::bundle::{Arch, Bundle};
 use stub::digest::Sha256;
 use stub::error::{Error, Kind, Result};
@@ -26,7 +27,7 @@ use stub::progress::Progress;
 use self::hostile::Hostile;
 use self::report::{Report, Step};
 use self::run::{copy_tree, first_line, last_line, locked};
-use crate::cli::{self, DemoArgs, Inputs};
+use crate::command::inputs::{self, Inputs};
 use crate::workspace::Workspace;
 
 /// Programs of the Debian channel and how to ask each for its version.
@@ -36,6 +37,17 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
     ("kubectl", &["version", "--client"]),
     ("crun", &["--version"]),
 ];
+
+/// Arguments of `builder demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Work in this directory, and leave the bundle there [default: `demo` in the target directory]
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Compress at this level
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub level: i32,
+}
 
 /// Runs the demo. The bundle stays in the demo's directory; everything else it made there is replaced by the next run.
 pub(crate) fn run(inputs: &Inputs, args: &DemoArgs, progress: &Progress) -> Result<()> {
@@ -60,7 +72,7 @@ pub(crate) fn run(inputs: &Inputs, args: &DemoArgs, progress: &Progress) -> Resu
         steps: Vec::new(),
     };
     let report = demo.run()?;
-    cli::print(inputs, &report.table(), &report)
+    inputs::print(inputs, &report.table(), &report)
 }
 
 struct Demo<'a> {
@@ -104,7 +116,7 @@ impl Demo<'_> {
 
         // Twice from two copies of the sources, with nothing else in common: the second has its own cache and
         // compresses everything again, its downloads coming from the first one's cache as a mirror; its cargo has a new
-        // home, and whatever can be set is set to something else.
+        // home, and all its settings are set to something else.
         let cache = stub::paths::cache_dir()?;
         let (first, second) = (self.checkout("a")?, self.checkout("b/in another place")?);
         let other_side = self.directory.join("checkouts/b");
@@ -183,7 +195,7 @@ impl Demo<'_> {
         })
     }
 
-    /// Does something, and notes how long it took and what came of it.
+    /// Runs a step, and notes its duration and result.
     fn step(&mut self, name: &str, work: impl FnOnce() -> Result<String>) -> Result<()> {
         self.progress.line(format!("── {name}"));
         let started = Instant::now();
@@ -205,7 +217,7 @@ impl Demo<'_> {
         Ok(command)
     }
 
-    /// The same for what needs no network but this machine's own registry.
+    /// The same for commands that need no network but this machine's own registry.
     fn local_builder(&self, lockfile: &Path) -> Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command
@@ -223,7 +235,7 @@ impl Demo<'_> {
         Ok(command)
     }
 
-    /// A copy of the sources without what was compiled from them.
+    /// A copy of the sources without the compiled files.
     fn checkout(&self, name: &str) -> Result<PathBuf> {
         let copy = self.directory.join("checkouts").join(name);
         copy_tree(
@@ -260,7 +272,7 @@ impl Demo<'_> {
         self.step(name, || last_line(&mut command))
     }
 
-    /// A step that runs the bundle, or a program of it, as a user who has nothing but it.
+    /// A step that runs the bundle, or a program of it, in an environment with nothing else.
     fn bundle(
         &mut self,
         name: &str,
@@ -275,7 +287,7 @@ impl Demo<'_> {
     }
 }
 
-/// A program as it is run by a user who has nothing but the bundle.
+/// A command for a program of the bundle, in an environment with nothing else.
 fn in_home(program: &Path, home: &Path) -> Command {
     let mut command = Command::new(program);
     command
@@ -309,30 +321,30 @@ fn units(home: &Path) -> Result<String> {
         .env("XDG_RUNTIME_DIR", runtime.path());
     match analyze.stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() && output.stderr.is_empty() => {
-            Ok(format!("systemd has nothing to say against {count} units"))
+            Ok(format!("systemd-analyze verify accepts all {count} units"))
         }
         Ok(output) => Err(
-            Error::new(Kind::Input, "systemd does not like the units").detail(
+            Error::new(Kind::Input, "systemd-analyze verify rejects the units").detail(
                 "systemd-analyze",
                 String::from_utf8_lossy(&output.stderr).trim(),
             ),
         ),
         Err(_) => Ok(format!(
-            "{count} units; not checked, there is no systemd-analyze here"
+            "{count} units, not checked: this machine has no systemd-analyze"
         )),
     }
 }
 
-/// Where a build takes place, and what is different there.
+/// The surroundings of a build.
 struct Site {
     checkout: PathBuf,
     /// Where it compiles.
     target: PathBuf,
     /// A cache of its own.
     cache: Option<PathBuf>,
-    /// What fills the cache.
+    /// The mirror that fills the cache.
     mirror: Option<PathBuf>,
     umask: &'static str,
-    /// Surroundings that are to change nothing.
+    /// Variables, settings and programs that must not change the result.
     hostile: Option<Hostile>,
 }

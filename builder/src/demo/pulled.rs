@@ -1,4 +1,4 @@
-//! An image that takes the whole way: from a registry through lockfile, cache and bundle to what is installed.
+//! Follows an image the whole way: from a registry through lockfile, cache and bundle to the installation.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,15 +14,16 @@ use super::push::Repository;
 use super::registry::Registry;
 use super::run::{copy_tree, last_line, output};
 use super::{Demo, Site};
+use crate::plural::counted;
 
 /// The component in the bundle, and the image's directory below `images/`.
 const COMPONENT: &str = "busybox-image";
 
-/// What the registry knows the image by.
+/// The image's name in the registry.
 const REPOSITORY: &str = "demo/busybox";
 
 impl Demo<'_> {
-    /// Adds an image to what `lockfile` pins, builds the bundle again in `checkout` and installs it over the one
+    /// Adds an image to the pins of `lockfile`, builds the bundle again in `checkout` and installs it over the one
     /// without the image.
     pub(super) fn image(&mut self, checkout: &Path, lockfile: &Path, home: &Path) -> Result<()> {
         let scratch = self.directory.join("registry");
@@ -39,7 +40,7 @@ impl Demo<'_> {
             Ok(format!("{REPOSITORY}:{version}, {}", bytes(sent)))
         })?;
 
-        // A cache that knows nothing of the image: what is in it afterwards came out of the registry.
+        // A cache without the image: whatever part of the image is in it afterwards came out of the registry.
         let cache = scratch.join("cache");
         let locked = scratch.join("lockfile.json");
         fs_err::copy(lockfile, &locked)?;
@@ -70,7 +71,7 @@ impl Demo<'_> {
         };
         self.build("build with the image", &site, &locked, &bundle)?;
         self.bundle(
-            "install it over the other",
+            "install the new bundle",
             &bundle,
             home,
             &["install", "--start="],
@@ -112,7 +113,7 @@ fn apart<'a>(command: &'a mut Command, cache: &Path) -> &'a mut Command {
     command.env("XDG_CACHE_HOME", cache)
 }
 
-/// Whether what is installed are the bytes that were pushed: each blob, no other, and an index that leads to them.
+/// Checks that the installed image has the bytes that were pushed: each blob, no other, and an index that leads to them.
 fn compare(image: &Image, bundle: &Bundle, home: &Path) -> Result<String> {
     let part = &image.part;
     let current = home.join(".local/share/usernetes/current");
@@ -155,8 +156,8 @@ fn compare(image: &Image, bundle: &Bundle, home: &Path) -> Result<String> {
         return Err(differs(current.display().to_string()).expected(bundle.id()));
     }
     Ok(format!(
-        "{} layers, configuration and manifest: {} as they were pushed",
-        part.blobs.len() - 1,
+        "{}, configuration and manifest: {} as they were pushed",
+        counted(part.blobs.len() - 1, "layer"),
         bytes(size)
     ))
 }

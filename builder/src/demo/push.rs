@@ -17,7 +17,7 @@ pub(super) struct Repository {
 impl Repository {
     /// The one named at `host:port`.
     pub(super) fn new(address: &str, name: &str) -> Result<Self> {
-        // An error says that somebody has installed one already, which is as good.
+        // An error means that one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // No proxy leads to this machine itself.
         let client = Client::builder()
@@ -30,7 +30,7 @@ impl Repository {
         Ok(Self { client, url })
     }
 
-    /// Pushes an image with all its parts, and gives how many bytes that were. What is referred to goes first: a
+    /// Pushes an image with all its parts, and gives the number of bytes. The parts go first: a
     /// registry takes no manifest whose parts it lacks.
     pub(super) fn push(&self, image: &Image, tag: &str) -> Result<u64> {
         let part = &image.part;
@@ -83,7 +83,7 @@ fn send(request: RequestBuilder, status: u16) -> Result<Response> {
         return Ok(response);
     }
     let (url, found) = (response.url().to_string(), response.status());
-    let what = format!("{url}: the registry refuses what it is sent");
+    let what = format!("{url}: the registry refuses the upload");
     let error = Error::new(Kind::Network, what)
         .expected(format!("status {status}"))
         .found(format!("status {found}"));

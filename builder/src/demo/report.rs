@@ -1,4 +1,4 @@
-//! What the demo says it did.
+//! The demo's report.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,9 @@ use serde::Serialize;
 use stub::digest::Sha256;
 use stub::progress::bytes;
 
-/// What the demo did.
+use crate::plural::counted;
+
+/// The demo's report.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     /// Where the bundle lies.
@@ -19,18 +21,18 @@ pub(super) struct Report {
     pub(super) components: usize,
     /// Bytes of its files once unpacked.
     pub(super) unpacked: u64,
-    /// What was done, in order.
+    /// The steps, in order.
     pub(super) steps: Vec<Step>,
 }
 
-/// One thing the demo did.
+/// A step of the demo.
 #[derive(Debug, Serialize)]
 pub(super) struct Step {
-    /// What.
+    /// Its name.
     pub(super) name: String,
     /// How long it took, in seconds.
     pub(super) seconds: f64,
-    /// What came of it.
+    /// The result.
     pub(super) outcome: String,
 }
 
@@ -43,8 +45,8 @@ impl Report {
             text.push('\n');
         }
         text += &format!(
-            "\n{} components, {} unpacked, {} as a bundle\n{}\nsha256 {}\n",
-            self.components,
+            "\n{}, {} unpacked, {} as a bundle\n{}\nsha256 {}\n",
+            counted(self.components, "component"),
             bytes(self.unpacked),
             bytes(self.size),
             self.bundle.display(),

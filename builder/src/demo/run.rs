@@ -1,4 +1,4 @@
-//! Programs of the demo, and what they are given.
+//! Runs programs for the demo and prepares their files.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(super) fn last_line(command: &mut Command) -> Result<String> {
         .to_owned())
 }
 
-/// Runs a program to its end and gives what it printed on stdout. Its stderr is ours: that is where it shows what it does.
+/// Runs a program to its end and gives its stdout. Its stderr goes to ours, where it shows its progress.
 pub(super) fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
@@ -40,15 +40,15 @@ pub(super) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Has a command make a lockfile. Without a network, the one that an earlier demo has made is good.
+/// Has a command make a lockfile. With `--offline`, uses the one that an earlier demo made.
 pub(super) fn locked(command: &mut Command, lockfile: &Path, offline: bool) -> Result<String> {
     if !offline {
         return last_line(command);
     }
     if lockfile.is_file() {
-        return Ok("as an earlier demo has locked it".to_owned());
+        return Ok("locked by an earlier demo".to_owned());
     }
-    let what = "no earlier demo has locked this, and `--offline` forbids asking upstreams";
+    let what = "no earlier demo has locked this, and `--offline` forbids the network";
     Err(Error::new(Kind::Network, what)
         .expected(lockfile.display())
         .found("no such file")
@@ -56,7 +56,7 @@ pub(super) fn locked(command: &mut Command, lockfile: &Path, offline: bool) -> R
 }
 
 /// Copies a directory with everything in it, except entries of these names at its top. The copy is new: files are
-/// those of whoever runs the demo.
+/// those of the user who runs the demo.
 pub(super) fn copy_tree(from: &Path, to: &Path, except: &[&OsStr]) -> Result<()> {
     fs_err::create_dir_all(to)?;
     for entry in fs_err::read_dir(from)? {

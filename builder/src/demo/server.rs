@@ -12,7 +12,7 @@ pub(super) const LAUNCHER: &str = "setpriv";
 /// Arguments of [`LAUNCHER`] before the program's name.
 pub(super) const LAUNCH: [&str; 3] = ["--pdeathsig", "KILL", "--"];
 
-/// Ends with the step that started it, whatever becomes of that.
+/// A server that is ended with the step that started it, even if that fails.
 pub(super) struct Server(Child);
 
 impl Server {
@@ -44,7 +44,7 @@ impl Drop for Server {
     }
 }
 
-/// A port that was free a moment ago. Should somebody take it meanwhile, the server says so.
+/// A port that was free a moment ago. If another program takes it meanwhile, the server reports that.
 pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

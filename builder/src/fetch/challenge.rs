@@ -15,7 +15,7 @@ pub(super) struct Challenge {
 }
 
 impl Challenge {
-    /// All that an answer offers, in its order. What cannot be read is left out.
+    /// All challenges of an answer, in its order. Those that cannot be read are left out.
     pub(super) fn all(headers: &HeaderMap) -> Vec<Self> {
         let lines = headers.get_all(WWW_AUTHENTICATE).iter();
         let lines = lines.map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned());

@@ -18,7 +18,7 @@ use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::http::{Client, Failure, refused, status_text};
 
-/// No download is longer than this many bytes: what a server can make us write when no length is pinned.
+/// No download is longer than this many bytes. It limits a download without a pinned length.
 pub(super) const CAP: u64 = 2 << 30;
 
 /// A file that is wanted.
@@ -28,7 +28,7 @@ pub(super) struct Wanted<'a> {
     pub size: Option<u64>,
     /// Its greatest length in bytes otherwise.
     pub cap: u64,
-    /// What it is, for messages: `etcd 3.5.30`.
+    /// Its name in messages: `etcd 3.5.30`.
     pub what: &'a str,
     /// Where it may be, the best place first.
     pub sources: Vec<Source<'a>>,
@@ -40,14 +40,14 @@ pub(super) enum Source<'a> {
     Directory(PathBuf),
     /// A URL.
     Url(String),
-    /// A path in the Debian archive, and what gives the archive's URL or says why there is none.
+    /// A path in the Debian archive, and a function that gives the archive's URL or the reason why there is none.
     Debian(String, &'a (dyn Fn() -> Result<String, String> + Sync)),
     /// A URL of a registry.
     Registry(&'a Registry<'a>, String),
 }
 
 impl Source<'_> {
-    /// Where exactly, or why nowhere.
+    /// The exact place, or the reason why there is none.
     fn place(&self) -> Result<String, Failure> {
         Ok(match self {
             Self::Directory(path) => path.display().to_string(),
@@ -67,7 +67,7 @@ impl Source<'_> {
     }
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It was in the cache.
@@ -78,7 +78,7 @@ pub(super) enum Outcome {
     Missing,
 }
 
-/// What all downloads of one run share.
+/// The state that all downloads of one run share.
 pub(super) struct Downloader<'a> {
     pub cache: &'a Cache,
     pub client: &'a Client,
@@ -89,17 +89,17 @@ pub(super) struct Downloader<'a> {
     pub received: AtomicU64,
     /// Set when the other downloads would fail too, for one because no host at all can be reached.
     pub hopeless: AtomicBool,
-    /// Set when it has been said that the cache's file system has no locks.
+    /// Set after the message that the cache's file system has no locks.
     pub lockless: AtomicBool,
 }
 
-/// What is known about bytes to come.
+/// Facts about the bytes to come.
 struct Incoming {
-    /// Whether they follow on those of an earlier try.
+    /// Whether they continue the bytes of an earlier try.
     resumed: bool,
-    /// How many there are in the end, with those.
+    /// The total number of bytes, including the earlier ones.
     total: Option<u64>,
-    /// What else there is to say if they are wrong.
+    /// An addition to the error if they are wrong.
     note: &'static str,
 }
 
@@ -115,14 +115,14 @@ impl Downloader<'_> {
         if let Some(found) = self.cache.damaged(&wanted.digest) {
             let path = self.cache.path(&wanted.digest);
             self.progress.line(format!(
-                "{}: {} was damaged and has been removed, and is fetched again: expected {}, found {found}",
+                "{}: {} was damaged and has been removed; fetching it again: expected {}, found {found}",
                 wanted.what,
                 path.display(),
                 wanted.digest
             ));
         }
         let mut partial = Partial::open(self.cache, wanted.digest, || {
-            let line = format!("{}: waiting for another fetch of it", wanted.what);
+            let line = format!("{}: another process is fetching it; waiting", wanted.what);
             self.progress.line(line);
         })?;
         if !partial.is_locked() && !self.lockless.swap(true, Ordering::Relaxed) {
@@ -250,7 +250,7 @@ impl Downloader<'_> {
         self.receive(file, &incoming, wanted, partial, task, broken)
     }
 
-    /// Takes in the bytes that come, and publishes them if they are the right ones.
+    /// Writes the bytes that arrive, and publishes the file if its digest is right.
     fn receive(
         &self,
         mut from: impl Read,
@@ -321,7 +321,7 @@ fn validator(answer: &Response) -> Option<String> {
     validator.map(str::to_owned)
 }
 
-/// Whether a 206 answer goes on where we are, in a file of the same length.
+/// Whether a 206 answer continues at our position, in a file of the same length.
 fn continues(answer: &Response, from: u64, total: Option<u64>) -> bool {
     let range = header(answer, CONTENT_RANGE).and_then(|r| r.strip_prefix("bytes "));
     let Some((range, whole)) = range.and_then(|r| r.split_once('/')) else {
@@ -331,7 +331,7 @@ fn continues(answer: &Response, from: u64, total: Option<u64>) -> bool {
     first == Some(Ok(from)) && total.is_none_or(|t| whole == "*" || whole.parse() == Ok(t))
 }
 
-/// What proxies and login pages answer instead of a file.
+/// Recognises the web page that a proxy or login page sends instead of a file.
 fn note(answer: &Response) -> &'static str {
     match header(answer, CONTENT_TYPE) {
         Some(text) if text.starts_with("text/html") => ", a web page",

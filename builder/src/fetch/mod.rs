@@ -31,15 +31,15 @@ const AT_ONCE: usize = 4;
 pub struct Options<'a> {
     /// Where files are looked for before their own URLs.
     pub mirror: Option<Mirror>,
-    /// Never open a socket: what is neither in the cache nor in the mirror's directory is an error.
+    /// Do not use the network: a file that is neither in the cache nor in the mirror's directory is an error.
     pub offline: bool,
     /// Gives the URL of the Debian archive, which stands for `debian:` in the lockfile. Asked once, when first needed.
     pub debian_base: &'a (dyn Fn() -> Result<String> + Sync),
-    /// What requests are sent with. Not used when offline.
+    /// The HTTP client. Not used when offline.
     pub client: &'a Client,
 }
 
-/// What a fetch did.
+/// The result of a fetch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
     /// Files that were in the cache. An image is several.
@@ -59,7 +59,7 @@ struct Job<'a> {
     urls: Vec<&'a str>,
 }
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Default)]
 struct Done {
     cached: usize,
@@ -75,9 +75,9 @@ struct Run<'a> {
 }
 
 /// Fetches everything the lockfile needs for an architecture into the cache, up to four files at once. `only`
-/// restricts it to the components named. What is in the cache is read and verified, not believed; each digest is
+/// restricts it to the components named. Files in the cache are read and verified, too; each digest is
 /// fetched once. Everything that can be fetched is, even if something else fails: the error is that of the first, and
-/// names the others. What was interrupted is resumed by the next fetch.
+/// names the others. The next fetch resumes interrupted downloads.
 pub fn fetch(
     lockfile: &Lockfile,
     arch: Arch,
@@ -89,7 +89,7 @@ pub fn fetch(
     if let (true, Some(Mirror::Url(url))) = (options.offline, &options.mirror) {
         return Err(Error::new(
             Kind::Usage,
-            format!("`--offline` does not go together with the mirror {url}"),
+            format!("`--offline` forbids the mirror {url}, which needs the network"),
         )
         .hint("copy the mirror and name its directory: `--offline --mirror DIR`"));
     }
@@ -151,7 +151,7 @@ pub fn fetch(
     Ok(summary)
 }
 
-/// What there is to do, each digest once.
+/// The jobs, each digest once.
 fn plan<'a>(lockfile: &'a Lockfile, arch: Arch, only: &[Name]) -> Result<Vec<Job<'a>>> {
     let mut jobs: Vec<Job> = Vec::new();
     for (name, (component, artifacts)) in lockfile.select(arch, only)? {
@@ -193,7 +193,7 @@ impl Run<'_> {
         Ok(done)
     }
 
-    /// An image is fetched document by document: each says what else there is.
+    /// An image is fetched document by document: each names the next ones.
     fn image(&self, job: &Job, done: &mut Done) -> Result<()> {
         let what = &job.what;
         let registries = job

@@ -1,7 +1,7 @@
 //! A download that is not finished: `partial/<hex>` in the cache, with `<hex>.json` beside it for resuming.
 //!
 //! On a file system without locks, such as some of NFS, each download has a file of its own instead, under another name,
-//! which is not resumed: what comes of it is verified and renamed all the same, at worst twice.
+//! which is not resumed. The result is verified and renamed all the same, at worst twice.
 
 use std::fs::TryLockError;
 use std::io::{self, ErrorKind, Seek, Write};
@@ -16,7 +16,7 @@ use tempfile::TempPath;
 use crate::cache::{Cache, feed};
 use crate::digest::{Digest, DigestHasher};
 
-/// The file that a download is written to, locked against everybody else who wants the same digest.
+/// The file that a download is written to, locked against other downloads of the same digest.
 pub(super) struct Partial<'a> {
     cache: &'a Cache,
     digest: Digest,
@@ -31,7 +31,7 @@ pub(super) struct Partial<'a> {
 /// Where the first bytes of a partial file came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Origin {
-    /// From where.
+    /// The URL.
     pub url: String,
     /// The server's name for that version of the file: a strong `ETag`, or else `Last-Modified`.
     pub validator: Option<String>,
@@ -40,7 +40,7 @@ pub(super) struct Origin {
 }
 
 impl<'a> Partial<'a> {
-    /// Opens and locks it. If somebody else is at it, calls `waiting` and waits until they are done.
+    /// Opens and locks it. If another process has the lock, calls `waiting` and waits until it is free.
     pub(super) fn open(cache: &'a Cache, digest: Digest, waiting: impl FnOnce()) -> Result<Self> {
         Self::open_with(cache, digest, waiting, fs_err::File::try_lock)
     }
@@ -57,7 +57,7 @@ impl<'a> Partial<'a> {
         let (file, path, own) = match lock(&path, waiting, try_lock) {
             Ok(file) => (file, path, None),
             Err(error) if has_no_locks(&error) => {
-                // Made in the attempt to lock it, or left by a machine that has locks there.
+                // It was created to be locked, or left by a machine on which the file system has locks.
                 if fs_err::metadata(&path).is_ok_and(|m| m.len() == 0) {
                     forget(&path)?;
                 }
@@ -82,7 +82,7 @@ impl<'a> Partial<'a> {
         })
     }
 
-    /// Whether nobody else writes to the same file. If not, the file system has no locks, and it has a file of its own.
+    /// Whether it is locked. If not, the file system has no locks, and this download has its own file.
     pub(super) fn is_locked(&self) -> bool {
         self.own.is_none()
     }
@@ -92,8 +92,8 @@ impl<'a> Partial<'a> {
         self.len
     }
 
-    /// Takes in what an earlier download from this URL has left. `None`, and nothing taken in, if it came from
-    /// somewhere else or cannot be resumed.
+    /// Takes over the bytes of an earlier download from this URL. `None`, and nothing is taken over, if they came from
+    /// another URL or cannot be resumed.
     pub(super) fn resume(&mut self, url: &str) -> Result<Option<Origin>> {
         self.hasher = self.digest.hasher();
         self.len = 0;
@@ -110,7 +110,7 @@ impl<'a> Partial<'a> {
         Ok(Some(origin).filter(|_| self.len > 0))
     }
 
-    /// Begins anew, and notes where the bytes to come are from.
+    /// Starts again from zero, and notes the source of the bytes to come.
     pub(super) fn begin(&mut self, origin: &Origin) -> Result<()> {
         self.clear()?;
         if self.is_locked() {
@@ -147,7 +147,7 @@ impl<'a> Partial<'a> {
         self.hasher.clone().finish()
     }
 
-    /// Moves it into the cache if it is what it should be. The error is the digest it has instead.
+    /// Moves it into the cache if its digest is right. The error is the digest it has instead.
     pub(super) fn publish(&self) -> Result<Result<(), Digest>> {
         let found = self.digest();
         if found != self.digest {
@@ -160,7 +160,7 @@ impl<'a> Partial<'a> {
         Ok(Ok(()))
     }
 
-    /// Lets go of it without having finished. What can be resumed stays.
+    /// Closes it unfinished. A download that can be resumed stays.
     pub(super) fn leave(self) -> Result<()> {
         if !self.is_locked() || self.file.metadata()?.len() > 0 {
             return Ok(());
@@ -175,7 +175,8 @@ impl<'a> Partial<'a> {
     }
 }
 
-/// Opens a file that nobody else has, and that still has its name: whoever had it before may have published it.
+/// Opens and locks the file, and makes sure that it still has its name: the previous holder of the lock may have
+/// published it.
 fn lock(
     path: &Path,
     waiting: impl FnOnce(),

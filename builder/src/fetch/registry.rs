@@ -18,8 +18,8 @@ const TOKEN_CAP: u64 = 64 << 10;
 /// A repository of a registry. Its token goes to no other host.
 pub(crate) struct Registry<'a> {
     client: &'a Client,
-    /// Whether it is spoken to without TLS, as one on this machine is: nobody listens in between, and hardly anybody has
-    /// a certificate for such an address.
+    /// Whether requests go without TLS, as to a registry on this machine: nobody can listen in, and such an address
+    /// hardly ever has a certificate.
     plain_http: bool,
     host: String,
     repository: String,
@@ -74,7 +74,7 @@ impl<'a> Registry<'a> {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
         let answer = self.send_with_token(url, &headers)?;
         if answer.status() == 401 {
-            return Err(self.wants_login("it is private, or there is no such image"));
+            return Err(self.wants_login("the image is private, or it does not exist"));
         }
         Ok(answer)
     }
@@ -84,7 +84,7 @@ impl<'a> Registry<'a> {
             host, repository, ..
         } = self;
         Failure::Final(format!(
-            "{host} wants a login for `{repository}`, and images are asked for without one: {why}"
+            "{host} wants a login for `{repository}`, and the builder has none: {why}"
         ))
     }
 
@@ -104,16 +104,16 @@ impl<'a> Registry<'a> {
         self.client.send(url, &headers)
     }
 
-    /// Gets the token that a registry gives to everybody.
+    /// Gets the token that a registry gives out without a login.
     fn log_in(&self, challenges: &[Challenge]) -> Result<String, Failure> {
         let mut bearers = challenges.iter().filter(|c| c.is("bearer"));
         let bearer = bearers.find_map(|bearer| Some((bearer, bearer.parameter("realm")?)));
         let Some((bearer, realm)) = bearer else {
             let schemes: Vec<&str> = challenges.iter().map(|c| c.scheme.as_str()).collect();
             return Err(self.wants_login(&if schemes.is_empty() {
-                "it does not say where everybody gets a token".to_owned()
+                "it names no address that gives out tokens".to_owned()
             } else {
-                format!("it takes {} only", schemes.join(", "))
+                format!("it accepts only {}", schemes.join(", "))
             }));
         };
         let about = format!("no token from {realm}");
@@ -121,7 +121,7 @@ impl<'a> Registry<'a> {
         let names = ["service", "scope"];
         let query = names.iter().filter_map(|n| Some((n, bearer.parameter(n)?)));
         let url = Url::parse_with_params(realm, query).map_err(|e| refused(e.to_string()))?;
-        // Only a registry on this machine has business with another server on it.
+        // Only a registry on this machine may send us to another server on this machine.
         if url.scheme() != "https" && !(self.plain_http && is_loopback(&url)) {
             return Err(Failure::Final(format!(
                 "the registry wants a token from `{realm}`, which is not HTTPS"
@@ -139,7 +139,7 @@ impl<'a> Registry<'a> {
         let token: Token =
             serde_json::from_slice(&response.body).map_err(|e| refused(e.to_string()))?;
         let token = token.token.or(token.access_token);
-        token.ok_or_else(|| refused("the answer has none in it".to_owned()))
+        token.ok_or_else(|| refused("the answer contains none".to_owned()))
     }
 }
 

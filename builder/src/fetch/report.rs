@@ -1,4 +1,4 @@
-//! What is said when something could not be fetched.
+//! The errors for files that could not be fetched.
 
 use stub::error::{Error, Kind};
 
@@ -46,7 +46,7 @@ impl Report {
             )
             .hint(format!(
                 "if upstream has replaced the files of this version on purpose, run `builder lock --update {name}` \
-                 and review the diff; otherwise something on the way changes them: try `--mirror DIR|URL`"
+                 and review the diff; otherwise something on the way changes the files: try `--mirror DIR|URL`"
             ))
         } else {
             Error::new(Kind::Network, format!("{what}: cannot be fetched")).hint(
@@ -70,7 +70,7 @@ pub(super) fn of_failures(mut failures: Vec<Error>) -> Option<Error> {
     Some(others.fold(first, |first, other| first.detail("also", other.message())))
 }
 
-/// The error for what is not in the cache when nothing may be fetched. A file that was there and was damaged is told
+/// The error for files that are not in the cache when nothing may be fetched. A file that was there and was damaged is told
 /// apart from one that was never fetched.
 pub(super) fn of_missing(missing: &[(String, Digest)], cache: &Cache) -> Error {
     let damaged = |digest: &Digest| cache.damaged(digest);
@@ -81,7 +81,7 @@ pub(super) fn of_missing(missing: &[(String, Digest)], cache: &Cache) -> Error {
         )
         .hint(
             "run the same command without `--offline`, or fetch them on a machine with a network: `builder fetch`, then \
-             `builder mirror export DIR`, carry DIR over, and add `--mirror DIR`",
+             `builder mirror export DIR`, copy DIR to this machine, and add `--mirror DIR`",
         )
     } else {
         Error::new(
@@ -90,7 +90,7 @@ pub(super) fn of_missing(missing: &[(String, Digest)], cache: &Cache) -> Error {
         )
     }
     .hint(
-        "run `builder fetch` and `builder mirror export DIR` on a machine with a network, carry DIR over, and add \
+        "run `builder fetch` and `builder mirror export DIR` on a machine with a network, copy DIR to this machine, and add \
          `--mirror DIR`",
     );
     let missing = missing.iter();

@@ -71,9 +71,9 @@ impl fmt::Display for Proxy {
 /// Why there is no connection to a host, through the proxy if there is one.
 pub(super) fn refused(error: &reqwest::Error, host: &str, proxy: Option<&Proxy>) -> String {
     let cause = root_cause(error);
-    // The second is what a server gives that hangs up, which is no error of TLS itself.
+    // The second cause is a server that closes the connection, which is no error of TLS itself.
     if is_tls(error) || cause.starts_with("tls handshake") {
-        let mut what = format!("no TLS with {host}");
+        let mut what = format!("no TLS connection to {host}");
         if let Some(proxy) = proxy {
             what += &format!(" through {proxy}");
         }
@@ -87,7 +87,7 @@ pub(super) fn refused(error: &reqwest::Error, host: &str, proxy: Option<&Proxy>)
         return format!("{what}: {cause}");
     }
     match proxy {
-        // What it answers to `CONNECT`.
+        // The proxy's answer to `CONNECT`.
         Some(proxy) if cause.contains("tunnel") || cause.contains("proxy") => {
             format!("{proxy}, does not connect us to {host}: {cause}")
         }
@@ -139,7 +139,7 @@ fn certificates() -> impl Iterator<Item = (&'static str, OsString)> {
         .filter_map(|name| Some((name, env::var_os(name)?)))
 }
 
-/// Whether it was TLS that failed: its error lies in one of the system's, which hides it.
+/// Whether TLS failed: its error is hidden inside an I/O error.
 fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     let hidden = error
         .downcast_ref::<io::Error>()

@@ -10,23 +10,23 @@ use stub::error::{Error, Kind};
 
 use super::refusal;
 
-/// How often a URL is asked in all when what fails may pass.
+/// How often a URL is requested in all when the failure may be temporary.
 const TRIES: u32 = 4;
-/// How often when nobody answers: waiting longer rarely helps, and whoever is offline wants to know soon.
+/// How often when no server answers: waiting longer rarely helps, and a user without a network should learn it soon.
 const TRIES_TO_CONNECT: u32 = 2;
 const WAIT_TO_CONNECT: Duration = Duration::from_millis(250);
 /// A server that asks to be left alone for longer is asked again after this.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// Why a request failed, which decides what comes next.
+/// Why a request failed, which decides the next step.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The host's name is unknown, or nobody answers there.
+    /// The host's name is unknown, or the host does not answer.
     Unreachable {
         /// `host`, or `host:port` if the port is not the usual one.
         host: String,
         reason: String,
-        /// Whether it came out at once, so that asking again costs nothing.
+        /// Whether the failure came at once, so that trying again costs nothing.
         quick: bool,
     },
     /// It may go better next time, after `wait` if the server has named it.
@@ -34,11 +34,11 @@ pub(crate) enum Failure {
         reason: String,
         wait: Option<Duration>,
     },
-    /// Nothing will come of this URL.
+    /// Trying this URL again is useless.
     Final(String),
     /// The bytes are not those that were pinned.
     Wrong { expected: String, found: String },
-    /// It has nothing to do with the server, and any other would fail in the same way.
+    /// The cause is not the server: a request to any other server would fail in the same way.
     Local(Error),
 }
 
@@ -63,7 +63,7 @@ impl Failure {
         self
     }
 
-    /// Puts what the request was for in front of the reason.
+    /// Puts the purpose of the request in front of the reason.
     pub(crate) fn about(mut self, what: &str) -> Self {
         if let Self::Unreachable { reason, .. }
         | Self::Passing { reason, .. }
@@ -113,13 +113,13 @@ pub(crate) fn status_text(status: u16) -> String {
     reqwest::StatusCode::from_u16(status).map_or_else(|_| status.to_string(), |s| s.to_string())
 }
 
-/// The status of an answer in words, with what the server says of it in the body, which is read for it.
+/// The status of an answer in words, with the server's explanation from the body, which is read for this.
 pub(crate) fn refused(answer: Response) -> String {
     let status = answer.status().to_string();
     refusal::explained(&status, &refusal::read(answer))
 }
 
-/// Sorts out the answers that may be another the next time.
+/// Finds the answers that may be different the next time.
 pub(super) fn passing(answer: Response) -> Result<Response, Failure> {
     let status = answer.status();
     if !(status.is_server_error() || matches!(status.as_u16(), 408 | 429)) {

@@ -1,4 +1,4 @@
-//! What a server says when it refuses: the sentence in the body of its answer, for people.
+//! A server's explanation of a refusal: the sentence for people in the body of its answer.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ const CAP: usize = 16 << 10;
 /// No more of a sentence than this many characters is shown.
 const LENGTH: usize = 200;
 
-/// The status with its name, and what the server says of it: `403 Forbidden: the token has expired`.
+/// The status with its name, and the server's explanation: `403 Forbidden: the token has expired`.
 pub(super) fn explained(status: &str, body: &[u8]) -> String {
     match sentence(body) {
         Some(said) => format!("{status}: {said}"),
@@ -65,7 +65,7 @@ fn in_json(value: &Value) -> Option<String> {
     }
 }
 
-/// The text of the first element of a name, whatever its case.
+/// The text of the first element of this name, in upper or lower case.
 fn element(text: &str, name: &str) -> Option<String> {
     // Of the same length as the text.
     let lower = text.to_ascii_lowercase();

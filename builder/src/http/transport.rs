@@ -14,7 +14,7 @@ use super::{Settings, connection};
 /// The only name that stands for this machine. It is not looked up: see [`client`].
 const LOCALHOST: &str = "localhost";
 
-/// What proves that the bytes of an answer are the right ones.
+/// The proof that the bytes of an answer are the right ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
     /// Nothing but the connection: it has to be TLS, or not leave this machine.
@@ -38,13 +38,13 @@ pub(super) fn check(url: &Url, proof: Proof) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{url} is plain HTTP, and without TLS only a server on this machine is asked for what no digest is known of"
+        "{url} is plain HTTP, and a file without a known digest may come over plain HTTP only from this machine"
     ))
 }
 
-/// A client for addresses on this machine, which uses no proxy whatever the environment says, or for all others.
+/// A client for addresses on this machine, which never uses a proxy, or for all other addresses.
 pub(super) fn client(settings: &Settings, loopback: bool) -> Result<Client> {
-    // An error says that somebody has installed one already, which is as good.
+    // An error means that one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = ClientBuilder::new()
         .user_agent(concat!("usernetes-builder/", env!("CARGO_PKG_VERSION")))
@@ -103,6 +103,6 @@ mod tests {
             assert!(check(fine, Proof::Connection).is_ok(), "{fine}");
         }
         assert!(check("http://mirror.example/", Proof::Content).is_ok());
-        insta::assert_snapshot!(check("http://10.0.0.1/v2/", Proof::Connection).unwrap_err(), @"http://10.0.0.1/v2/ is plain HTTP, and without TLS only a server on this machine is asked for what no digest is known of");
+        insta::assert_snapshot!(check("http://10.0.0.1/v2/", Proof::Connection).unwrap_err(), @"http://10.0.0.1/v2/ is plain HTTP, and a file without a known digest may come over plain HTTP only from this machine");
     }
 }

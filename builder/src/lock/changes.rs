@@ -1,4 +1,4 @@
-//! What became of the lockfile, as a table.
+//! The changes of the lockfile, as a table.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::evidence;
 use crate::digest::Digest;
 use crate::lockfile::{Artifact, LockedComponent, Lockfile};
 
-/// What became of a component.
+/// How a component changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// Its name.
@@ -27,7 +27,7 @@ pub struct Change {
     pub old_evidence: Option<String>,
     /// Why the pins are believed now, likewise.
     pub evidence: Option<String>,
-    /// Whether a download that is where it was, of the version it was, has another digest.
+    /// Whether a download has another digest although its address and version are unchanged.
     pub other_bytes: bool,
     /// Whether anything at all is different.
     pub changed: bool,
@@ -60,7 +60,7 @@ fn other_bytes(old: &LockedComponent, new: &LockedComponent) -> bool {
             .any(|(_, old, new)| replaced(old, new).is_some())
 }
 
-/// The digests of a download that is published where it was, with other bytes.
+/// The two digests of a download whose bytes changed at the same address.
 pub(super) fn replaced(old: &Artifact, new: &Artifact) -> Option<(Digest, Digest)> {
     let (before, now) = (old.digest?, new.digest?);
     let comparable = before.algorithm() == now.algorithm() && old.urls == new.urls;
@@ -73,7 +73,7 @@ fn download_size(component: &LockedComponent) -> Option<u64> {
     artifacts.map(|a| a.size).sum()
 }
 
-/// The changes as a table for people. What stayed as it was is only counted.
+/// The changes as a table for people. Unchanged components are only counted.
 #[must_use]
 pub fn table(changes: &[Change]) -> String {
     let mut rows = vec![["COMPONENT", "VERSION", "SIZE", "EVIDENCE"].map(str::to_owned)];
@@ -95,7 +95,7 @@ pub fn table(changes: &[Change]) -> String {
     columns(&rows) + &count
 }
 
-/// Rows of text under each other.
+/// Formats rows as a table.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
@@ -124,7 +124,7 @@ fn arrow(old: Option<String>, new: Option<String>) -> String {
     format!("{} → {}", shown(old), shown(new))
 }
 
-/// By how much it grew or shrank, or what it is now if nobody knows what it was.
+/// By how much the size grew or shrank, or the size now if the old one is unknown.
 fn size(change: &Change) -> String {
     match (change.old_size, change.size) {
         (Some(old), Some(new)) if new >= old => format!("+{}", bytes(new - old)),

@@ -11,33 +11,34 @@ use stub::error::{Error, Kind, Result};
 
 use super::resolve::locked;
 use crate::lockfile::{Artifact, LockedComponent, Lockfile};
+use crate::plural::counted;
 use crate::recipe::{Recipe, VersionSource};
 
-/// What came out of a check.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// How many components the lockfile has.
     pub components: usize,
-    /// What must be put right before a release is built, sorted by component.
+    /// Problems that must be solved before a release is built, sorted by component.
     pub problems: Vec<Finding>,
-    /// What is worth knowing, sorted by component.
+    /// Notes, sorted by component.
     pub notes: Vec<Finding>,
 }
 
-/// Something a check has found.
+/// A problem or a note.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// The component it is about.
     pub component: Name,
-    /// What it is.
+    /// Its kind.
     pub what: What,
     /// The place, or both sides of a difference.
     pub detail: String,
-    /// What to do about it: a command, or a file to change.
+    /// The next step: a command, or a file to change.
     pub next: String,
 }
 
-/// The sorts of findings.
+/// The kinds of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
@@ -47,7 +48,7 @@ pub enum What {
     NoRecipe,
     /// A download has no digest.
     Unpinned,
-    /// An entry is not what its recipe says.
+    /// An entry differs from its recipe.
     Differs,
     /// The locked version is not one the recipe takes.
     NotAllowed,
@@ -82,7 +83,7 @@ impl What {
 /// Compares recipes and lockfile.
 ///
 /// # Errors
-/// Only if a recipe cannot be filled in. What is wrong with the lockfile is in the report: see [`Report::verdict`].
+/// Only if a recipe cannot be filled in. Problems of the lockfile are in the report: see [`Report::verdict`].
 pub fn check(recipes: &BTreeMap<Name, Recipe>, lockfile: &Lockfile) -> Result<Report> {
     let mut findings = Findings(Vec::new());
     for name in lockfile.components.keys() {
@@ -122,7 +123,7 @@ impl Findings {
         });
     }
 
-    /// What resolving the recipe again puts right.
+    /// Adds a problem that resolving the recipe again solves.
     fn update(&mut self, component: &Name, what: What, detail: String) {
         let next = format!("builder lock --update {component}");
         self.push(component, what, detail, next);
@@ -134,7 +135,7 @@ impl Findings {
                 .version
                 .allow()
                 .map_or(String::new(), ToString::to_string);
-            let detail = format!("{} is locked, the recipe takes {allow}", found.version);
+            let detail = format!("{} is locked, the recipe allows {allow}", found.version);
             self.update(name, What::NotAllowed, detail);
         }
         // Of a machine's archive, only the packages of that machine are wanted.
@@ -230,12 +231,12 @@ impl Report {
         if count == 0 {
             return Ok(());
         }
-        let s = if count == 1 { "" } else { "s" };
+        let problems = counted(count, "problem");
         Err(Error::new(
             Kind::Input,
-            format!("the lockfile and the recipes have {count} problem{s}"),
+            format!("the lockfile and the recipes have {problems}"),
         )
-        .hint("what to do about each stands under `next`"))
+        .hint("follow the steps listed under `next`"))
     }
 
     /// The next steps, each once.
@@ -256,7 +257,8 @@ impl fmt::Display for Report {
         let names = self.problems.iter().map(|p| p.component.as_str().len());
         let width = names.max().unwrap_or(0).max("COMPONENT".len());
         if self.problems.is_empty() {
-            writeln!(f, "{} locked, all as the recipes say", self.components)?;
+            let components = counted(self.components, "component");
+            writeln!(f, "{components} locked, as the recipes say")?;
         } else {
             writeln!(f, "{:width$}  {:11}  DETAIL", "COMPONENT", "PROBLEM")?;
             for Finding {
@@ -284,7 +286,7 @@ impl fmt::Display for Report {
         names.dedup();
         if !names.is_empty() {
             let names = names.join(", ");
-            writeln!(f, "\nnote: a size is not on record for {names}")?;
+            writeln!(f, "\nnote: the size is unknown for {names}")?;
         }
         Ok(())
     }

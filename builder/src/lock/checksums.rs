@@ -64,7 +64,7 @@ fn contradictory(wanted: &str, one: Digest, other: Digest) -> Error {
     )
     .found(one)
     .found(other)
-    .hint("ask upstream which is right")
+    .hint("ask upstream which one is right")
 }
 
 fn digests(lines: &[(Digest, String)], fits: impl Fn(&str) -> bool) -> Vec<Digest> {
@@ -210,7 +210,7 @@ mod tests {
         ] {
             assert_eq!(find(text.as_bytes(), URL, true).unwrap(), long(1), "{text}");
         }
-        // Two of one algorithm do, whatever else there is.
+        // Two different digests by one algorithm do.
         for text in [
             format!("{a}  tool\n{}  tool\n{}  tool\n", hex(1), hex(2)),
             format!("{a}  tool\n{}  tool\n{}  tool\n", b(), hex(1)),
@@ -283,7 +283,7 @@ mod tests {
           found  sha256:AA
           found  sha256:BB
 
-        hint: ask upstream which is right
+        hint: ask upstream which one is right
         ");
     }
 

@@ -18,7 +18,7 @@ pub(super) struct Rules {
     pub(super) allow_downgrade: bool,
 }
 
-/// What was chosen.
+/// The version that was chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Chosen {
     pub(super) version: Version,
@@ -42,7 +42,7 @@ impl Rules {
             )),
             Err(_) if self.min_age.is_zero() => None,
             Err(_) => Some(format!(
-                "{} is said to come out on {}, which is in the future by this machine's clock",
+                "{} is dated {}, which is in the future by this machine's clock",
                 announced.version,
                 date::shown(published)
             )),
@@ -53,7 +53,7 @@ impl Rules {
         source.allows(&announced.version) && self.too_young(announced).is_none()
     }
 
-    /// Whether there is a version among these that will be chosen whatever else there is.
+    /// Whether one of these versions will be chosen, no matter which older versions exist.
     pub(super) fn enough(
         &self,
         source: &VersionSource,
@@ -65,7 +65,7 @@ impl Rules {
         })
     }
 
-    /// The newest version that the recipe allows and that has been out long enough. What is locked stays rather than
+    /// The newest version that the recipe allows and that has been out long enough. The locked version stays rather than
     /// being replaced by an older one.
     pub(super) fn choose(
         &self,
@@ -112,7 +112,7 @@ impl Rules {
                 )
                 .detail("locked", locked)
                 .detail("newest", &best.version)
-                .hint("find out whether upstream has withdrawn a release; to go back, add `--allow-downgrade`"))
+                .hint("find out whether upstream has withdrawn a release; to go back to the older version, add `--allow-downgrade`"))
             }
             (Some(best), _) => Ok(Chosen {
                 version: best.version.clone(),
@@ -138,7 +138,7 @@ fn none_allowed(source: &VersionSource, announced: &[Announced]) -> Error {
     let allow = source.allow().map_or_else(String::new, ToString::to_string);
     Error::new(
         Kind::Input,
-        "upstream announces no version the recipe takes",
+        "upstream announces no version that the recipe allows",
     )
     .expected(allow)
     .found(found)
@@ -211,7 +211,7 @@ mod tests {
 
         hint: wait, or lower the number with `--min-age DAYS`
         ");
-        // What somebody has locked on its first day stays.
+        // A version that was locked on its first day stays.
         assert_eq!(
             chosen(&[out("1.2.4", 999)], Some("1.2.4")).unwrap(),
             ("1.2.4".to_owned(), None)
@@ -226,7 +226,7 @@ mod tests {
     fn a_version_from_the_future_is_not_taken() {
         let (version, held_back) = chosen(&[out("1.2.4", 1001), out("1.2.3", 900)], None).unwrap();
         assert_eq!(version, "1.2.3");
-        insta::assert_snapshot!(held_back.unwrap(), @"1.2.4 is said to come out on 1972-09-28 00:00 UTC, which is in the future by this machine's clock");
+        insta::assert_snapshot!(held_back.unwrap(), @"1.2.4 is dated 1972-09-28 00:00 UTC, which is in the future by this machine's clock");
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
           locked  1.2.3
           newest  1.2.2
 
-        hint: find out whether upstream has withdrawn a release; to go back, add `--allow-downgrade`
+        hint: find out whether upstream has withdrawn a release; to go back to the older version, add `--allow-downgrade`
         ");
         assert!(chosen(&[out("1.2.2", 900), out("1.3.0", 900)], Some("1.3.0")).is_err());
         let back = Rules {
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn what_there_is_instead_is_said() {
         insta::assert_snapshot!(chosen(&[out("2.0.0", 9), out("1.9.0", 9)], None).unwrap_err(), @r"
-        upstream announces no version the recipe takes
+        upstream announces no version that the recipe allows
           expected  ~1.2
           found     2.0.0, 1.9.0 and others, 2 in all
 

@@ -7,7 +7,7 @@ use stub::error::{Error, Kind, Result};
 
 use crate::lockfile::{Artifact, Evidence, LockedComponent};
 
-/// The word for a sort of evidence, as in the lockfile, and its place among the others: the higher, the stronger.
+/// The rank of a kind of evidence (a higher rank is stronger) and its word in the lockfile.
 fn sort(evidence: &Evidence) -> (u8, &'static str) {
     match evidence {
         Evidence::Records { .. } => (1, "records"),
@@ -20,7 +20,7 @@ fn sort(evidence: &Evidence) -> (u8, &'static str) {
     }
 }
 
-/// The sorts of evidence of a pin, the strongest first, each once. Nothing for a download without a digest. Records
+/// The kinds of evidence of a pin, the strongest first, each once. Nothing for a download without a digest. Records
 /// of third parties count only where there is nothing else: upstream's own word makes them superfluous.
 fn strength(artifact: &Artifact) -> Vec<(u8, &'static str)> {
     if artifact.digest.is_none() {
@@ -36,7 +36,7 @@ fn strength(artifact: &Artifact) -> Vec<(u8, &'static str)> {
     sorts
 }
 
-/// What there is for an artifact, in words.
+/// The evidence for an artifact, in words.
 fn words(artifact: &Artifact) -> String {
     let sorts = strength(artifact);
     match (artifact.digest, sorts.is_empty()) {
@@ -49,14 +49,14 @@ fn words(artifact: &Artifact) -> String {
     }
 }
 
-/// What there is for a component: that of its weakest download.
+/// The evidence for a component: that of its weakest download.
 pub(super) fn describe(component: &LockedComponent) -> String {
     let all = component.artifacts.values().flatten();
     all.min_by_key(|a| strength(a))
         .map_or_else(|| "none".to_owned(), words)
 }
 
-/// Refuses what has weaker evidence than the pin it would replace.
+/// Refuses a pin with weaker evidence than the pin it would replace.
 pub(super) fn require_no_weaker(
     name: &Name,
     old: &LockedComponent,
@@ -66,13 +66,13 @@ pub(super) fn require_no_weaker(
         if strength(new) < strength(old) {
             return Err(Error::new(
                 Kind::Integrity,
-                format!("{name}: its new pin would be worse founded than the old one"),
+                format!("{name}: the evidence for the new pin is weaker than for the old one"),
             )
             .detail("for", arch)
             .detail("url", new.url())
             .detail("old", words(old))
             .detail("new", words(new))
-            .hint("find out why upstream publishes less than before; to take it nevertheless, add `--allow-weaker-evidence`"));
+            .hint("find out why upstream publishes less than before; to take the new pin all the same, add `--allow-weaker-evidence`"));
         }
     }
     Ok(())

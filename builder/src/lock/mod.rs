@@ -1,4 +1,4 @@
-//! Locking: what recipes become in the [lockfile](crate::lockfile), and whether the two still agree.
+//! Locking: resolves recipes into the [lockfile](crate::lockfile), and checks whether the two still agree.
 
 pub mod changes;
 pub mod check;

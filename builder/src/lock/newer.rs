@@ -1,4 +1,4 @@
-//! `builder lock --check`: what upstreams have that the lockfile has not.
+//! `builder lock --check`: versions that upstreams have and the lockfile lacks.
 
 use std::collections::BTreeMap;
 
@@ -65,13 +65,13 @@ impl Update<'_> {
 
 /// Whether a component out of an archive is newer than the locked one.
 fn is_newer(old: &LockedComponent, new: &LockedComponent) -> bool {
-    // An earlier release left the epoch out: what differs in nothing else is the same package.
+    // An earlier release left the epoch out: versions that differ in nothing else are the same package.
     let mut pairs = pairs(&old.artifacts, &new.artifacts);
     let same = old.version == new.version && pairs.all(|(_, old, new)| old.digest == new.digest);
     !same && debian::version::compare(&new.full_version(), &old.full_version()).is_gt()
 }
 
-/// What is newer upstream, as a table for people.
+/// The newer versions of upstreams, as a table for people.
 #[must_use]
 pub fn table(newer: &[Newer]) -> String {
     if newer.is_empty() {

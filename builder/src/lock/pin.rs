@@ -1,6 +1,6 @@
 //! From a version to pins: digests and lengths as upstream publishes them, with why they are believed.
 //!
-//! Nothing is downloaded for it but what is small, unless a signature is to be checked, which takes the file itself.
+//! Only small files are downloaded for this. To check a signature, the download itself is needed, too.
 
 use std::io::Read;
 use std::path::Path;
@@ -18,8 +18,8 @@ use crate::lockfile::{Artifact, Evidence, LockedComponent};
 use crate::recipe::{ArtifactRecipe, Check, Fill, Recipe};
 use crate::source::{Asset, Place, Upstreams};
 
-/// What to do about a download that upstream does not have.
-const ABSENT: &str = "try again later if the release is being made; if upstream has renamed its files, change `urls` in the recipe";
+/// The hint for a download that upstream does not have.
+const ABSENT: &str = "if upstream is still uploading the release, try again later; if upstream has renamed its files, change `urls` in the recipe";
 
 /// A signed download is at most this many bytes long.
 const CAP: u64 = 2 << 30;
@@ -31,7 +31,7 @@ pub(super) struct Pinner<'a> {
     pub(super) recipes: &'a Path,
 }
 
-/// What somebody says a download's digest is.
+/// A digest of a download, and the source that states it.
 struct Claim {
     digest: Digest,
     evidence: Evidence,
@@ -54,7 +54,7 @@ impl<E: Into<Error>> From<E> for Unpinned {
 
 impl Pinner<'_> {
     /// A component at a version, for every architecture it exists for: the others have no downloads. `needed` are those it
-    /// must exist for. A download of which upstream publishes no digest comes without one. Second: what is worth telling.
+    /// must exist for. A download of which upstream publishes no digest comes without one. Second: notes for the user.
     pub(super) fn pin(
         &self,
         name: &Name,
@@ -96,7 +96,7 @@ impl Pinner<'_> {
         }
         let arches: Vec<&str> = component.arches().map(Arch::as_str).collect();
         for (arch, error) in absent {
-            // What exists for no architecture is a mistake in the recipe, or a release that is being made.
+            // If it exists for no architecture, the recipe is wrong, or upstream is still uploading the release.
             if arches.is_empty() {
                 return Err(error.hint(ABSENT));
             }
@@ -109,7 +109,7 @@ impl Pinner<'_> {
         Ok((component, notes))
     }
 
-    /// Pins the downloads for one architecture. Gives what is worth telling.
+    /// Pins the downloads for one architecture. Gives notes for the user.
     fn artifacts(
         &self,
         artifacts: &mut [Artifact],
@@ -129,7 +129,7 @@ impl Pinner<'_> {
         Ok(notes)
     }
 
-    /// Pins a download. Gives what should have been there to check it by and was not.
+    /// Pins a download. Gives the digests and signatures that upstream should have published and has not.
     fn artifact(
         &self,
         artifact: &mut Artifact,
@@ -176,7 +176,7 @@ impl Pinner<'_> {
         Ok(missing)
     }
 
-    /// What GitHub's API says of a download, if it is a release's file.
+    /// GitHub's record of a download, if it is a release's file.
     fn asset(&self, url: &str) -> Result<Option<Asset>, Unpinned> {
         let Some(place) = Place::of(url) else {
             return Ok(None);
@@ -197,7 +197,7 @@ impl Pinner<'_> {
             )
             .expected("a file in the state `uploaded`")
             .found(format!("the state `{state}`"))
-            .hint("try again later; if it stays so, tell upstream, who can upload the file again");
+            .hint("try again later; if the state stays the same, ask upstream to upload the file again");
             return Err(Unpinned::Failed(error));
         }
         if asset.is_none() {
@@ -214,7 +214,7 @@ impl Pinner<'_> {
         Ok(asset.cloned())
     }
 
-    /// What is said without a look at the file.
+    /// The digests that are stated without a look at the file.
     fn claims(
         &self,
         checks: &[Check],
@@ -254,7 +254,7 @@ impl Pinner<'_> {
         Ok(claims)
     }
 
-    /// Gets the file, holds it against what has been said of it, and checks its signatures.
+    /// Gets the file, compares it with the stated digests, and checks its signatures.
     fn by_content(
         &self,
         checks: &[Check],
@@ -297,8 +297,8 @@ impl Pinner<'_> {
         Ok(())
     }
 
-    /// Gets a file into the cache and holds it against all that has been said of it. Gives the digest it has there:
-    /// the first that was said, or else its SHA-256.
+    /// Gets a file into the cache and compares it with all stated digests. Gives the digest it has there:
+    /// the first that was stated, or else its SHA-256.
     fn download(&self, url: &str, claims: &[Claim]) -> Result<Digest> {
         let upstreams = self.upstreams;
         let cache = upstreams.cache;
@@ -327,13 +327,13 @@ impl Pinner<'_> {
             if found != claim.digest {
                 return Err(Error::new(
                     Kind::Integrity,
-                    "the download is not what upstream says of it",
+                    "the download does not match the digest that upstream publishes",
                 )
                 .detail("url", url)
                 .detail("said by", &claim.by)
                 .expected(claim.digest)
                 .found(found)
-                .hint("try again from another network; if it stays so, tell upstream, and do not use the file"));
+                .hint("try again from another network; if the result is the same, do not use the file, and tell upstream"));
             }
         }
         let Some(first) = claims.first() else {
@@ -346,7 +346,7 @@ impl Pinner<'_> {
     }
 }
 
-/// Whether all who name a digest by the same algorithm name the same.
+/// Checks that all sources with the same algorithm state the same digest.
 fn agree(claims: &[Claim], url: &str) -> Result<()> {
     for (index, claim) in claims.iter().enumerate() {
         let other = claims[..index].iter().find(|other| {

@@ -1,4 +1,4 @@
-//! A recipe at an exact version, before anybody has looked at the bytes.
+//! Fills in a recipe at an exact version, before the downloads have been looked at.
 
 use stub::bundle::{Arch, Name, Version};
 use stub::error::{Context, Result};
@@ -10,7 +10,7 @@ use crate::recipe::{ArtifactRecipe, Fill, Recipe, Take};
 /// The lockfile's entry for a recipe at a version, for these architectures, without digests, sizes and evidence.
 ///
 /// Of Debian packages, `urls` is empty too: only the archive's index knows where they are. The artifacts stand in the
-/// recipe's order, so that whoever pins them can go through both lists side by side.
+/// recipe's order, so that both lists can be read side by side.
 pub fn locked(
     name: &Name,
     recipe: &Recipe,

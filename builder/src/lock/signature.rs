@@ -11,7 +11,7 @@ use crate::source::beginning;
 /// Checks a minisign signature of a file. `key` is the public key, base64.
 pub(super) fn minisign(signature: &[u8], file: &Path, key: &str) -> Result<()> {
     let checked = signature::verify(file, signature, key).hint(|| {
-        "correct `key` in the recipe, or have upstream publish its signature again".to_owned()
+        "correct `key` in the recipe, or ask upstream to publish its signature again".to_owned()
     })?;
     let Err(fault) = checked else {
         return Ok(());
@@ -29,14 +29,14 @@ pub(super) fn minisign(signature: &[u8], file: &Path, key: &str) -> Result<()> {
         )
         .expected("a prehashed signature")
         .found("a signature of the file itself")
-        .hint("this says nothing against the file: ask its publisher to sign with minisign 0.11 or later, or with `-H`; until then, use another check in the recipe"),
+        .hint("the file itself may be good: ask its publisher to sign with minisign 0.11 or later, or with `-H`; until then, use another check in the recipe"),
         Fault::OtherKey(id) => error("the minisign signature is not good")
             .found(format!("the signature was made with another key, {id}"))
             .hint("take the file only if its publisher confirms that the key was changed; then put the new one into the recipe"),
         Fault::Mismatch(comment) => error("the minisign signature is not good")
             .found("its bytes are not the ones that were signed")
             .detail("it says", format!("`{}`", comment.escape_debug()))
-            .hint("the file or its signature was changed or damaged: try again from another network; if it stays so, tell upstream, and do not use the file"),
+            .hint("the file or its signature was changed or damaged: try again from another network; if the result is the same, do not use the file, and tell upstream"),
     })
 }
 
@@ -73,7 +73,7 @@ UiMMJvcdAdSw9iaV4tuAQcaigitVm9YkHUPkgdiRUHuSZb5WQljZ7KZZ5tWDDEQWNxV+1OMdV1XBVRI/
           expected  a prehashed signature
           found     a signature of the file itself
 
-        hint: this says nothing against the file: ask its publisher to sign with minisign 0.11 or later, or with `-H`; until then, use another check in the recipe
+        hint: the file itself may be good: ask its publisher to sign with minisign 0.11 or later, or with `-H`; until then, use another check in the recipe
         ");
     }
 

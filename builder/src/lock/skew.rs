@@ -1,8 +1,8 @@
 //! Which versions go together with a version of Kubernetes.
 //!
 //! The limits are those of Kubernetes's version skew policy (`kubernetes.io/releases/version-skew-policy`) and, for
-//! CRI-O and crictl, that each of their minor versions is made for the same one of Kubernetes. What has no numbering
-//! in common with Kubernetes (etcd, CoreDNS, pause) goes by the constraint in its recipe.
+//! CRI-O and crictl, that each of their minor versions is made for the same one of Kubernetes. For
+//! components with another numbering (etcd, CoreDNS, pause), the constraint in the recipe decides.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ fn apart(name: &str, version: &Version, server: &Version) -> Error {
         Kind::Input,
         format!("{name} {version} and {SERVER} {server} do not go together"),
     )
-    .hint("change `allow` in their recipes so that both are of one set, and update both")
+    .hint("change `allow` in their recipes so that the two versions go together, then update both")
 }
 
 fn find<'a>(lockfile: &'a Lockfile, name: &str) -> Option<&'a LockedComponent> {
@@ -147,7 +147,7 @@ mod tests {
         cri-o 1.37.0 and kube-apiserver 1.36.3 do not go together
           expected  cri-o 1.36
 
-        hint: change `allow` in their recipes so that both are of one set, and update both
+        hint: change `allow` in their recipes so that the two versions go together, then update both
         ");
         // Without Kubernetes there is nothing to be measured by.
         checked(
@@ -179,7 +179,7 @@ mod tests {
         etcd 3.7.0 and kube-apiserver 1.36.3 do not go together
           expected  etcd ~3.6, as its recipe says
 
-        hint: change `allow` in their recipes so that both are of one set, and update both
+        hint: change `allow` in their recipes so that the two versions go together, then update both
         ");
     }
 }

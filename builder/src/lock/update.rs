@@ -1,4 +1,4 @@
-//! `builder lock --update`: the newest versions the recipes allow, and what the lockfile becomes.
+//! `builder lock --update`: finds the newest versions that the recipes allow, and makes the new lockfile.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::lockfile::{LockedComponent, Lockfile};
 use crate::recipe::{Fill, Recipe, VersionSource, comparable};
 use crate::source::{Endpoints, Upstreams};
 
-/// What to resolve, and how.
+/// The settings of an update.
 #[derive(Debug)]
 pub struct Update<'a> {
     /// Only these components, and those released together with them; all recipes when empty. The rest of the lockfile
@@ -43,16 +43,16 @@ pub struct Update<'a> {
     pub min_age: Duration,
     /// Whether a newer version may be replaced by an older one.
     pub allow_downgrade: bool,
-    /// Whether a pin may be replaced by one that is worse founded.
+    /// Whether a pin may be replaced by one with weaker evidence.
     pub allow_weaker_evidence: bool,
 }
 
-/// What came out of an update.
+/// The result of an update.
 #[derive(Debug)]
 pub struct Updated {
     /// The lockfile as it should be.
     pub lockfile: Lockfile,
-    /// What is worth telling: what was held back, what is unpinned.
+    /// Notes for the user, about versions that were held back and downloads that are unpinned.
     pub notes: Vec<String>,
 }
 
@@ -77,9 +77,9 @@ impl Set<'_> {
 /// The tools of one run.
 #[derive(Clone, Copy)]
 pub struct Tools<'a> {
-    /// What requests are sent with, one at a time.
+    /// The HTTP client. Requests are sent one at a time.
     pub client: &'a Client,
-    /// Keeps answers of GitHub's API, the documents of images, and what had to be downloaded to check its signature.
+    /// Keeps answers of GitHub's API, the documents of images, and the files that were downloaded to check their signature.
     pub cache: &'a Cache,
     /// Where waits and progress are shown.
     pub progress: &'a Progress,
@@ -126,7 +126,7 @@ impl Update<'_> {
                 )
             }));
             for (name, recipe) in &set.members {
-                // Who names the component has seen what is lost, and means it.
+                // A user who names the component has seen which architectures are lost, and accepts it.
                 let before = old.components.get(name);
                 let before = before.filter(|_| !self.names.contains(name));
                 let needed: Vec<Arch> = before
@@ -148,10 +148,7 @@ impl Update<'_> {
             }
         }
         if !undated.is_empty() && !self.min_age.is_zero() {
-            notes.push(format!(
-                "nobody says how long these have been out: {}",
-                names(undated.iter())
-            ));
+            notes.push(format!("release date unknown: {}", names(undated.iter())));
         }
         skew::check(&new, recipes)?;
         new.check()?;
@@ -170,7 +167,7 @@ impl Update<'_> {
         Upstreams::new(client, self.endpoints, cache, progress, self.now)
     }
 
-    /// The recipes that are meant: those of packages, and sets of the others.
+    /// The selected recipes: those of packages, and the others in sets.
     pub(super) fn wanted<'r>(
         &self,
         recipes: &'r BTreeMap<Name, Recipe>,
@@ -273,7 +270,7 @@ impl Update<'_> {
         )
         .detail("locked", locked)
         .detail("newest", newest)
-        .hint("an outdated mirror, or another suite? To go back, add `--allow-downgrade`"))
+        .hint("check whether the mirror is outdated or the suite has changed; to go back to the older version, add `--allow-downgrade`"))
     }
 
     /// Whether a new entry may stand in the place of an old one.
@@ -288,7 +285,7 @@ impl Update<'_> {
     }
 }
 
-/// When a version was published that is only announced as such: when the first of its files was put where it is.
+/// When a version without a release date was published: the date of the first of its files.
 fn published(upstreams: &Upstreams, set: &Set, version: &Version) -> Result<Option<SystemTime>> {
     let first = set.members.first().and_then(|(_, r)| r.artifacts.first());
     let Some(url) = first.and_then(|a| a.urls.first()) else {
@@ -298,7 +295,7 @@ fn published(upstreams: &Upstreams, set: &Set, version: &Version) -> Result<Opti
     upstreams.modified(&Fill { version, arch }.apply(url)?)
 }
 
-/// A version is never published twice. Who names the component has seen it and means it.
+/// A version must not be published twice with different bytes. A user who names the component accepts it.
 fn require_same_bytes(name: &Name, old: &LockedComponent, new: &LockedComponent) -> Result<()> {
     for (arch, old, new) in pairs(&old.artifacts, &new.artifacts) {
         if let Some((locked, published)) = replaced(old, new) {
@@ -316,8 +313,8 @@ fn require_same_bytes(name: &Name, old: &LockedComponent, new: &LockedComponent)
     Ok(())
 }
 
-/// Puts a component that was resolved for some architectures into the lockfile. Others that are locked at the same
-/// version stay; of another version they would not go together.
+/// Puts a component that was resolved for some architectures into the lockfile. Other
+/// architectures stay if they are locked at the same version.
 fn merge(lockfile: &mut Lockfile, name: Name, mut component: LockedComponent) {
     if let Some(old) = lockfile.components.remove(&name)
         && old.version == component.version

@@ -1,4 +1,4 @@
-//! The lockfile: what the recipes resolved to. Besides source code, it is the only input of a build.
+//! The lockfile: the result of resolving the recipes. Besides source code, it is the only input of a build.
 
 mod unique;
 
@@ -55,17 +55,17 @@ pub struct Artifact {
     /// Its digest; for an image, that of the index or manifest its tag pointed to. Absent: unpinned, nothing is built from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// How the digest was come by.
+    /// Why the digest is believed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
     /// The files taken out of it.
     pub files: Vec<Take>,
-    /// What it is packed in.
+    /// Its format.
     pub format: Format,
     /// Links put beside its files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
-    /// Its length in bytes, where somebody has said it.
+    /// Its length in bytes, where upstream states it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Where it is published, in order of preference: `https://…`, `oci://registry/name:tag`, or `debian:<path in the archive>`.
@@ -128,7 +128,7 @@ impl Lockfile {
     /// Reads and checks a lockfile.
     pub fn read(path: &Path) -> Result<Self> {
         let text = text::read(path).hint(|| {
-            "name the lockfile with `--lockfile`, or make one with `builder lock --update`"
+            "name the lockfile with `--lockfile`, or create one with `builder lock --update`"
                 .to_owned()
         })?;
         Self::parse(&text).about(|| path.display())
@@ -142,7 +142,7 @@ impl Lockfile {
         }
         let wrong = |e: serde_json::Error| {
             Error::new(Kind::Input, format!("bad lockfile: {e}")).hint(
-                "restore it from version control, or make it anew with `builder lock --update`",
+                "restore it from version control, or create it again with `builder lock --update`",
             )
         };
         // The schema first: a newer one may have any shape.
@@ -154,7 +154,7 @@ impl Lockfile {
             )
             .expected(format!("schema {SCHEMA}"))
             .found(format!("schema {schema}"))
-            .hint("use the builder of the commit the lockfile belongs to"));
+            .hint("use the builder of the commit that the lockfile belongs to"));
         }
         let lockfile: Self = serde_json::from_str(text).map_err(wrong)?;
         lockfile.check()?;
@@ -180,7 +180,7 @@ impl Lockfile {
         crate::files::replace(path, self.to_text()?.as_bytes())
     }
 
-    /// Checks what the types do not say: versions occur in URLs, and every path has one owner.
+    /// Checks rules that the types do not express: versions occur in URLs, and every path has one owner.
     pub fn check(&self) -> Result<()> {
         for arch in Arch::ALL {
             let mut places = Places::default();
@@ -213,9 +213,9 @@ impl Lockfile {
         }
         let error = Error::new(
             Kind::Input,
-            "these downloads stay unpinned, and nothing is built from them",
+            "these downloads are still unpinned, and nothing is built from them",
         )
-        .hint("see the notes above; add a check to the recipe for which upstream publishes a digest or a signature");
+        .hint("see the notes above; add a check to the recipe for a digest or signature that upstream publishes");
         let unpinned = unpinned.into_iter();
         Err(unpinned.fold(error, |error, (name, url)| error.detail(name.as_str(), url)))
     }
@@ -326,13 +326,13 @@ impl Artifact {
     fn check(&self, version: &Version, first: bool) -> Result<()> {
         if self.urls.is_empty() {
             return Err(Error::new(Kind::Input, "an artifact has no URL")
-                .hint("make the entry anew with `builder lock --update`"));
+                .hint("create the entry again with `builder lock --update`"));
         }
         // The version of a component made of several packages is that of the first.
         if self.format == Format::Deb && !first {
             return Ok(());
         }
-        // A changed version with an old digest would silently bring the old file: the digest is what is looked up.
+        // A changed version with an old digest would silently bring the old file, because files are found by their digest.
         let names =
             |url: &str| url.contains(version.as_str()) || path(url).contains(version.as_str());
         if let Some(url) = self.urls.iter().find(|url| !names(url)) {

@@ -82,7 +82,7 @@ fn writing_and_reading() {
     insta::assert_snapshot!(hide(Lockfile::read(&path).unwrap_err()), @r"
     failed to open file `DIR/lockfile.json`: No such file or directory (os error 2)
 
-    hint: name the lockfile with `--lockfile`, or make one with `builder lock --update`
+    hint: name the lockfile with `--lockfile`, or create one with `builder lock --update`
     ");
 
     let lockfile = Lockfile::parse(GOOD).unwrap();
@@ -92,7 +92,7 @@ fn writing_and_reading() {
     insta::assert_snapshot!(hide(Lockfile::read(&path).unwrap_err()), @r"
     DIR/lockfile.json: bad lockfile: EOF while parsing an object at line 1 column 1
 
-    hint: restore it from version control, or make it anew with `builder lock --update`
+    hint: restore it from version control, or create it again with `builder lock --update`
     ");
 }
 
@@ -103,7 +103,7 @@ fn a_newer_schema_is_not_guessed_at() {
       expected  schema 1
       found     schema 2
 
-    hint: use the builder of the commit the lockfile belongs to
+    hint: use the builder of the commit that the lockfile belongs to
     ");
 }
 
@@ -114,7 +114,7 @@ fn a_digest_of_the_wrong_length_is_named() {
       expected  `sha256:` and 64 or `sha512:` and 128 lower-case hexadecimal digits
       found     15 characters at line 7 column 39
 
-    hint: restore it from version control, or make it anew with `builder lock --update`
+    hint: restore it from version control, or create it again with `builder lock --update`
     ");
 }
 
@@ -161,22 +161,22 @@ fn a_key_given_twice_is_named() {
     insta::assert_snapshot!(refused(component(), &twice), @r"
     bad lockfile: `tool` occurs twice at line 42 column 10
 
-    hint: restore it from version control, or make it anew with `builder lock --update`
+    hint: restore it from version control, or create it again with `builder lock --update`
     ");
     insta::assert_snapshot!(refused(r#""x86_64": ["#, r#""x86_64": [], "x86_64": ["#), @r"
     bad lockfile: `x86_64` occurs twice at line 5 column 30
 
-    hint: restore it from version control, or make it anew with `builder lock --update`
+    hint: restore it from version control, or create it again with `builder lock --update`
     ");
     insta::assert_snapshot!(refused(r#""license": "MIT""#, r#""license": "MIT", "license": "ISC""#), @r"
     bad lockfile: duplicate field `license` at line 39 column 33
 
-    hint: restore it from version control, or make it anew with `builder lock --update`
+    hint: restore it from version control, or create it again with `builder lock --update`
     ");
     insta::assert_snapshot!(refused(r#""schema": 1"#, r#""schema": 1, "schema": 1"#), @r"
     bad lockfile: duplicate field `schema` at line 43 column 23
 
-    hint: restore it from version control, or make it anew with `builder lock --update`
+    hint: restore it from version control, or create it again with `builder lock --update`
     ");
 }
 
@@ -196,16 +196,16 @@ fn unknown_keys_and_hostile_paths_are_named() {
     insta::assert_snapshot!(refused("license", "licence"), @r"
     bad lockfile: unknown field `licence`, expected one of `artifacts`, `family`, `homepage`, `license`, `version` at line 39 column 15
 
-    hint: restore it from version control, or make it anew with `builder lock --update`
+    hint: restore it from version control, or create it again with `builder lock --update`
     ");
     insta::assert_snapshot!(refused("bin/tool", "../.bashrc"), @r#"
     bad lockfile: unsafe path "../.bashrc": it contains `.` or `..`
       expected  a relative path of plain names, such as `bin/etcd` at line 21 column 15
 
-    hint: restore it from version control, or make it anew with `builder lock --update`
+    hint: restore it from version control, or create it again with `builder lock --update`
     "#);
     insta::assert_snapshot!(refused("bin/tool", "etc/passwd"), @r"
-    tool: `etc/passwd` has no place in the installed tree
+    tool: `etc/passwd` is not an allowed path in the installed tree
       expected  a path below bin/, images/, lib/, libexec/, share/
 
     hint: change `to` in the recipe
@@ -213,7 +213,7 @@ fn unknown_keys_and_hostile_paths_are_named() {
     insta::assert_snapshot!(refused("\"https://example.org/v1.2.3/tool.tar.gz\"", ""), @r"
     tool 1.2.3 (x86_64): an artifact has no URL
 
-    hint: make the entry anew with `builder lock --update`
+    hint: create the entry again with `builder lock --update`
     ");
 }
 

@@ -9,7 +9,7 @@ use stub::error::{Error, Kind, Result};
 
 use crate::digest::Digest;
 
-/// What a registry is asked for when a document is wanted.
+/// The media types in the request for a document.
 pub const DOCUMENT_TYPES: [&str; 4] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -25,19 +25,19 @@ pub(crate) const PIN_ANOTHER: &str =
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What it is.
+    /// Its media type.
     #[serde(default)]
     pub media_type: String,
     /// Its digest.
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
-    /// In an index: what the manifest is for.
+    /// In an index: the platform that the manifest is for.
     #[serde(default)]
     pub platform: Option<Platform>,
 }
 
-/// What a manifest is for, as an index or a configuration says. Empty is unsaid.
+/// The platform that a manifest is for, as an index or a configuration states it. Empty fields are not stated.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Platform {
@@ -55,7 +55,7 @@ pub(super) enum Fit {
     /// It runs on every processor of the architecture.
     Yes,
     No,
-    /// Nobody has said.
+    /// Not stated.
     Unsaid,
 }
 
@@ -64,7 +64,7 @@ pub(super) enum Fit {
 pub(crate) struct NoPlatform {
     pub(super) digest: Digest,
     pub(super) arch: Arch,
-    /// What it has something for.
+    /// The platforms it has images for.
     pub(super) there: Vec<Platform>,
 }
 
@@ -79,7 +79,7 @@ struct Document {
     layers: Option<Vec<Descriptor>>,
 }
 
-/// What a document refers to.
+/// The documents and blobs that a document refers to.
 pub(crate) enum Parsed {
     Index(Vec<Descriptor>),
     Manifest {
@@ -89,7 +89,7 @@ pub(crate) enum Parsed {
 }
 
 impl Descriptor {
-    /// What the lockfile says of an image: nothing but its digest.
+    /// An image as the lockfile has it: nothing but its digest.
     pub(crate) fn pinned(digest: Digest) -> Self {
         Self {
             media_type: String::new(),
@@ -141,8 +141,8 @@ pub(crate) fn parse(bytes: &[u8], digest: &Digest) -> Result<(String, Parsed)> {
 }
 
 /// The entries of an index that may lead to something for Linux on this architecture, the best first: those that say so,
-/// in the index's order, then those that say nothing, of which only their own documents tell. Second: what the others
-/// are for.
+/// in the index's order, then those that say nothing, whose platform only their own documents tell. Second: the platforms of
+/// the others.
 pub(super) fn candidates(
     manifests: Vec<Descriptor>,
     arch: Arch,
@@ -163,7 +163,7 @@ pub(super) fn candidates(
     (sure, others)
 }
 
-/// What an image's configuration is for. What is no such configuration says nothing: a manifest may hold anything.
+/// The platform in an image's configuration. Any other document gives an empty platform: a manifest may hold anything.
 pub(crate) fn config_platform(config: &[u8]) -> Platform {
     serde_json::from_slice(config).unwrap_or_default()
 }
@@ -174,7 +174,7 @@ impl Platform {
         if self.os.is_empty() || self.architecture.is_empty() {
             return Fit::Unsaid;
         }
-        // What every processor of an architecture can do is also a variant, and often left unsaid.
+        // The baseline of an architecture is also a variant, and is often not stated.
         let (names, variants) = match arch {
             Arch::X86_64 => (["amd64", "x86_64", "x86-64"], ["", "v1"].as_slice()),
             Arch::Aarch64 => (["arm64", "aarch64", "arm64/v8"], ["", "v8", "8"].as_slice()),
@@ -198,7 +198,7 @@ impl fmt::Display for Platform {
 }
 
 impl NoPlatform {
-    /// The error that says so, and what there is instead.
+    /// The error that says so and lists the platforms there are.
     pub(crate) fn error(&self) -> Error {
         let name = self.arch.go_name();
         let mut there: Vec<String> = self.there.iter().map(Platform::to_string).collect();

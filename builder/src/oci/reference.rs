@@ -1,10 +1,10 @@
-//! Names of images: `oci://registry/name:tag`, and what Docker Hub's short names stand for.
+//! Names of images: `oci://registry/name:tag`, and the full form of Docker Hub's short names.
 
 use std::fmt;
 
 use stub::error::{Error, Kind, Result};
 
-/// What a name begins with in recipes and lockfiles.
+/// The beginning of an image's address in recipes and lockfiles.
 pub const SCHEME: &str = "oci://";
 
 /// Docker Hub, as names of images have it.
@@ -20,7 +20,7 @@ pub struct Reference {
     registry: String,
     /// The image's name in its registry.
     pub repository: String,
-    /// What stands behind the colon.
+    /// The text after the colon.
     pub tag: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl Reference {
             .expected(
                 "`oci://registry/name:tag`, for example `oci://docker.io/library/busybox:1.37`",
             )
-            .hint("an image is named with its registry, also one of Docker Hub: `docker.io`")
+            .hint("write the registry, too; that of Docker Hub is `docker.io`")
         };
         let name = url.strip_prefix(SCHEME).ok_or_else(wrong)?;
         let name = name.split_once('@').map_or(name, |(name, _)| name);
@@ -114,7 +114,7 @@ mod tests {
                 (reference.to_string().as_str(), reference.host()),
                 (name, host)
             );
-            // What is written into a lockfile is read again as the same.
+            // The name in a lockfile is read back as the same name.
             assert_eq!(
                 Reference::parse(&format!("oci://{name}")).unwrap(),
                 reference

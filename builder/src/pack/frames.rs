@@ -1,4 +1,4 @@
-//! Frames: which contents a bundle holds, in which order, coded against what, and their compressed bytes.
+//! Frames: the contents of a bundle, their order, the prefix that each is coded against, and their compressed bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -13,6 +13,7 @@ use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
 
 use crate::cache::Cache;
+use crate::plural::counted;
 
 /// A file smaller than this is compressed on its own: a prefix would not pay for its decoding.
 const MIN_SIBLING: u64 = 64 << 10;
@@ -99,7 +100,7 @@ impl<'a> FrameCache<'a> {
         Self { cache, level }
     }
 
-    /// Compresses whatever is not in the cache yet, on all cores, and describes all frames for the manifest.
+    /// Compresses the contents that are not in the cache yet, on all cores, and describes all frames for the manifest.
     pub fn fill(&self, plan: &[Planned], progress: &Progress) -> Result<Vec<FrameEntry>> {
         let mut entries: BTreeMap<Sha256, FrameEntry> = BTreeMap::new();
         let mut missing = Vec::new();
@@ -172,7 +173,7 @@ impl<'a> FrameCache<'a> {
         for result in results {
             made.extend(result?);
         }
-        task.finish(format!("{} files", missing.len()));
+        task.finish(counted(missing.len(), "file"));
         Ok(made)
     }
 

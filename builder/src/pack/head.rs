@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 pub struct Head {
     /// Where it is: a static program for the bundle's architecture.
     pub program: PathBuf,
-    /// What is linked into it; nothing where nobody knows.
+    /// The libraries linked into it; empty if unknown.
     pub libraries: Vec<Library>,
 }
 
@@ -65,7 +65,7 @@ fn require_static(program: &Path, arch: Arch) -> Result<()> {
         )
         .expected(format!("a statically linked 64-bit ELF program for {arch}"))
         .found(found)
-        .hint("leave out `--stub` to have the stub compiled with the right flags")
+        .hint("leave out `--stub`, so that the builder compiles the stub with the right flags")
     };
     // Offsets from the ELF-64 object file format, version 1.5 draft 2, figures 2 and 6.
     let u16_at = |at: usize| {

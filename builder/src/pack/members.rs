@@ -179,7 +179,7 @@ fn image(
             "digest": image.manifest.digest,
             "size": image.manifest.size,
             "platform": { "architecture": arch.go_name(), "os": "linux" },
-            // The first is containerd's name for the imported image, the second what the specification asks for.
+            // The first is containerd's name for the imported image, the second is the one of the specification.
             "annotations": { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag },
         }],
     });
@@ -202,10 +202,10 @@ fn image(
     Ok(members)
 }
 
-/// Counts up when the same download gives other members than before, so that what was remembered is not used.
+/// Counts up when the same download gives other members than before, so that older indexes are not used.
 const RULES: u32 = 2;
 
-/// What a download gave the last time. Only a hint: contents are verified whenever they are read.
+/// The files that a download gave the last time. Only a hint: contents are verified whenever they are read.
 struct Index {
     path: std::path::PathBuf,
     cache: Cache,

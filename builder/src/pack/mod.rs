@@ -27,7 +27,7 @@ use crate::cache::Cache;
 use crate::lockfile::Lockfile;
 use crate::tbz;
 
-/// What to build.
+/// An order for a build.
 #[derive(Debug)]
 pub struct Order<'a> {
     /// The pins.
@@ -44,7 +44,7 @@ pub struct Order<'a> {
     pub output: &'a Path,
 }
 
-/// What was built.
+/// The result of a build.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// Where the bundle lies.
@@ -61,7 +61,7 @@ pub struct Report {
     pub seconds: f64,
 }
 
-/// What a component adds to a bundle.
+/// The size of a component in a bundle.
 #[derive(Debug, Clone, Serialize)]
 pub struct ComponentReport {
     /// Its name.
@@ -76,7 +76,7 @@ pub struct ComponentReport {
     pub packed: u64,
 }
 
-/// Builds a bundle out of what is in the cache.
+/// Builds a bundle from the cache.
 ///
 /// The file appears in one step, synced and executable; a failure leaves a previous one as it was.
 pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report> {
@@ -107,7 +107,7 @@ pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report
 }
 
 /// Packs the same files as the classic archive of a directory `usernetes/`, as reproducibly. It carries no manifest:
-/// only its digest says what it is.
+/// only its digest identifies it.
 pub fn build_tbz(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report> {
     /// Where an entry's content comes from.
     enum From {
@@ -165,7 +165,7 @@ pub fn build_tbz(order: &Order, cache: &Cache, progress: &Progress) -> Result<Re
     })
 }
 
-/// What goes into a bundle, uncompressed in the cache.
+/// The contents of a bundle, uncompressed in the cache.
 struct Parts {
     components: Vec<Component>,
     families: BTreeMap<Name, Name>,
@@ -242,7 +242,7 @@ fn try_to_write(
         .into_inner()
         .map_err(IntoInnerError::into_error)?
         .finish();
-    // Not what the umask makes of it: the same file for everybody.
+    // The mode must not depend on the umask: everybody gets the same file.
     file.set_permissions(PermissionsExt::from_mode(mode))?;
     file.sync_all()?;
     let size = file.metadata()?.len();
@@ -253,7 +253,7 @@ fn try_to_write(
     Ok((sha256, size))
 }
 
-/// Refuses to begin what cannot succeed: unpinned downloads are all named at once.
+/// Refuses a build that cannot succeed: the error names all unpinned downloads at once.
 pub fn require_pinned(lockfile: &Lockfile, arch: Arch, only: &[Name]) -> Result<()> {
     let selected = lockfile.select(arch, only)?;
     let unpinned: Vec<&str> = selected
@@ -264,9 +264,15 @@ pub fn require_pinned(lockfile: &Lockfile, arch: Arch, only: &[Name]) -> Result<
     if unpinned.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Kind::Input, "lockfile.json has no digest for some downloads, and nothing is built from what cannot be checked")
-        .detail("unpinned", unpinned.join(", "))
-        .hint(format!("pin them with `builder lock --update {}`", unpinned.join(" "))))
+    Err(Error::new(
+        Kind::Input,
+        "lockfile.json has no digest for some downloads, so nothing can be built from them",
+    )
+    .detail("unpinned", unpinned.join(", "))
+    .hint(format!(
+        "pin them with `builder lock --update {}`",
+        unpinned.join(" ")
+    )))
 }
 
 fn component_reports(manifest: &Manifest) -> Result<Vec<ComponentReport>> {

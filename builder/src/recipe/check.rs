@@ -1,4 +1,4 @@
-//! What a recipe must say beyond what its types say. Each fault names the thing and the next step.
+//! Rules for a recipe that its types do not express. Each error names the field and the next step.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ impl Recipe {
             };
             if !paths.contains(full.as_str()) {
                 return wrong(format!(
-                    "the link `{path}` points to `{full}`, which the recipe does not take"
+                    "the link `{path}` points to `{full}`, which is not a file of this recipe"
                 ));
             }
         }
@@ -65,11 +65,13 @@ impl ArtifactRecipe {
             return wrong("the format `deb` goes with `from = \"debian\"`, and only with it");
         }
         if self.files.is_empty() {
-            return wrong("it takes no `[[artifact.file]]`");
+            return wrong("it has no `[[artifact.file]]`");
         }
         let whole = matches!(self.format, Format::Plain | Format::OciImage);
         if whole && (self.files.len() != 1 || self.files[0].from.is_some()) {
-            return wrong("the whole download is taken, as one `[[artifact.file]]` without `from`");
+            return wrong(
+                "this format takes the whole download, as one `[[artifact.file]]` without `from`",
+            );
         }
         if !whole && self.files.iter().any(|f| f.from.is_none()) {
             return wrong("every file of an archive needs `from`");
@@ -102,7 +104,7 @@ impl ArtifactRecipe {
         Ok(())
     }
 
-    /// Fills everything in once, so that a slip of the pen shows now and not at the next update.
+    /// Fills in every placeholder once, so that a typing error shows now and not at the next update.
     fn check_templates(&self) -> Result<()> {
         let version = Version::new("0")?;
         let fill = Fill {
@@ -122,20 +124,22 @@ impl ArtifactRecipe {
     }
 }
 
-/// What is fetched without a digest to hold it against needs a connection that cannot be listened into. A server on
-/// this machine is for tests.
+/// A file that is fetched without a known digest needs a connection that nobody can tamper with. A server on
+/// this machine is allowed for tests.
 fn check_web(url: &str) -> Result<()> {
     let safe = ["https://", "http://127.0.0.1:", "http://[::1]:"];
     if safe.iter().any(|s| url.starts_with(s)) {
         return Ok(());
     }
-    wrong("a web address is wanted")
+    wrong("this is not an `https://` address")
         .map_err(|e: Error| e.expected("`https://…`").found(format!("`{url}`")))
 }
 
 fn check_file(Take { from, to }: &Take) -> Result<()> {
     if to.as_str().contains(['{', '}']) {
-        return wrong(format!("`to = \"{to}\"`: nothing is filled in there"));
+        return wrong(format!(
+            "`to = \"{to}\"`: placeholders are not allowed here"
+        ));
     }
     let plain = |from: &String| from.split('/').all(|s| !matches!(s, "" | "." | ".."));
     match from {

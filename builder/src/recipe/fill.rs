@@ -1,11 +1,11 @@
-//! What is filled into a recipe's strings.
+//! The placeholders in a recipe's strings.
 
 use stub::bundle::{Arch, Version};
 use stub::error::{Error, Kind, Result};
 
 use super::Check;
 
-/// What is filled into a recipe's strings.
+/// The values of the placeholders in a recipe's strings.
 #[derive(Debug, Clone, Copy)]
 pub struct Fill<'a> {
     /// The component's version.
@@ -52,7 +52,7 @@ impl Check {
         Ok(filled)
     }
 
-    /// Where it is, unless GitHub's API has it.
+    /// The address of the check, unless it asks GitHub's API.
     #[must_use]
     pub fn url(&self) -> Option<&str> {
         match self {

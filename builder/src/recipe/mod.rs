@@ -24,23 +24,24 @@ pub(crate) use places::Places;
 pub use version::comparable;
 
 /// The next step for every fault of a recipe that has no better one.
-const HINT: &str = "`recipes/etcd.toml` is a commented example of all there is";
+const HINT: &str =
+    "see `recipes/etcd.toml`, a commented example of everything that a recipe can say";
 
 /// A recipe, as it stands in its file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// What it is for, in a few words.
+    /// Its purpose, in a few words.
     pub summary: String,
     /// The project's home page.
     pub homepage: String,
-    /// SPDX licence expression of the files we take, with what is statically linked into them.
+    /// SPDX licence expression of the files we take and of the libraries statically linked into them.
     pub license: String,
     /// Components of one family are compressed against the family's largest file. Its own name when absent.
     pub family: Option<Name>,
     /// Where its newest version is announced.
     pub version: VersionSource,
-    /// What to download.
+    /// Its downloads.
     #[serde(rename = "artifact")]
     pub artifacts: Vec<ArtifactRecipe>,
 }
@@ -93,10 +94,10 @@ pub struct ArtifactRecipe {
     pub urls: Vec<String>,
     /// Name of a Debian package, instead of `urls`.
     pub package: Option<String>,
-    /// What it is packed in.
+    /// Its format.
     pub format: Format,
-    /// What it can be checked against, all of which must agree. None for packages and images: the archive's signed
-    /// index and the registry's digest say what they are.
+    /// The digests and signatures it is checked by, which must all agree. None for packages and images: the archive's signed
+    /// index and the registry's digest identify them.
     #[serde(default)]
     pub checks: Vec<Check>,
     /// The files we take.
@@ -107,7 +108,7 @@ pub struct ArtifactRecipe {
     pub links: Vec<Link>,
 }
 
-/// What a download is packed in.
+/// The format of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Format {
     /// Nothing: the download is the file.
@@ -139,7 +140,7 @@ pub enum Format {
     OciImage,
 }
 
-/// What an upstream publishes to check a download by.
+/// A digest or signature that an upstream publishes for a download.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Check {
@@ -205,7 +206,7 @@ pub fn read_all(directory: &Path) -> Result<BTreeMap<Name, Recipe>> {
     if recipes.is_empty() {
         return Err(Error::new(
             Kind::Input,
-            format!("{}: no recipe here", directory.display()),
+            format!("{}: there are no recipes here", directory.display()),
         )
         .expected("files named `<component>.toml`")
         .hint("name the directory of recipes with `--recipes`"));

@@ -1,4 +1,4 @@
-//! Who has which path: all components are joined into one tree, so each path has one owner.
+//! The owners of paths: all components are joined into one tree, so each path has one owner.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,9 @@ impl<'a> Places<'a> {
         if owner.as_str() == STUB_COMPONENT {
             return Err(Error::new(
                 Kind::Input,
-                format!("no component can be named `{STUB_COMPONENT}`: that is the stub itself"),
+                format!(
+                    "no component can be named `{STUB_COMPONENT}`: that name belongs to the stub"
+                ),
             )
             .hint("give the recipe's file another name"));
         }
@@ -52,7 +54,7 @@ impl<'a> Places<'a> {
             None => Ok(()),
             Some(other) if other == owner => Err(Error::new(
                 Kind::Input,
-                format!("{owner}: its recipe puts two things at the path `{path}`"),
+                format!("{owner}: its recipe puts two files at the path `{path}`"),
             )
             .hint("change `to` of one of the two")),
             Some(other) => Err(Error::new(
@@ -70,7 +72,7 @@ pub(super) fn in_tree(path: &BundlePath) -> Result<()> {
     if !top.is_some_and(|t| TOP_DIRECTORIES.contains(&t)) {
         return Err(Error::new(
             Kind::Input,
-            format!("`{path}` has no place in the installed tree"),
+            format!("`{path}` is not an allowed path in the installed tree"),
         )
         .expected(format!("a path below {}/", TOP_DIRECTORIES.join("/, ")))
         .hint("change `to` in the recipe"));
@@ -111,7 +113,7 @@ mod tests {
         hint: change `to` in one of the two recipes
         ");
         insta::assert_snapshot!(refused(&[("runc", "bin/runc"), ("runc", "bin/runc")]), @r"
-        runc: its recipe puts two things at the path `bin/runc`
+        runc: its recipe puts two files at the path `bin/runc`
 
         hint: change `to` of one of the two
         ");
@@ -138,13 +140,13 @@ mod tests {
     #[test]
     fn there_are_four_directories_and_the_stub_has_its_place() {
         insta::assert_snapshot!(refused(&[("a", "etc/passwd")]), @r"
-        a: `etc/passwd` has no place in the installed tree
+        a: `etc/passwd` is not an allowed path in the installed tree
           expected  a path below bin/, images/, lib/, libexec/, share/
 
         hint: change `to` in the recipe
         ");
         insta::assert_snapshot!(refused(&[("a", "bin")]), @r"
-        a: `bin` has no place in the installed tree
+        a: `bin` is not an allowed path in the installed tree
           expected  a path below bin/, images/, lib/, libexec/, share/
 
         hint: change `to` in the recipe
@@ -155,7 +157,7 @@ mod tests {
         hint: change `to` in the recipe
         ");
         insta::assert_snapshot!(refused(&[("usernetes", "bin/a")]), @r"
-        no component can be named `usernetes`: that is the stub itself
+        no component can be named `usernetes`: that name belongs to the stub
 
         hint: give the recipe's file another name
         ");

@@ -38,7 +38,7 @@ fn an_unknown_key_is_named_with_its_line() {
       | ^^^^^^^
     unknown field `licence`, expected one of `summary`, `homepage`, `license`, `family`, `version`, `artifact`
 
-    hint: `recipes/etcd.toml` is a commented example of all there is
+    hint: see `recipes/etcd.toml`, a commented example of everything that a recipe can say
     "#);
 }
 
@@ -52,7 +52,7 @@ fn a_key_given_twice_is_named() {
       | ^^^^^^^
     duplicate key
 
-    hint: `recipes/etcd.toml` is a commented example of all there is
+    hint: see `recipes/etcd.toml`, a commented example of everything that a recipe can say
     "#);
 }
 
@@ -115,10 +115,10 @@ fn hostile_paths_are_refused() {
     unsafe path "../../.bashrc": it contains `.` or `..`
       expected  a relative path of plain names, such as `bin/etcd`
 
-    hint: `recipes/etcd.toml` is a commented example of all there is
+    hint: see `recipes/etcd.toml`, a commented example of everything that a recipe can say
     "#);
     insta::assert_snapshot!(refused("bin/tool", "etc/cron.d/tool"), @r"
-    bad recipe: `etc/cron.d/tool` has no place in the installed tree
+    bad recipe: `etc/cron.d/tool` is not an allowed path in the installed tree
       expected  a path below bin/, images/, lib/, libexec/, share/
 
     hint: change `to` in the recipe
@@ -153,9 +153,9 @@ fn members_are_plain_paths() {
 #[test]
 fn links_point_to_what_is_there() {
     insta::assert_snapshot!(refused(r#"target = "tool""#, r#"target = "toll""#), @r"
-    bad recipe: the link `bin/t` points to `bin/toll`, which the recipe does not take
+    bad recipe: the link `bin/t` points to `bin/toll`, which is not a file of this recipe
 
-    hint: `recipes/etcd.toml` is a commented example of all there is
+    hint: see `recipes/etcd.toml`, a commented example of everything that a recipe can say
     ");
 }
 
@@ -169,7 +169,7 @@ fn a_constraint_is_one() {
       |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     unexpected character 'o' while parsing major version number
 
-    hint: `recipes/etcd.toml` is a commented example of all there is
+    hint: see `recipes/etcd.toml`, a commented example of everything that a recipe can say
     "#);
 }
 
@@ -199,19 +199,19 @@ fn what_does_not_go_together() {
         .map(|e| e.lines().next().unwrap().to_owned())
         .collect();
     insta::assert_snapshot!(errors.join("\n"), @r#"
-    bad recipe: `https://example.org/v{version}/tool-{arch}.tar.gz`: the whole download is taken, as one `[[artifact.file]]` without `from`
+    bad recipe: `https://example.org/v{version}/tool-{arch}.tar.gz`: this format takes the whole download, as one `[[artifact.file]]` without `from`
     bad recipe: `https://example.org/v{version}/tool-{arch}.tar.gz`: `oci://` addresses go with the formats `oci-files` and `oci-image`, and only with them
     bad recipe: `https://example.org/v{version}/tool-{arch}.tar.gz`: the format `deb` goes with `from = "debian"`, and only with it
-    bad recipe: `ftp://example.org/v{version}/tool-{arch}.tar.gz`: a web address is wanted
-    bad recipe: `http://example.org/v{version}/tool-{arch}.tar.gz`: a web address is wanted
+    bad recipe: `ftp://example.org/v{version}/tool-{arch}.tar.gz`: this is not an `https://` address
+    bad recipe: `http://example.org/v{version}/tool-{arch}.tar.gz`: this is not an `https://` address
     bad recipe: `oci://example.org/v{version}/tool-{arch}.tar.gz`: `oci://` addresses go with the formats `oci-files` and `oci-image`, and only with them
-    bad recipe: `https://example.org/v{version}/tool-{arch}.tar.gz`: `http://example.org/tool.sha256`: a web address is wanted
+    bad recipe: `https://example.org/v{version}/tool-{arch}.tar.gz`: `http://example.org/tool.sha256`: this is not an `https://` address
     bad recipe: `https://example.org/v{version}/tool-{arch}.tar.gz`: every file of an archive needs `from`
     bad recipe: `https://example.org/v{version}/tool-{arch}.tar.gz`: `github-digest` is for files of releases on GitHub
     bad recipe: `tool`: a recipe `from = "debian"` has a `package` in each artifact, every other one has `urls`
     bad recipe: `tag = "v1"` does not say where in a tag the version stands
     bad recipe: `repository = "tool"` is not of the form `owner/name`
-    bad recipe: homepage: a web address is wanted
+    bad recipe: homepage: this is not an `https://` address
     bad recipe: `summary` is empty
     "#);
 }
@@ -226,7 +226,7 @@ fn a_directory_of_recipes() {
     };
 
     insta::assert_snapshot!(hide(read_all(directory.path()).unwrap_err()), @r"
-    DIR: no recipe here
+    DIR: there are no recipes here
       expected  files named `<component>.toml`
 
     hint: name the directory of recipes with `--recipes`
@@ -255,7 +255,7 @@ fn a_directory_of_recipes() {
       |           ^
     invalid type: integer `1`, expected a string
 
-    hint: `recipes/etcd.toml` is a commented example of all there is
+    hint: see `recipes/etcd.toml`, a commented example of everything that a recipe can say
     ");
 
     fs_err::rename(path("other.toml"), path("Other.toml")).unwrap();

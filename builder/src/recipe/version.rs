@@ -1,4 +1,4 @@
-//! Which versions a recipe takes, and how they are read out of what an upstream announces.
+//! The versions that a recipe takes, and how they are read from an upstream's announcements.
 
 use semver::VersionReq;
 use stub::bundle::Version;

@@ -2,7 +2,7 @@
 //!
 //! A release's file has had a `digest` since June 2025; those of older files are null. Answers are kept with their
 //! `ETag` in the cache: asked again, GitHub answers 304 without a body, which is not counted against the hourly limit
-//! of whoever has sent a token.
+//! of a request with a token.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,7 @@ use crate::recipe::VersionSource;
 
 /// Releases on a page. Each has up to some hundred files, so a page is some megabytes long.
 const PER_PAGE: usize = 50;
-/// How many pages are read. GitHub lists the newest first: what is behind these is of no use.
+/// How many pages are read. GitHub lists the newest first: later pages are of no use.
 const PAGES: usize = 20;
 /// A page is at most this many bytes long.
 const PAGE_CAP: u64 = 32 << 20;
@@ -59,7 +59,7 @@ struct Tag {
     name: String,
 }
 
-/// Where a release's file is: what its address says, decoded.
+/// The parts of the address of a release's file, decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) repository: String,
@@ -99,7 +99,7 @@ impl Place {
 }
 
 impl Release {
-    /// When it became what it is: when it was published, or when the last of these files, which are named by their
+    /// When it last changed: when it was published, or when the last of these files, which are named by their
     /// addresses, was replaced.
     fn published(&self, urls: &[String]) -> Option<SystemTime> {
         let ours: Vec<Place> = urls.iter().filter_map(|url| Place::of(url)).collect();
@@ -115,13 +115,13 @@ impl Release {
 }
 
 impl Asset {
-    /// What GitHub says its digest is.
+    /// Its digest, as GitHub states it.
     pub(crate) fn digest(&self) -> Result<Option<Digest>> {
         let digest = self.digest.as_deref().map(str::parse).transpose();
         digest.about(|| format!("GitHub's digest of `{}`", self.name))
     }
 
-    /// What its upload has come to, where it has not come to an end.
+    /// The state of its upload, if that is not finished.
     pub(crate) fn unfinished(&self) -> Option<&str> {
         self.state.as_deref().filter(|state| *state != "uploaded")
     }
@@ -206,15 +206,15 @@ impl Upstreams<'_> {
                 return Ok(());
             }
             match page.next {
-                // Our token goes to this host, so nobody else may say where the list goes on.
+                // Our token goes to this host only, so the next page must be at this host, too.
                 Some(next) if !next.starts_with(&format!("{api}/")) => {
                     return Err(Error::new(
                         Kind::Network,
-                        format!("{url}: the list is said to go on elsewhere, where we do not follow"),
+                        format!("{url}: the next page of the list is at another address, which the builder does not follow"),
                     )
                     .expected(format!("{api}/…"))
                     .found(next)
-                    .hint("something on the way may answer in GitHub's place: see whether the address shows the same in a browser"));
+                    .hint("a proxy may have answered in GitHub's place: open the address in a browser and compare"));
                 }
                 Some(next) => url = next,
                 None => return Ok(()),
@@ -240,7 +240,7 @@ impl Upstreams<'_> {
             match (response.status, &kept) {
                 (200, _) => {
                     let next = link::next(&response).map(|n| n.to_string());
-                    // What the test's server calls itself stands for GitHub's own address.
+                    // Addresses of the test's server stand for GitHub's own.
                     let next = next.map(|n| self.real(&n));
                     self.keep(url, next.as_deref(), &response);
                     let body = response.body;
@@ -287,7 +287,7 @@ impl Upstreams<'_> {
         let seconds = wait.as_secs();
         let why = said.map(|said| format!(": {said}")).unwrap_or_default();
         self.progress.line(format!(
-            "waiting for {seconds} s, as GitHub's limit of requests demands{why}"
+            "waiting for {seconds} s, because of GitHub's limit on requests{why}"
         ));
         self.client.wait(wait);
         Ok(())
@@ -321,13 +321,13 @@ impl Upstreams<'_> {
         self.cache.root().join("github").join(name)
     }
 
-    /// What was answered the last time, if that is there and of use.
+    /// The answer of the last time, if it is there and usable.
     fn kept(&self, url: &str) -> Option<Kept> {
         let kept: Kept = serde_json::from_slice(&fs_err::read(self.kept_at(url)).ok()?).ok()?;
         (kept.url == url).then_some(kept)
     }
 
-    /// Keeps an answer for the next time. That it cannot be kept is no reason to stop.
+    /// Keeps an answer for the next time. A failure to keep it is ignored.
     fn keep(&self, url: &str, next: Option<&str>, response: &Response) {
         let (Some(etag), Ok(body)) = (
             response.header("etag"),
@@ -347,7 +347,7 @@ impl Upstreams<'_> {
     }
 }
 
-/// How long to wait for a limit to be lifted, if that is what the answer is about: `retry-after` in seconds,
+/// How long to wait for a limit to be lifted, if the answer is about a limit: `retry-after` in seconds,
 /// `x-ratelimit-reset` in seconds since 1970 when `x-ratelimit-remaining` is 0, and a minute where the answer says
 /// neither. The secondary limit, of requests in a short time, may be a 403 that only its body tells from a refusal.
 fn asked_to_wait(response: &Response, now: SystemTime) -> Option<Duration> {

@@ -6,9 +6,10 @@ use reqwest::Url;
 use stub::error::{Error, Kind, Result};
 
 use crate::http::Response;
+use crate::plural::counted;
 
-/// The pages of a list that were asked for. A list that is not read to its end is an error: what is missing from it may
-/// be the newest version.
+/// The pages of a list that were asked for. A list that is not read to its end is an error: the missing part may
+/// hold the newest version.
 pub(super) struct Pages {
     list: String,
     most: usize,
@@ -29,14 +30,14 @@ impl Pages {
     pub(super) fn count(&mut self, url: &str) -> Result<()> {
         let Self { list, most, asked } = self;
         let came = asked.len();
-        let s = if came == 1 { "" } else { "s" };
+        let pages = counted(came, "page");
         if asked.contains(url) {
             return Err(Error::new(
                 Kind::Network,
-                format!("{list}: the list goes in circles: after {came} page{s} it goes on with one of them"),
+                format!("{list}: the list goes in circles: after {pages} it goes on with one of them"),
             )
             .detail("page", url)
-            .hint("try again; if it stays so, something on the way repeats an old answer, such as a proxy with a cache"));
+            .hint("try again; if the result is the same, a proxy with a cache may be repeating an old answer"));
         }
         if came == *most {
             return Err(Error::new(
@@ -44,8 +45,8 @@ impl Pages {
                 format!("{list}: the list does not end"),
             )
             .expected(format!("at most {most} pages"))
-            .found(format!("{came} page{s}, and a next one: {url}"))
-            .hint("what is missing may be the newest version, so none is taken: report this, the limit may have to be raised"));
+            .found(format!("{pages}, and a next one: {url}"))
+            .hint("the newest version may be among the missing ones, so none is taken: report this, because the limit may have to be raised"));
         }
         asked.insert(url.to_owned());
         Ok(())
@@ -63,7 +64,7 @@ fn target(header: &str) -> Option<&str> {
     let mut rest = header;
     while let Some((_, link)) = rest.split_once('<') {
         let (target, after) = link.split_once('>')?;
-        // Parameters end where the next link begins: what stands in quotes has no `<` in any list we read.
+        // Parameters end where the next link begins: quoted text has no `<` in any list we read.
         let parameters = after.split('<').next().unwrap_or_default();
         let relation = parameters.split([';', ',']).find_map(|parameter| {
             let (name, value) = parameter.split_once('=')?;

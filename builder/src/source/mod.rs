@@ -1,4 +1,4 @@
-//! Upstreams: where new versions are announced, and what is published to check downloads by.
+//! Upstreams: announcements of new versions, and the digests and signatures that are published to check downloads.
 //!
 //! One module for each way of announcing: [`github`] (releases and tags), [`text`] (a file that holds nothing but a
 //! version) and [`registry`] (the tags of an image). Debian archives have a [module](crate::debian) of their own.
@@ -34,14 +34,14 @@ const DOCUMENT_CAP: u64 = 1 << 20;
 /// The environment variable with a token for GitHub's API. It needs no permissions.
 pub const GITHUB_TOKEN: &str = "GITHUB_TOKEN";
 
-/// Where upstreams are, and what we show them of ourselves. Only tests have others than those of the real world.
+/// The addresses of upstreams, and the token we send. Only tests use other addresses than the real ones.
 #[derive(Debug, Clone)]
 pub struct Endpoints {
     /// GitHub's API, without a final slash.
     pub github_api: String,
     /// A token for GitHub's API. It is sent there and nowhere else.
     pub github_token: Option<String>,
-    /// Beginnings of addresses and what stands there instead: `("https://", "http://127.0.0.1:8000/")`.
+    /// Beginnings of addresses and their replacements: `("https://", "http://127.0.0.1:8000/")`.
     pub instead: Vec<(String, String)>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Announced {
     pub(crate) published: Option<SystemTime>,
 }
 
-/// What a server says about a download.
+/// A server's headers about a download.
 #[derive(Debug, Clone, Copy)]
 struct Head {
     gone: bool,
@@ -85,23 +85,23 @@ struct Head {
 /// The addresses of the files that a recipe takes of a version.
 pub(crate) type Files<'a> = dyn Fn(&Version) -> Vec<String> + 'a;
 
-/// Whether what has been announced so far is enough, so that nobody need be asked for older versions.
+/// Whether the versions announced so far are enough, so that older ones need not be asked for.
 pub(crate) type Enough<'a> = dyn Fn(&[Announced]) -> bool + 'a;
 
 /// Asks upstreams, for the length of one update.
 pub(crate) struct Upstreams<'a> {
     pub(crate) client: &'a Client,
     pub(crate) endpoints: &'a Endpoints,
-    /// Keeps GitHub's answers, and what is downloaded to check a signature.
+    /// Keeps GitHub's answers, and the files that are downloaded to check a signature.
     pub(crate) cache: &'a Cache,
     pub(crate) progress: &'a Progress,
     began: (SystemTime, Instant),
-    /// By address; `None` for what is not there.
+    /// By address; `None` for a document that does not exist.
     documents: RefCell<BTreeMap<String, Option<Vec<u8>>>>,
     heads: RefCell<BTreeMap<String, Head>>,
     /// By repository and tag; `None` for a tag without a release.
     releases: RefCell<BTreeMap<(String, String), Option<Release>>>,
-    /// By address and what else identifies it.
+    /// By address and further keys.
     pulled: RefCell<BTreeMap<String, Pulled>>,
 }
 
@@ -130,7 +130,7 @@ impl<'a> Upstreams<'a> {
         self.began.0 + self.began.1.elapsed()
     }
 
-    /// The versions an upstream has announced, of the form the recipe knows, and since when they are what they are: one of
+    /// The versions an upstream has announced, of the form the recipe knows, and when each last changed: one of
     /// their `files` may have been replaced. The newest come first where there is an order, and older ones may be missing
     /// once it was `enough`.
     pub(crate) fn announced(
@@ -200,7 +200,7 @@ impl<'a> Upstreams<'a> {
         let size = header("content-length").and_then(|l| l.parse().ok());
         let head = Head {
             gone: matches!(response.status, 404 | 410),
-            // Some servers answer GET only; others have a length of 0 for what they have yet to look at.
+            // Some servers answer GET only; others give a length of 0 before they have looked at the file.
             size: size.filter(|l| *l > 0),
             modified: header("last-modified").and_then(date::mail),
         };
@@ -209,19 +209,19 @@ impl<'a> Upstreams<'a> {
     }
 }
 
-/// Reads what an interface answered. An answer that is no JSON is shown by its beginning.
+/// Reads a JSON answer. An error shows the beginning of an answer that is no JSON.
 fn json<T: DeserializeOwned>(url: &str, body: &[u8]) -> Result<T> {
     serde_json::from_slice(without_mark(body))
         .map_err(|e| {
             Error::new(Kind::Network, format!("the answer cannot be read: {e}"))
                 .expected("JSON")
                 .found(beginning(body))
-                .hint("something on the way may answer in upstream's place, such as a proxy that wants a login: open the address in a browser")
+                .hint("a proxy that wants a login may have answered in upstream's place: open the address in a browser")
         })
         .about(|| url)
 }
 
-/// The path of an address or its end, without query and fragment, decoded: what files are called by those who made them.
+/// The path of an address or its end, without query and fragment, decoded: the file's name as its publisher writes it.
 pub(crate) fn path(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     percent_decode_str(path).decode_utf8_lossy().into_owned()
@@ -263,7 +263,7 @@ mod tests {
           expected  JSON
           found     a web page: "<!DOCTYPE html><html><title>Log in</title></html>"
 
-        hint: something on the way may answer in upstream's place, such as a proxy that wants a login: open the address in a browser
+        hint: a proxy that wants a login may have answered in upstream's place: open the address in a browser
         "#);
     }
 }

@@ -20,7 +20,7 @@ const PAGES: usize = 100;
 /// A page is at most this many bytes long. Google's registries put every image's description into it.
 const PAGE_CAP: u64 = 32 << 20;
 
-/// What a tag points to.
+/// The target of a tag.
 #[derive(Debug, Clone)]
 pub(crate) struct Pulled {
     /// Of the index or manifest.
@@ -91,17 +91,17 @@ impl Upstreams<'_> {
             if !url_is_ours(&response.url, next.as_str()) {
                 return Err(Error::new(
                     Kind::Network,
-                    format!("{url}: the list of tags is said to go on at another host"),
+                    format!("{url}: the next page of the list of tags is at another host"),
                 )
                 .found(next)
-                .hint("something on the way may answer in the registry's place"));
+                .hint("a proxy may have answered in the registry's place"));
             }
             url = next.to_string();
         }
     }
 
-    /// What a tag points to, and which of these architectures it has nothing for. The documents for the others, which are
-    /// all in the cache afterwards, have been verified: the first by itself, the others by what it says of them.
+    /// The target of a tag, and which of these architectures it has nothing for. The documents for the others, which are
+    /// all in the cache afterwards, have been verified: the first by itself, the others by the digests in it.
     pub(crate) fn pull(&self, url: &str, arches: &[Arch]) -> Result<Pulled> {
         if let Some(pulled) = self.pulled.borrow().get(url) {
             return Ok(pulled.clone());
@@ -120,11 +120,11 @@ impl Upstreams<'_> {
         {
             return Err(Error::new(
                 Kind::Integrity,
-                format!("{url}: the registry sent another document than it says"),
+                format!("{url}: the registry sent a document that does not match the digest it announced"),
             )
             .expected(said)
             .found(digest)
-            .hint("try again; if it stays so, something on the way changes it: try from another network"));
+            .hint("try again; if the result is the same, something on the way changes the document: try from another network"));
         }
         self.cache.insert(&digest, response.body.as_slice())?;
         let mut lacks = BTreeMap::new();
@@ -142,7 +142,8 @@ impl Upstreams<'_> {
         Ok(pulled)
     }
 
-    /// Fetches what leads to the manifest for an architecture, by digest. Gives what is lacking if there is none.
+    /// Fetches the documents that lead to the manifest for an architecture, by digest. Gives the missing platform if
+    /// there is no manifest.
     fn pull_manifests(
         &self,
         registry: &Registry,
@@ -167,7 +168,7 @@ impl Upstreams<'_> {
                     .detail("url", &at)
                     .expected(part.digest)
                     .found(part.digest.same_kind_of(&response.body))
-                    .hint("try again; if it stays so, something on the way changes it: try from another network")
+                    .hint("try again; if the result is the same, something on the way changes the document: try from another network")
                 })?;
         }
     }

@@ -48,7 +48,7 @@ fn report(change: impl FnOnce(&mut LockedComponent)) -> Report {
 #[test]
 fn all_is_well() {
     let report = report(|_| {});
-    insta::assert_snapshot!(report, @"1 locked, all as the recipes say");
+    insta::assert_snapshot!(report, @"1 component locked, as the recipes say");
     report.verdict().unwrap();
 }
 
@@ -67,14 +67,14 @@ fn what_is_unpinned_is_listed_with_the_command_that_pins_it() {
     next:
       builder lock --update tool
 
-    note: a size is not on record for tool
+    note: the size is unknown for tool
     ");
     let error = report.verdict().unwrap_err();
     assert_eq!(error.kind(), Kind::Input);
     insta::assert_snapshot!(error, @r"
     the lockfile and the recipes have 2 problems
 
-    hint: what to do about each stands under `next`
+    hint: follow the steps listed under `next`
     ");
 }
 
@@ -115,9 +115,9 @@ fn an_unknown_size_is_only_a_note() {
         entry.artifacts.get_mut(&Arch::X86_64).unwrap()[0].size = None;
     });
     insta::assert_snapshot!(report, @r"
-    1 locked, all as the recipes say
+    1 component locked, as the recipes say
 
-    note: a size is not on record for tool
+    note: the size is unknown for tool
     ");
     report.verdict().unwrap();
 }
@@ -193,7 +193,7 @@ fn a_version_the_recipe_does_not_take() {
         .iter()
         .find(|p| p.what == What::NotAllowed)
         .unwrap();
-    insta::assert_snapshot!(finding.detail, @"1.3.0 is locked, the recipe takes ~1.2");
+    insta::assert_snapshot!(finding.detail, @"1.3.0 is locked, the recipe allows ~1.2");
 }
 
 #[test]
