@@ -182,7 +182,7 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// [`Error::about`], [`Error::hint`] and [`Error::at`] on results.
+/// [`Error::about`] and [`Error::hint`] on results.
 pub trait Context<T> {
     /// Puts the thing the error is about in front of its message.
     fn about<D: fmt::Display>(self, thing: impl FnOnce() -> D) -> Result<T>;

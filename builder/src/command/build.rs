@@ -18,7 +18,7 @@ pub(crate) struct BuildArgs {
     /// The part of the lockfile
     #[command(flatten)]
     pub selection: Selection,
-    /// Write the result to this file [default: `usernetes-<arch>` or `usernetes-<arch>.tbz` in the current directory]
+    /// Write the result to this file, by default to `usernetes-<arch>` or `usernetes-<arch>.tbz` in the current directory
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Compress at this level: 3 is quick, 19 is small

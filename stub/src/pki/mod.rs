@@ -2,7 +2,7 @@
 //! configuration directory.
 //!
 //! [`ensure`] makes what is missing, renews what is about to expire or lacks a name, and keeps everything else byte
-//! for byte. It judges all that is there before it changes anything. [`list`] tells what there is.
+//! for byte. It judges all that is there before it changes anything. [`fn@list`] tells what there is.
 //!
 //! `master/` holds three authorities (`ca`, `etcd-ca`, `front-proxy-ca`), the certificates of the control plane and the
 //! service account key pair; `node/` only what a worker needs: never the key of an authority or of a master's
