@@ -1,4 +1,4 @@
-//! What must be in a directory of the store or of a generation, and what is there instead.
+//! Comparing a directory of the store or of a generation with its required content.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -106,7 +106,7 @@ impl Tree {
         };
         if self.directory_mode.is_some() {
             match problem(root, &Entry::Directory, self.directory_mode) {
-                // Then so is all that is in it.
+                // Then everything in it is missing as well.
                 Some(problem) if !root.is_dir() => {
                     wrong(root, problem);
                     return damages;
@@ -127,7 +127,7 @@ impl Tree {
         damages
     }
 
-    /// Finds what lies in one directory without belonging there.
+    /// Finds entries of a directory that do not belong there.
     fn extras(&self, directory: &Path, prefix: &str, wrong: &mut impl FnMut(&Path, String)) {
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,
@@ -149,7 +149,7 @@ fn problem(path: &Path, entry: &Entry, directory_mode: Option<u32>) -> Option<St
     let found = match path.symlink_metadata() {
         Ok(found) => found,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Some("missing".to_owned()),
-        Err(e) => return Some(format!("cannot be looked at: {e}")),
+        Err(e) => return Some(format!("cannot be examined: {e}")),
     };
     let bits = found.mode() & 0o7777;
     let mode = |expected: u32| {
@@ -172,12 +172,12 @@ fn problem(path: &Path, entry: &Entry, directory_mode: Option<u32>) -> Option<St
     }
 }
 
-/// What something is, for people.
+/// The type of a file, for people.
 pub(super) fn kind(found: &Metadata) -> &'static str {
     match found.file_type() {
         t if t.is_dir() => "a directory",
         t if t.is_file() => "a file",
         t if t.is_symlink() => "a link",
-        _ => "something special",
+        _ => "a special file",
     }
 }
