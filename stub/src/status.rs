@@ -183,7 +183,7 @@ fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
     well
 }
 
-/// What the API server says about the node and CoreDNS.
+/// Adds the layers of the node and CoreDNS, as the API server describes them.
 fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
     let Ok(Some(client)) = current.api() else {
         return;

@@ -25,7 +25,7 @@ pub const PROBE: &str = "probe-namespaces";
 pub(super) struct Probed {
     /// Why not all ids of the user were mapped, if they were not.
     unmapped: Option<String>,
-    /// What [`kernel::answers`] says inside.
+    /// The [`kernel::answers`] inside the namespaces.
     pub(super) kernel: Vec<String>,
 }
 

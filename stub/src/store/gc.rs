@@ -18,7 +18,7 @@ const HIGHEST: &str = ".highest";
 const TASKS: &str = "io.containerd.runtime.v2.task";
 const SHIM_PATH: &str = "shim-binary-path";
 
-/// What [`Store::gc`] removed, or would remove.
+/// The generations and components that [`Store::gc`] removed, or would remove.
 #[derive(Debug, Default)]
 pub struct Garbage {
     /// Numbers of generations.

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 /// Permission bits of every directory of a component.
 pub(super) const DIRECTORY_MODE: u32 = 0o555;
 
-/// What must be at a path.
+/// The required kind and content of a path.
 #[derive(Debug)]
 pub(super) enum Entry {
     Directory,
@@ -29,7 +29,7 @@ pub(super) enum Entry {
     },
 }
 
-/// What must be below a directory, by path; a directory stands before what is in it.
+/// The required content of a directory, by path; a directory stands before its own content.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     pub(super) entries: BTreeMap<String, Entry>,
@@ -42,7 +42,7 @@ pub(super) struct Tree {
 pub struct Damage {
     /// Where.
     pub path: PathBuf,
-    /// What is wrong there, for people: `missing`, `has 12 bytes instead of 34`.
+    /// The problem there, for people: `missing`, `has 12 bytes instead of 34`.
     pub problem: String,
 }
 
@@ -144,7 +144,7 @@ impl Tree {
     }
 }
 
-/// What is wrong with one path, if anything.
+/// The problem with one path, if there is one.
 fn problem(path: &Path, entry: &Entry, directory_mode: Option<u32>) -> Option<String> {
     let found = match path.symlink_metadata() {
         Ok(found) => found,
