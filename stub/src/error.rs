@@ -19,7 +19,7 @@ use std::fmt;
 /// Result with the project's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What sort of failure it is. Decides the exit code.
+/// The sort of failure, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Anything that is none of the following.
@@ -28,9 +28,9 @@ pub enum Kind {
     Usage,
     /// A file written by a person or another program does not say what it must: recipe, lockfile, manifest, configuration.
     Input,
-    /// Bytes are not the bytes they should be: damaged, truncated, tampered with, or not signed by whom they should be.
+    /// Bytes are not the expected ones: damaged, truncated, tampered with, or not signed by the expected key.
     Integrity,
-    /// Something could not be had over the network.
+    /// Something could not be fetched over the network.
     Network,
     /// This machine cannot do it as it is: no space, read-only, noexec, wrong architecture, missing program.
     Host,
@@ -66,7 +66,7 @@ Exit codes:
   7  another process holds the lock";
 }
 
-/// What went wrong, with what, and what to do next. See the [module](self) for its looks.
+/// What went wrong, with what, and what to do next. See the [module](self) for its printed form.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -74,7 +74,7 @@ struct Inner {
     message: String,
     details: Vec<(String, String)>,
     hint: Option<String>,
-    /// The same would work in another place, which the hint does not name yet.
+    /// The same would work in another place, and the hint does not name one yet.
     of_place: bool,
 }
 
@@ -109,21 +109,21 @@ impl Error {
         self.detail("found", value)
     }
 
-    /// Says what to do next. The first hint stays: whoever is nearest to the cause knows best.
+    /// Says what to do next. Only the first hint counts: the caller nearest to the cause knows best.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint.get_or_insert(hint.into());
         self
     }
 
-    /// Marks an error that the same would not meet in another place.
+    /// Marks an error that would not occur in another place.
     fn of_place(mut self) -> Self {
         self.0.of_place = true;
         self
     }
 
-    /// Says how to choose another place, as the end of the hint, if the place is what the error is about: `set …`. The
-    /// first place stays: whoever is nearest to the cause knows best.
+    /// Adds to the hint how to choose another place (`set …`), if the error would not occur there. Only the first call
+    /// counts: the caller nearest to the cause knows best.
     #[must_use]
     pub fn elsewhere(mut self, how: &str) -> Self {
         if std::mem::take(&mut self.0.of_place) {

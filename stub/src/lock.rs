@@ -11,15 +11,15 @@ use crate::error::{Error, Kind, Result};
 use crate::files::has_no_locks;
 use crate::paths::At as _;
 
-/// Held until dropped, and by nobody any more when its process is gone, however it went.
+/// Held until it is dropped or its process ends, however that happens.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
 }
 
 impl Lock {
-    /// Takes the lock, or fails at once when another process holds it, which is changing `what` then. Writes the own
-    /// process id into the file.
+    /// Takes the lock and writes this process's id into the file. Fails at once if another process holds the lock; the
+    /// error says that that process is changing `what`.
     pub(crate) fn take(path: &Path, what: &str) -> Result<Self> {
         let lock = Self::hold(path, what)?;
         lock.sign()?;
@@ -45,8 +45,8 @@ impl Lock {
     }
 }
 
-/// Closing the file is not enough: a process forked meanwhile shares it until it executes a program. Who signed must
-/// not be taken for the next holder.
+/// Closing the file is not enough: a process forked meanwhile shares it until it executes a program. The id in
+/// the file must not be taken for that of the next holder.
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.file.metadata().is_ok_and(|m| m.len() > 0) {
@@ -56,8 +56,8 @@ impl Drop for Lock {
     }
 }
 
-/// Why a lock is not taken. Without locks nothing is changed: two processes could remove what the other has just made,
-/// and etcd and containerd lock their own files in the same directory.
+/// The error for a lock that was not taken. Without locks nothing is changed: two processes could remove each other's new
+/// files, and etcd and containerd lock their own files in the same directory.
 fn failure(path: &Path, what: &str, refused: TryLockError) -> Error {
     match refused {
         TryLockError::WouldBlock => busy(path, what),

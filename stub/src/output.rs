@@ -1,9 +1,9 @@
 //! The only way of text out of both programs: data to stdout, messages to stderr.
 //!
-//! Data that cannot be written is an error, because somebody waits for it. A message that cannot be written is lost and
-//! nothing else happens: whether stderr is closed, full, or not read by anybody must not decide what becomes of a cluster.
-//! Therefore nothing here panics, and nothing here waits longer than [`PATIENCE`] for whoever reads the messages: a pipe
-//! that is not emptied and a terminal stopped with ^S would otherwise stop the work.
+//! Data that cannot be written is an error, because somebody waits for it. A message that cannot be written is lost, and
+//! the work goes on: a cluster must not suffer because stderr is closed, full, or read by nobody. Therefore nothing here
+//! panics, and no message waits longer than [`PATIENCE`] for its reader: otherwise a pipe that is not emptied, or a
+//! terminal stopped with ^S, would stop the work.
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -20,16 +20,16 @@ use rustix::net::SendFlags;
 
 use crate::error::{Error, Kind, Result};
 
-/// How long a message waits for a reader that has stopped reading. The messages after it do not wait until it reads again.
+/// How long a message waits for a reader that has stopped reading. Later messages do not wait at all until it reads again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the error that ends a process waits: there is no work left that it could delay.
 const LAST_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Between two attempts to write.
+/// The pause between two attempts to write.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// As much as can be written without waiting where [`poll`] says that something can be (POSIX, `PIPE_BUF`).
+/// The number of bytes that can be written without waiting if [`poll`] says that a pipe is writable (POSIX, `PIPE_BUF`).
 const PIECE: usize = 512;
 
 static MESSAGES: Mutex<Messages> = Mutex::new(Messages {
@@ -50,8 +50,8 @@ pub(crate) fn last_message(text: &str) {
     messages.line(text, LAST_PATIENCE);
 }
 
-/// Writes a part of a moving picture, such as a progress bar, to stderr. What does not fit at once is lost: the next
-/// picture replaces it.
+/// Writes a part of a moving picture, such as a progress bar, to stderr. Any part that does not fit at once is lost: the
+/// next picture replaces it.
 pub(crate) fn picture(text: &str) {
     messages().write(text.as_bytes(), Duration::ZERO);
 }
@@ -62,7 +62,7 @@ pub(crate) fn on_terminal() -> bool {
     stderr().is_terminal()
 }
 
-/// Columns and rows of the terminal that messages go to, or of a usual one.
+/// Columns and rows of the terminal that messages go to, or 80 and 24.
 #[must_use]
 pub(crate) fn terminal_size() -> (u16, u16) {
     match rustix::termios::tcgetwinsize(stderr()) {
@@ -82,7 +82,7 @@ pub fn data(text: &str) -> Result<()> {
         match rustix::io::write(&stdout, rest) {
             Ok(count) => rest = rest.get(count..).unwrap_or_default(),
             Err(Errno::INTR) => {}
-            // Somebody else has made it so; data waits for its reader as long as need be.
+            // Another process made stdout non-blocking; data waits for its reader as long as necessary.
             Err(Errno::AGAIN) => {
                 can_write(stdout.as_fd(), None);
             }
@@ -122,7 +122,7 @@ pub fn command_line(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Lets a panic, which is a fault of ours, be reported as any other error is. Whether it ends the process is decided
+/// Makes a panic, which is a bug of this program, be reported like any other error. Whether it ends the process is decided
 /// elsewhere.
 pub fn report_panics() {
     panic::set_hook(Box::new(|panic| {
@@ -136,22 +136,22 @@ pub fn report_panics() {
     }));
 }
 
-/// What is known of stderr.
+/// The state of stderr.
 struct Messages {
     /// `None` until the first message.
     way: Option<Way>,
-    /// The last attempt did not succeed: nobody reads, so nobody is waited for.
+    /// The last attempt failed because nobody reads, so messages do not wait.
     stalled: bool,
     /// Messages lost since the last one that was written.
     lost: u64,
 }
 
-/// How something can be written without being held up.
+/// How to write without being held up.
 enum Way {
     /// A pipe or a terminal, opened once more so that it is non-blocking for us alone.
     Own(OwnedFd),
     Socket,
-    /// Whatever else it is: a file, `/dev/null`, or one of those above where it cannot be opened.
+    /// Anything else: a file, `/dev/null`, or a pipe or a terminal that cannot be opened.
     Plain,
 }
 
@@ -210,7 +210,8 @@ impl Way {
         }
     }
 
-    /// The flag belongs to the open file, which the shell and its other programs share: set there, it would break them.
+    /// The non-blocking flag belongs to the open file, which the shell and its other programs share: set there,
+    /// it would break them.
     fn own() -> Self {
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         rustix::fs::open("/proc/self/fd/2", flags, Mode::empty()).map_or(Self::Plain, Self::Own)
@@ -232,7 +233,7 @@ impl Way {
     }
 }
 
-/// Waits until something can be written, no longer than `limit`. An error counts as well: writing will tell which.
+/// Waits until something can be written, no longer than `limit`. An error counts as writable: the write will report it.
 fn can_write(file: BorrowedFd<'_>, limit: Option<Timespec>) -> bool {
     let mut files = [PollFd::from_borrowed_fd(file, PollFlags::OUT)];
     !matches!(poll(&mut files, limit.as_ref()), Ok(0))

@@ -1,7 +1,7 @@
 //! Showing what a long-running command does: bars on a terminal, plain lines elsewhere, always on stderr.
 //!
-//! Whatever takes long is a [`Task`], which is counted in bytes, or a [`Wait`], which is not. Either says something every
-//! ten seconds by itself, also while the work it stands for is silent.
+//! Long work is a [`Task`], which is counted in bytes, or a [`Wait`], which is not. Both report every ten seconds, even
+//! while the work itself reports nothing.
 
 mod picture;
 mod task;
@@ -17,7 +17,7 @@ use crate::output;
 pub use task::{Part, Task};
 pub use wait::Wait;
 
-/// How often something says how far it is where there is no terminal.
+/// How often progress is reported where there is no terminal.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where a command reports. Share it by reference between threads.
@@ -63,7 +63,7 @@ impl Progress {
         Wait::begin(self.style.clone(), label.into())
     }
 
-    /// Begins a task of so many bytes. `total` 0 means that nobody knows how many.
+    /// Begins a task of `total` bytes; 0 means that the number is unknown.
     pub fn task(&self, label: impl Into<String>, total: u64) -> Task<'_> {
         Task::begin(self, label.into(), total)
     }
@@ -78,7 +78,7 @@ impl Style {
         }
     }
 
-    /// Adds a bar of this look, if bars are what there is.
+    /// Adds a bar with this template, if progress is shown as bars.
     fn bar(&self, bar: ProgressBar, template: &str, label: &str) -> Option<ProgressBar> {
         let Self::Bars(bars) = self else { return None };
         let bar = bars.add(bar);

@@ -1,4 +1,4 @@
-//! How the cluster is, layer by layer, up to the first that is broken: what is above it cannot work either.
+//! The cluster's health, layer by layer, up to the first layer that does not work: those above it cannot work either.
 
 use std::time::SystemTime;
 
@@ -11,15 +11,15 @@ use crate::pki::{self, CertInfo, Purpose};
 use crate::services::{Service, Services, UnitName};
 use crate::systemd::Unit;
 
-/// How a layer is.
+/// The health of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// It works.
     Ok,
-    /// It is on its way.
+    /// It is starting.
     Starting,
-    /// Nobody has started it, or somebody has stopped it.
+    /// It was not started, or it was stopped.
     Stopped,
     /// It does not work.
     Broken,
@@ -43,22 +43,22 @@ impl State {
 pub struct Layer {
     /// Its name.
     pub name: &'static str,
-    /// How it is.
+    /// Its health.
     pub state: State,
-    /// What that is based on.
+    /// The observation behind it.
     pub detail: String,
-    /// What to do if it is not well.
+    /// The next step for the user, if it does not work.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub next: String,
 }
 
-/// The layers from the bottom up; the last is the first that is not well, or the top.
+/// The layers from the bottom up; the last is the first that does not work, or the top.
 pub fn layers(current: &Current) -> Result<Vec<Layer>> {
     if let Some(old) = current.moved_from()? {
         return Ok(vec![Layer {
             name: "units",
             state: State::Broken,
-            detail: format!("name {}: the home was moved or copied", old.display()),
+            detail: format!("refer to {}: the home was moved or copied", old.display()),
             next: WRITE_ANEW.to_owned(),
         }]);
     }
@@ -101,7 +101,7 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
     Ok(layers)
 }
 
-/// The services that should run: those that the start target starts, and those that run besides.
+/// The services that should run: those that the start target starts, and all others that run.
 fn relevant(current: &Current, services: &Services, units: &[Unit]) -> Vec<Service> {
     let started = services.started_by(current.config.start.as_str());
     let runs = |service: Service| {
@@ -168,7 +168,10 @@ fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
         answer.transpose()
     });
     let layer = match asked {
-        Ok(None) => Layer::ok(name, "not published on this machine, so not asked"),
+        Ok(None) => Layer::ok(
+            name,
+            "not checked, because it is not published on this machine",
+        ),
         Ok(Some(answer)) if answer.status == 200 => Layer::ok(name, "ready"),
         Ok(Some(answer)) => broken(format!("answers {}", answer.status)),
         Err(error) => broken(error.message().to_owned()),
@@ -178,7 +181,7 @@ fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
     well
 }
 
-/// What the API server says about the node and CoreDNS.
+/// Adds the layers of the node and CoreDNS, as the API server describes them.
 fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
     let Ok(Some(client)) = current.api() else {
         return;
@@ -209,14 +212,14 @@ fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
 /// Whole days until the first of the cluster's own certificates ends; negative once one has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DaysLeft {
-    /// Of those that are renewed.
+    /// For the certificates that are renewed.
     pub certificates: Option<i64>,
-    /// Of those of the authorities, which are not.
+    /// For those of the authorities, which are not renewed.
     pub authorities: Option<i64>,
 }
 
 impl DaysLeft {
-    /// Reads the certificates. What others have put beside them, and what cannot be read, does not count.
+    /// Reads the certificates. Files of others beside them, and files that cannot be read, do not count.
     pub fn of(current: &Current) -> Result<Self> {
         let (config, request) = (current.layout.config(), current.pki_request());
         Ok(Self::among(&pki::list(

@@ -24,7 +24,7 @@ impl Bundle {
     }
 
     /// Checks every byte of the file that [`open`](Self::open) has not checked: stub, padding, and each frame both
-    /// packed and decoded. `each` is told every frame when it is done, from several threads at a time.
+    /// packed and decoded. `each` is called for every finished frame, from several threads at a time.
     pub fn verify(&self, each: impl Fn(&FrameEntry) + Sync) -> Result<()> {
         self.stub()?;
         self.check_padding()?;
@@ -66,7 +66,7 @@ impl Bundle {
 }
 
 /// The frames still to be decoded. A sibling enters when its prefix has been decoded, and is then taken first, so
-/// that few prefixes are in memory at a time; after them the prefixes of the largest families, so that nobody waits
+/// that few prefixes are in memory at a time; after them the prefixes of the largest families, so that no core waits
 /// for one at the end; after them the other frames, the largest first, so that all cores end together.
 struct Queue {
     state: Mutex<State>,
@@ -78,7 +78,7 @@ struct State {
     ready: Vec<Waiting>,
     /// How many prefixes have not released their siblings yet.
     prefixes: usize,
-    /// Something failed: nobody takes anything any more.
+    /// Something failed: no more frames are taken.
     stopped: bool,
 }
 

@@ -17,7 +17,7 @@ pub const MAX_SIZE: u64 = 4 << 30;
 /// The window never exceeds 2 to this power bytes: what a decoder needs at most, were it to stream.
 const MAX_WINDOW_LOG: u32 = 28;
 
-/// What the library says when it is refused memory: `ZSTD_error_memory_allocation` of `zstd_errors.h`, as its functions
+/// The library's error when it gets no memory: `ZSTD_error_memory_allocation` of `zstd_errors.h`, as its functions
 /// return errors.
 const NO_MEMORY: ErrorCode = ErrorCode::MAX - 63;
 
@@ -31,7 +31,7 @@ pub fn encoder_id() -> String {
 ///
 /// With a prefix, matches are also taken from there, and the frame can only be decoded with the same prefix.
 /// The same arguments give the same bytes on every machine: one thread, and parameters that depend on nothing else. All of
-/// the content is given at once: given in pieces, of which progress could be told, it becomes other bytes.
+/// the content is given at once: in pieces, which would allow for progress reports, it would become other bytes.
 pub fn compress(content: &[u8], prefix: Option<&[u8]>, level: i32) -> Result<Vec<u8>> {
     let bound = zstd_safe::compress_bound(content.len());
     let mut frame = memory::reserved(bound as u64)?;
@@ -92,7 +92,7 @@ pub fn decompress(frame: &[u8], prefix: Option<&[u8]>, size: u64) -> Result<Vec<
         Ok(_) if content.len() as u64 == size => Ok(content),
         Ok(_) => Err(Error::new(
             Kind::Integrity,
-            "a frame holds another amount of data than the manifest says",
+            "a frame's content does not have the length that the manifest says",
         )
         .expected(format!("{size} bytes"))
         .found(format!("{} bytes", content.len()))),

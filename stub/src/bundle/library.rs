@@ -1,4 +1,4 @@
-//! What is linked into the stub.
+//! The libraries that are linked into the stub.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What is in a bundle: the canonical JSON between the frames and the trailer.
+//! The manifest, which lists a bundle's content: the canonical JSON between the frames and the trailer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,11 +17,11 @@ use crate::error::{Error, Kind, Result};
 pub struct Manifest {
     /// The processor the programs inside are for.
     pub arch: Arch,
-    /// What the bundle installs, sorted by name.
+    /// The components that the bundle installs, sorted by name.
     pub components: Vec<Component>,
     /// The payload's frames in the order they lie in the file, back to back.
     pub frames: Vec<FrameEntry>,
-    /// The compression level of the frames, without which nobody could make the same bytes again.
+    /// The compression level of the frames, which is needed to make the same bytes again.
     pub level: i32,
     /// Digest of the lockfile the bundle was built from.
     pub lockfile: Sha256,
@@ -35,7 +35,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StubEntry {
-    /// What is linked into it, sorted. Empty: unknown, because it was not compiled by the build.
+    /// The libraries linked into it, sorted. Empty if they are unknown, because the build did not compile it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub libraries: Vec<Library>,
     /// Digest of its bytes.
@@ -83,7 +83,7 @@ pub struct File {
 pub struct Link {
     /// Where it goes, below the component's directory in the store.
     pub path: BundlePath,
-    /// What it points to, seen from the directory it lies in.
+    /// The path it points to, relative to the directory it lies in.
     pub target: BundlePath,
 }
 
@@ -157,7 +157,7 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// All there are.
+    /// All architectures.
     pub const ALL: [Self; 2] = [Self::Aarch64, Self::X86_64];
 
     /// The architecture this program was compiled for, if it is one a bundle can be made for.

@@ -14,7 +14,7 @@
 //!
 //! Every byte is covered: the stub and the frames by digests in the manifest, the manifest by its digest in the
 //! trailer, the padding and the reserved fields by being zero, the trailer by its magic and its arithmetic. That
-//! is integrity, not origin: who made the file is said by a signature outside of it.
+//! is integrity, not origin: a signature outside of the file says who made it.
 
 mod contents;
 #[cfg(test)]

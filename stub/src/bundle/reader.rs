@@ -35,8 +35,8 @@ impl Bundle {
 
     /// Opens the bundle this process was started from, if it was started from one.
     ///
-    /// `None` for the installed `usernetes` command, which is a stub and nothing behind it. A stub with something
-    /// behind it that does not end as a bundle must is an error: most often a download that broke off.
+    /// `None` for the installed `usernetes` command, which is a stub with nothing after it. A stub with something
+    /// after it that does not end like a bundle is an error: most often, a download was interrupted.
     pub fn of_this_process() -> Result<Option<Self>> {
         let path = std::env::current_exe()?;
         // By way of /proc, so that a file replaced since we started is not mistaken for ourselves.
@@ -124,7 +124,7 @@ impl Bundle {
         &self.trailer
     }
 
-    /// What it says about itself.
+    /// Its manifest.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -185,7 +185,7 @@ impl Bundle {
         prefix: Option<&[u8]>,
     ) -> Result<Vec<u8>> {
         let content = frame::decompress(packed, prefix, entry.size)
-            // A machine without enough memory says nothing about the file.
+            // A lack of memory does not mean that the file is damaged.
             .map_err(|e| match e.kind() {
                 Kind::Integrity => e.hint(DAMAGED_HINT),
                 _ => e,
@@ -244,7 +244,7 @@ fn not_whole(path: &Path) -> Error {
             String::from_utf8_lossy(&trailer::MAGIC),
             trailer::LEN
         ))
-        .found("something else: the file is no bundle, or bytes were cut from or added to its end")
+        .found("something else: the file is not a bundle, or bytes were removed from or added to its end")
 }
 
 /// Where the ELF program at a file's start ends, if it says so: linkers put the table of sections last. Its place,

@@ -117,11 +117,9 @@ impl Trailer {
             manifest_sha256: Sha256::from_bytes(array(&bytes[56..88])),
         };
         if trailer.file_len != file_len {
-            return Err(
-                damaged("the bundle's length is not the one its trailer names")
-                    .expected(format!("{} bytes", trailer.file_len))
-                    .found(format!("{file_len} bytes")),
-            );
+            return Err(damaged("the bundle's length is not the one in its trailer")
+                .expected(format!("{} bytes", trailer.file_len))
+                .found(format!("{file_len} bytes")));
         }
         let consistent = format == FORMAT
             && bytes[12..16] == [0; 4]

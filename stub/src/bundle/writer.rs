@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 /// Writes a bundle: the stub, the frames in the manifest's order, the manifest and the trailer.
 ///
 /// `frame` gives the compressed bytes of the manifest's frame of that index. Stub and frames are checked against
-/// the manifest as they pass. Gives the bundle id. Nothing is synced: that is for whoever owns the file.
+/// the manifest as they pass. Gives the bundle id. Nothing is synced: that is the caller's task.
 pub fn write(
     out: &mut impl Write,
     stub: impl Read,

@@ -16,15 +16,15 @@ use crate::systemd::Unit;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Certs {
-    /// The cluster's certificates: what they are for, whom they were issued to, when they end
+    /// List the cluster's certificates with their purpose, subject and expiry date
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Issue all certificates but the authorities' anew now, for another year and for the same keys
+    /// Renew all certificates except those of the authorities, for another year and with the same keys
     Renew {
-        /// Restart what uses them; pods go on running
+        /// Restart the services that use them; pods keep running
         #[arg(long)]
         restart: bool,
     },
@@ -87,10 +87,10 @@ fn renew(restart: bool, progress: &Progress) -> Result<()> {
     let is_certificate = |made: &&pki::Made| made.file.extension().is_some_and(|e| e == "pem");
     let number = report.made.iter().filter(is_certificate).count();
     progress.line(format!(
-        "{number} certificates are new; if `usernetes kubeconfig merge` put one into a kubeconfig of yours, run it again"
+        "renewed {number} certificates; if you ran `usernetes kubeconfig merge`, run it again to update your kubeconfig"
     ));
     let names = users(&current);
-    // Where nobody can be asked, any of them may run.
+    // If systemd does not answer, any of them may be running.
     let asked = current.systemd().and_then(|s| Ok((s.units(&names)?, s)));
     let (running, systemd) = match asked {
         Ok((units, systemd)) => {
@@ -101,13 +101,13 @@ fn renew(restart: bool, progress: &Progress) -> Result<()> {
         Err(_) => (names, None),
     };
     match systemd.filter(|_| restart) {
-        _ if running.is_empty() => progress.line("what starts from now on uses them"),
+        _ if running.is_empty() => progress.line("no service that uses certificates is running; they use the new ones when they start"),
         Some(systemd) => {
             systemd.run(["restart".to_owned()].into_iter().chain(running.clone()))?;
             progress.line(format!("restarted {}", running.join(" ")));
         }
         None => progress.line(format!(
-            "what runs goes on using the old ones; to restart it without its pods:\n  systemctl --user restart {}",
+            "running services keep using the old certificates; to restart them without stopping pods:\n  systemctl --user restart {}",
             running.join(" ")
         )),
     }

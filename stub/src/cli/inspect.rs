@@ -16,7 +16,7 @@ use crate::signature::Verdict;
 use crate::store::{Depth, Generation, Store};
 use crate::{licenses, sbom, signature};
 
-/// What this process is about: the bundle it was started from, or else the current generation.
+/// The bundle this process was started from, or else the current generation.
 enum Subject {
     Bundle(Box<Bundle>),
     Installed(Box<Generation>),
@@ -112,10 +112,10 @@ impl List {
 
 #[derive(Debug, Args)]
 pub(super) struct Licenses {
-    /// Everything about one component: licence texts, notices, where its source code is
+    /// Print everything about this component or library: licence texts, notices, where to get source code
     #[arg(value_name = "COMPONENT", conflicts_with = "json")]
     name: Option<String>,
-    /// Everything about all of them
+    /// Print everything about all components and libraries
     #[arg(long, conflicts_with_all = ["name", "json"])]
     all: bool,
     /// Print JSON
@@ -150,7 +150,7 @@ impl Licenses {
 
 #[derive(Debug, Args)]
 pub(super) struct Sbom {
-    /// Form of the document
+    /// Format of the document
     #[arg(long, value_enum, default_value_t)]
     format: sbom::Format,
 }
@@ -166,23 +166,23 @@ impl Sbom {
     }
 }
 
-/// What was known of a bundle's origin when it was installed: nobody can check it again without the bundle.
+/// Describes a bundle's origin as recorded at installation; without the bundle, it cannot be checked again.
 fn recorded(origin: &Verdict) -> String {
     match origin {
         Verdict::Signed { .. } => format!("when it was installed, its bundle was {origin}"),
-        Verdict::Unsigned => "when it was installed, there was no signature beside its bundle: compare the bundle id with its publisher's".to_owned(),
-        Verdict::Unchecked => "when it was installed, its bundle had a signature that could not be checked, because that program has no release key: compare the bundle id with its publisher's".to_owned(),
+        Verdict::Unsigned => "when it was installed, there was no signature beside its bundle: compare the bundle id with the one its publisher names".to_owned(),
+        Verdict::Unchecked => "when it was installed, its bundle had a signature that could not be checked, because the program that installed it has no release key: compare the bundle id with the one its publisher names".to_owned(),
     }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// The bundle; without one, the bundle this is run from, or what is installed
+    /// The bundle to check [default: the bundle this command is run from, or the installed generation]
     file: Option<PathBuf>,
-    /// Its minisign signature [default: FILE.minisig, if there is one]
+    /// The bundle's minisign signature [default: FILE.minisig, if it exists]
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
-    /// The public key that must have signed it, or a file with it [default: the release's]
+    /// The public key that must have signed the bundle, or a file with that key [default: the release key]
     #[arg(long, value_name = "KEY|FILE")]
     key: Option<String>,
     /// Print JSON
@@ -216,7 +216,7 @@ impl Verify {
             }));
         }
         print(&format!(
-            "{path}: whole: all {len} bytes are those of bundle {id}\n{origin}\n"
+            "{path} is whole: all {len} bytes match bundle {id}\n{origin}\n"
         ))
     }
 
@@ -247,7 +247,7 @@ impl Verify {
             }))?;
         } else if damages.is_empty() {
             print(&format!(
-                "generation {number}: whole: all {files} files, {}, are those of bundle {id}\n\
+                "generation {number} is whole: all {files} files ({}) match bundle {id}\n\
                  {}\n",
                 bytes(total),
                 recorded(&origin?)
@@ -266,7 +266,7 @@ impl Verify {
         Err(
             Error::new(Kind::Integrity, format!("generation {number} is damaged"))
                 .expected(format!(
-                    "{files} files, and links to them, as in bundle {}",
+                    "{files} files and the links to them, as in bundle {}",
                     id.short(SHORT)
                 ))
                 .found(format!(
@@ -274,7 +274,7 @@ impl Verify {
                     damages.len()
                 ))
                 .hint(format!(
-                    "run `install --repair` of the bundle of release {release}"
+                    "run `install --repair` with the bundle of release {release}"
                 )),
         )
     }

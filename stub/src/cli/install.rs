@@ -16,40 +16,40 @@ use crate::signature::Verdict;
 
 #[derive(Debug, Args)]
 pub(super) struct Install {
-    /// Container runtime: "containerd", "crio", or "" for a control plane without a node
+    /// Container runtime: "containerd", "crio", or "" for a control plane that runs no pods
     #[arg(long, value_name = "RUNTIME")]
     cri: Option<Cri>,
     /// Pod network: "" or "bridge" on one machine, "flannel" across machines
     #[arg(long, value_name = "NETWORK", value_parser = cni)]
     cni: Option<Cni>,
-    /// Name of this machine in the cluster [default: made of its host name]; stays as it is once there is data
+    /// Name of this machine in the cluster [default: derived from its host name]; fixed once the cluster has data
     #[arg(long, value_name = "NAME")]
     node_name: Option<DnsName>,
     /// Network between this machine and the cluster, for example 10.0.42.0/24
     #[arg(long, value_name = "NETWORK")]
     cidr: Option<Cidr>,
-    /// Network of services, for example 10.0.0.0/24; stays as it is once there is data
+    /// Network of services, for example 10.0.0.0/24; fixed once the cluster has data
     #[arg(long, value_name = "NETWORK")]
     services: Option<Cidr>,
     /// Network of pods, for example 10.88.0.0/16
     #[arg(long, value_name = "NETWORK")]
     pods: Option<Cidr>,
-    /// Port that leads into the cluster; may be given several times, and the API server's is always among them
+    /// Publish a port of this machine into the cluster; repeat it for more ports (the API server's is always published)
     #[arg(short, long, value_name = "IP:PORT:CHILDPORT/PROTO")]
     publish: Vec<PortSpec>,
-    /// Unit to start, now and (a target) with every login; "" for nothing
+    /// Start this unit now and, if it is a target, at every login; "" starts nothing
     #[arg(long, value_name = "UNIT")]
     start: Option<Start>,
-    /// Read every installed file and unpack again what is damaged, even if nothing seems to be wrong
+    /// Read every installed file and unpack damaged components again, even if nothing seems to be wrong
     #[arg(long)]
     repair: bool,
-    /// Start the cluster even if this machine is found unfit; what was found is shown
+    /// Start the cluster even if the checks find this machine unfit; the findings are shown
     #[arg(long)]
     force: bool,
-    /// What is known of the bundle's origin; for `upgrade`
+    /// The known origin of the bundle; for `upgrade`
     #[arg(long, hide = true, value_parser = origin)]
     origin: Option<Verdict>,
-    /// The generation to install, of those there are; for `rollback`
+    /// The existing generation to install; for `rollback`
     #[arg(long, hide = true)]
     generation: Option<u64>,
     /// Print JSON
@@ -97,7 +97,7 @@ impl Install {
     }
 }
 
-/// What was found about the machine. If nothing was to be started, that it could not be is enough.
+/// The findings to show. If nothing was to be started, one line about the fatal ones is enough.
 fn worth_saying(installed: &Installed) -> Vec<String> {
     if !installed.changed {
         return Vec::new();
@@ -108,12 +108,16 @@ fn worth_saying(installed: &Installed) -> Vec<String> {
         .filter(|f| f.level == Level::Fatal)
         .count();
     if installed.started.is_empty() {
+        let findings = match fatal {
+            1 => "1 finding keeps".to_owned(),
+            fatal => format!("{fatal} findings keep"),
+        };
         let line = format!(
-            "{fatal} findings keep this machine from running a cluster: `usernetes doctor` lists them"
+            "{findings} this machine from running a cluster: run `usernetes doctor` for the details"
         );
         return if fatal > 0 { vec![line] } else { Vec::new() };
     }
-    // Whoever does not like the name can still choose another one.
+    // The user can still choose another name.
     let told = |f: &&Finding| f.level >= Level::Warn && f.id != "linger" || f.id == "node-name";
     let findings = installed.findings.iter().filter(told);
     findings
@@ -130,7 +134,7 @@ fn as_json(installed: &Installed) -> serde_json::Value {
     })
 }
 
-/// What a person wants to know at the end.
+/// The summary for the user.
 fn summary(installed: &Installed) -> String {
     let (number, release, what) = (installed.generation, &installed.release, installed.outcome);
     let headline = format!("generation {number} (release {release}) {what}\n");
@@ -154,7 +158,7 @@ fn summary(installed: &Installed) -> String {
         let _ = writeln!(text, "this bundle has no {}", installed.missing.join(", "));
     }
     match installed.started.as_str() {
-        "" => text.push_str("nothing was started: `usernetes start UNIT` starts a unit\n"),
+        "" => text.push_str("nothing was started: to start a unit, run `usernetes start UNIT`\n"),
         unit => {
             let _ = writeln!(text, "{unit} is up");
             if !installed.lingering {
@@ -169,7 +173,7 @@ fn summary(installed: &Installed) -> String {
             "to use the cluster:\n  usernetes kubectl get pods --all-namespaces\nor with a kubectl of your own:\n  export KUBECONFIG={path}\nor, for good:\n  usernetes kubeconfig merge\n"
         );
     }
-    text.push_str("to remove it: `usernetes uninstall`\n");
+    text.push_str("to remove the cluster: `usernetes uninstall`\n");
     text
 }
 
@@ -186,7 +190,7 @@ impl Uninstall {
         if !self.purge {
             progress.line(match install::cleanup_command(&Machine::this()) {
                 Ok(command) => format!("to remove the data as well, run this:\n  {command}"),
-                Err(error) => format!("the data as well cannot be removed as things are: {error}"),
+                Err(error) => format!("the data cannot be removed at present: {error}"),
             });
         }
         Ok(())
@@ -209,7 +213,7 @@ pub(super) struct Doctor {
 }
 
 impl Doctor {
-    /// Gives the exit code: 6 if the cluster cannot run as things are.
+    /// Gives the exit code: 6 if a cluster cannot run on this machine.
     pub(super) fn run(&self) -> Result<u8> {
         let findings = install::examine(&Machine::this())?;
         let (block, undo) = (host::admin::block(&findings), host::admin::undo(&findings));
@@ -218,10 +222,10 @@ impl Doctor {
         } else {
             let mut text = host::report(&findings);
             if let Some(block) = block {
-                let _ = write!(text, "\nAn administrator puts this right with:\n\n{block}");
+                let _ = write!(text, "\nAn administrator can fix this with:\n\n{block}");
             }
             if let Some(undo) = undo {
-                let _ = write!(text, "\nand takes it back with:\n\n{undo}");
+                let _ = write!(text, "\nand undo it with:\n\n{undo}");
             }
             print(&text)?;
         }

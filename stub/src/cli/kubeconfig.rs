@@ -18,7 +18,7 @@ pub(super) enum Kubeconfig {
     Print,
     /// Add the context `usernetes` to your own kubeconfig ($KUBECONFIG, or ~/.kube/config)
     Merge(Output),
-    /// Take the context `usernetes` out of your own kubeconfig again
+    /// Remove the context `usernetes` from your own kubeconfig
     Unmerge(Output),
 }
 
@@ -49,7 +49,7 @@ impl Kubeconfig {
                     format!("{} {known} has the context `{NAME}`", list(&outcome.files))
                 })
             }
-            // Also when nothing is installed any more.
+            // This works even if nothing is installed any more.
             Self::Unmerge(output) => {
                 let (files, data) = (paths::user_kubeconfigs()?, paths::data_dir()?);
                 let mut merges = remembered(&data)?;
@@ -95,12 +95,12 @@ fn list(files: &[PathBuf]) -> String {
     files.join(", ")
 }
 
-/// What was merged, as the receipt of the installation says.
+/// The merges that the installation's receipt records.
 fn remembered(data: &Path) -> Result<Merges> {
     Ok(Receipt::read(data)?.unwrap_or_default().kubeconfigs)
 }
 
-/// Writes what was merged into the receipt, which may have been changed otherwise meanwhile.
+/// Records the merges in the receipt, whose other fields may have changed meanwhile.
 fn save_to(data: &Path) -> impl FnMut(&Merges) -> Result<()> {
     move |merges| {
         let mut receipt = Receipt::read(data)?.unwrap_or_default();

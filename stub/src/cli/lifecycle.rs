@@ -17,7 +17,7 @@ use crate::status::{self, DaysLeft, State};
 
 #[derive(Debug, Args)]
 pub(super) struct Unit {
-    /// Unit, for example u7s-etcd.service or just etcd; everything if none is given
+    /// Unit, for example u7s-etcd.service or just etcd [default: the whole cluster]
     unit: Option<UnitName>,
 }
 
@@ -32,7 +32,7 @@ impl Unit {
         lifecycle::start(&current, unit.as_str(), progress)
     }
 
-    /// Stops, and waits until all has stopped.
+    /// Stops the unit or the whole cluster, and waits until it has stopped.
     pub(super) fn stop(&self, progress: &Progress) -> Result<()> {
         let current = Current::read()?;
         let systemd = current.systemd()?;
@@ -47,7 +47,7 @@ impl Unit {
         current.check_in_place()?;
         let systemd = current.systemd()?;
         if let Some(unit) = &self.unit {
-            // Is it one of this installation?
+            // Does it belong to this installation?
             systemd.units(&[unit])?;
             return systemd.run(["restart", unit.as_str()]);
         }
@@ -59,12 +59,14 @@ impl Unit {
 
 fn start_target(current: &Current) -> Result<UnitName> {
     match current.config.start {
-        Target::Nothing => Err(Error::new(Kind::Usage, "the configuration starts nothing")
-            .found(format!(
-                "`start = \"\"` in {}",
-                current.layout.config_file().display()
-            ))
-            .hint("name the unit, as in `usernetes start u7s.target`")),
+        Target::Nothing => Err(
+            Error::new(Kind::Usage, "the configuration names no unit to start")
+                .found(format!(
+                    "`start = \"\"` in {}",
+                    current.layout.config_file().display()
+                ))
+                .hint("name the unit, as in `usernetes start u7s.target`"),
+        ),
         target => Ok(UnitName::target(target)),
     }
 }
@@ -111,16 +113,21 @@ impl Status {
                 (
                     "certificates",
                     days.certificates,
-                    "`usernetes certs renew` renews them",
+                    "to renew them, run `usernetes certs renew`",
                 ),
                 (
                     "authorities",
                     days.authorities,
-                    "nothing renews them by itself, `usernetes certs list` names them",
+                    "they are not renewed automatically; `usernetes certs list` shows them",
                 ),
             ] {
                 if let Some(days) = days.filter(|days| *days < 30) {
-                    let _ = writeln!(text, "{what} end in {days} days: {next}");
+                    let expire = match days {
+                        1 => "expire in 1 day".to_owned(),
+                        0.. => format!("expire in {days} days"),
+                        ..0 => "have expired".to_owned(),
+                    };
+                    let _ = writeln!(text, "{what} {expire}: {next}");
                 }
             }
             if let Some(layer) = layers.last().filter(|l| !l.next.is_empty()) {
@@ -134,12 +141,12 @@ impl Status {
 
 #[derive(Debug, Args)]
 pub(super) struct Logs {
-    /// Unit, for example u7s-etcd.service or just etcd; all of them if none is given
+    /// Unit, for example u7s-etcd.service or just etcd [default: all units]
     unit: Option<UnitName>,
-    /// Go on with what is written from now on
+    /// Keep printing new lines as they are written
     #[arg(short, long)]
     follow: bool,
-    /// How many lines
+    /// Number of lines to print
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<u32>,
 }

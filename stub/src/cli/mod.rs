@@ -25,7 +25,7 @@ use crate::signals;
 #[derive(Debug, Parser)]
 #[command(name = "usernetes", after_help = Kind::EXIT_CODES, disable_version_flag = true, arg_required_else_help = true)]
 struct Cli {
-    /// Print the release and, of a bundle, the beginning of its id
+    /// Print the release and, for a bundle, the beginning of its id
     #[arg(short = 'V', long)]
     version: bool,
     #[command(subcommand)]
@@ -34,7 +34,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Install the bundle and start a cluster; again, apply other settings
+    /// Install the bundle and start a cluster; run it again to apply other settings
     Install(install::Install),
     /// Check another bundle and its signature, then install it with the same settings
     Upgrade(upgrade::Upgrade),
@@ -43,9 +43,9 @@ enum Command {
     /// Print the command that removes all data, for `eval "$(usernetes show-cleanup-command)"`
     #[command(name = "show-cleanup-command")]
     Cleanup,
-    /// Find out what keeps this machine from running a cluster
+    /// Check whether this machine can run a cluster, and show how to fix it if not
     Doctor(install::Doctor),
-    /// How the cluster is, layer by layer
+    /// Show the cluster's health, layer by layer
     Status(lifecycle::Status),
     /// Start the cluster, or one unit
     Start(lifecycle::Unit),
@@ -53,7 +53,7 @@ enum Command {
     Stop(lifecycle::Unit),
     /// Stop and start the cluster, or one unit
     Restart(lifecycle::Unit),
-    /// What units have written
+    /// Show the logs of the cluster's units
     Logs(lifecycle::Logs),
     /// Run kubectl as the cluster's administrator
     Kubectl(programs::Arguments),
@@ -67,42 +67,42 @@ enum Command {
     Rootlessctl(programs::Arguments),
     /// Run a program, or a shell, in the cluster's namespaces
     Nsenter(programs::Arguments),
-    /// The administrator's kubeconfig
+    /// Print the administrator's kubeconfig, or merge it into your own
     #[command(subcommand)]
     Kubeconfig(kubeconfig::Kubeconfig),
-    /// Ports of this machine that lead into the cluster
+    /// Publish ports of this machine into the cluster, or list them
     #[command(subcommand)]
     Port(port::Port),
-    /// The cluster's certificates
+    /// List or renew the cluster's certificates
     #[command(subcommand)]
     Certs(certs::Certs),
-    /// What is inside: components, versions, licences, sizes
+    /// List the components with their versions, licences and sizes
     List(inspect::List),
-    /// Check every byte of a bundle, or of what is installed
+    /// Check every byte of a bundle, or of the installed generation
     Verify(inspect::Verify),
-    /// Licences of the components, their texts, and where source code is
+    /// Show the components' licences, the licence texts, and where to get source code
     Licenses(inspect::Licenses),
     /// Print the software bill of materials
     Sbom(inspect::Sbom),
-    /// What has been installed, and which of it is current
+    /// List the installed generations and mark the current one
     Generations(store::Generations),
     /// Make an earlier generation current again
     Rollback(store::Rollback),
-    /// Remove what neither the current nor the previous generation nor a running process needs
+    /// Remove unused generations and components; keep the current and the previous generation
     Gc(store::Gc),
-    /// Become a component of the cluster; for units
+    /// Become a service of the cluster; for units
     #[command(hide = true)]
     Boot {
-        /// Its name
+        /// Name of the service
         component: String,
     },
-    /// Try to make namespaces; for the checks
+    /// Try to make namespaces; for the checks of this machine
     #[command(name = crate::host::PROBE, hide = true)]
     ProbeNamespaces,
 }
 
 impl Command {
-    /// Whether it changes the installation, its files or what runs of it.
+    /// Whether the command changes the installation, its files or its running services.
     fn changes(&self) -> bool {
         match self {
             Self::Install(_)
@@ -136,17 +136,17 @@ impl Command {
         }
     }
 
-    /// Whether a person runs it on this user's installation.
+    /// Whether users run the command themselves, on their own installation.
     fn is_about_the_installation(&self) -> bool {
         !matches!(self, Self::Boot { .. } | Self::ProbeNamespaces)
     }
 }
 
-/// Looks at what every command is to look at before it begins.
+/// Makes the checks that come before every command.
 fn check(command: &Command, progress: &Progress) -> Result<()> {
     if command.changes() {
         check_whole()?;
-        // These look at the owner themselves, of these directories and of others.
+        // These two check the owner themselves, of these and of other directories.
         if matches!(command, Command::Install(_) | Command::Upgrade(_)) {
             check_data_home()?;
         } else {
@@ -157,7 +157,7 @@ fn check(command: &Command, progress: &Progress) -> Result<()> {
         && let Ok(Some((asked, used))) = paths::ignored_data_home()
     {
         progress.line(format!(
-            "{} asks for {}, but your cluster's data is in {}, which is used",
+            "{} leads to {}, but your cluster's data is in {}, which is used instead",
             paths::XDG_DATA_HOME,
             asked.display(),
             used.display()

@@ -12,7 +12,7 @@ pub(super) fn print_json(value: &Value) -> Result<()> {
     print(&format!("{value:#}\n"))
 }
 
-/// Rows of cells as aligned columns; those with numbers, which are named by index, to the right.
+/// Formats rows of cells as aligned columns. `numbers` has the indices of the columns to align to the right.
 pub(super) fn table(rows: &[Vec<String>], numbers: &[usize]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

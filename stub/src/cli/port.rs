@@ -15,19 +15,19 @@ use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Port {
-    /// Publish a port now and from now on
+    /// Publish a port now, and keep it published
     Publish {
-        /// For example 0.0.0.0:30080:30080/tcp
+        /// The port, for example 0.0.0.0:30080:30080/tcp
         #[arg(value_name = "IP:PORT:CHILDPORT/PROTO")]
         port: PortSpec,
     },
-    /// Publish it no longer
+    /// Stop publishing a port
     Unpublish {
-        /// As `port list` shows it
+        /// The port, as `port list` shows it
         #[arg(value_name = "IP:PORT:CHILDPORT/PROTO")]
         port: PortSpec,
     },
-    /// The published ports, one a line
+    /// List the published ports, one per line
     List,
 }
 
@@ -55,11 +55,11 @@ fn list(current: &Current) -> Result<()> {
 }
 
 fn publish(store: &Store, current: &Current, port: &PortSpec, progress: &Progress) -> Result<()> {
-    // What runs may follow another configuration than the one that was written since.
+    // The running cluster may use an older configuration than the one in the file.
     let (mut applied, mut written) = (current.config.clone(), current.written()?);
     store.sign()?;
     if published(&applied, port) && published(&written, port) {
-        progress.line(format!("{port} is published already"));
+        progress.line(format!("{port} is already published"));
         return Ok(());
     }
     let new = !published(&applied, port);
@@ -69,7 +69,7 @@ fn publish(store: &Store, current: &Current, port: &PortSpec, progress: &Progres
         }
         config.check()?;
     }
-    // First what can fail: a damaged key, or somebody else who has the port.
+    // The steps that can fail come first: a key may be damaged, another program may have the port.
     current.check_pki(&applied)?;
     if new && is_running(current) {
         let spec = port.for_rootlesskit(applied.node_ip());
@@ -78,7 +78,7 @@ fn publish(store: &Store, current: &Current, port: &PortSpec, progress: &Progres
     current.set_config(&written, &applied)?;
     if current.ensure_pki(&applied)?.serves_api() {
         progress.line(
-            "the API server has a new certificate with this address; it takes it within a minute",
+            "the API server has a new certificate with this address and will load it within a minute",
         );
     }
     Ok(())
@@ -106,14 +106,14 @@ fn unpublish(store: &Store, current: &Current, port: &PortSpec) -> Result<()> {
     current.set_config(&written, &applied)
 }
 
-/// Whether a configuration publishes a port, written with its child address or without.
+/// Whether a configuration publishes a port, with its child address written or not.
 fn published(config: &Config, port: &PortSpec) -> bool {
     let node_ip = config.node_ip();
     config.publish.iter().any(|p| p.is_same_way(port, node_ip))
 }
 
 fn is_running(current: &Current) -> bool {
-    // A RootlessKit that was killed leaves its socket.
+    // A RootlessKit that was killed leaves its socket behind.
     UnixStream::connect(current.layout.rootlesskit().join("api.sock")).is_ok()
 }
 
@@ -132,10 +132,10 @@ fn rootlessctl(current: &Current, arguments: &[&str]) -> Result<String> {
         format!("`rootlessctl {}` failed", arguments.join(" ")),
     )
     .detail("said", said.trim())
-    .hint("`usernetes doctor` says who has a port"))
+    .hint("run `usernetes doctor` to see which process has the port"))
 }
 
-/// The numbers RootlessKit gave to a port, by its list: JSON objects with `id` and `spec`.
+/// The numbers that RootlessKit gave to a port, from its list of JSON objects with `id` and `spec`.
 fn ids(list: &str, port: &PortSpec) -> Vec<u64> {
     let wanted = |object: &Value| {
         let spec = &object["spec"];
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(ids(&format!("{other}\n{one}\n"), &port), [2]);
         assert_eq!(ids(&format!("[{other},{one}]"), &port), [2]);
         assert_eq!(ids("", &port), Vec::<u64>::new());
-        // As it was told since it is told child addresses, and before.
+        // With its child address, which earlier releases did not tell RootlessKit.
         let port = PortSpec::API.for_rootlesskit([10, 0, 42, 100].into());
         assert_eq!(ids(other, &port.parse().unwrap()), [1]);
     }

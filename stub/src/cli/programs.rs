@@ -1,5 +1,5 @@
-//! `kubectl`, `ctr`, `crictl`, `etcdctl`, `rootlessctl`, `nsenter`: programs with the environment they need, where
-//! they need it.
+//! `kubectl`, `ctr`, `crictl`, `etcdctl`, `rootlessctl`, `nsenter`: programs that run
+//! with the environment and in the namespaces that they need.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -20,7 +20,7 @@ use crate::services::Namespaces;
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(super) struct Arguments {
-    /// Its arguments
+    /// Arguments of the program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
@@ -33,12 +33,13 @@ enum Place {
 }
 
 impl Arguments {
-    /// On this machine if it reaches the API server from here, so that port-forwarding and files work as they do elsewhere.
+    /// Runs kubectl on this machine if the API server can be reached from here, so that port-forwarding and files work as
+    /// usual.
     pub(super) fn kubectl(&self) -> Result<u8> {
         let current = Current::read()?;
         let mut command = self.command(&current, "kubectl")?;
         command.env(KUBECONFIG, kubeconfig::admin_file(current.layout.config()));
-        // Not in the user's home, where it would outlive the cluster.
+        // The cache is not in the user's home, where it would outlive the cluster.
         command.env("KUBECACHEDIR", current.layout.runtime("kubectl-cache"));
         let place = match api_address(&current.config) {
             Some(_) => Place::Host,
@@ -52,7 +53,7 @@ impl Arguments {
         if current.config.cri != Cri::Containerd {
             return Err(Error::new(
                 Kind::Usage,
-                "`ctr` is containerd's, and this cluster does not use it",
+                "`ctr` works only with containerd, which this cluster does not use",
             )
             .expected("`cri = \"containerd\"`")
             .found(format!("`cri = \"{}\"`", current.config.cri))
@@ -93,7 +94,7 @@ impl Arguments {
         run(&current, Place::Host, command)
     }
 
-    /// Any program inside all the namespaces; the user's shell if none is named.
+    /// Runs any program inside all the namespaces; the user's shell if none is named.
     pub(super) fn nsenter(&self) -> Result<u8> {
         let current = Current::read()?;
         let shell = || std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
@@ -120,7 +121,7 @@ impl Arguments {
     }
 }
 
-/// Becomes the program, or gives its exit code where it has to be a child.
+/// Becomes the program, or gives its exit code if it has to be a child process.
 fn run(current: &Current, place: Place, mut command: Command) -> Result<u8> {
     match place {
         Place::Inside(namespaces) => enter(&current.layout, namespaces, command),

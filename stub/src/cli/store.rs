@@ -13,7 +13,7 @@ use crate::paths;
 use crate::progress::{Progress, bytes};
 use crate::store::Store;
 
-/// How many digits of a bundle id people are shown.
+/// How many digits of a bundle id are shown to people.
 pub(super) const SHORT: usize = 12;
 
 #[derive(Debug, Args)]
@@ -61,7 +61,7 @@ impl Generations {
 
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
-    /// Number of the generation; the one before the current one if none is given
+    /// Number of the generation [default: the one before the current one]
     #[arg(value_name = "N")]
     generation: Option<u64>,
 }
@@ -77,8 +77,8 @@ impl Rollback {
             ));
             return Ok(());
         }
-        // Its units, and what else it makes of the configuration, its own program knows. It also knows what could keep
-        // it from running here, and looks at that before it becomes current.
+        // Only the generation's own program knows its units and the other files it makes from the configuration. It also
+        // checks whether it can run here before it becomes current.
         let generation = store.complete(self.generation)?;
         let program = generation.bin_dir().join("usernetes");
         let number = generation.number().to_string();
@@ -91,7 +91,7 @@ impl Rollback {
 
 #[derive(Debug, Args)]
 pub(super) struct Gc {
-    /// Only say what would be removed
+    /// Only print what would be removed
     #[arg(long)]
     dry_run: bool,
 }
@@ -101,9 +101,9 @@ impl Gc {
         let store = Store::open_default()?;
         let mut containerd = vec![store.dir().join("containerd")];
         containerd.extend(paths::runtime_dir().ok().map(|dir| dir.join("containerd")));
-        // Until `install` has applied it, the current generation is not the one that runs.
+        // The units run another generation than the current one until `install` has applied the current one.
         let units = Receipt::read(store.dir())?.map(|r| r.generation);
-        let wait = progress.wait("look for what nothing needs");
+        let wait = progress.wait("look for unused generations and components");
         let garbage = store.gc(units, &containerd, self.dry_run)?;
         drop(wait);
         let mut rows = Vec::new();

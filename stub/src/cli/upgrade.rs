@@ -17,13 +17,13 @@ pub(super) struct Upgrade {
     /// The bundle to install
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Its minisign signature [default: FILE.minisig, if there is one]
+    /// The bundle's minisign signature [default: FILE.minisig, if it exists]
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
-    /// The public key that must have signed it, or a file with it [default: the release's]
+    /// The public key that must have signed the bundle, or a file with that key [default: the release key]
     #[arg(long, value_name = "KEY|FILE")]
     key: Option<String>,
-    /// Install it even if the installed bundle was signed and this one is not, or by another key. A signature that is wrong stays wrong
+    /// Install the bundle even if it is not signed by the installed bundle's key; a wrong signature is always refused
     #[arg(long)]
     force: bool,
     /// Print JSON
@@ -32,9 +32,9 @@ pub(super) struct Upgrade {
 }
 
 impl Upgrade {
-    /// Checks everything there is to check before anything of the file is run: each byte, the signature, and whether it
-    /// may take the installed one's place. Then this process becomes its `install`. The file is opened once: what was
-    /// checked is what is run, even if something else has taken its name since.
+    /// Checks every byte, the signature, and whether the bundle may replace the installed one, before any of its code
+    /// runs. Then this process becomes the bundle's `install`. The file is opened once, so the bytes that were checked
+    /// are the bytes that run, even if another file has taken its name since.
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         let bundle = Bundle::open(&self.file)?;
         let store = Store::open_default()?;
@@ -54,7 +54,7 @@ impl Upgrade {
         let error = self.install(&bundle, &origin)?.exec();
         Err(error).about(|| self.file.display().to_string()).hint(|| {
             format!(
-                "if it is not executable, run `chmod +x {}`; if its file system runs no programs, copy it to one that does",
+                "if it is not executable, run `chmod +x {}`; if its file system does not let programs run, copy it to one that does",
                 self.file.display()
             )
         })

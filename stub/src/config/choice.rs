@@ -19,7 +19,7 @@ macro_rules! choice {
         }
 
         impl $name {
-            /// All there are.
+            /// All values.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// Its text.
@@ -77,10 +77,10 @@ choice! {
     Flannel = "flannel",
 }
 
-/// What the configuration, the checks of the machine and the control plane have to know about a pod network.
+/// The facts about a pod network that the configuration, the checks of the machine and the control plane need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CniFacts {
-    /// The network of pods where nobody chose one.
+    /// The default network of pods.
     pub pods: &'static str,
     /// Prefix lengths that the network of pods may have.
     pub prefixes: RangeInclusive<u8>,

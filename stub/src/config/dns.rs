@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::error::{Error, Kind, Result};
 
 /// A node's or a domain's name: lower-case labels of letters, digits and `-`, joined by dots, at most 63 characters
-/// in all, because Kubernetes makes a label of the node's name. The last label is no number.
+/// in all, because Kubernetes makes a label of the node's name. The last label is not a number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct DnsName(String);
@@ -33,9 +33,9 @@ impl DnsName {
     }
 
     /// The name that the machine with this host name gets in its cluster: capitals become small letters, every other
-    /// character that a name cannot have becomes `-`, labels lose the `-` at their ends and empty ones are left out, and
-    /// what is longer than 63 characters is cut off. A number as the last label gets `node-` in front. A machine whose
-    /// name is not set (`(none)`), or says only that it is this one (`localhost`), is `node`.
+    /// character that a name cannot have becomes `-`, labels lose the `-` at their ends, empty labels are left out, and
+    /// the name is cut off after 63 characters. A name whose last label is a number gets `node-` in front. A machine whose
+    /// name is not set (`(none)`) or is only `localhost` becomes `node`.
     #[must_use]
     pub fn derive(host_name: &str) -> Self {
         let host_name = host_name.to_ascii_lowercase();
@@ -54,7 +54,7 @@ impl DnsName {
         if !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()) {
             text = format!("node-{}", text.replace('.', "-"));
         }
-        // Nothing but ASCII is left.
+        // Only ASCII is left, so no character is cut in two.
         text.truncate(LONGEST);
         let named = !matches!(host_name.as_str(), "" | "(none)") && !text.starts_with("localhost");
         let name = Self::new(labels(&text)).ok().filter(|_| named);
@@ -68,8 +68,8 @@ impl DnsName {
     }
 }
 
-/// What keeps a text from being a host name (RFC 1123, section 2.1) of at most so many bytes. The last label may not be a
-/// number alone, or a mistyped address would pass for a name.
+/// Why a text is not a host name (RFC 1123, section 2.1) of at most `longest` bytes; `None` if it is one. The last label
+/// must not be a number, or a mistyped address would pass for a name.
 pub(crate) fn host_name_fault(text: &str, longest: usize) -> Option<String> {
     if text.is_empty() || text.len() > longest {
         return Some(format!("{} bytes", text.len()));

@@ -24,7 +24,7 @@ use crate::text::decode;
 /// The schema this program writes and reads.
 pub const SCHEMA: u32 = 1;
 
-/// What `install` was told about the cluster.
+/// The settings of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// [`SCHEMA`].
@@ -39,7 +39,7 @@ pub struct Config {
     pub cluster_domain: DnsName,
     /// Ports of the host that lead into the cluster.
     pub publish: Vec<PortSpec>,
-    /// What is started at login.
+    /// The target that starts at login.
     pub start: Target,
     /// Addresses.
     pub network: Network,
@@ -57,7 +57,7 @@ pub struct Network {
 }
 
 impl Config {
-    /// What `install` writes when it is given no flags.
+    /// The configuration that `install` writes without flags.
     #[must_use]
     pub fn new(node_name: DnsName, cni: Cni) -> Self {
         Self {
@@ -94,14 +94,14 @@ impl Config {
         })
     }
 
-    /// Whether the settings go together, as the file has them.
+    /// Checks that the settings fit together. An error names the keys of the file.
     pub fn check(&self) -> Result<()> {
         self.check_as(Kind::Input, |key| format!("`{key}`"))
             .map_err(|error| error.about("bad configuration"))
     }
 
-    /// Whether the settings go together. What does not is an error of this kind, in which each setting is called what
-    /// `name` makes of its key.
+    /// Checks that the settings fit together. An error has this kind and names each setting as `name` does, which is given
+    /// its key.
     pub fn check_as(&self, kind: Kind, name: impl Fn(&str) -> String) -> Result<()> {
         self.check_networks(kind, &name)?;
         for (index, port) in self.publish.iter().enumerate() {
@@ -121,7 +121,7 @@ impl Config {
             return Err(Error::new(
                 kind,
                 format!(
-                    "{} wants a node, but {} says there is none",
+                    "{} needs a node, but {} says that there is none",
                     name("start"),
                     name("cri")
                 ),
@@ -180,7 +180,7 @@ impl Config {
         Ok(())
     }
 
-    /// Whether pods are to run here, unless all that is to be started is a control plane.
+    /// Whether pods run here: not without a container runtime, and not if only the control plane or etcd is started.
     #[must_use]
     pub fn runs_pods(&self) -> bool {
         let node = match self.start {
@@ -196,7 +196,7 @@ impl Config {
         nth(self.network.rootlesskit, 2)
     }
 
-    /// Address of the name server that asks the host's.
+    /// Address of the name server that forwards queries to the host's.
     #[must_use]
     pub fn host_dns(&self) -> Ipv4Addr {
         nth(self.network.rootlesskit, 3)

@@ -56,12 +56,14 @@ impl PortSpec {
         proto: Proto::Tcp,
     };
 
-    /// The port as RootlessKit is told of it: `192.0.2.7:8080:10.0.42.100:8080/tcp4`. `node_ip` is the cluster's own address.
+    /// The port as it is passed to RootlessKit: `192.0.2.7:8080:10.0.42.100:8080/tcp4`. `node_ip` is the cluster's own
+    /// address.
     ///
-    /// Without a child address RootlessKit would use the host's one in the namespace, where it is the host's: what comes in
-    /// by it would go out again, and in, without end. On the cluster's own address everything answers but what listens on
-    /// 127.0.0.1 alone; on that, node ports do not always. And `tcp` at 0.0.0.0 would listen for IPv6 as well: who wants
-    /// that publishes the port at `[::]`, too.
+    /// Without a child address, RootlessKit would connect to the host's address from within the namespace. There it still
+    /// belongs to the host, so that each connection would leave the namespace and come in again without end. All programs
+    /// answer on the cluster's own address, except those that listen on 127.0.0.1 alone; node ports do not always answer
+    /// on 127.0.0.1. The version in `tcp4` is there because `tcp` at 0.0.0.0 would listen for IPv6 as well; for IPv6,
+    /// publish the port at `[::]`, too.
     #[must_use]
     pub fn for_rootlesskit(&self, node_ip: Ipv4Addr) -> String {
         let explicit = Self {
@@ -72,7 +74,7 @@ impl PortSpec {
         format!("{explicit}{version}")
     }
 
-    /// Whether both are the same way into the cluster, with the child address written or not.
+    /// Whether both lead into the cluster in the same way, with the child address written or not.
     #[must_use]
     pub fn is_same_way(&self, other: &Self, node_ip: Ipv4Addr) -> bool {
         self.for_rootlesskit(node_ip) == other.for_rootlesskit(node_ip)
@@ -114,7 +116,7 @@ impl FromStr for PortSpec {
         let (rest, proto) = text
             .rsplit_once('/')
             .ok_or_else(|| wrong("no `/tcp` or `/udp` at the end".to_owned()))?;
-        // An IPv6 address has brackets, so that its colons are its own.
+        // An IPv6 address is in brackets, so that its colons separate nothing.
         let bracketed = rest
             .strip_prefix('[')
             .and_then(|rest| rest.split_once("]:"));
@@ -126,17 +128,17 @@ impl FromStr for PortSpec {
         };
         let address = |part: &str| {
             let ip: std::result::Result<Ipv4Addr, _> = part.parse();
-            ip.map_err(|_| wrong(format!("`{part}`, which is no IPv4 address")))
+            ip.map_err(|_| wrong(format!("`{part}`, which is not an IPv4 address")))
         };
         let port = |part: &str| {
             let digits = part.bytes().all(|c| c.is_ascii_digit());
             let number: Option<NonZeroU16> = part.parse().ok().filter(|_| digits);
-            number.ok_or_else(|| wrong(format!("`{part}`, which is no port from 1 to 65535")))
+            number.ok_or_else(|| wrong(format!("`{part}`, which is not a port from 1 to 65535")))
         };
         let (host, child_ip, child) = match *rest.split(':').collect::<Vec<_>>() {
             [host, child] => (host, None, child),
             [host, child_ip, child] => (host, Some(child_ip), child),
-            // The address is one, too.
+            // The address is a part, too.
             ref parts => {
                 return Err(wrong(format!(
                     "{} parts separated by `:`",
@@ -144,7 +146,7 @@ impl FromStr for PortSpec {
                 )));
             }
         };
-        let ip = ip.map_err(|part| wrong(format!("`{part}`, which is no IP address")))?;
+        let ip = ip.map_err(|part| wrong(format!("`{part}`, which is not an IP address")))?;
         let proto = match (proto, ip) {
             ("tcp", _) | ("tcp4", IpAddr::V4(_)) | ("tcp6", IpAddr::V6(_)) => Proto::Tcp,
             ("udp", _) | ("udp4", IpAddr::V4(_)) | ("udp6", IpAddr::V6(_)) => Proto::Udp,
@@ -221,7 +223,7 @@ pub(super) mod tests {
         ] {
             let port: PortSpec = port.parse().unwrap();
             assert_eq!(port.for_rootlesskit(node_ip), told);
-            // What it was told can be given back to us.
+            // RootlessKit's form is read as the same port.
             assert!(port.is_same_way(&told.parse().unwrap(), node_ip));
         }
         let same = |a: &str, b: &str| {
@@ -260,11 +262,11 @@ pub(super) mod tests {
         127.0.0.1:6443:6443: found     no `/tcp` or `/udp` at the end
         127.0.0.1:6443/tcp: found     2 parts separated by `:`
         127.0.0.1:6443:6443/sctp: found     the protocol `sctp`
-        localhost:6443:6443/tcp: found     `localhost`, which is no IP address
-        127.0.0.1:0:6443/tcp: found     `0`, which is no port from 1 to 65535
-        127.0.0.1:+1:6443/tcp: found     `+1`, which is no port from 1 to 65535
-        127.0.0.1:6443:65536/tcp: found     `65536`, which is no port from 1 to 65535
-        127.0.0.1:1:host:2/tcp: found     `host`, which is no IPv4 address
+        localhost:6443:6443/tcp: found     `localhost`, which is not an IP address
+        127.0.0.1:0:6443/tcp: found     `0`, which is not a port from 1 to 65535
+        127.0.0.1:+1:6443/tcp: found     `+1`, which is not a port from 1 to 65535
+        127.0.0.1:6443:65536/tcp: found     `65536`, which is not a port from 1 to 65535
+        127.0.0.1:1:host:2/tcp: found     `host`, which is not an IPv4 address
         0.0.0.0:80:80/tcp6: found     the protocol `tcp6`
         [::]:80:80/tcp4: found     the protocol `tcp4`
         :::80:80/tcp: found     3 parts separated by `:`

@@ -90,7 +90,7 @@ fn the_offending_line_is_shown() {
        |           ^
     bad published port `localhost:6443:6443/tcp`
       expected  `IP:PORT:CHILDPORT/PROTO`, for example `127.0.0.1:6443:6443/tcp`
-      found     `localhost`, which is no IP address
+      found     `localhost`, which is not an IP address
 
     bad configuration
     TOML parse error at line 28, column 1
@@ -134,7 +134,7 @@ fn settings_that_do_not_go_together_are_named() {
         Config::parse(&flannel.replace("10.88.0.0/16", "10.88.0.0/23")).unwrap_err(),
     ];
     insta::assert_snapshot!(all(errors), @r#"
-    unknown schema of configuration
+    unknown configuration schema
       expected  `schema = 1`
       found     `schema = 2`
 
@@ -163,7 +163,7 @@ fn settings_that_do_not_go_together_are_named() {
 
     hint: remove one of them
 
-    bad configuration: `start` wants a node, but `cri` says there is none
+    bad configuration: `start` needs a node, but `cri` says that there is none
       expected  `cri = "containerd"` or `cri = "crio"`
       found     `cri = ""`
 
@@ -254,7 +254,7 @@ fn a_later_releases_keys_are_unknown_only_to_a_person() {
     );
     // Another form is another form.
     let error = Config::parse_of_any_release("schema = 2\n").unwrap_err();
-    assert_eq!(error.message(), "unknown schema of configuration");
+    assert_eq!(error.message(), "unknown configuration schema");
     assert!(Config::parse_of_any_release("cri = \"docker\"\n").is_err());
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Config;
 
 impl Config {
-    /// The file's text. Every value was checked and holds nothing that TOML would have escaped.
+    /// The file's text. Every value has been checked and contains no character that TOML would escape.
     #[must_use]
     pub fn to_text(&self) -> String {
         let Self {
@@ -25,10 +25,10 @@ impl Config {
         let (rootlesskit, services, pods) = (network.rootlesskit, network.services, network.pods);
         format!(
             r#"# Usernetes: the configuration of this cluster, written by `usernetes install` from its flags.
-# After a change, run `usernetes install` without flags: it keeps what is here and rewrites what depends on it.
+# After a change, run `usernetes install` without flags: it keeps these settings and updates dependent files.
 # A key that is missing has its default.
 
-# The form of this file.
+# The version of this file's format.
 schema = {schema}
 
 # The container runtime: "containerd", "crio", or "" for a control plane that runs no pods.
@@ -44,12 +44,12 @@ node_name = "{node_name}"
 cluster_domain = "{cluster_domain}"
 
 # Ports of this host that lead into the cluster, as HOST-IP:PORT:CHILD-PORT/PROTOCOL. 6443 is the API server.
-# They lead to the cluster's own address (below, .100); HOST-IP:PORT:CHILD-IP:CHILD-PORT/PROTOCOL names another.
+# They lead to the cluster's own address (below, .100), or to CHILD-IP in HOST-IP:PORT:CHILD-IP:CHILD-PORT/PROTOCOL.
 publish = [
 {ports}]
 
-# What starts when you log in (or at boot, with lingering): "u7s.target", "u7s-master-with-etcd.target",
-# "u7s-master.target", "u7s-etcd.target", "u7s-node.target", or "" for nothing.
+# The target that starts when you log in, or at boot with lingering: "u7s.target", "u7s-master-with-etcd.target",
+# "u7s-master.target", "u7s-etcd.target", "u7s-node.target", or "" for none.
 start = "{start}"
 
 # IPv4 networks. They must not overlap each other nor any network this machine has a route to.

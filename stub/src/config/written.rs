@@ -1,4 +1,4 @@
-//! Reading the file: by a person's hand, by this release, or by another one.
+//! Reading the file, whether a person, this release or another release wrote it.
 
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Written {
-    // Was looked at before.
+    // Checked before the rest is read.
     #[serde(rename = "schema")]
     _schema: Option<u32>,
     cri: Option<Cri>,
@@ -77,10 +77,10 @@ fn bad(error: &toml::de::Error) -> Error {
 }
 
 impl Config {
-    /// Reads and checks the text of the file. A key that is missing has its default. A key that is not known is an error
-    /// that names it and lists those that are: whoever wrote it meant something by it.
+    /// Reads and checks the text of the file. A key that is missing has its default. An unknown key is an error that
+    /// names it and lists the known ones, because whoever wrote it meant something by it.
     pub fn parse(text: &str) -> Result<Self> {
-        /// Read first, so that another schema is not reported as a heap of unknown keys.
+        /// Read first, so that another schema is not reported as many unknown keys.
         #[derive(Deserialize)]
         struct Head {
             #[serde(default = "first_schema")]
@@ -88,7 +88,7 @@ impl Config {
         }
         let head: Head = toml::from_str(text).map_err(|e| bad(&e))?;
         if head.schema != SCHEMA {
-            return Err(Error::new(Kind::Input, "unknown schema of configuration")
+            return Err(Error::new(Kind::Input, "unknown configuration schema")
                 .expected(format!("`schema = {SCHEMA}`"))
                 .found(format!("`schema = {}`", head.schema))
                 .hint("use the version of Usernetes that wrote it"));
@@ -100,7 +100,7 @@ impl Config {
     }
 
     /// Reads and checks a text that a release of Usernetes wrote, this one or another. Keys that only a later release knows
-    /// are left out: what they change, this release does not do.
+    /// are left out: this release does not have the features that they control.
     pub fn parse_of_any_release(text: &str) -> Result<Self> {
         let mut table: toml::Table = text.parse().map_err(|e| bad(&e))?;
         table.retain(|key, _| KEYS.contains(&key));
@@ -111,7 +111,7 @@ impl Config {
     }
 }
 
-/// A file that does not say has the first form.
+/// A file without a schema has the first one.
 fn first_schema() -> u32 {
     1
 }

@@ -1,4 +1,4 @@
-//! What the operating system's errors mean to somebody who does not know their numbers, and what to do about them.
+//! Explains the operating system's errors to users who do not know their numbers, and says what to do about them.
 
 use std::io::{self, ErrorKind};
 
@@ -31,8 +31,8 @@ impl From<io::Error> for Error {
     }
 }
 
-/// The number of an error. Where a path was put into it, only its text still has the number; where it never had one, its
-/// kind stands for one.
+/// The number of an error. If a path was put into the error, only its text still has the number; if it never had a number,
+/// it gets the one of its kind.
 fn number(error: &io::Error, text: &str) -> Option<Errno> {
     let told = || {
         let (_, rest) = text.rsplit_once("(os error ")?;
@@ -77,7 +77,7 @@ fn hint(errno: Errno) -> Option<&'static str> {
             "free some space on that file system (`df -h` shows the space, `df -i` the number of files)"
         }
         Errno::DQUOT => "your disk quota is used up: free some space",
-        Errno::ROFS => "the file system is read-only: have it mounted for writing",
+        Errno::ROFS => "the file system is read-only: mount it for writing",
         Errno::ACCESS | Errno::PERM => {
             "check the owner and the permissions of that path with `ls -ld`"
         }
@@ -100,10 +100,10 @@ fn hint(errno: Errno) -> Option<&'static str> {
         Errno::NAMETOOLONG => "that path or a name in it is too long: choose a shorter directory",
         Errno::TXTBSY => "that program is running: end it, then run the same command again",
         Errno::BUSY => {
-            "something uses that path, for example as a mount point: `findmnt` shows those"
+            "that path is in use, for example as a mount point: `findmnt` lists the mount points"
         }
-        Errno::STALE => "the file server no longer knows that file: mount the file system anew",
-        Errno::NOLCK => "that file system knows no locks",
+        Errno::STALE => "the file server no longer knows that file: mount the file system again",
+        Errno::NOLCK => "that file system does not support locks",
         Errno::NOEXEC => "that program is damaged, or made for another processor",
         Errno::ISDIR => "there is a directory where a file should be: move it away",
         Errno::NOTDIR => {

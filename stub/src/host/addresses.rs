@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::Machine;
 use super::routes::{ROUTES, Route};
 
-/// What the names of interfaces begin with that programs make for their own guests, containers and tunnels: they come and
+/// Beginnings of the names of interfaces that programs make for their own guests, containers and tunnels. They come and
 /// go, and no other machine reaches this one at their addresses.
 const OTHERS: [&str; 17] = [
     "br-", "cali", "cilium", "cni", "docker", "flannel", "incusbr", "lxcbr", "lxdbr", "podman",
@@ -51,8 +51,8 @@ impl Machine {
     }
 }
 
-/// Whether an address belongs to an interface that another program made. The interface is the one that leads to the
-/// smallest network which the address is in; an address with a network of its own alone has none.
+/// Whether an address belongs to an interface that another program made. The interface is that of the
+/// smallest network which contains the address; an address with a network of its own has none.
 fn is_others(routes: &[Route], address: Ipv4Addr) -> bool {
     let holding = routes
         .iter()
@@ -98,7 +98,7 @@ mod tests {
             route("br-1a2b3c4d5e6f", [172, 18, 0, 0], none, [255, 255, 0, 0]),
             route("virbr0", [192, 168, 122, 0], none, [255, 255, 255, 0]),
             route("tun0", [10, 8, 0, 0], none, [255, 255, 255, 0]),
-            // What lies behind a tunnel is not the tunnel's own network.
+            // The network behind a tunnel is not the tunnel's own.
             route("tun0", [10, 0, 0, 0], [10, 8, 0, 1], [255, 0, 0, 0]),
         ];
         let ipv6 = "00000000000000000000000000000001 01 80 10 80       lo\n\

@@ -1,14 +1,14 @@
-//! The one block of commands for the administrator, and the one that takes it back.
+//! The block of commands for the administrator, and the block that undoes it.
 
 use super::{Admin, Finding};
 
-/// What has to be done as root for these findings, ready to be pasted into a shell; `None` if nothing.
+/// The commands that root has to run for these findings, ready to be pasted into a shell; `None` if there are none.
 #[must_use]
 pub fn block(findings: &[Finding]) -> Option<String> {
     here_document(findings, |admin| &admin.commands)
 }
 
-/// What takes [`block`] back, in the opposite order.
+/// The commands that undo [`block`], in the opposite order.
 #[must_use]
 pub fn undo(findings: &[Finding]) -> Option<String> {
     let reversed: Vec<_> = findings.iter().rev().cloned().collect();
@@ -22,7 +22,7 @@ fn here_document(findings: &[Finding], lines: fn(&Admin) -> &Vec<String>) -> Opt
         .filter_map(|f| f.admin.as_ref())
         .flat_map(lines)
     {
-        // Two findings may have the same cure.
+        // Two findings may need the same command.
         if !all.contains(&line.as_str()) {
             all.push(line);
         }
@@ -37,7 +37,7 @@ fn here_document(findings: &[Finding], lines: fn(&Admin) -> &Vec<String>) -> Opt
     ))
 }
 
-/// A command after which the block goes on even if it fails. One of several lines begins with its here-document.
+/// Lets the block go on if this command fails. The first line of a longer command opens a here-document.
 fn goes_on(command: &str) -> String {
     if command.starts_with('#') {
         return command.to_owned();

@@ -1,4 +1,4 @@
-//! Control groups: the version, and what of them the user was given.
+//! Control groups: their version, and the controllers that the user may use.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(super) fn version(machine: &Machine) -> Finding {
     judge_version(magic(&machine.at(MOUNT)))
 }
 
-/// What file system something is on. The type of the field differs between architectures.
+/// The magic number of the file system that holds a path. The type of the field differs between architectures.
 #[expect(clippy::cast_sign_loss, reason = "a magic number, not a quantity")]
 #[allow(clippy::unnecessary_cast, reason = "see above")]
 pub(super) fn magic(path: &Path) -> Option<u64> {
@@ -30,7 +30,7 @@ pub(super) fn judge_version(magic: Option<u64>) -> Finding {
         return Finding::ok(id, format!("{MOUNT} is cgroup v2"));
     }
     let found = match magic {
-        Some(_) => format!("{MOUNT} is not cgroup v2, but version 1 or a mixture"),
+        Some(_) => format!("{MOUNT} is not cgroup v2, but version 1 or a mixture of both"),
         None => format!("{MOUNT} is not mounted"),
     };
     Finding::new(id, Level::Fatal, found)
@@ -38,7 +38,7 @@ pub(super) fn judge_version(magic: Option<u64>) -> Finding {
         .fix("boot with the kernel parameter `systemd.unified_cgroup_hierarchy=1`, for example in GRUB_CMDLINE_LINUX of /etc/default/grub")
 }
 
-/// `control_group` is what systemd says about the user's manager; by default it is where systemd puts it.
+/// `control_group` is the group of the user's manager as systemd reports it; without it, systemd's usual one is examined.
 pub(super) fn controllers(machine: &Machine, control_group: Option<&str>) -> Finding {
     let id = "cgroup-controllers";
     let usual = format!(
@@ -63,18 +63,18 @@ pub(super) fn controllers(machine: &Machine, control_group: Option<&str>) -> Fin
         id,
         Level::Fatal,
         format!(
-            "your systemd was not given the controllers {}",
+            "these controllers are not delegated to your systemd: {}",
             missing.join(", ")
         ),
     )
     .expected(format!("{} in {file}", NEEDED.join(" ")));
     if machine.at(DROP_IN).exists() {
         return finding.fix(format!(
-            "{DROP_IN} is there: log out of all sessions and in again, or reboot"
+            "{DROP_IN} exists: log out of all sessions and in again, or reboot"
         ));
     }
     finding
-        .fix("have the block for the administrator run, then log out of all sessions and in again")
+        .fix("ask an administrator to run the commands below, then log out of all sessions and in again")
         .admin(
             [
                 format!("mkdir -p {}", parent(DROP_IN)),

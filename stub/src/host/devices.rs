@@ -8,7 +8,7 @@ use super::{Finding, Level, Machine};
 
 const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 const WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
-/// The kernel's default of 128 suffices for a cluster without many pods, as long as nobody else uses them up.
+/// The kernel's default of 128 is enough for a cluster with few pods, unless other programs use most of them.
 const ENOUGH_INSTANCES: u64 = 64;
 /// A few for each volume and each log that is followed.
 const ENOUGH_WATCHES: u64 = 8192;
@@ -18,8 +18,8 @@ pub(super) fn tun(machine: &Machine) -> Finding {
     let id = "tun";
     device(machine, "/dev/net/tun", id).unwrap_or_else(|found| {
         Finding::new(id, Level::Fatal, found)
-            .expected("a device that you may open: slirp4netns connects the cluster with it")
-            .fix("have the block for the administrator run")
+            .expected("a device that you may open: slirp4netns needs it to connect the cluster")
+            .fix("ask an administrator to run the commands below")
             .admin(
                 [
                     "modprobe tun",
@@ -35,7 +35,7 @@ pub(super) fn fuse(machine: &Machine) -> Finding {
     let id = "fuse";
     device(machine, "/dev/fuse", id).unwrap_or_else(|found| {
         Finding::new(id, Level::Note, found)
-            .expected("only needed where the kernel's own overlay file system does not mount in a user namespace")
+            .expected("only needed if the kernel's own overlay file system cannot be mounted in a user namespace")
     })
 }
 
@@ -47,13 +47,13 @@ fn device(machine: &Machine, path: &str, id: &'static str) -> Result<Finding, St
             Err(format!("{path} is not a device"))
         }
         Ok(_) if access(&file, Access::READ_OK | Access::WRITE_OK).is_err() => {
-            Err(format!("{path} may not be opened by you"))
+            Err(format!("you may not open {path}"))
         }
         Ok(_) => Ok(Finding::ok(id, path)),
     }
 }
 
-/// The kernel counts instances for each user and tells nobody how many are left, so the processes' files are counted.
+/// The kernel does not report how many instances of a user are left, so those among the processes' files are counted.
 pub(super) fn inotify(machine: &Machine) -> Finding {
     let id = "inotify";
     let (Some(instances), Some(watches)) = (machine.number(INSTANCES), machine.number(WATCHES))
@@ -71,7 +71,7 @@ pub(super) fn inotify(machine: &Machine) -> Finding {
         .expected(format!(
             "{ENOUGH_INSTANCES} free instances and {ENOUGH_WATCHES} watches, or programs fail with \"too many open files\""
         ))
-        .fix("have the block for the administrator run")
+        .fix("ask an administrator to run the commands below")
         .admin(
             [
                 format!(
@@ -81,7 +81,7 @@ pub(super) fn inotify(machine: &Machine) -> Finding {
             ],
             [
                 format!("rm -f {SYSCTL}"),
-                "# the old limits are back after the next boot".to_owned(),
+                "# the old limits return at the next boot".to_owned(),
             ],
         )
 }

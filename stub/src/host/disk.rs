@@ -1,4 +1,4 @@
-//! The file systems that programs, containers' files and keys are to lie on.
+//! Checks of the file systems for programs, containers' files and keys.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::file_system::{FileSystem, Obstacle, obstacle, resolved};
 /// Names of the checks, see [`Finding::prevents_installing`](super::Finding::prevents_installing).
 pub(super) const DATA_DIR: &str = "data-dir";
 pub(super) const CONFIG_DIR: &str = "config-dir";
-/// What the file systems are, by linux/magic.h and, where it does not say, by their own sources.
+/// Unfit file systems by their magic numbers, which are from linux/magic.h or else from their own sources.
 const UNFIT: [(u64, &str); 9] = [
     (0x6969, "NFS"),
     (0x517b, "SMB"),
@@ -34,7 +34,7 @@ pub(super) fn data_dir(machine: &Machine, dir: &Path) -> Finding {
             found.flags,
         ),
         Err(error) => Finding::new(DATA_DIR, Level::Fatal, error.message())
-            .expected("a directory of yours, or a place for one")
+            .expected("a directory of yours, or a place where you can make one")
             .fix(ELSEWHERE),
     }
 }
@@ -48,8 +48,8 @@ pub(super) fn judge(
     let on = format!("{dir} is on {mount}");
     if let Some(obstacle) = obstacle(flags) {
         let (name, why) = match obstacle {
-            Obstacle::ReadOnly => ("read-only", "one that can be written to"),
-            Obstacle::Noexec => ("noexec", "one that programs may be run from"),
+            Obstacle::ReadOnly => ("read-only", "a file system that can be written to"),
+            Obstacle::Noexec => ("noexec", "a file system from which programs may be run"),
         };
         return Finding::new(
             DATA_DIR,
@@ -58,11 +58,11 @@ pub(super) fn judge(
         )
         .expected(why)
         .fix(format!(
-            "{ELSEWHERE}, or have the mount option `{name}` taken away"
+            "{ELSEWHERE}, or ask an administrator to remove the mount option `{name}`"
         ));
     }
     if let Some((_, name)) = UNFIT.iter().find(|(number, _)| Some(*number) == magic) {
-        // Other users' ids, and trusted attributes, are what these do not keep; etcd's writes they delay.
+        // These do not keep other users' ids and trusted attributes, and they delay etcd's writes.
         return Finding::new(DATA_DIR, Level::Fatal, format!("{on}, which is {name}"))
             .expected("a local file system: containers' files belong to other user ids, and etcd needs a fast disk")
             .fix(ELSEWHERE);
@@ -73,7 +73,7 @@ pub(super) fn judge(
             Level::Note,
             format!("{on}, which is mounted nosuid"),
         )
-        .expected("programs such as `sudo` and `ping` inside containers gain nothing there");
+        .expected("a mount without nosuid, which keeps programs such as `sudo` and `ping` from gaining privileges in containers");
     }
     Finding::ok(DATA_DIR, on)
 }
@@ -90,14 +90,14 @@ fn mount_point(machine: &Machine, path: &Path) -> String {
         .unwrap_or_else(|| "/".to_owned())
 }
 
-/// Configuration and keys are little and read rarely: any file system will do that takes them.
+/// Configuration and keys are small and rarely read, so any writable file system will do.
 pub(super) fn config_dir(dir: &Path) -> Finding {
     let id = CONFIG_DIR;
     let obstacle = match FileSystem::of(dir) {
         Ok(found) => obstacle(found.flags),
         Err(error) => {
             return Finding::new(id, Level::Fatal, error.message())
-                .expected("a directory of yours, or a place for one")
+                .expected("a directory of yours, or a place where you can make one")
                 .fix("set XDG_CONFIG_HOME to another directory of yours");
         }
     };
@@ -107,7 +107,7 @@ pub(super) fn config_dir(dir: &Path) -> Finding {
             Level::Fatal,
             format!("{} is on a read-only file system", dir.display()),
         )
-        .expected("one that can be written to")
+        .expected("a file system that can be written to")
         .fix("set XDG_CONFIG_HOME to another directory of yours");
     }
     Finding::ok(id, dir.display().to_string())

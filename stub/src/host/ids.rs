@@ -45,13 +45,17 @@ pub(super) fn judge_program(
     match (set_uid_root, capable) {
         (true, _) => Finding::ok(id, format!("{path}, set-user-ID root")),
         (_, true) => Finding::ok(id, format!("{path}, with file capabilities")),
-        _ => Finding::new(id, Level::Fatal, format!("{path} may not map ids"))
-            .expected("set-user-ID root, or file capabilities")
-            .fix("have the block for the administrator run")
-            .admin(
-                [format!("chmod u+s {}", shell::word(path))],
-                [format!("chmod u-s {}", shell::word(path))],
-            ),
+        _ => Finding::new(
+            id,
+            Level::Fatal,
+            format!("{path} is not allowed to map ids"),
+        )
+        .expected("set-user-ID root, or file capabilities")
+        .fix("ask an administrator to run the commands below")
+        .admin(
+            [format!("chmod u+s {}", shell::word(path))],
+            [format!("chmod u-s {}", shell::word(path))],
+        ),
     }
 }
 
@@ -107,7 +111,7 @@ fn read(machine: &Machine, file: &str) -> Vec<Range> {
 pub(super) struct Given {
     /// First id and number of ids of each range.
     pub(super) ranges: Vec<(u64, u64)>,
-    /// Who gives them.
+    /// The file or program that lists them.
     source: &'static str,
 }
 
@@ -139,7 +143,7 @@ fn file(group: bool) -> &'static str {
     if group { "/etc/subgid" } else { "/etc/subuid" }
 }
 
-/// What a directory service knows (nsswitch.conf(5), `subid`), if there is the program that asks it.
+/// The ranges that a directory service gives (nsswitch.conf(5), `subid`), if the program that asks it is there.
 fn by_getsubids(machine: &Machine, group: bool) -> Vec<(u64, u64)> {
     let (Some(program), Some(name)) = (machine.find("getsubids"), machine.user_name()) else {
         return Vec::new();
@@ -166,8 +170,8 @@ pub(super) fn ranges(machine: &Machine) -> Vec<Finding> {
     ]
 }
 
-/// The first id of a range that neither file has given to anybody and in which the user is not, at a multiple of the size
-/// of a range; those of a directory service may well lie where the first ones would. `None` if all are given.
+/// The first id of a free range: neither file gives any of it to anybody, and the user's own ids are not in it. Ranges that
+/// a directory service gives to others cannot be known. `None` if no range is free.
 fn first_free(machine: &Machine) -> Option<u64> {
     let given: Vec<_> = [false, true]
         .into_iter()
@@ -179,7 +183,7 @@ fn first_free(machine: &Machine) -> Option<u64> {
         let end = first + NEEDED;
         !given.iter().any(|(from, to)| from < &end && first < to)
     };
-    // The last id of all means that there is none.
+    // The last id of all means "no id".
     let candidates = (FIRST..u64::from(u32::MAX) - NEEDED).step_by(65536);
     candidates.into_iter().find(is_free)
 }
@@ -201,7 +205,7 @@ fn give(machine: &Machine, group: bool, first: u64) -> Admin {
                 format!("usermod --del-{option} {first}-{last} -- {name}"),
             )
         }
-        // The last line there may lack its end.
+        // The file may lack a line feed at its end.
         None => (
             format!(r"printf '\n%s\n' {line} >>{file}"),
             format!("sed -i -e '/^{line}$/d' {file}"),
@@ -239,16 +243,16 @@ fn range(machine: &Machine, id: &'static str, group: bool, free: Option<u64>) ->
             Finding::new(id, Level::Fatal, found).expected(format!("at least {NEEDED} ids"));
         let Some(free) = free else {
             return finding.fix(format!(
-                "have an administrator give you a range: every range of {NEEDED} ids is somebody's already"
+                "ask an administrator for a range: every range of {NEEDED} ids is already taken"
             ));
         };
         let Admin { commands, undo } = give(machine, group, free);
         return finding
-            .fix("have the block for the administrator run")
+            .fix("ask an administrator to run the commands below")
             .admin(commands, undo);
     }
     let example = free.map_or_else(
-        || "one that is nobody else's".to_owned(),
+        || "one that no other user has".to_owned(),
         |free| format!("`{user}:{free}:{NEEDED}`"),
     );
     let (own, kind) = if group {
@@ -265,12 +269,12 @@ fn range(machine: &Machine, id: &'static str, group: bool, free: Option<u64>) ->
             id,
             Level::Fatal,
             format!(
-                "{source} gives {user} the range {first}:{count}, which holds {own}, your own {kind}"
+                "{source} gives {user} the range {first}:{count}, which contains {own}, your own {kind}"
             ),
         )
-        .expected("a range without it")
+        .expected("a range that does not contain it")
         .fix(format!(
-            "have an administrator replace that line of {file} by {example}"
+            "ask an administrator to replace that line of {file} with {example}"
         ));
     }
     let others = read(machine, file)
@@ -286,14 +290,14 @@ fn range(machine: &Machine, id: &'static str, group: bool, free: Option<u64>) ->
             id,
             Level::Warn,
             format!(
-                "{file}: {} has ids of yours, {}:{}",
+                "{file} also gives ids of yours to {}: {}:{}",
                 other.owner, other.first, other.count
             ),
         )
-        .expected("ranges that do not overlap: that user can read what your containers write")
-        .fix(format!(
-            "have an administrator give you another range: {example}"
-        ));
+        .expected(
+            "ranges that do not overlap: that user can read the files that your containers write",
+        )
+        .fix(format!("ask an administrator for another range: {example}"));
     }
     if machine.at(file).is_symlink() {
         return Finding::new(id, Level::Warn, format!("{file} is a symbolic link"))

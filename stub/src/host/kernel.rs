@@ -1,7 +1,7 @@
-//! What the kernel must have for the network of pods, found by making it in a network namespace.
+//! The kernel's features for the network of pods, checked by using each of them in a network namespace.
 //!
-//! Lists of modules tell less: what is built in is in none of them, and most of the rest the kernel loads when it is first
-//! wanted. What only the administrator can load is `br_netfilter`, which nothing asks for by itself.
+//! Lists of modules tell less: features that are built in are in none of them, and the kernel loads most modules when they
+//! are first needed. Only `br_netfilter` must be loaded by the administrator, because nothing requests it.
 
 use std::io;
 use std::path::Path;
@@ -10,18 +10,18 @@ use super::{Finding, Level, netlink};
 use crate::config::{Cni, Config, Cri};
 
 const ID: &str = "kernel-network";
-/// In the network namespace of whoever reads it, since Linux 5.3.
+/// The kernel shows this file for the network namespace of the process that reads it, since Linux 5.3.
 const BRIDGE: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
-/// There where iptables can do without `nf_tables`.
+/// This file exists if iptables works without `nf_tables`.
 const LEGACY_IPTABLES: &str = "/proc/self/net/ip_tables_names";
 const MODULES: &str = "/etc/modules-load.d/usernetes.conf";
 
 struct Feature {
-    /// What the probe calls it.
+    /// Its name in the probe's answers.
     name: &'static str,
-    /// The module it is in where it is not built in.
+    /// Its module, if it is not built in.
     module: &'static str,
-    /// What it is for.
+    /// Its purpose.
     purpose: &'static str,
     /// The pod network that needs it; `None` if all do.
     for_network: Option<Cni>,
@@ -32,21 +32,21 @@ const FEATURES: [Feature; 5] = [
     Feature {
         name: "bridge",
         module: "bridge",
-        purpose: "pods are connected by it",
+        purpose: "it connects pods",
         for_network: None,
         make: || netlink::device("bridge"),
     },
     Feature {
         name: "veth",
         module: "veth",
-        purpose: "pods are connected to the bridge by it",
+        purpose: "it connects pods to the bridge",
         for_network: None,
         make: || netlink::device("veth"),
     },
     Feature {
         name: "br_netfilter",
         module: "br_netfilter",
-        purpose: "services answer pods on the same bridge",
+        purpose: "it lets services answer pods on the same bridge",
         for_network: None,
         make: || {
             let there = Path::new(BRIDGE).exists();
@@ -57,7 +57,7 @@ const FEATURES: [Feature; 5] = [
     Feature {
         name: "nat",
         module: "nft_chain_nat",
-        purpose: "services are translated to pods by it",
+        purpose: "it translates addresses of services to those of pods",
         for_network: None,
         make: || match netlink::nat_chain() {
             Err(_) if Path::new(LEGACY_IPTABLES).exists() => Ok(()),
@@ -67,13 +67,13 @@ const FEATURES: [Feature; 5] = [
     Feature {
         name: "vxlan",
         module: "vxlan",
-        purpose: "flannel connects machines by it",
+        purpose: "flannel connects machines with it",
         for_network: Some(Cni::Flannel),
         make: || netlink::device("vxlan"),
     },
 ];
 
-/// Makes everything in this process's network namespace: a line for each, its name and `ok` or why not.
+/// Tries every feature in this process's network namespace. Gives a line for each: its name, and `ok` or the error.
 pub(super) fn answers() -> Vec<String> {
     let line = |feature: &Feature| match (feature.make)() {
         Ok(()) => format!("{} ok", feature.name),
@@ -82,7 +82,7 @@ pub(super) fn answers() -> Vec<String> {
     FEATURES.iter().map(line).collect()
 }
 
-/// Judges the [`answers`] of the probe, which are empty if it could not get that far.
+/// Judges the [`answers`] of the probe, which are empty if it failed before.
 pub(super) fn network(config: &Config, answers: &[String]) -> Finding {
     if config.cri == Cri::None {
         return Finding::ok(ID, "nothing is needed without a container runtime");
@@ -102,7 +102,7 @@ pub(super) fn network(config: &Config, answers: &[String]) -> Finding {
     for feature in &needed {
         match answer(feature) {
             None => {
-                let found = "not looked at: that takes a network namespace";
+                let found = "not checked, because that needs a network namespace";
                 return Finding::new(ID, Level::Note, found);
             }
             Some("ok") => {}
@@ -135,10 +135,10 @@ pub(super) fn network(config: &Config, answers: &[String]) -> Finding {
     Finding::new(
         ID,
         level,
-        format!("network namespaces have no {}", found.join(", ")),
+        format!("network namespaces lack {}", found.join(", ")),
     )
     .expected(expected.join("; "))
-    .fix("have the block for the administrator run")
+    .fix("ask an administrator to run the commands below")
     .admin(
         commands,
         [

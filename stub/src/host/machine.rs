@@ -1,4 +1,4 @@
-//! What the checks look at: this machine, or in tests one made of files.
+//! The machine that the checks examine: this one, or in tests one made of files.
 
 use std::env;
 use std::ffi::OsString;
@@ -57,7 +57,7 @@ impl Machine {
         fs_err::read_to_string(self.at(path)).ok()
     }
 
-    /// What keeps other programs from reading a text file of the machine as it is meant, if something does.
+    /// Why other programs would misread a text file of the machine, if they would.
     pub(super) fn not_plain_text(&self, path: &str) -> Option<&'static str> {
         let bytes = fs_err::read(self.at(path)).ok()?;
         text::defect(&bytes)
@@ -90,14 +90,14 @@ impl Machine {
     }
 
     /// The user's name, by the machine's own list of users, then by `$USER`; the C library, which could ask a
-    /// directory service, is not to be had in a static program.
+    /// directory service, is not available in a static program.
     #[must_use]
     pub fn user_name(&self) -> Option<String> {
         self.listed_name().or_else(|| self.user.clone())
     }
 
-    /// The user's name by the machine's own list of users. Those whom a directory service knows are not in it, and programs
-    /// such as usermod(8) change only those who are.
+    /// The user's name by the machine's own list of users. It lacks the users of a directory service, and programs
+    /// such as usermod(8) change only users that are in it.
     pub(super) fn listed_name(&self) -> Option<String> {
         let by_uid = |line: &str| {
             let mut fields = line.split(':');
@@ -108,7 +108,7 @@ impl Machine {
         users.lines().find_map(by_uid)
     }
 
-    /// Its host name as the kernel has it, which need not be one that a name server would take.
+    /// Its host name as the kernel has it, which need not be valid in the domain name system.
     #[must_use]
     pub fn host_name(&self) -> String {
         let name = self.read("/proc/sys/kernel/hostname");
@@ -140,7 +140,7 @@ impl Machine {
     }
 
     /// The user's processes that have a file open whose link in `/proc/<pid>/fd` satisfies a condition, once for each
-    /// such file. Others' files are not to be seen.
+    /// such file. The files of other users cannot be seen.
     pub(super) fn own_files(
         &self,
         wanted: impl Fn(&str) -> bool,

@@ -1,7 +1,8 @@
 //! Whether this machine can run a cluster: read-only checks, all of them at once.
 //!
 //! Every check is a function that looks at a [`Machine`] and gives [`Finding`]s. Nothing is changed and nothing is
-//! asked of root; what an administrator has to do is collected, with its undo, in one block ([`admin`]).
+//! asked of root; the commands for an administrator are collected in one block, and those that undo them in another
+//! ([`admin`]).
 
 mod addresses;
 pub mod admin;
@@ -42,7 +43,7 @@ pub enum Level {
     Ok,
     /// Worth knowing.
     Note,
-    /// Something will not work, or only worse.
+    /// Something will not work, or not well.
     Warn,
     /// The cluster cannot run.
     Fatal,
@@ -61,22 +62,22 @@ impl Level {
     }
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The check's name. Scripts may rely on it.
     pub id: &'static str,
     /// How bad it is.
     pub level: Level,
-    /// What is the case.
+    /// The state of the machine.
     pub found: String,
-    /// What should be the case. Empty if it is.
+    /// The state it should have. Empty if it has it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub expected: String,
-    /// What to do about it.
+    /// How to fix it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub fix: String,
-    /// What an administrator has to do about it.
+    /// Commands for an administrator that fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<Admin>,
 }
@@ -86,7 +87,7 @@ pub struct Finding {
 pub struct Admin {
     /// Lines of a shell script.
     pub commands: Vec<String>,
-    /// Lines of the shell script that takes it back.
+    /// Lines of the shell script that undoes it.
     pub undo: Vec<String>,
 }
 
@@ -129,7 +130,7 @@ impl Finding {
         self
     }
 
-    /// Whether not even unpacking and writing units makes sense. Everything else only matters once units start.
+    /// Whether it rules out even unpacking programs and writing units. All other findings matter only once units start.
     #[must_use]
     pub fn prevents_installing(&self) -> bool {
         self.level == Level::Fatal
@@ -147,7 +148,7 @@ pub fn check(
     data_dir: &Path,
     config_dir: &Path,
 ) -> Vec<Finding> {
-    // What runs out of it, the kernel and AppArmor call by where it really is.
+    // The kernel and AppArmor know programs by their real paths, with links resolved.
     let real_data_dir = resolved(data_dir);
     let mut findings = vec![session::user(machine), session::runtime_dir(machine)];
     findings.push(session::manager(machine, manager));
@@ -202,14 +203,14 @@ pub fn report(findings: &[Finding]) -> String {
     text
 }
 
-/// One error for all findings that keep a command from going on.
+/// One error for all findings that stop a command.
 #[must_use]
 pub fn refusal(fatal: &[Finding]) -> Error {
     let number = fatal.len();
-    let things = if number == 1 { "thing" } else { "things" };
+    let problems = if number == 1 { "problem" } else { "problems" };
     let mut error = Error::new(
         Kind::Host,
-        format!("{number} {things} must be put right before a cluster can run here"),
+        format!("{number} {problems} must be fixed before a cluster can run here"),
     );
     for finding in fatal {
         error = error.detail(finding.id, &finding.found);
@@ -222,8 +223,8 @@ pub fn refusal(fatal: &[Finding]) -> Error {
     }
     match admin::block(fatal) {
         Some(block) => error.hint(format!(
-            "nothing was changed; an administrator runs this, and then you try again:\n\n{block}"
+            "nothing was changed; ask an administrator to run these commands, then try again:\n\n{block}"
         )),
-        None => error.hint("nothing was changed; put it right and run the same command again"),
+        None => error.hint("nothing was changed; fix this, then run the same command again"),
     }
 }

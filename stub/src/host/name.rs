@@ -5,7 +5,7 @@ use crate::config::{Config, DnsName};
 
 const ID: &str = "node-name";
 
-/// Says so if the node's name was made of a host name that could not be taken as it is.
+/// Notes that the node's name differs from the host name that it was made from.
 pub(super) fn node_name(machine: &Machine, config: &Config) -> Finding {
     let (host, node) = (machine.host_name(), &config.node_name);
     if *node != DnsName::derive(&host) || host.to_ascii_lowercase() == node.as_str() {
@@ -16,6 +16,6 @@ pub(super) fn node_name(machine: &Machine, config: &Config) -> Finding {
         host.escape_debug()
     );
     Finding::new(ID, Level::Note, found)
-        .expected("at most 63 lower-case letters, digits, `-` and `.`, as Kubernetes wants it")
-        .fix("before the cluster has data, `install --node-name NAME` gives it another name")
+        .expected("at most 63 lower-case letters, digits, `-` and `.`, as Kubernetes requires")
+        .fix("to choose another name, run `install --node-name NAME` before the cluster has data")
 }

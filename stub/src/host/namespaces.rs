@@ -21,23 +21,23 @@ const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-userns.conf";
 /// The argument with which this program is to call [`probe_child`].
 pub const PROBE: &str = "probe-namespaces";
 
-/// What the probe found to work.
+/// The results of the probe.
 pub(super) struct Probed {
     /// Why not all ids of the user were mapped, if they were not.
     unmapped: Option<String>,
-    /// What [`kernel::answers`] says inside.
+    /// The [`kernel::answers`] inside the namespaces.
     pub(super) kernel: Vec<String>,
 }
 
-/// Makes namespaces, maps ids into them, and mounts and makes in them what the cluster will need; `None` for a machine
+/// Makes namespaces, maps ids into them, mounts a file system there and tries the kernel's features; `None` for a machine
 /// that can only be read.
 pub(super) fn probe(machine: &Machine) -> Option<Result<Probed>> {
     let program = machine.program.as_deref()?;
     Some(run(machine, program))
 }
 
-/// Whether user namespaces can be made, ids mapped into them, and file systems mounted: by what became of doing it, and
-/// if that failed by what is known to forbid it. Links in `data_dir` are resolved.
+/// Whether user namespaces can be made, ids mapped into them, and file systems mounted. The probe decides; if it failed,
+/// known settings may explain why. Links in `data_dir` are resolved.
 pub(super) fn allowed(
     machine: &Machine,
     data_dir: &Path,
@@ -68,7 +68,7 @@ pub(super) fn allowed(
     })
 }
 
-/// What a setting forbids. `failure` is what happened when it was tried.
+/// The finding about a setting that forbids user namespaces, if there is one. `failure` is the error of the probe.
 fn forbidden(machine: &Machine, data_dir: &Path, failure: Option<&str>) -> Option<Finding> {
     let because = failure.map_or_else(String::new, |failure| format!(" ({failure})"));
     let sysctl = |file: &str, value: u64, found: &str| {
@@ -80,7 +80,7 @@ fn forbidden(machine: &Machine, data_dir: &Path, failure: Option<&str>) -> Optio
             format!("{name} is {old}, which forbids {found}{because}"),
         )
         .expected(format!("{name} = {value} or more"))
-        .fix("have the block for the administrator run")
+        .fix("ask an administrator to run the commands below")
         .admin(
             [
                 format!("echo {name}={value} >{SYSCTL}"),
@@ -108,7 +108,7 @@ fn forbidden(machine: &Machine, data_dir: &Path, failure: Option<&str>) -> Optio
 /// links resolved; so it names every version of RootlessKit in the store.
 fn apparmor(machine: &Machine, data_dir: &Path, because: &str) -> Finding {
     let mut dir = data_dir.display().to_string();
-    // What a pattern of AppArmor, or its quotes, would take for something else.
+    // Characters that have a meaning in AppArmor's patterns or quotes.
     for special in ['\\', '*', '?', '[', ']', '{', '}', '^', '"'] {
         dir = dir.replace(special, &format!(r"\{special}"));
     }
@@ -120,7 +120,7 @@ fn apparmor(machine: &Machine, data_dir: &Path, because: &str) -> Finding {
         return Finding::new(
             ID,
             Level::Note,
-            format!("AppArmor allows them to RootlessKit by {PROFILE}"),
+            format!("AppArmor allows RootlessKit to make them, because of {PROFILE}"),
         );
     }
     let profile = format!(
@@ -132,7 +132,7 @@ fn apparmor(machine: &Machine, data_dir: &Path, because: &str) -> Finding {
         format!("AppArmor forbids user namespaces to programs without a profile{because}"),
     )
     .expected(format!("a profile for \"{pattern}\" in {PROFILE}"))
-    .fix("have the block for the administrator run")
+    .fix("ask an administrator to run the commands below")
     .admin(
         [
             format!("cat >{PROFILE} <<'PROFILE'\n{profile}\nPROFILE"),
@@ -146,7 +146,7 @@ fn apparmor(machine: &Machine, data_dir: &Path, because: &str) -> Finding {
 }
 
 /// Runs this program once more, lets it enter namespaces of its own, maps the user's ids into them from outside, as
-/// RootlessKit does, and lets it mount and make something.
+/// RootlessKit does, and lets it mount a file system and try the kernel's features.
 fn run(machine: &Machine, program: &Path) -> Result<Probed> {
     let mut command = Command::new(program);
     command
@@ -189,13 +189,13 @@ fn expect(from: &mut BufReader<ChildStdout>, word: &str) -> Result<()> {
     from.read_line(&mut line)?;
     match line.trim() {
         said if said == word => Ok(()),
-        "" => Err(Error::new(Kind::Host, "the probe ended without a word")),
+        "" => Err(Error::new(Kind::Host, "the probe ended without a message")),
         reason => Err(Error::new(Kind::Host, reason)),
     }
 }
 
-/// Maps 0 to the user and the rest to the subordinate ids. A program or ranges that are missing are other checks'
-/// findings; here they are why nothing is mapped.
+/// Maps 0 to the user and the rest to the subordinate ids. Other checks report missing programs
+/// and ranges; here they are only the reason that nothing is mapped.
 fn map(
     machine: &Machine,
     name: &str,
@@ -232,8 +232,9 @@ fn map(
     ))
 }
 
-/// The other side: enters new namespaces, says so, waits for the word, mounts, says so, and what else the kernel has. If
-/// something goes wrong, that is the last line it says. Must be called before the process has a second thread.
+/// The other side: enters new namespaces and says so, waits for the go-ahead, mounts a file system and says so, and then
+/// tells which features the kernel has. If something goes wrong, the error is its last line. Must be called before the
+/// process has a second thread.
 pub fn probe_child() -> Result<()> {
     let say = |line: &str| output::data(&format!("{line}\n"));
     #[expect(deprecated, reason = "what became unsafe about it is the flag FILES")]

@@ -1,5 +1,5 @@
-//! Things that the kernel is asked to make in this process's network namespace, in the language of netlink (netlink(7),
-//! rtnetlink(7), `linux/netfilter/nf_tables.h`). Each answer is success or the number of an error.
+//! Asks the kernel to make devices and chains in this process's network namespace, by netlink (netlink(7), rtnetlink(7),
+//! `linux/netfilter/nf_tables.h`). Each answer is success or the number of an error.
 
 use std::io;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const REQUEST: u16 = 0x1;
 const ACKNOWLEDGE: u16 = 0x4;
 const EXCLUSIVE: u16 = 0x200;
 const CREATE: u16 = 0x400;
-/// `NLMSG_ERROR`, which success is told by, too.
+/// `NLMSG_ERROR`, which reports success as well.
 const ERROR: u16 = 2;
 const NESTED: u16 = 0x8000;
 
@@ -43,7 +43,7 @@ pub(super) fn nat_chain() -> io::Result<()> {
     chain("nat")
 }
 
-/// Makes a chain of this type where it sees packets that leave.
+/// Makes a chain of this type for packets that leave.
 fn chain(kind: &str) -> io::Result<()> {
     const BATCH_BEGIN: u16 = 0x10;
     const BATCH_END: u16 = 0x11;
@@ -54,7 +54,7 @@ fn chain(kind: &str) -> io::Result<()> {
     const POSTROUTING: u32 = 4;
     const SOURCE_NAT: u32 = 100;
     let name = text("usernetes-probe");
-    // `struct nfgenmsg`: family, version, and for a batch whose it is.
+    // `struct nfgenmsg`: family, version, and for a batch its subsystem.
     let [high, low] = NF_TABLES.to_be_bytes();
     let (batch, ipv4) = ([0, 0, high, low], [IPV4, 0, 0, 0]);
     let table = [&ipv4[..], &attribute(1, &name)].concat();
@@ -69,7 +69,7 @@ fn chain(kind: &str) -> io::Result<()> {
         &attribute(NESTED | 4, &hook.concat()),
         &attribute(7, &text(kind)),
     ];
-    // An error is told in any case, so success of the last is success of all.
+    // Errors are reported in any case, so success of the last message is success of all.
     let messages = [
         message(BATCH_BEGIN, REQUEST, &batch),
         message(NEW_TABLE, REQUEST | CREATE, &table),
@@ -106,12 +106,12 @@ fn answer(sent: &[u8]) -> Option<io::Result<()>> {
                 error => Err(io::Error::from_raw_os_error(error.saturating_neg())),
             });
         }
-        // A message without its own header would never end.
+        // A length of 0 would make this loop endless.
         at += length.max(16).next_multiple_of(4);
     }
 }
 
-/// A text as netlink has it, with a zero byte.
+/// A text in netlink's form, with a zero byte at its end.
 fn text(text: &str) -> Vec<u8> {
     [text.as_bytes(), b"\0"].concat()
 }
@@ -125,7 +125,7 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// `struct nlmsghdr`: length, type, flags, sequence number, port; and the body, which has no need of padding.
+/// `struct nlmsghdr`: length, type, flags, sequence number, port; and the body, which needs no padding.
 fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(16 + body.len()).unwrap_or(u32::MAX);
     let mut bytes = length.to_ne_bytes().to_vec();
@@ -145,14 +145,14 @@ mod tests {
         assert!(answer(&error(0)).unwrap().is_ok());
         let refused = answer(&error(-95)).unwrap().unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
-        // Something else comes first.
+        // Another message comes first.
         let both = [message(3, 0, &[]), error(-1)].concat();
         assert_eq!(answer(&both).unwrap().unwrap_err().raw_os_error(), Some(1));
         assert!(answer(&message(3, 0, &[])).is_none());
         assert!(answer(&[0; 40]).is_none());
     }
 
-    /// Only root may make a network namespace for a thread alone. As others do, the integration tests ask.
+    /// Only root may make a network namespace for a thread alone. The integration tests ask as other users do.
     #[test]
     fn what_no_kernel_has() {
         let ask = || {

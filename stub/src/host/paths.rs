@@ -1,4 +1,4 @@
-//! The paths that the cluster's files and sockets get: whether everything that is told of them can hold them.
+//! The paths that the cluster's files and sockets get: whether unit files, mounts and the kernel can hold them.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub(super) const CHARACTERS: &str = "paths";
 /// The longest path of a socket: `sun_path` of unix(7) has 108 bytes, the last of which is zero.
 const LONGEST: usize = 107;
 
-/// One finding for each directory in whose path something would go wrong.
+/// One finding for each directory whose path would cause a problem.
 pub(super) fn characters(machine: &Machine, data_dir: &Path, config_dir: &Path) -> Vec<Finding> {
     let bad = |dir: &Path, fault: Option<String>, fix: &str| {
         let found = format!("{} has {}", dir.display(), fault?);
@@ -40,7 +40,7 @@ pub(super) fn characters(machine: &Machine, data_dir: &Path, config_dir: &Path) 
     findings
 }
 
-/// Whether the longest socket fits. Nothing is found where there is no runtime directory: that is another finding.
+/// Whether the longest socket fits. Gives nothing without a runtime directory, which another check reports.
 pub(super) fn sockets(machine: &Machine) -> Option<Finding> {
     let id = "sockets";
     let dir = machine.session_dir()?;
@@ -52,7 +52,7 @@ pub(super) fn sockets(machine: &Machine) -> Option<Finding> {
     if length <= LONGEST {
         return Some(Finding::ok(
             id,
-            format!("the longest path of a socket has {length} of {LONGEST} bytes"),
+            format!("the longest path of a socket has {length} bytes of at most {LONGEST}"),
         ));
     }
     let spare = LONGEST.saturating_sub(length - dir.as_os_str().len());
@@ -63,7 +63,7 @@ pub(super) fn sockets(machine: &Machine) -> Option<Finding> {
             format!("{} would have {length} bytes", longest.display()),
         )
         .expected(format!(
-            "at most {LONGEST} bytes, which is all that the kernel takes for the path of a socket"
+            "at most {LONGEST} bytes, the kernel's limit for the path of a socket"
         ))
         .fix(format!(
             "set {XDG_RUNTIME_DIR} to a path of at most {spare} bytes, such as {}",

@@ -13,13 +13,13 @@ const ID: &str = "ports";
 const FIRST_UNPRIVILEGED: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-ports.conf";
 
-/// One finding for each port that somebody else has, or whose address this machine has not. A port that this cluster's
-/// own RootlessKit holds is not taken; links in `data_dir`, where that runs from, are resolved.
+/// One finding for each port that another program has taken, or whose address this machine does not have. A port that this
+/// cluster's own RootlessKit holds is not taken; links in `data_dir`, from which RootlessKit runs, are resolved.
 pub(super) fn bound(machine: &Machine, ports: &[PortSpec], data_dir: &Path) -> Vec<Finding> {
     let judge = |port: &PortSpec| match bind(port).err()?.kind() {
         ErrorKind::AddrInUse => taken(machine, port, data_dir),
         ErrorKind::AddrNotAvailable => Some(elsewheres(machine, port)),
-        // Those of root, which are another finding.
+        // Ports that only root may take are another finding.
         _ => None,
     };
     let mut findings: Vec<_> = ports.iter().filter_map(judge).collect();
@@ -27,14 +27,14 @@ pub(super) fn bound(machine: &Machine, ports: &[PortSpec], data_dir: &Path) -> V
         let list: Vec<_> = ports.iter().map(shown).collect();
         findings.push(Finding::ok(
             ID,
-            format!("free or already this cluster's: {}", list.join(", ")),
+            format!("free, or already used by this cluster: {}", list.join(", ")),
         ));
     }
     findings
 }
 
-/// Takes the port and lets it go, as RootlessKit does: IPv6 alone at an IPv6 address, and so that connections that have just
-/// ended do not count.
+/// Takes the port and releases it again. The options are those of RootlessKit: an IPv6 address takes IPv6 alone, and
+/// connections that have just ended do not count.
 fn bind(port: &PortSpec) -> io::Result<()> {
     let address = SocketAddr::new(port.ip, port.port.get());
     let family = if address.is_ipv4() {
@@ -60,7 +60,7 @@ fn bind(port: &PortSpec) -> io::Result<()> {
     Ok(())
 }
 
-/// Who has a port that could not be bound; `None` if it is a program out of our own store.
+/// The finding about a port that could not be bound, with its holder; `None` if that is a program in our own store.
 pub(super) fn taken(machine: &Machine, port: &PortSpec, data_dir: &Path) -> Option<Finding> {
     let shown = shown(port);
     let owner = match holder(machine, port) {
@@ -68,7 +68,7 @@ pub(super) fn taken(machine: &Machine, port: &PortSpec, data_dir: &Path) -> Opti
             if Path::new(&program).starts_with(data_dir) {
                 return None;
             }
-            format!("process {pid} of yours, {program}")
+            format!("your process {pid}, {program}")
         }
         Some(Holder::Other { uid }) => match uid {
             0 => "a process of root".to_owned(),
@@ -86,7 +86,7 @@ pub(super) fn taken(machine: &Machine, port: &PortSpec, data_dir: &Path) -> Opti
     )
 }
 
-/// An address that other machines have, if any.
+/// The finding about an address that this machine does not have, with those that it has.
 fn elsewheres(machine: &Machine, port: &PortSpec) -> Finding {
     let addresses: Vec<_> = machine
         .addresses()
@@ -109,7 +109,7 @@ fn elsewheres(machine: &Machine, port: &PortSpec) -> Finding {
             some => format!("one of {}", some.join(", ")),
         })
         .fix(format!(
-            "publish it on an address this machine has, or on all it has or will have, with `--publish {everywhere}`"
+            "publish it on an address of this machine, or on all its present and future addresses with `--publish {everywhere}`"
         ))
 }
 
@@ -118,7 +118,7 @@ fn shown(port: &PortSpec) -> String {
     format!("{address}/{}", port.proto.as_str())
 }
 
-/// The same, ten thousand ports away.
+/// The same address and protocol, with a port number ten thousand away.
 fn elsewhere(port: &PortSpec) -> PortSpec {
     let number = port.port.get();
     let other = number
@@ -153,11 +153,11 @@ pub(super) fn holder(machine: &Machine, port: &PortSpec) -> Option<Holder> {
     }
 }
 
-/// Inode and user id of the socket that is in the way. Columns by the kernel's `Documentation/networking/proc_net_tcp.rst`:
+/// Inode and user id of the socket that has taken the port. Columns by the kernel's `Documentation/networking/proc_net_tcp.rst`:
 /// `sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode`.
 fn sockets(machine: &Machine, port: &PortSpec) -> Option<(u64, u32)> {
     let proto = port.proto.as_str();
-    // What listens, and what has a UDP port: TCP_LISTEN and TCP_CLOSE of the kernel.
+    // The states of a listening TCP socket and of a bound UDP socket: the kernel's TCP_LISTEN and TCP_CLOSE.
     let state = if port.proto == Proto::Tcp { "0A" } else { "07" };
     let files = [format!("/proc/net/{proto}"), format!("/proc/net/{proto}6")];
     let lines = files.iter().filter_map(|file| machine.read(file));
@@ -212,11 +212,11 @@ pub(super) fn privileged(machine: &Machine, ports: &[PortSpec]) -> Option<Findin
         Finding::new(
             "privileged-ports",
             Level::Fatal,
-            format!("port {lowest} is to be published, but ports below {first} are root's"),
+            format!("port {lowest} is to be published, but only root may use ports below {first}"),
         )
         .expected(format!("`{FIRST_UNPRIVILEGED}` at most {lowest}"))
         .fix(format!(
-            "have the block for the administrator run, or publish a port from {first} on"
+            "ask an administrator to run the commands below, or publish a port from {first} upwards"
         ))
         .admin(
             [

@@ -7,7 +7,7 @@ use crate::cidr::Cidr;
 use crate::config::Network;
 
 const ID: &str = "networks";
-/// The IPv4 routes of the machine, after a line of heads.
+/// The IPv4 routes of the machine, after a line of headings.
 pub(super) const ROUTES: &str = "/proc/net/route";
 /// `RTF_REJECT` of linux/route.h: a route to nowhere.
 const REJECT: u32 = 0x200;
@@ -23,7 +23,7 @@ pub(super) struct Route {
 
 impl Route {
     /// A line of `/proc/net/route`: `Iface Destination Gateway Flags RefCnt Use Metric Mask …`. Addresses are numbers
-    /// in the machine's byte order. The default route collides with nothing: everything more specific wins over it.
+    /// in the machine's byte order. The default route collides with nothing: every more specific route takes precedence.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let columns: Vec<_> = line.split_whitespace().collect();
         let number = |index: usize| u32::from_str_radix(columns.get(index)?, 16).ok();
@@ -42,7 +42,7 @@ impl Route {
     }
 }
 
-/// One finding for each network of the cluster in which the machine reaches something else.
+/// One finding for each network of the cluster that overlaps one of the machine's routes.
 pub(super) fn collisions(machine: &Machine, network: &Network) -> Vec<Finding> {
     let Some(text) = machine.read(ROUTES) else {
         return vec![Finding::new(
@@ -57,7 +57,7 @@ pub(super) fn collisions(machine: &Machine, network: &Network) -> Vec<Finding> {
         ("network.services", network.services, "--services"),
         ("network.pods", network.pods, "--pods"),
     ];
-    // What is proposed for one of them is no longer free for the next.
+    // A network that is proposed for one of them is no longer free for the next.
     let mut others = wanted.map(|(_, cidr, _)| cidr).to_vec();
     let mut findings = Vec::new();
     for (key, cidr, flag) in wanted {
@@ -73,8 +73,8 @@ pub(super) fn collisions(machine: &Machine, network: &Network) -> Vec<Finding> {
                 Level::Fatal,
                 format!("`{key}` is {cidr}, but this machine has a route to {} by {}", route.network, route.interface),
             )
-            .expected("a network this machine has no route to: what is there could not be reached from the cluster")
-            .fix(format!("choose another with {flag} NETWORK{proposal}")),
+            .expected("a network this machine has no route to: the cluster could not reach the machines there")
+            .fix(format!("choose another network with {flag} NETWORK{proposal}")),
         );
     }
     if findings.is_empty() {
@@ -84,7 +84,8 @@ pub(super) fn collisions(machine: &Machine, network: &Network) -> Vec<Finding> {
     findings
 }
 
-/// A network of the same size in 10.0.0.0/8 or 172.16.0.0/12 that meets neither a route nor another of the cluster's.
+/// A network of the same size in 10.0.0.0/8 or 172.16.0.0/12 that overlaps neither a route nor another network of the
+/// cluster.
 fn free(like: Cidr, routes: &[Route], others: &[Cidr]) -> Option<Cidr> {
     let prefix = like.prefix().max(16);
     let candidates = (64..=255).map(|n| Ipv4Addr::new(10, n, 0, 0));

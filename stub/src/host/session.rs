@@ -9,14 +9,14 @@ use crate::shell;
 /// Where systemd-logind keeps a file for each user whose units outlive the login.
 const LINGER: &str = "/var/lib/systemd/linger";
 
-/// `Upholds=`, which brings units back, is as old as this version of systemd (its `NEWS`).
+/// The first version of systemd with `Upholds=`, which starts failed units again (its `NEWS`).
 const OLDEST_SYSTEMD: u32 = 249;
 
 pub(super) fn user(machine: &Machine) -> Finding {
     let id = "user";
     if machine.uid == 0 {
         return Finding::new(id, Level::Fatal, "this is root")
-            .expected("an ordinary user, whose cluster it will be")
+            .expected("an ordinary user, who will own the cluster")
             .fix("log in as that user, without `sudo`");
     }
     match machine.user_name() {
@@ -46,27 +46,27 @@ pub(super) fn runtime_dir(machine: &Machine) -> Finding {
             id,
             Level::Note,
             format!(
-                "{said}, but {} is there and yours, so that is used",
+                "{said}, but {} exists and is yours, so it is used",
                 usual.display()
             ),
         ),
         None => Finding::new(
             id,
             Level::Fatal,
-            format!("{said}, and there is no {} of yours", usual.display()),
+            format!("{said}, and you have no {}", usual.display()),
         )
         .expected("a directory that belongs to you, made by the login")
         .fix(LOG_IN),
     }
 }
 
-/// What the user's service manager says about itself.
+/// The answer of the user's service manager about itself.
 #[derive(Debug)]
 pub struct Manager {
     answer: Result<String, Silence>,
 }
 
-/// Why it says nothing.
+/// Why it does not answer.
 #[derive(Debug)]
 enum Silence {
     NoSystemctl,
@@ -153,7 +153,7 @@ pub(super) fn manager(machine: &Machine, manager: &Manager) -> Finding {
                 _ => said.clone(),
             };
             fatal(found).fix(format!(
-                "{LOG_IN}; on Debian and Ubuntu the package `dbus-user-session` must be there"
+                "{LOG_IN}; on Debian and Ubuntu the package `dbus-user-session` must be installed"
             ))
         }
         Ok(_) => version(id, manager),
@@ -169,7 +169,7 @@ fn version(id: &'static str, manager: &Manager) -> Finding {
     match manager.version() {
         Some(number) if number < OLDEST_SYSTEMD => Finding::new(id, Level::Warn, found)
             .expected(format!("systemd {OLDEST_SYSTEMD} or later"))
-            .fix("units that fail for good will not come back by themselves: `usernetes restart` brings them back"),
+            .fix("units that fail for good do not start again automatically: run `usernetes restart` if that happens"),
         _ => Finding::ok(id, found),
     }
 }
@@ -185,14 +185,14 @@ pub(super) fn linger(machine: &Machine) -> Finding {
     if known {
         return Finding::ok(id, "units start at boot and outlive the login");
     }
-    // What USER says is not for root to believe; logind takes a number as well.
+    // Root must not trust `$USER`; logind accepts a number as well.
     let user = machine
         .listed_name()
         .unwrap_or_else(|| machine.uid.to_string());
     let user = shell::word(&user);
     Finding::new(id, Level::Warn, "the cluster stops when you log out")
         .expected(format!("lingering for {name}"))
-        .fix("run `loginctl enable-linger`, which `install` tries by itself")
+        .fix("run `loginctl enable-linger` (`install` tries this automatically)")
         .admin(
             [format!("loginctl enable-linger -- {user}")],
             [format!("loginctl disable-linger -- {user}")],

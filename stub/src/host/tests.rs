@@ -58,8 +58,8 @@ fn missing_devices() {
     let (_dir, m) = machine(&[("/dev/fuse", "")]);
     insta::assert_snapshot!(text(devices::tun(&m)), @r"
     fatal tun: /dev/net/tun is missing
-          expected  a device that you may open: slirp4netns connects the cluster with it
-          fix       have the block for the administrator run
+          expected  a device that you may open: slirp4netns needs it to connect the cluster
+          fix       ask an administrator to run the commands below
     sudo sh -ux <<'EOF'
     failed=0
     modprobe tun || failed=1
@@ -93,7 +93,7 @@ fn inotify_instances_in_use_are_counted() {
     insta::assert_snapshot!(text(devices::inotify(&m)), @r#"
     warn  inotify: 65 instances, 2 of them in use, and 65536 watches
           expected  64 free instances and 8192 watches, or programs fail with "too many open files"
-          fix       have the block for the administrator run
+          fix       ask an administrator to run the commands below
     sudo sh -ux <<'EOF'
     failed=0
     printf 'fs.inotify.max_user_instances=8192\nfs.inotify.max_user_watches=524288\n' >/etc/sysctl.d/99-usernetes-inotify.conf || failed=1
@@ -103,7 +103,7 @@ fn inotify_instances_in_use_are_counted() {
     sudo sh -ux <<'EOF'
     failed=0
     rm -f /etc/sysctl.d/99-usernetes-inotify.conf || failed=1
-    # the old limits are back after the next boot
+    # the old limits return at the next boot
     test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
     EOF
     "#);
@@ -141,18 +141,18 @@ fn all_that_is_fatal_is_one_error() {
         ]
     );
     insta::assert_snapshot!(refusal(&fatal[4..]), @r"
-    3 things must be put right before a cluster can run here
-      newuidmap  /bin/newuidmap may not map ids
+    3 problems must be fixed before a cluster can run here
+      newuidmap  /bin/newuidmap is not allowed to map ids
                  expected: set-user-ID root, or file capabilities
-                 fix: have the block for the administrator run
+                 fix: ask an administrator to run the commands below
       newgidmap  there is no `newgidmap` in PATH
                  expected: the package `uidmap` (Debian, Ubuntu) or `shadow-utils` (Fedora, RHEL)
                  fix: install that package
       tun        /dev/net/tun is missing
-                 expected: a device that you may open: slirp4netns connects the cluster with it
-                 fix: have the block for the administrator run
+                 expected: a device that you may open: slirp4netns needs it to connect the cluster
+                 fix: ask an administrator to run the commands below
 
-    hint: nothing was changed; an administrator runs this, and then you try again:
+    hint: nothing was changed; ask an administrator to run these commands, then try again:
 
     sudo sh -ux <<'EOF'
     failed=0

@@ -42,7 +42,7 @@ impl Expression {
         self.exceptions.iter().map(String::as_str)
     }
 
-    /// Whether one of the licences asks whoever passes programs on to offer their source code too.
+    /// Whether one of the licences requires that programs are passed on with an offer of their source code.
     #[must_use]
     pub fn wants_source(&self) -> bool {
         self.licenses().any(|id| {
@@ -53,7 +53,7 @@ impl Expression {
     }
 }
 
-/// Deeper nesting is no licence.
+/// No real licence is nested deeper.
 const MAX_DEPTH: usize = 16;
 
 /// A recursive descent over the words not read yet, the next one last.

@@ -1,4 +1,4 @@
-//! Licences: what each part of a bundle is under, the words of it, and where source code is to be had.
+//! Licences: the licence of each part of a bundle, its text, and where to get source code.
 
 mod expression;
 mod source_code;
@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Kind, Result};
 
 pub use expression::Expression;
 
-/// The words of a licence or exception, by its SPDX identifier. Of the LGPL 3, which adds to the GPL 3, only its own.
+/// The text of a licence or exception, by its SPDX identifier. For the LGPL 3, which extends the GPL 3, only the extension.
 #[must_use]
 pub fn text(id: &str) -> Option<&'static str> {
     texts::find(id).map(|text| text.words)
@@ -36,7 +36,7 @@ pub fn overview(manifest: &Manifest) -> Result<String> {
             library.name, library.version, library.license
         );
     }
-    out.push_str("\nthe texts: `usernetes licenses NAME`, or `usernetes licenses --all`\n");
+    out.push_str("\nto read the texts: `usernetes licenses NAME`, or `usernetes licenses --all`\n");
     Ok(out)
 }
 
@@ -63,7 +63,7 @@ pub fn of(manifest: &Manifest, name: &str) -> Result<String> {
                 Kind::Usage,
                 format!("nothing in this bundle is named `{name}`"),
             )
-            .hint("`usernetes licenses` without a name shows all there is"));
+            .hint("`usernetes licenses` without a name lists all components and libraries"));
         }
         for library in same {
             library_section(&mut out, &mut words, library)?;
@@ -139,12 +139,12 @@ fn library_section(out: &mut String, words: &mut Words, library: &Library) -> Re
     Ok(())
 }
 
-/// The texts that what was written so far calls for, by name; `None` for a licence we have no text of.
+/// The texts that the output needs so far, by name; `None` for a licence whose text this program does not have.
 #[derive(Default)]
 struct Words(BTreeMap<String, Option<&'static str>>);
 
 impl Words {
-    /// Notes what an expression calls for.
+    /// Adds the texts that an expression needs.
     fn want(&mut self, license: &str) -> Result<Expression> {
         let expression = Expression::parse(license)?;
         for id in expression.licenses().chain(expression.exceptions()) {

@@ -1,12 +1,12 @@
-//! Where the source code of a component is to be had.
+//! Where to get the source code of a component.
 
 use crate::bundle::{Component, Source};
 use crate::purl;
 
-/// What to do when the places named do not have it, or not all of it.
+/// The next step if these places do not have all of the source code.
 pub(super) const OFFER: &str = concat!(
-    "Its licence entitles you to its complete source code, that of what is linked into it included. If a place named\n  \
-     here does not have it, ask for it at ",
+    "Its licence entitles you to its complete source code, including that of everything linked into it. If the places\n  \
+     named here do not have it, ask for it at ",
     env!("CARGO_PKG_REPOSITORY"),
     "/issues"
 );

@@ -34,7 +34,7 @@ fn an_overview_has_no_texts() {
       console 0.16.6: MIT
       rustix 1.1.6: Apache-2.0 WITH LLVM-exception OR MIT
 
-    the texts: `usernetes licenses NAME`, or `usernetes licenses --all`
+    to read the texts: `usernetes licenses NAME`, or `usernetes licenses --all`
     ");
 }
 
@@ -49,8 +49,8 @@ fn a_component_with_its_texts_and_its_source_code() {
       source code:
         https://github.com/containers/crun/archive/refs/tags/1.29.1.tar.gz
         https://crun.example.org
-      Its licence entitles you to its complete source code, that of what is linked into it included. If a place named
-      here does not have it, ask for it at https://github.com/rootless-containers/usernetes/issues
+      Its licence entitles you to its complete source code, including that of everything linked into it. If the places
+      named here do not have it, ask for it at https://github.com/rootless-containers/usernetes/issues
     ");
     assert_eq!(headings(&text), ["GPL-2.0", "LGPL-2.1"]);
     assert!(text.contains("TERMS AND CONDITIONS FOR COPYING, DISTRIBUTION AND MODIFICATION"));
@@ -67,8 +67,8 @@ fn a_debian_package_names_its_source_package() {
       source code:
         `apt-get source libmnl0=1.0.4-3`, on the Debian release it is from
         https://libmnl.example.org
-      Its licence entitles you to its complete source code, that of what is linked into it included. If a place named
-      here does not have it, ask for it at https://github.com/rootless-containers/usernetes/issues
+      Its licence entitles you to its complete source code, including that of everything linked into it. If the places
+      named here do not have it, ask for it at https://github.com/rootless-containers/usernetes/issues
     ");
 }
 
@@ -117,7 +117,7 @@ fn an_unknown_name() {
     insta::assert_snapshot!(error, @r"
     nothing in this bundle is named `docker`
 
-    hint: `usernetes licenses` without a name shows all there is
+    hint: `usernetes licenses` without a name lists all components and libraries
     ");
 }
 

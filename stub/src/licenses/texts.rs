@@ -1,6 +1,6 @@
 //! The texts of the licences, as their authors published them.
 
-/// A text and what it is the text of.
+/// The text of a licence or exception.
 pub(super) struct Text {
     /// SPDX identifier without `-only` and `-or-later`.
     pub(super) id: &'static str,

@@ -1,5 +1,5 @@
-//! The terminal on which bars are drawn. Its own of the library fails when the terminal is gone, which the library does not
-//! expect everywhere, and waits for as long as the terminal is stopped.
+//! The terminal on which bars are drawn. It replaces the library's own one, which fails when the terminal is gone, though
+//! the library does not expect that everywhere, and which waits as long as the terminal is stopped.
 
 use std::fmt::Write as _;
 use std::io;
@@ -28,7 +28,7 @@ impl Terminal {
         self.picture.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a control sequence of ECMA-48 with a number, of which 0 would mean 1.
+    /// Adds a control sequence of ECMA-48 with a number, unless that is 0, which would mean 1.
     fn control(&self, count: usize, function: char) {
         if count > 0 {
             let _ = write!(self.picture(), "\x1b[{count}{function}");

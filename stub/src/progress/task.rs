@@ -23,9 +23,9 @@ struct Count {
     label: String,
     total: AtomicU64,
     done: AtomicU64,
-    /// What was done already when this began.
+    /// The bytes that were done already when this began.
     before: AtomicU64,
-    /// The most that was ever shown: an estimate may turn out to have been too high, but a count does not go back.
+    /// The highest number that was ever shown: an estimate may turn out too high, but the shown count never goes back.
     shown: AtomicU64,
     started: Instant,
     said: Mutex<Said>,
@@ -39,11 +39,11 @@ struct Said {
     over: bool,
 }
 
-/// The work that gives no word before it is done, and how fast such work is.
+/// The work that reports nothing before it is done, and the speed of such work.
 #[derive(Debug, Default)]
 struct Parts {
     open: Vec<Open>,
-    /// What those that are done came to.
+    /// The work of all finished parts.
     work: u64,
     time: Duration,
 }
@@ -55,8 +55,8 @@ struct Open {
     started: Instant,
 }
 
-/// Bytes that are being worked on, and of which nothing is heard until all of them are done. Meanwhile the task shows how
-/// many of them should be done by now, from how long other parts took.
+/// Bytes that are being worked on, and whose work reports nothing until all of them are done. Meanwhile the task shows an
+/// estimate from the time that other parts took.
 #[derive(Debug)]
 pub struct Part<'a> {
     count: &'a Count,
@@ -97,13 +97,13 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// So many more bytes are done.
+    /// Counts this many more bytes as done.
     pub fn advance(&self, bytes: u64) {
         self.count.done.fetch_add(bytes, Ordering::Relaxed);
         self.count.show();
     }
 
-    /// So many bytes are done in all, when work begins in the middle or starts over.
+    /// Sets the bytes that are done in all, for work that begins in the middle or starts over.
     pub fn set(&self, bytes: u64) {
         self.count.done.store(bytes, Ordering::Relaxed);
         self.count.before.store(bytes, Ordering::Relaxed);
@@ -111,7 +111,7 @@ impl<'a> Task<'a> {
         self.count.show();
     }
 
-    /// The total became known.
+    /// Sets the total, once it is known.
     pub fn set_total(&self, bytes: u64) {
         self.count.total.store(bytes, Ordering::Relaxed);
         if let Some(bar) = &self.count.bar {
@@ -119,14 +119,14 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// So much work took one thread so long: what parts are measured by until the first of them is done.
+    /// Tells how long this much work took one thread. Parts are estimated by it until the first of them is done.
     pub fn expect(&self, work: u64, time: Duration) {
         let mut parts = self.count.parts();
         (parts.work, parts.time) = (work, time);
     }
 
-    /// One thread begins to work on so many bytes, of which nothing will be heard until they are done. `work` says how
-    /// long that takes in comparison with other parts.
+    /// Begins a part: one thread works on this many bytes and reports nothing until they are done. `work` says how long
+    /// that takes in comparison with other parts.
     #[must_use]
     pub fn part(&self, bytes: u64, work: u64) -> Part<'_> {
         let open = Open {
@@ -141,7 +141,7 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// The task is over: its bar goes, and a line says what came of it.
+    /// Ends the task: removes its bar and prints a line with the outcome.
     pub fn finish(self, outcome: impl AsRef<str>) {
         self.count.end();
         self.progress.line(format!(
@@ -152,7 +152,7 @@ impl<'a> Task<'a> {
         ));
     }
 
-    /// The task is over, and something else will say what came of it.
+    /// Ends the task without a line; the caller reports the outcome.
     pub fn clear(self) {}
 }
 
@@ -163,7 +163,7 @@ impl Drop for Task<'_> {
 }
 
 impl Part<'_> {
-    /// All of its bytes are done.
+    /// Counts all of its bytes as done.
     pub fn finish(self) {
         let (count, open) = (self.count, self.open);
         let mut parts = count.parts();
@@ -200,7 +200,7 @@ impl Count {
         if !matches!(self.style, Style::Plain) {
             return;
         }
-        // Whoever finds it locked need not wait: something is being said.
+        // If it is locked, another thread is printing at this moment.
         let Ok(mut said) = self.said.try_lock() else {
             return;
         };
@@ -219,7 +219,7 @@ impl Count {
             .line(&format!("{}: {} …", self.label, line.text()));
     }
 
-    /// Nothing is said after this.
+    /// Stops reporting: nothing is printed after this.
     fn end(&self) {
         self.said
             .lock()
@@ -232,7 +232,7 @@ impl Count {
 }
 
 impl Parts {
-    /// How many bytes of the parts should be done by now.
+    /// How many bytes of the open parts are probably done by now.
     fn estimate(&self) -> u64 {
         let done = |open: &Open| {
             let expected = self.time.as_micros() * u128::from(open.work) / u128::from(self.work);
@@ -246,8 +246,8 @@ impl Parts {
     }
 }
 
-/// How much of a part should be done after so much of the time expected for it. The last quarter comes ever more slowly
-/// and never to its end, because expectations are wrong and a count that stands still looks like a program that does.
+/// How much of a part is probably done after this much of the expected time. The last quarter grows ever more slowly and
+/// never reaches its end, because expectations are wrong, and a count that stands still looks like a program that hangs.
 fn permille(elapsed: u128, expected: u128) -> u64 {
     const STRAIGHT: u128 = 750;
     const REST: u128 = 1000 - STRAIGHT;
@@ -323,7 +323,7 @@ mod tests {
                 line(0, 0, 0, 119_000_000, 10),
                 line(0, 0, 7_000_000, 119_000_000, 10),
                 line(30_000_000, 0, 0, 40_000_000, 60),
-                // What an earlier run has fetched says nothing about the speed of this one.
+                // Bytes that an earlier run fetched say nothing about the speed of this one.
                 line(30_000_000, 25_000_000, 0, 40_000_000, 60),
                 line(40_000_000, 0, 0, 40_000_000, 60),
             ]

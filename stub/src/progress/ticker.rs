@@ -1,13 +1,13 @@
-//! A thread that looks at something again and again.
+//! A thread that calls a function again and again.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Between two looks.
+/// The time between two calls.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// All it does is print a line.
+/// The thread only prints a line.
 const STACK: usize = 256 << 10;
 
 /// Calls a function twice a second until it is dropped. Then one last call may still be under way.

@@ -1,4 +1,4 @@
-//! A wait for something whose end nobody can foretell.
+//! A wait whose length is unknown.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ impl Wait {
         }
     }
 
-    /// How things stand. Without a terminal it becomes a line if it is news, or if nothing was said for a while.
+    /// Shows the present state. Without a terminal, it is printed if it is new or if nothing was printed for a while.
     pub fn say(&self, state: &str) {
         if let Some(bar) = &self.shown.bar {
             bar.set_message(state.to_owned());
@@ -67,7 +67,7 @@ impl Wait {
         }
     }
 
-    /// It is over: a line says what came of it. Gives the seconds it took.
+    /// Ends the wait and prints a line with the outcome. Gives the seconds it took.
     #[expect(clippy::must_use_candidate, reason = "the line is what it is for")]
     pub fn finish(self, outcome: &str) -> f64 {
         let seconds = self.shown.started.elapsed().as_secs_f64();
@@ -91,7 +91,7 @@ impl Shown {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new state, or if it is time the one that was.
+    /// Prints a new state, or the present one again when it is time.
     fn say(&self, text: Option<&str>) {
         let mut state = self.state();
         let news = text.is_some_and(|text| state.text != text);
@@ -110,7 +110,7 @@ impl Shown {
         ));
     }
 
-    /// Nothing is said after this.
+    /// Stops reporting: nothing is printed after this.
     fn end(&self) {
         self.state().over = true;
         if let Some(bar) = &self.bar {

@@ -16,7 +16,7 @@ pub(super) fn document(subject: &Subject) -> Value {
     let stub = component_ref(&subject.stub);
     let everything: Vec<String> = subject.components().map(component_ref).collect();
     let linked: Vec<String> = libraries.iter().map(library_ref).collect();
-    // An empty list is what the manifest writes when it does not know.
+    // The manifest has an empty list if the libraries are unknown.
     let known = if libraries.is_empty() {
         "unknown"
     } else {

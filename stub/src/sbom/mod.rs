@@ -1,4 +1,4 @@
-//! Software bills of materials: what is in a bundle, for programs that look for vulnerabilities and licences.
+//! Software bills of materials: the content of a bundle, for programs that look for vulnerabilities and licences.
 //!
 //! Both documents say only what the manifest says, so that the same bundle always gives the same bytes: no time of
 //! day, no random number, nothing of the machine.
@@ -43,7 +43,7 @@ fn pretty(value: &Value) -> Result<String> {
     Ok(text + "\n")
 }
 
-/// What a document is about.
+/// The bundle that a document describes.
 struct Subject<'a> {
     manifest: &'a Manifest,
     id: &'a Sha256,
@@ -61,7 +61,7 @@ impl Subject<'_> {
         std::iter::once(&self.stub).chain(&self.manifest.components)
     }
 
-    /// A UUID that is the bundle id's and no other's: version 8 of RFC 9562, since version 5 would take SHA-1.
+    /// A UUID that belongs to this bundle id alone: version 8 of RFC 9562, since version 5 would take SHA-1.
     fn uuid(&self) -> String {
         let mut bytes = *self.id.as_bytes();
         bytes[6] = bytes[6] & 0x0f | 0x80;

@@ -9,7 +9,7 @@ use super::{Subject, algorithm};
 use crate::bundle::{Component, File, Library, Source};
 use crate::purl;
 
-/// SPDX wants a time. A real one would make another document of the same bundle every time.
+/// SPDX requires a time. A real one would make a different document of the same bundle every time.
 const NO_TIME: &str = "1970-01-01T00:00:00Z";
 
 const BUNDLE: &str = "SPDXRef-bundle";
@@ -37,7 +37,7 @@ pub(super) fn document(subject: &Subject) -> Value {
     json!({
         "SPDXID": "SPDXRef-DOCUMENT",
         "creationInfo": {
-            "comment": "The time is not that of the document's making: nothing but the bundle decides what it says.",
+            "comment": "The time is not the one at which the document was made: its content depends on nothing but the bundle.",
             "created": NO_TIME,
             "creators": [format!("Tool: usernetes-{}", env!("CARGO_PKG_VERSION"))],
         },
@@ -50,7 +50,7 @@ pub(super) fn document(subject: &Subject) -> Value {
     })
 }
 
-/// Component names hold nothing that an SPDX identifier must not.
+/// Component names contain only characters that an SPDX identifier may have.
 fn component_id(component: &Component) -> String {
     format!("SPDXRef-component-{}", component.name)
 }

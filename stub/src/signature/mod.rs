@@ -27,7 +27,7 @@ const RELEASE_KEY: &str = include_str!("../../release-key.pub");
 /// No minisign signature or key comes near this many bytes.
 const MAX_SIZE: u64 = 1 << 14;
 
-/// What is known of a file's origin. Installed with a bundle, it says what the next one must not fall behind.
+/// The known origin of a file. It is recorded when a bundle is installed, so that the next bundle cannot have a worse one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "origin", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Verdict {
@@ -35,7 +35,7 @@ pub enum Verdict {
     Signed {
         /// Id of the key, 16 hexadecimal digits as minisign prints them.
         key: String,
-        /// What the signer said of the file; covered by the signature.
+        /// The signer's comment on the file; covered by the signature.
         comment: String,
     },
     /// There is no signature.
@@ -45,7 +45,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Whether it was checked who made the file.
+    /// Whether a signature proved who made the file.
     #[must_use]
     pub fn is_signed(&self) -> bool {
         matches!(self, Self::Signed { .. })
@@ -62,7 +62,7 @@ impl fmt::Display for Verdict {
                 "only integrity was checked, not origin: there is no signature beside the file",
             ),
             Self::Unchecked => f.write_str(
-                "only integrity was checked, not origin: there is a signature, but this program has no release key; name one with `--key`",
+                "only integrity was checked, not origin: there is a signature, but this program has no release key; name a key with `--key`",
             ),
         }
     }
@@ -70,9 +70,9 @@ impl fmt::Display for Verdict {
 
 /// Checks a file's signature: the one named, or `<file>.minisig` if that is there.
 ///
-/// The key is the given one, as base64 or as the path of a minisign `.pub` file, or else the one compiled in. Who
-/// names a signature or a key wants to know: then it is an error if there is none to check, or nothing to check it
-/// with. Whatever is wrong with the signature itself is [`Kind::Integrity`]. Reads the whole file, 64 KiB at a time.
+/// The key is the given one, as base64 or as the path of a minisign `.pub` file, or else the one compiled in. If
+/// the caller names a signature or a key, it is an error if there is no signature to check or no key to check it with.
+/// Any fault of the signature itself is [`Kind::Integrity`]. Reads the whole file, 64 KiB at a time.
 pub fn check(file: &Path, signature: Option<&Path>, key: Option<&str>) -> Result<Verdict> {
     check_with(file, file, signature, key, RELEASE_KEY)
 }
@@ -127,10 +127,10 @@ fn check_with(
     }
 }
 
-/// What can be wrong with a signature, or with the file it is for.
+/// A fault of a signature, or of the file it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// It is no minisign signature.
+    /// It is not a minisign signature.
     Malformed,
     /// Another key made it: the id of that key.
     OtherKey(String),
@@ -140,8 +140,8 @@ pub enum Fault {
     Mismatch(String),
 }
 
-/// Checks a minisign signature by a public key, in base64, for whoever explains what is wrong in words of their own.
-/// Errors if the key is no public key, or if the file cannot be read. Reads the whole file, 64 KiB at a time.
+/// Checks a minisign signature by a public key, in base64, for callers who explain faults in their own words. It is an
+/// error if the key is not a public key, or if the file cannot be read. Reads the whole file, 64 KiB at a time.
 pub fn verify(file: &Path, signature: &[u8], key: &str) -> Result<Result<(), Fault>> {
     let key = Key::decode(key, true).ok_or_else(|| {
         Error::new(Kind::Input, format!("`{key}` is no minisign public key"))
@@ -196,11 +196,11 @@ fn read_text(path: &Path) -> io::Result<String> {
     text::decode(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// A public key and what is said of it.
+/// A public key, its id, and where it came from.
 struct Key {
     public: PublicKey,
     id: String,
-    /// Whether somebody named it, instead of it being compiled in.
+    /// Whether the user named it; otherwise it is compiled in.
     named: bool,
 }
 
@@ -208,7 +208,7 @@ impl Key {
     /// From the text of `--key`: base64, or the path of a `.pub` file.
     fn named(text: &str) -> Result<Self> {
         let wrong = || {
-            Error::new(Kind::Usage, format!("`--key {text}` is no minisign public key"))
+            Error::new(Kind::Usage, format!("`--key {text}` is not a minisign public key"))
                 .expected("the second line of a minisign `.pub` file, which begins with `RW`, or the path of one")
         };
         if let Some(key) = Self::decode(text, true) {
@@ -229,9 +229,9 @@ impl Key {
             Some(key) => Ok(Some(key)),
             None => Err(Error::new(
                 Kind::Failed,
-                "the release key compiled into this program is no minisign public key",
+                "the release key compiled into this program is not a minisign public key",
             )
-            .hint("name the right one with `--key`, and mend `stub/release-key.pub`")),
+            .hint("name the right one with `--key`, and correct `stub/release-key.pub`")),
         }
     }
 
@@ -277,7 +277,7 @@ fn no_key(path: &Path) -> Error {
 fn malformed(path: &Path) -> Error {
     Error::new(
         Kind::Integrity,
-        format!("{}: this is no minisign signature", path.display()),
+        format!("{}: this is not a minisign signature", path.display()),
     )
     .expected("four lines: a comment, a signature, a trusted comment, a signature of both")
     .hint("download the signature again")
@@ -305,11 +305,11 @@ fn legacy(path: &Path) -> Error {
         ),
     )
     .expected("a prehashed signature")
-    .hint("have it signed again by minisign 0.11 or later, or by an earlier one with `-H`")
+    .hint("ask the publisher to sign it again with minisign 0.11 or later, or with an earlier version and `-H`")
 }
 
-/// The mathematics cannot tell changed bytes from a signature of something else, but the signature's comment may
-/// name another file. Being part of what does not fit, it is not proof, only a help.
+/// The check cannot tell changed bytes from a signature of another file, but the signature's comment may name another
+/// file. The comment is not proof, because the signature that covers it does not fit; it only helps.
 fn mismatch(file: &Path, path: &Path, comment: &str) -> Error {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let mut words = comment.split_whitespace();

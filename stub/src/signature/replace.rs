@@ -15,7 +15,7 @@ pub fn may_replace(installed: &Verdict, new: &Verdict, force: bool) -> Result<()
         _ if force => return Ok(()),
         Verdict::Signed { key: other, .. } => format!("signed by the key {other}"),
         Verdict::Unsigned => "no signature".to_owned(),
-        Verdict::Unchecked => "a signature, and no key to check it with".to_owned(),
+        Verdict::Unchecked => "a signature, but no key to check it with".to_owned(),
     };
     let next = match new {
         Verdict::Unchecked => "name the public key that belongs to it with `--key`",
@@ -23,12 +23,12 @@ pub fn may_replace(installed: &Verdict, new: &Verdict, force: bool) -> Result<()
     };
     Err(Error::new(
         Kind::Integrity,
-        "the installed bundle was signed, and the new one has not the same origin",
+        "the installed bundle was signed, but the new one does not have the same origin",
     )
     .expected(format!("signed by the key {key}"))
     .found(found)
     .hint(format!(
-        "{next}; if you trust the bundle all the same, use `--force`"
+        "{next}; if you trust the bundle anyway, use `--force`"
     )))
 }
 
@@ -68,19 +68,19 @@ mod tests {
         let error = may_replace(&signed("A"), &signed("B"), false).unwrap_err();
         assert_eq!(error.kind(), Kind::Integrity);
         insta::assert_snapshot!(error, @r"
-        the installed bundle was signed, and the new one has not the same origin
+        the installed bundle was signed, but the new one does not have the same origin
           expected  signed by the key A
           found     signed by the key B
 
-        hint: put the `.minisig` file of the release beside the bundle; if you trust the bundle all the same, use `--force`
+        hint: put the `.minisig` file of the release beside the bundle; if you trust the bundle anyway, use `--force`
         ");
         let error = may_replace(&signed("A"), &Verdict::Unchecked, false).unwrap_err();
         insta::assert_snapshot!(error, @r"
-        the installed bundle was signed, and the new one has not the same origin
+        the installed bundle was signed, but the new one does not have the same origin
           expected  signed by the key A
-          found     a signature, and no key to check it with
+          found     a signature, but no key to check it with
 
-        hint: name the public key that belongs to it with `--key`; if you trust the bundle all the same, use `--force`
+        hint: name the public key that belongs to it with `--key`; if you trust the bundle anyway, use `--force`
         ");
     }
 }

@@ -129,7 +129,7 @@ fn the_legacy_form() {
     usernetes-x86_64.minisig: the signature is in minisign's legacy form, which is not accepted
       expected  a prehashed signature
 
-    hint: have it signed again by minisign 0.11 or later, or by an earlier one with `-H`
+    hint: ask the publisher to sign it again with minisign 0.11 or later, or with an earlier version and `-H`
     ");
 }
 
@@ -140,7 +140,9 @@ fn no_signature_at_all_in_the_file() {
     for text in ["", "<html>", "a\nb\nc\nd\n", "\n\u{e9}\n", cut, &long] {
         let place = Place::new(FILE, Some(text));
         assert!(
-            place.error(KEY).contains("this is no minisign signature"),
+            place
+                .error(KEY)
+                .contains("this is not a minisign signature"),
             "{text}"
         );
     }

@@ -29,8 +29,8 @@ struct Job {
     sha256: Sha256,
 }
 
-/// Compares components with their directories in the store, and gives those that are not as they must be, with
-/// everything wrong about them. `read` is told of every file read, how many bytes it has.
+/// Compares components with their directories in the store, and gives the damaged ones with all their damage. `read` is
+/// called with the size of each file that was read.
 pub(super) fn components<'a>(
     store: &Path,
     components: &'a [Component],
@@ -44,7 +44,7 @@ pub(super) fn components<'a>(
         let root = store.join(component.store_name());
         let tree = Tree::of_component(component, sizes)?;
         let damages = tree.damages(&root);
-        // What is damaged already is not read too, unless every problem is asked for: that is what verify wants.
+        // A file that is known to be damaged, or lies in a damaged directory, is not read as well.
         for (name, entry) in &tree.entries {
             let path = root.join(name);
             if let Entry::File { size, sha256, .. } = *entry

@@ -14,13 +14,13 @@ use crate::error::{Context as _, Result};
 use crate::files::make_directories;
 use crate::paths::At as _;
 
-/// What the names of temporary files and directories begin with.
+/// The beginning of the names of temporary files and directories.
 pub(super) const TEMPORARY: &str = ".tmp-";
 
-/// Is told every change of the disk before it happens: what, and where. An error prevents it.
+/// Is called before every change of the disk, with the kind of change and the path. An error prevents the change.
 pub type Observer = fn(&'static str, &Path) -> io::Result<()>;
 
-/// The way to the disk.
+/// Makes all changes of the disk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Disk {
     pub(super) observer: Observer,
@@ -42,7 +42,7 @@ impl Disk {
         dir.join(format!("{TEMPORARY}{random:016x}"))
     }
 
-    /// Makes a directory, and those above it that are missing, for nobody but the user.
+    /// Makes a directory, and those above it that are missing, to which only the user has access.
     pub(super) fn create_dirs(self, path: &Path) -> Result<()> {
         if path.is_dir() {
             return Ok(());
@@ -62,7 +62,7 @@ impl Disk {
             .open(path)?;
         (self.observer)("write file", path)?;
         file.write_all(bytes)?;
-        // Not by `open`: there the umask would have its say.
+        // Not by `open`, where the umask would apply.
         (self.observer)("set permissions", path)?;
         file.set_permissions(Permissions::from_mode(mode))?;
         Ok(())
@@ -99,14 +99,14 @@ impl Disk {
         }
     }
 
-    /// Brings a directory's entries to the disk, though not what they name.
+    /// Brings a directory's entries to the disk, though not the files they name.
     pub(super) fn sync_dir(self, path: &Path) -> Result<()> {
         (self.observer)("sync directory", path)?;
         Ok(fs_err::File::open(path)?.sync_all()?)
     }
 
     /// Brings everything to the disk that was written to the file system a directory lies on. The directory must
-    /// have been opened before the writing began: errors of writing back are told to those who had it open.
+    /// have been opened before the writing began: errors of writing back are reported only to files that were open.
     pub(super) fn sync_file_system(self, directory: &fs_err::File) -> Result<()> {
         (self.observer)("sync file system", directory.path())?;
         let result = rustix::fs::syncfs(directory.file());
@@ -128,7 +128,7 @@ impl Disk {
     }
 }
 
-/// Says what was to be done with which path, in the words of `fs_err`.
+/// Adds the failed operation and its path to an error, in the words of `fs_err`.
 fn named<T, E: Into<io::Error>>(what: &str, path: &Path, result: Result<T, E>) -> Result<T> {
     result
         .map_err(Into::into)

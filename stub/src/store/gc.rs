@@ -1,4 +1,4 @@
-//! Removing what no generation worth keeping and no running process needs.
+//! Removing generations and components that nothing needs any more.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,7 +18,7 @@ const HIGHEST: &str = ".highest";
 const TASKS: &str = "io.containerd.runtime.v2.task";
 const SHIM_PATH: &str = "shim-binary-path";
 
-/// What [`Store::gc`] removed, or would remove.
+/// The generations and components that [`Store::gc`] removed, or would remove.
 #[derive(Debug, Default)]
 pub struct Garbage {
     /// Numbers of generations.
@@ -36,7 +36,7 @@ pub struct Unused {
     pub bytes: u64,
 }
 
-/// What must stay.
+/// The generations and components that must stay.
 #[derive(Debug, Default)]
 struct Roots {
     generations: BTreeSet<u64>,
@@ -44,9 +44,10 @@ struct Roots {
 }
 
 impl Store {
-    /// Removes generations other than the current and the previous one and that whose programs the units run, which is
-    /// given, and then every component that neither those nor a running process need. What a running process is, the kernel knows (`/proc`), and containerd,
-    /// whose root and state directories are given. With `dry_run` it only finds out.
+    /// Removes all generations except the current one, the previous one, and `units`, whose programs the units run. Then
+    /// removes every component that neither those generations nor a running process needs. Running processes are found in
+    /// `/proc` and in the records of containerd, whose root and state directories are given. With `dry_run`, nothing is
+    /// removed.
     pub fn gc(&self, units: Option<u64>, containerd: &[PathBuf], dry_run: bool) -> Result<Garbage> {
         if self.generation_numbers()?.is_empty() && names(&self.store_dir())?.is_empty() {
             return Ok(Garbage::default());
@@ -79,7 +80,7 @@ impl Store {
         })
     }
 
-    /// Generations go first: one whose components are gone would only look like one.
+    /// Generations go first, because a generation without its components would be broken.
     fn remove(&self, garbage: &Garbage) -> Result<()> {
         let numbers = self.generation_numbers()?;
         let highest = numbers.last().filter(|n| garbage.generations.contains(n));
@@ -124,13 +125,13 @@ impl Store {
             }
             return Err(Error::new(
                 Kind::Failed,
-                "no generation is current, so nobody knows what may go",
+                "no generation is current, so nothing can be removed safely",
             )
             .hint("choose one with `usernetes rollback <N>`; `usernetes generations` lists them"));
         };
         roots.generations.insert(current);
         roots.generations.extend(units);
-        // One that cannot be read cannot be rolled back to either.
+        // `rollback` cannot use a generation that cannot be read.
         let readable = |n: &&u64| self.generation(**n).is_ok();
         let previous = numbers
             .iter()
@@ -177,7 +178,7 @@ impl Store {
     }
 }
 
-/// Whether a name in the store is a component's. Whatever else lies there is not ours to remove.
+/// Whether a name in the store is a component's. Other names there are not ours to remove.
 fn is_store_name(name: &str) -> bool {
     name.split_once('-').is_some_and(|(digest, rest)| {
         digest.len() == 32 && digest.bytes().all(|b| b.is_ascii_hexdigit()) && rest.contains('-')
@@ -206,14 +207,14 @@ fn files_below(dir: &Path) -> Result<Vec<std::fs::Metadata>> {
     Ok(files)
 }
 
-/// Device and inode of every program that a process whose program we may know is running. Not by path: a process in
-/// a mount namespace of its own may know the file by another one.
+/// Device and inode of the program of every process that we may examine. Paths would not do: a process in a mount
+/// namespace of its own may know the file by another path.
 fn running_programs() -> Result<BTreeSet<(u64, u64)>> {
     let mut programs = BTreeSet::new();
     for entry in fs_err::read_dir("/proc")? {
         let entry = entry?;
         if entry.file_name().to_str().is_some_and(|n| parse_number(n).is_some())
-            // Processes of others, the kernel's own, and those that have just ended.
+            // This fails for processes of other users, kernel threads, and processes that have just ended.
             && let Ok(program) = entry.path().join("exe").metadata()
         {
             programs.insert((program.dev(), program.ino()));
@@ -235,7 +236,8 @@ fn recorded_shims(containerd: &[PathBuf]) -> Result<Vec<PathBuf>> {
                         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                         Err(e) => {
                             return Err(e).hint(|| {
-                                "without it nobody knows which shim is still needed".to_owned()
+                                "without this file, it is unknown which shim is still needed"
+                                    .to_owned()
                             });
                         }
                     }
@@ -246,7 +248,7 @@ fn recorded_shims(containerd: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(shims)
 }
 
-/// The directories in a directory, or none if that is none.
+/// The directories in a directory; none if it is missing or not a directory.
 fn subdirectories(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs_err::read_dir(dir) {
         Err(e)

@@ -14,10 +14,10 @@ use crate::signature::Verdict;
 /// Name of the manifest in a generation's directory.
 const MANIFEST: &str = "manifest.json";
 
-/// Name of the file that says what was known of the bundle's origin when the generation was made.
+/// Name of the file with the bundle's origin as it was known when the generation was made.
 const ORIGIN: &str = "origin.json";
 
-/// Name of the file with the configuration it was applied with last.
+/// Name of the file with the configuration that the generation was last applied with.
 const CONFIGURATION: &str = "config.toml";
 
 /// One complete installed system.
@@ -34,7 +34,7 @@ impl Generation {
     /// Reads a generation's manifest.
     pub(super) fn read(number: u64, path: PathBuf, store: PathBuf) -> Result<Self> {
         let file = path.join(MANIFEST);
-        let hint = || "run the `install` of the bundle it came from again".to_owned();
+        let hint = || "run `install` again with the bundle it came from".to_owned();
         let text = fs_err::read(&file).hint(hint)?;
         let manifest = Manifest::decode(&text)
             .map_err(|e| Error::new(Kind::Integrity, e.message()))
@@ -50,7 +50,7 @@ impl Generation {
         })
     }
 
-    /// Writes the directory of a generation under a name it is not used by yet. Nothing is synced.
+    /// Writes the directory of a generation under a temporary name. Nothing is synced.
     pub(super) fn write(
         disk: Disk,
         path: &Path,
@@ -73,7 +73,7 @@ impl Generation {
         Ok(())
     }
 
-    /// Its number. Later ones have higher ones, and none is given twice.
+    /// Its number. Later generations have higher numbers, and no number is used twice.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
@@ -97,13 +97,13 @@ impl Generation {
         self.id
     }
 
-    /// What the bundle it was installed from says about itself.
+    /// The manifest of the bundle it was installed from.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// What was known of the origin of its bundle when it was made. Of one that does not say, nothing was.
+    /// The origin of its bundle as it was known when the generation was made. Without a record, nothing was known.
     pub fn origin(&self) -> Result<Verdict> {
         let file = self.path.join(ORIGIN);
         let text = match fs_err::read(&file) {
@@ -112,12 +112,12 @@ impl Generation {
         };
         serde_json::from_slice(&text).map_err(|e| {
             Error::new(Kind::Integrity, format!("{}: {e}", file.display()))
-                .expected("what was known of the bundle's signature, as `install` wrote it")
-                .hint("run `install --repair` of the bundle it came from")
+                .expected("the bundle's origin, as `install` recorded it")
+                .hint("run `install --repair` with the bundle it came from")
         })
     }
 
-    /// The text of the configuration it was applied with last; `None` if it never was, or by a release that did not keep it.
+    /// The text of the configuration it was last applied with; `None` if it never was, or by a release that kept no record.
     pub fn configuration(&self) -> Result<Option<String>> {
         match fs_err::read_to_string(self.path.join(CONFIGURATION)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -125,7 +125,7 @@ impl Generation {
         }
     }
 
-    /// Keeps the text of the configuration it is applied with. Afterwards it is on disk.
+    /// Records the text of the configuration it is applied with. Afterwards the text is on disk.
     pub fn keep_configuration(&self, text: &str) -> Result<()> {
         if self.configuration()?.as_deref() == Some(text) {
             return Ok(());
@@ -138,7 +138,7 @@ impl Generation {
         self.manifest.installed_components()
     }
 
-    /// The directory in the store of the component of that name, if it has one of that name.
+    /// The directory in the store of its component of that name, if it has one.
     #[must_use]
     pub fn component_dir(&self, name: &str) -> Option<PathBuf> {
         let components = self.components().ok()?;

@@ -1,4 +1,4 @@
-//! A bundle becomes the current generation.
+//! Installing a bundle: it becomes the current generation.
 
 use std::io;
 
@@ -15,18 +15,18 @@ use crate::paths::At as _;
 use crate::progress::{Progress, bytes};
 use crate::signature::{self, Verdict};
 
-/// What installing a bundle came to.
+/// The result of installing a bundle.
 #[derive(Debug)]
 pub struct Installed {
     /// The generation of the bundle, which is current now.
     pub generation: Generation,
-    /// What had to be done to get there.
+    /// The work that was needed.
     pub outcome: Outcome,
     /// Titles of the components that were unpacked, sorted. The others were in the store already.
     pub unpacked: Vec<String>,
 }
 
-/// What had to be done.
+/// The work that an installation needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing: the generation was current and whole.
@@ -43,9 +43,9 @@ impl Store {
     /// Makes a bundle's content the current generation, unpacking only what is not in the store yet.
     ///
     /// If it is the current generation already, its files' names, kinds, sizes and permissions are compared, and
-    /// only if they differ from the bundle's is anything done. A new generation records the bundle's origin: a signature
-    /// beside the bundle that is wrong is an error. Afterwards everything is on disk. Where it fails or is cut short,
-    /// what was current before still is.
+    /// nothing is done unless they differ from the bundle's. A new generation records the bundle's origin: a wrong signature
+    /// beside the bundle is an error. Afterwards everything is on disk. If the installation fails or is interrupted, the
+    /// previous generation is still current.
     pub fn install(&self, bundle: &Bundle, progress: &Progress) -> Result<Installed> {
         if let Some(generation) = self.current_from(bundle)
             && self.check(&generation, Depth::Names, |_| ())?.is_empty()
@@ -88,7 +88,7 @@ impl Store {
         current.filter(|g| g.id() == bundle.id())
     }
 
-    /// Whether the origin that a generation has on record is the one to be recorded.
+    /// Whether the origin that a generation has on record is the one that would be recorded now.
     fn knows(&self, recorded: Option<&Verdict>) -> bool {
         recorded.is_some_and(|recorded| self.origin.as_ref().is_none_or(|told| told == recorded))
     }
@@ -119,7 +119,7 @@ impl Store {
             });
         }
 
-        // The same id means the same bytes: what was known of them still holds.
+        // The same id means the same bytes, so their known origin is still valid.
         let origin = match self.origin.clone().or(known) {
             Some(origin) => origin,
             None => signature::check_bundle(bundle, None, None)?,
@@ -164,7 +164,7 @@ impl Store {
         if current.is_none() {
             self.make_current(number)?;
         }
-        // What cannot be removed now is the next change's concern: this one has succeeded.
+        // This change has succeeded; the next one removes whatever cannot be removed now.
         let _ = self.clear_temporary();
         Ok(Installed {
             generation: self.generation(number)?,
@@ -177,7 +177,7 @@ impl Store {
         })
     }
 
-    /// The components that are not in the store, or not as they must be.
+    /// The components that are missing from the store or damaged there.
     fn lacking<'a>(
         &self,
         bundle: &Bundle,
@@ -207,7 +207,7 @@ impl Store {
         Ok(found.into_iter().map(|(component, _)| component).collect())
     }
 
-    /// Puts an unpacked component in its place, and what may have been there under the temporary name.
+    /// Moves an unpacked component to its place. If something is there already, the two change places.
     fn publish(
         &self,
         component: &Component,
@@ -219,7 +219,7 @@ impl Store {
             return self.disk.exchange(root, &place);
         }
         match self.disk.rename(root, &place) {
-            // Somebody was faster, on a file system where the lock does not lock.
+            // Another process was faster, on a file system whose locks do not work.
             Err(e)
                 if matches!(
                     e.kind(),

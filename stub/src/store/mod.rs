@@ -2,17 +2,17 @@
 //!
 //! ```text
 //! store/<digest>-<component>-<version>/…   files 0444 or 0555, directories 0555: written once, shared by generations
-//! store/.lock                              held by whoever changes anything here; says whose process that is
+//! store/.lock                              held by the process that changes anything here; contains its id
 //! store/.tmp-<random>/                     not finished; the next change of the store removes it
 //! generations/<n>/manifest.json            the manifest of the bundle it was installed from, whose SHA-256 is its id
-//! generations/<n>/origin.json              what was known of that bundle's origin: whose signature it had, if any
-//! generations/<n>/config.toml              the configuration it was applied with last
+//! generations/<n>/origin.json              the known origin of that bundle: the key that signed it, if any
+//! generations/<n>/config.toml              the configuration it was last applied with
 //! generations/<n>/bin/etcd                 → ../../../store/<digest>-etcd-<version>/bin/etcd, and so on
 //! current                                  → generations/<n>
 //! ```
 //!
 //! Everything is made under a temporary name beside its place, brought to the disk, and renamed; `current` comes
-//! last. So whatever stops a change half-way, the generation that was current before still is, and whole.
+//! last. So if a change is stopped half-way, the previous generation is still current and whole.
 
 mod check;
 mod disk;
@@ -55,7 +55,7 @@ pub struct Store {
     lock: Option<Arc<Lock>>,
 }
 
-/// What another process changes that holds the lock.
+/// The thing that the lock protects, as messages call it.
 const WHAT: &str = "the store";
 
 impl Store {
@@ -75,8 +75,8 @@ impl Store {
         }
     }
 
-    /// The same store, which no other process changes as long as this or a copy of it is there. Where there is no store
-    /// yet, none is made and nothing is locked. Nothing is written: who is about to [signs](Self::sign).
+    /// The same store, locked against changes by other processes as long as this value or a copy of it exists. If there is
+    /// no store yet, none is made and nothing is locked. Nothing is written; call [`sign`](Self::sign) before writing.
     pub fn locked(mut self) -> Result<Self> {
         let path = self.lock_file();
         if self.lock.is_none() && path.exists() {
@@ -85,18 +85,18 @@ impl Store {
         Ok(self)
     }
 
-    /// Tells others whose lock it is, if it is locked.
+    /// Writes this process's id into the lock, for the messages of other processes, if the store is locked.
     pub fn sign(&self) -> Result<()> {
         self.lock.as_ref().map_or(Ok(()), |lock| lock.sign())
     }
 
-    /// The same store, which takes a bundle's origin as it is told and does not look for a signature beside the bundle.
+    /// The same store, which takes this origin for a bundle's and does not look for a signature beside the bundle.
     #[must_use]
     pub fn with_origin(self, origin: Option<Verdict>) -> Self {
         Self { origin, ..self }
     }
 
-    /// The same store, with an observer that is told every change of the disk before it happens, and can prevent it.
+    /// The same store, with an observer that is called before every change of the disk, and can prevent it.
     #[must_use]
     pub fn observed(self, observer: Observer) -> Self {
         let disk = Disk { observer };
@@ -142,14 +142,14 @@ impl Store {
         Ok(numbers)
     }
 
-    /// Reads a generation. What it points to in the store is not looked at.
+    /// Reads a generation. The components in the store are not checked.
     pub fn generation(&self, number: u64) -> Result<Generation> {
         let path = self.generations_dir().join(number.to_string());
         Generation::read(number, path, self.store_dir())
     }
 
-    /// Everything about a generation that is not as it must be: its links, and its components in the store. `read`
-    /// is told how many bytes each file has whose bytes were compared, from several threads at a time.
+    /// All damage of a generation: of its links, and of its components in the store. `read` is called with the size of each
+    /// file whose bytes were compared, from several threads at a time.
     pub fn check(
         &self,
         generation: &Generation,
@@ -179,7 +179,7 @@ impl Store {
         Ok(generation)
     }
 
-    /// Makes a generation current, if it is not. Afterwards that is on disk. Gives whether anything had to be changed.
+    /// Makes a generation current, if it is not. Afterwards the change is on disk. Gives whether there was a change.
     pub fn activate(&self, generation: &Generation) -> Result<bool> {
         if self.current_number().ok().flatten() == Some(generation.number()) {
             return Ok(false);
@@ -215,7 +215,7 @@ impl Store {
             return Err(
                 Error::new(Kind::Usage, format!("there is no generation {number}"))
                     .detail("generations", known())
-                    .hint("name one of those there are, as in `usernetes rollback 3`"),
+                    .hint("name one of these generations, as in `usernetes rollback 3`"),
             );
         }
         let generation = self.generation(number)?;
@@ -227,7 +227,7 @@ impl Store {
             )
             .detail("first problem", damage)
             .hint(format!(
-                "run `install` of the bundle of release {release} instead"
+                "run `install` with the bundle of release {release} instead"
             )));
         }
         Ok(generation)
@@ -245,7 +245,7 @@ impl Store {
         self.dir.join("generations")
     }
 
-    /// Fails if what is called `current` is no link, so that it can neither be followed nor replaced by one.
+    /// Fails if `current` is not a link, because then it can neither be followed nor replaced.
     fn check_current_link(&self) -> Result<()> {
         let link = self.current_link();
         let found = match link.symlink_metadata() {
@@ -253,9 +253,9 @@ impl Store {
             _ => return Ok(()),
         };
         let shown = link.display();
-        Err(Error::new(Kind::Integrity, format!("{shown}: this is not the link it was made as"))
+        Err(Error::new(Kind::Integrity, format!("{shown}: this is no longer a link"))
             .expected("a link to a generation, such as `generations/1`")
-            .found(format!("{found}, as some programs make of a link when they copy it"))
+            .found(format!("{found}: some programs turn a link into this when they copy it"))
             .hint(format!(
                 "run `mv {shown} {shown}.copy`, then a bundle's own `install`; copy the directory with `cp -a` or `rsync -a`, which keep links"
             )))
@@ -282,7 +282,7 @@ impl Store {
         Ok(Some(number))
     }
 
-    /// Lets `current` point to a generation, in one step. Afterwards that is on disk.
+    /// Points `current` to a generation, in one step. Afterwards the change is on disk.
     fn make_current(&self, number: u64) -> Result<()> {
         self.check_current_link()?;
         let link = Disk::temporary(&self.dir);
@@ -293,7 +293,7 @@ impl Store {
         self.disk.sync_dir(&self.dir)
     }
 
-    /// Makes the directories, takes the lock, and removes what a change that was cut short has left.
+    /// Makes the directories, takes the lock, and removes the remains of an interrupted change.
     fn lock(&self) -> Result<Arc<Lock>> {
         for dir in [&self.dir, &self.store_dir(), &self.generations_dir()] {
             self.disk.create_dirs(dir).at(dir)?;
@@ -307,7 +307,7 @@ impl Store {
         Ok(lock)
     }
 
-    /// Removes everything temporary. For the holder of the lock.
+    /// Removes everything temporary. Only the holder of the lock may call this.
     fn clear_temporary(&self) -> Result<()> {
         for dir in [&self.dir, &self.store_dir(), &self.generations_dir()] {
             for name in names(dir)?.iter().filter(|n| n.starts_with(TEMPORARY)) {
@@ -321,7 +321,7 @@ impl Store {
     }
 }
 
-/// The names in a directory; none if the directory is not there. Names that are not UTF-8 are none of ours.
+/// The names in a directory; none if the directory is not there. Names that are not UTF-8 are not ours.
 fn names(dir: &Path) -> Result<Vec<String>> {
     let entries = match fs_err::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! What can be known to fail before anything is written.
+//! Checks that find errors before anything is written.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -62,7 +62,7 @@ pub(super) fn directory(dir: &Path) -> Result<()> {
             )
             .detail("wanted for", dir.display())
             .hint(format!(
-                "{ELSEWHERE}, or have the mount option `noexec` taken away"
+                "{ELSEWHERE}, or ask an administrator to remove the mount option `noexec`"
             )));
         }
         None => {}
@@ -75,7 +75,7 @@ pub(super) fn directory(dir: &Path) -> Result<()> {
     ours(existing, &metadata, dir, what, ELSEWHERE)
 }
 
-/// Fails when the directory of generations is a link: those find the store by `..`, which would begin at the link's target.
+/// Fails when the directory of generations is a link: generations find the store by `..`, which would start at the target.
 pub(super) fn generations(dir: &Path) -> Result<()> {
     if !dir.is_symlink() {
         return Ok(());
@@ -86,13 +86,13 @@ pub(super) fn generations(dir: &Path) -> Result<()> {
         .expected("a directory: the links in it lead to the store beside it")
         .found(format!("a link to {}", target.display()))
         .hint(format!(
-            "put the directory back (`rm {shown} && mv {} {shown}`); to have everything on another disk, let {data} be a link, or set XDG_DATA_HOME",
+            "put the directory back (`rm {shown} && mv {} {shown}`); to have everything on another disk, make {data} a link, or set XDG_DATA_HOME",
             target.display()
         )))
 }
 
-/// Fails when files cannot be written to a directory, which need not exist yet: not ours, or not writable. `elsewhere` is
-/// the next step then, besides mending it.
+/// Fails when files cannot be written to a directory, which need not exist yet: not ours, or not writable. `elsewhere`
+/// is the next step in the hint, besides correcting the directory.
 pub(crate) fn writable(dir: &Path, elsewhere: &str) -> Result<()> {
     let FileSystem {
         existing, metadata, ..
@@ -108,7 +108,7 @@ pub(crate) fn writable(dir: &Path, elsewhere: &str) -> Result<()> {
     ours(existing, &metadata, dir, "the directory", elsewhere)
 }
 
-/// Fails when what exists on the way to a directory belongs to another user.
+/// Fails when a directory, or the part of its path that exists, belongs to another user.
 pub(crate) fn owned(dir: &Path) -> Result<()> {
     let FileSystem {
         existing, metadata, ..
@@ -116,7 +116,7 @@ pub(crate) fn owned(dir: &Path) -> Result<()> {
     owned_by_user(existing, &metadata, dir, "the directory")
 }
 
-/// Whether the user may make something in what exists on the way to a directory.
+/// Fails when the user may not make files in a directory, or in the part of its path that exists.
 fn ours(
     existing: &Path,
     metadata: &std::fs::Metadata,
@@ -142,18 +142,18 @@ fn owned_by_user(
 ) -> Result<()> {
     let shown = existing.display();
     let (owner, user) = (metadata.uid(), geteuid().as_raw());
-    // Whoever else may write to a directory such as /tmp, what one makes there is one's own.
+    // In a shared directory such as /tmp, users own the files that they make.
     let shared = metadata.mode() & 0o1000 != 0 && existing != dir;
     if owner != user && !shared {
         return Err(Error::new(Kind::Host, format!("{what} {shown} belongs to another user"))
             .expected(format!("user id {user}, which this process runs as"))
             .found(format!("user id {owner}"))
-            .hint("run this as the user whose cluster it shall be, without sudo, and with HOME set to that user's home directory"));
+            .hint("run this without sudo, as the user who owns the cluster, with HOME set to that user's home directory"));
     }
     Ok(())
 }
 
-/// Fails when so many bytes, and a tenth more, are not free on a directory's file system.
+/// Fails unless this many bytes, and a tenth more, are free on a directory's file system.
 pub(super) fn space(dir: &Path, needed: u64) -> Result<()> {
     let file_system = statvfs(dir)
         .map_err(io::Error::from)

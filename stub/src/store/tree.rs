@@ -1,4 +1,4 @@
-//! What must be in a directory of the store or of a generation, and what is there instead.
+//! Comparing a directory of the store or of a generation with its required content.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 /// Permission bits of every directory of a component.
 pub(super) const DIRECTORY_MODE: u32 = 0o555;
 
-/// What must be at a path.
+/// The required kind and content of a path.
 #[derive(Debug)]
 pub(super) enum Entry {
     Directory,
@@ -29,7 +29,7 @@ pub(super) enum Entry {
     },
 }
 
-/// What must be below a directory, by path; a directory stands before what is in it.
+/// The required content of a directory, by path; a directory stands before its own content.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     pub(super) entries: BTreeMap<String, Entry>,
@@ -42,7 +42,7 @@ pub(super) struct Tree {
 pub struct Damage {
     /// Where.
     pub path: PathBuf,
-    /// What is wrong there, for people: `missing`, `has 12 bytes instead of 34`.
+    /// The problem there, for people: `missing`, `has 12 bytes instead of 34`.
     pub problem: String,
 }
 
@@ -106,7 +106,7 @@ impl Tree {
         };
         if self.directory_mode.is_some() {
             match problem(root, &Entry::Directory, self.directory_mode) {
-                // Then so is all that is in it.
+                // Then everything in it is missing as well.
                 Some(problem) if !root.is_dir() => {
                     wrong(root, problem);
                     return damages;
@@ -127,7 +127,7 @@ impl Tree {
         damages
     }
 
-    /// Finds what lies in one directory without belonging there.
+    /// Finds entries of a directory that do not belong there.
     fn extras(&self, directory: &Path, prefix: &str, wrong: &mut impl FnMut(&Path, String)) {
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,
@@ -144,12 +144,12 @@ impl Tree {
     }
 }
 
-/// What is wrong with one path, if anything.
+/// The problem with one path, if there is one.
 fn problem(path: &Path, entry: &Entry, directory_mode: Option<u32>) -> Option<String> {
     let found = match path.symlink_metadata() {
         Ok(found) => found,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Some("missing".to_owned()),
-        Err(e) => return Some(format!("cannot be looked at: {e}")),
+        Err(e) => return Some(format!("cannot be examined: {e}")),
     };
     let bits = found.mode() & 0o7777;
     let mode = |expected: u32| {
@@ -172,12 +172,12 @@ fn problem(path: &Path, entry: &Entry, directory_mode: Option<u32>) -> Option<St
     }
 }
 
-/// What something is, for people.
+/// The type of a file, for people.
 pub(super) fn kind(found: &Metadata) -> &'static str {
     match found.file_type() {
         t if t.is_dir() => "a directory",
         t if t.is_file() => "a file",
         t if t.is_symlink() => "a link",
-        _ => "something special",
+        _ => "a special file",
     }
 }

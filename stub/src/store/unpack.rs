@@ -1,4 +1,4 @@
-//! Contents of a bundle become directories of the store.
+//! Unpacking a bundle's contents into directories of the store.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use crate::error::Result;
 
 /// Unpacks components, each into a temporary directory in the store, and gives those directories in the same order.
 ///
-/// They are complete and have their final permissions, but are not synced. `written` is told how many bytes of a
-/// file's content have been written.
+/// They are complete and have their final permissions, but are not synced. `written` is called with the size of
+/// each file that was written.
 pub(super) fn unpack(
     disk: Disk,
     store: &Path,
@@ -58,7 +58,7 @@ pub(super) fn unpack(
         |frame| frame.sha256 != stub && files.contains_key(&frame.sha256),
         |frame, bytes| write(&frame.sha256, bytes),
     )?;
-    // What is in a directory before the directory itself, which cannot be written to any more then.
+    // Inner directories come first, because a directory cannot be written to afterwards.
     for directory in directories.iter().rev() {
         disk.set_mode(directory, DIRECTORY_MODE)?;
     }

@@ -65,11 +65,13 @@ fn renewing_says_what_must_restart_or_restarts_it() {
     let said = stage.usernetes(&["certs", "renew"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(
-        said.stderr.starts_with("14 certificates are new; "),
+        said.stderr.starts_with("renewed 14 certificates; "),
         "{said:?}"
     );
     assert!(
-        said.stderr.ends_with("what starts from now on uses them\n"),
+        said.stderr.ends_with(
+            "no service that uses certificates is running; they use the new ones when they start\n"
+        ),
         "{said:?}"
     );
     let after = all();

@@ -60,7 +60,7 @@ fn without_a_service_manager_everything_but_starting_is_done() {
     assert_eq!(said.code, Some(6), "{said:?}");
     assert!(
         said.stderr
-            .contains("must be put right before a cluster can run here"),
+            .contains("must be fixed before a cluster can run here"),
         "{said:?}"
     );
     let said = stage.home.run(&stage.bundle, &["uninstall"]);

@@ -35,36 +35,36 @@ fn help_lists_commands_and_exit_codes() {
     Usage: usernetes [COMMAND]
 
     Commands:
-      install               Install the bundle and start a cluster; again, apply other settings
+      install               Install the bundle and start a cluster; run it again to apply other settings
       upgrade               Check another bundle and its signature, then install it with the same settings
       uninstall             Stop the cluster and remove its units
       show-cleanup-command  Print the command that removes all data, for `eval "$(usernetes show-cleanup-command)"`
-      doctor                Find out what keeps this machine from running a cluster
-      status                How the cluster is, layer by layer
+      doctor                Check whether this machine can run a cluster, and show how to fix it if not
+      status                Show the cluster's health, layer by layer
       start                 Start the cluster, or one unit
       stop                  Stop the cluster, or one unit
       restart               Stop and start the cluster, or one unit
-      logs                  What units have written
+      logs                  Show the logs of the cluster's units
       kubectl               Run kubectl as the cluster's administrator
       ctr                   Run containerd's ctr
       crictl                Run crictl
       etcdctl               Run etcdctl
       rootlessctl           Run rootlessctl
       nsenter               Run a program, or a shell, in the cluster's namespaces
-      kubeconfig            The administrator's kubeconfig
-      port                  Ports of this machine that lead into the cluster
-      certs                 The cluster's certificates
-      list                  What is inside: components, versions, licences, sizes
-      verify                Check every byte of a bundle, or of what is installed
-      licenses              Licences of the components, their texts, and where source code is
+      kubeconfig            Print the administrator's kubeconfig, or merge it into your own
+      port                  Publish ports of this machine into the cluster, or list them
+      certs                 List or renew the cluster's certificates
+      list                  List the components with their versions, licences and sizes
+      verify                Check every byte of a bundle, or of the installed generation
+      licenses              Show the components' licences, the licence texts, and where to get source code
       sbom                  Print the software bill of materials
-      generations           What has been installed, and which of it is current
+      generations           List the installed generations and mark the current one
       rollback              Make an earlier generation current again
-      gc                    Remove what neither the current nor the previous generation nor a running process needs
+      gc                    Remove unused generations and components; keep the current and the previous generation
       help                  Print this message or the help of the given subcommand(s)
 
     Options:
-      -V, --version  Print the release and, of a bundle, the beginning of its id
+      -V, --version  Print the release and, for a bundle, the beginning of its id
       -h, --help     Print help
 
     Exit codes:
@@ -151,7 +151,7 @@ fn licenses() {
     linked into usernetes:
       unknown: it was not compiled by the build that made this bundle
 
-    the texts: `usernetes licenses NAME`, or `usernetes licenses --all`
+    to read the texts: `usernetes licenses NAME`, or `usernetes licenses --all`
     ");
     let json: serde_json::Value =
         serde_json::from_str(&home.usernetes(&["licenses", "--json"]).stdout).unwrap();
@@ -203,7 +203,7 @@ fn generations_and_rollback() {
     error: there is no generation 7
       generations  1, 2
 
-    hint: name one of those there are, as in `usernetes rollback 3`
+    hint: name one of these generations, as in `usernetes rollback 3`
     ");
 
     let etcd = home
@@ -219,7 +219,7 @@ fn generations_and_rollback() {
     error: generation 2 is not complete
       first problem  $HOME/.local/share/usernetes/store/<etcd>/bin/etcd: missing
 
-    hint: run `install` of the bundle of release 0.2.0 instead
+    hint: run `install` with the bundle of release 0.2.0 instead
     ");
     assert_eq!(home.current().number(), 1);
 }
@@ -256,8 +256,8 @@ fn nothing_is_installed() {
 fn verify_of_what_is_installed_lists_every_problem() {
     let home = upgraded();
     insta::assert_snapshot!(portable(&home, &home.usernetes(&["verify"]).stdout), @r"
-    generation 2: whole: all 8 files, 123.6 kB, are those of bundle <id 2>
-    when it was installed, there was no signature beside its bundle: compare the bundle id with its publisher's
+    generation 2 is whole: all 8 files (123.6 kB) match bundle <id 2>
+    when it was installed, there was no signature beside its bundle: compare the bundle id with the one its publisher names
     ");
     let dir = |name: &str| home.current().component_dir(name).unwrap();
     flip(&dir("kube-apiserver").join("bin/kube-apiserver"), 0);
@@ -281,10 +281,10 @@ fn verify_of_what_is_installed_lists_every_problem() {
     );
     insta::assert_snapshot!(portable(&home, &said.stderr), @r"
     error: generation 2 is damaged
-      expected  8 files, and links to them, as in bundle <short id 2>
+      expected  8 files and the links to them, as in bundle <short id 2>
       found     3 of them missing, changed or added
 
-    hint: run `install --repair` of the bundle of release 0.2.0
+    hint: run `install --repair` with the bundle of release 0.2.0
     ");
     let said = home.usernetes(&["verify", "--json"]);
     assert_eq!(said.code, Some(4));
@@ -303,7 +303,7 @@ fn verify_of_a_bundle_says_what_it_did_not_check() {
     let said = home.usernetes(&["verify", file.to_str().unwrap()]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     insta::assert_snapshot!(portable(&said.stdout), @"
-    $HOME/bundle: whole: all <len> bytes are those of bundle <id 1>
+    $HOME/bundle is whole: all <len> bytes match bundle <id 1>
     only integrity was checked, not origin: there is no signature beside the file
     ");
     let said = home.usernetes(&["verify", file.to_str().unwrap(), "--json"]);

@@ -199,7 +199,7 @@ fn leaves_alone_what_is_not_its_own() {
     let said = home.usernetes(&["gc"]);
     assert_eq!(said.code, Some(1));
     insta::assert_snapshot!(said.stderr, @r"
-    error: no generation is current, so nobody knows what may go
+    error: no generation is current, so nothing can be removed safely
 
     hint: choose one with `usernetes rollback <N>`; `usernetes generations` lists them
     ");

@@ -82,7 +82,7 @@ fn home_is_somebody_elses() {
     );
     assert!(
         said.stderr
-            .contains("hint: run this as the user whose cluster it shall be"),
+            .contains("hint: run this without sudo, as the user who owns the cluster"),
         "{}",
         said.stderr
     );
@@ -197,7 +197,7 @@ fn home_is_on_a_noexec_file_system() {
     error: $HOME/mount is on a file system from which no programs may be run (noexec)
       wanted for  $HOME/mount/.local/share/usernetes
 
-    hint: set XDG_DATA_HOME to a directory of yours on another file system, or have the mount option `noexec` taken away
+    hint: set XDG_DATA_HOME to a directory of yours on another file system, or ask an administrator to remove the mount option `noexec`
     ");
 }
 
@@ -238,7 +238,7 @@ fn the_file_system_becomes_full() {
     };
     assert_eq!(said.code, Some(6), "{}", said.stderr);
     assert!(
-        said.stdout.starts_with(".lock\ngeneration 1: whole"),
+        said.stdout.starts_with(".lock\ngeneration 1 is whole"),
         "{}",
         said.stdout
     );

@@ -321,7 +321,7 @@ fn a_generation_that_lost_its_manifest_is_replaced() {
     insta::assert_snapshot!(said.stderr, @r"
     error: failed to open file `$HOME/.local/share/usernetes/generations/1/manifest.json`: No such file or directory (os error 2)
 
-    hint: run the `install` of the bundle it came from again
+    hint: run `install` again with the bundle it came from
     ");
     let installed = home.install(&bytes);
     assert_eq!(

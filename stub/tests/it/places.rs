@@ -119,7 +119,7 @@ fn a_moved_home_is_noticed_and_installed_anew_or_removed() {
     let said = new.usernetes(&["status"]);
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(
-        said.stdout.contains("units  broken  name $HOME/old/.config/usernetes: the home was moved or copied\nnext: run `usernetes install`"),
+        said.stdout.contains("units  broken  refer to $HOME/old/.config/usernetes: the home was moved or copied\nnext: run `usernetes install`"),
         "{said:?}"
     );
     for arguments in [&["start"][..], &["restart", "etcd"]] {
@@ -290,7 +290,7 @@ fn another_data_directory_than_the_remembered_one_is_named() {
     good(&said);
     assert_eq!(
         said.stderr,
-        "XDG_DATA_HOME asks for /elsewhere/usernetes, but your cluster's data is in $HOME/home/.local/share/usernetes, which is used\n"
+        "XDG_DATA_HOME leads to /elsewhere/usernetes, but your cluster's data is in $HOME/home/.local/share/usernetes, which is used instead\n"
     );
     place.calls();
     let said = asked.install();

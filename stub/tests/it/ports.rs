@@ -64,7 +64,7 @@ fn a_port_of_the_api_gets_a_certificate_and_stops_nothing() {
     assert!(names(&with_it, [127, 0, 0, 5]));
     // The same port, as RootlessKit lists it.
     let said = port(&["publish", "127.0.0.5:7443:10.0.42.100:6443/tcp4"]);
-    assert!(said.stderr.contains("is published already"), "{said:?}");
+    assert!(said.stderr.contains("is already published"), "{said:?}");
     // A port that is not the API server's needs no certificate.
     let said = port(&["publish", "127.0.0.6:8080:8080/udp"]);
     assert_eq!(said.stderr, "");

@@ -130,7 +130,7 @@ fn generations_cannot_be_a_link() {
       expected  a directory: the links in it lead to the store beside it
       found     a link to $HOME/disk/generations
 
-    hint: put the directory back (`rm $HOME/.local/share/usernetes/generations && mv $HOME/disk/generations $HOME/.local/share/usernetes/generations`); to have everything on another disk, let $HOME/.local/share/usernetes be a link, or set XDG_DATA_HOME
+    hint: put the directory back (`rm $HOME/.local/share/usernetes/generations && mv $HOME/disk/generations $HOME/.local/share/usernetes/generations`); to have everything on another disk, make $HOME/.local/share/usernetes a link, or set XDG_DATA_HOME
     ");
     assert_eq!(stage.names(".local/share/usernetes"), ["generations"]);
 }

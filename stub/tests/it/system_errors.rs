@@ -127,9 +127,9 @@ fn a_copy_that_made_directories_of_links_is_refused_and_the_hint_mends_it() {
             .run_command(stage.command(&stage.bundle).args(command));
         assert_eq!(said.code, Some(4), "{}", said.stderr);
         insta::allow_duplicates! { insta::assert_snapshot!(said.stderr, @r"
-        error: $HOME/.local/share/usernetes/current: this is not the link it was made as
+        error: $HOME/.local/share/usernetes/current: this is no longer a link
           expected  a link to a generation, such as `generations/1`
-          found     a directory, as some programs make of a link when they copy it
+          found     a directory: some programs turn a link into this when they copy it
 
         hint: run `mv $HOME/.local/share/usernetes/current $HOME/.local/share/usernetes/current.copy`, then a bundle's own `install`; copy the directory with `cp -a` or `rsync -a`, which keep links
         "); }
@@ -146,7 +146,7 @@ fn a_copy_that_made_directories_of_links_is_refused_and_the_hint_mends_it() {
     let said = stage.install(&["--start", ""]);
     assert_eq!(said.code, Some(4), "{}", said.stderr);
     assert!(
-        said.stderr.contains("found     a file, as"),
+        said.stderr.contains("found     a file: some"),
         "{}",
         said.stderr
     );

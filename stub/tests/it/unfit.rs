@@ -59,12 +59,12 @@ fn there_is_no_runtime_directory() {
         return;
     };
     insta::assert_snapshot!(text, @r"
-    error: 1 thing must be put right before a cluster can run here
-      runtime-dir  XDG_RUNTIME_DIR is not set, and there is no /run/user/UID of yours
+    error: 1 problem must be fixed before a cluster can run here
+      runtime-dir  XDG_RUNTIME_DIR is not set, and you have no /run/user/UID
                    expected: a directory that belongs to you, made by the login
                    fix: log in over ssh, on a console or with `machinectl shell $(id -un)@`; `su` and `sudo` start no session
 
-    hint: nothing was changed; put it right and run the same command again
+    hint: nothing was changed; fix this, then run the same command again
     ");
 }
 
@@ -77,7 +77,7 @@ fn the_path_of_a_socket_would_be_too_long() {
     stage.home.directory(&long);
     (machine.runtime_dir, machine.session) = (long.clone(), Some(long));
     let text = refused(&stage, &machine, 6, &[&port]);
-    assert!(text.starts_with("error: 1 thing must"), "{text}");
+    assert!(text.starts_with("error: 1 problem must"), "{text}");
     let name = "r".repeat(70);
     let socket =
         format!("  sockets  $HOME/{name}/usernetes/containerd/containerd.sock.ttrpc would have ");
@@ -93,9 +93,9 @@ fn the_runtime_directory_is_another_users() {
     let Some(text) = fault(|machine| machine.session = Some("/".into())) else {
         return;
     };
-    let finding = "  runtime-dir  XDG_RUNTIME_DIR is `/`, and there is no /run/user/UID of yours\n";
+    let finding = "  runtime-dir  XDG_RUNTIME_DIR is `/`, and you have no /run/user/UID\n";
     assert!(text.contains(finding), "{text}");
-    assert!(text.starts_with("error: 1 thing must"), "{text}");
+    assert!(text.starts_with("error: 1 problem must"), "{text}");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn there_is_no_service_manager_of_the_user() {
     assert!(text.contains(finding), "{text}");
     // Which only it could say.
     assert!(text.contains("  cgroup-controllers  "), "{text}");
-    assert!(text.starts_with("error: 2 things must"), "{text}");
+    assert!(text.starts_with("error: 2 problems must"), "{text}");
 }
 
 #[test]
@@ -123,12 +123,12 @@ fn control_groups_are_of_version_1() {
         return;
     };
     insta::assert_snapshot!(text, @r"
-    error: 1 thing must be put right before a cluster can run here
-      cgroup-v2  /sys/fs/cgroup is not cgroup v2, but version 1 or a mixture
+    error: 1 problem must be fixed before a cluster can run here
+      cgroup-v2  /sys/fs/cgroup is not cgroup v2, but version 1 or a mixture of both
                  expected: the unified hierarchy, version 2
                  fix: boot with the kernel parameter `systemd.unified_cgroup_hierarchy=1`, for example in GRUB_CMDLINE_LINUX of /etc/default/grub
 
-    hint: nothing was changed; put it right and run the same command again
+    hint: nothing was changed; fix this, then run the same command again
     ");
 }
 
@@ -138,12 +138,12 @@ fn there_are_no_subordinate_ids() {
         return;
     };
     insta::assert_snapshot!(text, @r"
-    error: 1 thing must be put right before a cluster can run here
+    error: 1 problem must be fixed before a cluster can run here
       subuid  /etc/subuid gives u no ids
               expected: at least 65536 ids
-              fix: have the block for the administrator run
+              fix: ask an administrator to run the commands below
 
-    hint: nothing was changed; an administrator runs this, and then you try again:
+    hint: nothing was changed; ask an administrator to run these commands, then try again:
 
     sudo sh -ux <<'EOF'
     failed=0
@@ -162,12 +162,12 @@ fn a_network_is_the_machines_own_and_another_is_taken_instead() {
     machine.file("proc/net/route", lan);
     let text = refused(&stage, &machine, 6, &[&port]);
     insta::assert_snapshot!(text, @r"
-    error: 1 thing must be put right before a cluster can run here
+    error: 1 problem must be fixed before a cluster can run here
       networks  `network.services` is 10.0.0.0/24, but this machine has a route to 10.0.0.0/24 by eth0
-                expected: a network this machine has no route to: what is there could not be reached from the cluster
-                fix: choose another with --services NETWORK, for example 10.64.0.0/24
+                expected: a network this machine has no route to: the cluster could not reach the machines there
+                fix: choose another network with --services NETWORK, for example 10.64.0.0/24
 
-    hint: nothing was changed; put it right and run the same command again
+    hint: nothing was changed; fix this, then run the same command again
     ");
     let said = stage.install_on(&machine, &[&port, "--services", "10.64.0.0/24"]);
     assert_eq!(said.code, Some(0), "{said:?}");
@@ -192,15 +192,11 @@ fn a_port_is_taken() {
         "a process of root".to_owned()
     } else {
         let program = std::env::current_exe().unwrap();
-        format!(
-            "process {} of yours, {}",
-            std::process::id(),
-            program.display()
-        )
+        format!("your process {}, {}", std::process::id(), program.display())
     };
     let finding = format!("  ports  127.0.0.1:{port}/tcp is taken by {owner}\n");
     assert!(text.contains(&finding), "{text}");
-    assert!(text.starts_with("error: 1 thing must"), "{text}");
+    assert!(text.starts_with("error: 1 problem must"), "{text}");
 }
 
 #[test]

@@ -139,11 +139,11 @@ fn a_good_signature_is_recorded_and_from_then_on_expected() {
     stranger().sign(&stage.next);
     let refused = stage.refused_at("0.2.0", &["--key", &stranger().key()]);
     insta::assert_snapshot!(refused, @r"
-    error: the installed bundle was signed, and the new one has not the same origin
+    error: the installed bundle was signed, but the new one does not have the same origin
       expected  signed by the key 0101010101010101
       found     signed by the key 0202020202020202
 
-    hint: put the `.minisig` file of the release beside the bundle; if you trust the bundle all the same, use `--force`
+    hint: put the `.minisig` file of the release beside the bundle; if you trust the bundle anyway, use `--force`
     ");
     // The signature is not the named key's, which is wrong and not merely another origin.
     for options in [&["--key", &key][..], &["--key", &key, "--force"]] {
@@ -205,11 +205,11 @@ fn what_was_signed_is_not_replaced_by_what_is_not_unless_forced() {
     let stage = Stage::new(&signed());
     assert_eq!(stage.home.current().origin().unwrap(), signed());
     insta::assert_snapshot!(stage.refused(&[]), @r"
-    error: the installed bundle was signed, and the new one has not the same origin
+    error: the installed bundle was signed, but the new one does not have the same origin
       expected  signed by the key 0101010101010101
       found     no signature
 
-    hint: put the `.minisig` file of the release beside the bundle; if you trust the bundle all the same, use `--force`
+    hint: put the `.minisig` file of the release beside the bundle; if you trust the bundle anyway, use `--force`
     ");
     let said = stage.upgrade(&["--force"]);
     assert_eq!(said.code, Some(0), "{said:?}");

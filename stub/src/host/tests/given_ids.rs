@@ -19,9 +19,9 @@ fn programs_that_map_ids() {
         1
     );
     insta::assert_snapshot!(text(ids::judge_program("newuidmap", "/usr/bin/newuidmap", false, false)), @r"
-    fatal newuidmap: /usr/bin/newuidmap may not map ids
+    fatal newuidmap: /usr/bin/newuidmap is not allowed to map ids
           expected  set-user-ID root, or file capabilities
-          fix       have the block for the administrator run
+          fix       ask an administrator to run the commands below
     sudo sh -ux <<'EOF'
     failed=0
     chmod u+s /usr/bin/newuidmap || failed=1
@@ -50,7 +50,7 @@ fn a_free_range_is_proposed_to_who_has_none() {
     insta::assert_snapshot!(text(uids), @r"
     fatal subuid: /etc/subuid gives u no ids
           expected  at least 65536 ids
-          fix       have the block for the administrator run
+          fix       ask an administrator to run the commands below
     sudo sh -ux <<'EOF'
     failed=0
     grep -qsxF -e u:296608:65536 /etc/subuid || usermod --add-subuids 296608-362143 -- u || failed=1
@@ -83,7 +83,7 @@ fn users_who_are_not_local_are_named_by_number() {
     insta::assert_snapshot!(text(uids), @r"
     fatal subuid: /etc/subuid gives u no ids
           expected  at least 65536 ids
-          fix       have the block for the administrator run
+          fix       ask an administrator to run the commands below
     sudo sh -ux <<'EOF'
     failed=0
     grep -qsxF -e 231080:296608:65536 /etc/subuid || printf '\n%s\n' 231080:296608:65536 >>/etc/subuid || failed=1
@@ -102,11 +102,7 @@ fn where_all_ids_are_given_none_are_proposed() {
     let (_dir, m) = machine(&[("/etc/subuid", "full:65536:4294900000\n")]);
     let finding = ids::ranges(&m).remove(0);
     assert_eq!((finding.level, finding.admin), (Level::Fatal, None));
-    assert!(
-        finding.fix.ends_with("is somebody's already"),
-        "{}",
-        finding.fix
-    );
+    assert!(finding.fix.ends_with("is already taken"), "{}", finding.fix);
 }
 
 /// A shell runs the commands of a finding, as root would, on files of the test: twice, with a first command that fails.
@@ -173,13 +169,16 @@ fn ranges_that_do_not_do() {
     );
     let (level, text) = found("u:1000:65536\n");
     assert_eq!(
-        (level, text.ends_with("which holds 1001, your own id")),
+        (level, text.ends_with("which contains 1001, your own id")),
         (Level::Fatal, true)
     );
     let (level, text) = found("u:231072:65536\nv:290000:65536\n");
     assert_eq!(
         (level, text.as_str()),
-        (Level::Warn, "/etc/subuid: v has ids of yours, 290000:65536")
+        (
+            Level::Warn,
+            "/etc/subuid also gives ids of yours to v: 290000:65536"
+        )
     );
 }
 
@@ -201,7 +200,7 @@ fn the_own_group_is_what_ranges_of_groups_must_not_hold() {
     let (_dir, mut m) = machine(&ranges);
     let found = &ids::ranges(&m)[1].found;
     assert!(
-        found.ends_with("which holds 1002, your own group id"),
+        found.ends_with("which contains 1002, your own group id"),
         "{found}"
     );
     // The user's id is no group.

@@ -27,8 +27,8 @@ fn disks() {
     assert!(judge(ext4, StatVfsMountFlags::RDONLY).prevents_installing());
     insta::assert_snapshot!(text(judge(ext4, StatVfsMountFlags::NOEXEC)), @r"
     fatal data-dir: /home/u/.local/share/usernetes is on /home, which is mounted noexec
-          expected  one that programs may be run from
-          fix       set XDG_DATA_HOME to a directory of yours on a local disk, or have the mount option `noexec` taken away
+          expected  a file system from which programs may be run
+          fix       set XDG_DATA_HOME to a directory of yours on a local disk, or ask an administrator to remove the mount option `noexec`
     ");
     insta::assert_snapshot!(text(judge(0x6969, none)), @r"
     fatal data-dir: /home/u/.local/share/usernetes is on /home, which is NFS
@@ -49,7 +49,7 @@ fn a_port_in_use_and_its_owner() {
     let findings = ports::bound(&this, &[port(number)], Path::new("/nowhere"));
     let program = std::env::current_exe().unwrap();
     let expected = format!(
-        "127.0.0.1:{number}/tcp is taken by process {} of yours, {}",
+        "127.0.0.1:{number}/tcp is taken by your process {}, {}",
         std::process::id(),
         program.display()
     );
@@ -101,7 +101,7 @@ fn an_address_of_another_machine() {
     insta::assert_snapshot!(report(&findings), @r"
     fatal ports: 192.0.2.7:6443/tcp is to be published, but this machine has no address 192.0.2.7
           expected  one of 198.51.100.4
-          fix       publish it on an address this machine has, or on all it has or will have, with `--publish 0.0.0.0:6443:6443/tcp`
+          fix       publish it on an address of this machine, or on all its present and future addresses with `--publish 0.0.0.0:6443:6443/tcp`
     ");
 }
 
@@ -150,9 +150,9 @@ fn ports_of_root() {
     let (_dir, m) = machine(&[("/proc/sys/net/ipv4/ip_unprivileged_port_start", "1024\n")]);
     assert_eq!(ports::privileged(&m, &[PortSpec::API]), None);
     insta::assert_snapshot!(text(ports::privileged(&m, &[port(443)]).unwrap()), @r"
-    fatal privileged-ports: port 443 is to be published, but ports below 1024 are root's
+    fatal privileged-ports: port 443 is to be published, but only root may use ports below 1024
           expected  `/proc/sys/net/ipv4/ip_unprivileged_port_start` at most 443
-          fix       have the block for the administrator run, or publish a port from 1024 on
+          fix       ask an administrator to run the commands below, or publish a port from 1024 upwards
     sudo sh -ux <<'EOF'
     failed=0
     echo net.ipv4.ip_unprivileged_port_start=443 >/etc/sysctl.d/99-usernetes-ports.conf || failed=1
@@ -178,11 +178,11 @@ fn routes_in_the_way() {
     let findings = routes::collisions(&m, &config().network);
     insta::assert_snapshot!(report(&findings), @r"
     fatal networks: `network.rootlesskit` is 10.0.42.0/24, but this machine has a route to 10.0.0.0/16 by eth0
-          expected  a network this machine has no route to: what is there could not be reached from the cluster
-          fix       choose another with --cidr NETWORK, for example 10.65.0.0/24
+          expected  a network this machine has no route to: the cluster could not reach the machines there
+          fix       choose another network with --cidr NETWORK, for example 10.65.0.0/24
     fatal networks: `network.services` is 10.0.0.0/24, but this machine has a route to 10.0.0.0/16 by eth0
-          expected  a network this machine has no route to: what is there could not be reached from the cluster
-          fix       choose another with --services NETWORK, for example 10.66.0.0/24
+          expected  a network this machine has no route to: the cluster could not reach the machines there
+          fix       choose another network with --services NETWORK, for example 10.66.0.0/24
     ");
     let (_dir, m) = machine(&[("/proc/net/route", routes.lines().next().unwrap())]);
     assert_eq!(

@@ -19,7 +19,7 @@ fn root_and_nobody() {
     machine.uid = 0;
     insta::assert_snapshot!(text(session::user(&machine)), @r"
     fatal user: this is root
-          expected  an ordinary user, whose cluster it will be
+          expected  an ordinary user, who will own the cluster
           fix       log in as that user, without `sudo`
     ");
 }
@@ -28,7 +28,7 @@ fn root_and_nobody() {
 fn a_runtime_directory_is_found_where_it_must_be() {
     let (dir, mut machine) = machine(&[]);
     insta::assert_snapshot!(text(session::runtime_dir(&machine)), @r"
-    fatal runtime-dir: XDG_RUNTIME_DIR is not set, and there is no /run/user/1001 of yours
+    fatal runtime-dir: XDG_RUNTIME_DIR is not set, and you have no /run/user/1001
           expected  a directory that belongs to you, made by the login
           fix       log in over ssh, on a console or with `machinectl shell $(id -un)@`; `su` and `sudo` start no session
     ");
@@ -63,7 +63,7 @@ fn service_managers() {
     insta::assert_snapshot!(text(session::manager(&m, &Manager::ask(&m))), @r"
     fatal systemd-user: Failed to connect to bus: No medium found
           expected  an answer from your own systemd (`systemctl --user`)
-          fix       log in over ssh, on a console or with `machinectl shell $(id -un)@`; `su` and `sudo` start no session; on Debian and Ubuntu the package `dbus-user-session` must be there
+          fix       log in over ssh, on a console or with `machinectl shell $(id -un)@`; `su` and `sudo` start no session; on Debian and Ubuntu the package `dbus-user-session` must be installed
     ");
     let old = "#!/bin/sh\nprintf 'Version=247.3-7\\nSystemState=running\\nControlGroup=/a/b\\n'\n";
     let (_dir, m) = machine(&[("/bin/systemctl", old)]);
@@ -75,7 +75,7 @@ fn service_managers() {
     insta::assert_snapshot!(text(session::manager(&m, &manager)), @r"
     warn  systemd-user: systemd 247.3-7, running
           expected  systemd 249 or later
-          fix       units that fail for good will not come back by themselves: `usernetes restart` brings them back
+          fix       units that fail for good do not start again automatically: run `usernetes restart` if that happens
     ");
 }
 
@@ -85,7 +85,7 @@ fn lingering() {
     insta::assert_snapshot!(text(session::linger(&m)), @r"
     warn  linger: the cluster stops when you log out
           expected  lingering for u
-          fix       run `loginctl enable-linger`, which `install` tries by itself
+          fix       run `loginctl enable-linger` (`install` tries this automatically)
     sudo sh -ux <<'EOF'
     failed=0
     loginctl enable-linger -- 1001 || failed=1
@@ -116,7 +116,7 @@ fn lingering() {
 fn cgroups() {
     assert_eq!(cgroup::judge_version(Some(0x6367_7270)).level, Level::Ok);
     insta::assert_snapshot!(text(cgroup::judge_version(Some(0x0102_1994))), @r"
-    fatal cgroup-v2: /sys/fs/cgroup is not cgroup v2, but version 1 or a mixture
+    fatal cgroup-v2: /sys/fs/cgroup is not cgroup v2, but version 1 or a mixture of both
           expected  the unified hierarchy, version 2
           fix       boot with the kernel parameter `systemd.unified_cgroup_hierarchy=1`, for example in GRUB_CMDLINE_LINUX of /etc/default/grub
     ");
@@ -127,9 +127,9 @@ fn controllers_are_whole_words() {
     let file = "/sys/fs/cgroup/user.slice/user-1001.slice/user@1001.service/cgroup.controllers";
     let (_dir, m) = machine(&[(file, "cpuset io memory pids\n")]);
     insta::assert_snapshot!(text(cgroup::controllers(&m, None)), @r"
-    fatal cgroup-controllers: your systemd was not given the controllers cpu
+    fatal cgroup-controllers: these controllers are not delegated to your systemd: cpu
           expected  cpu memory pids in /sys/fs/cgroup/user.slice/user-1001.slice/user@1001.service/cgroup.controllers
-          fix       have the block for the administrator run, then log out of all sessions and in again
+          fix       ask an administrator to run the commands below, then log out of all sessions and in again
     sudo sh -ux <<'EOF'
     failed=0
     mkdir -p /etc/systemd/system/user@.service.d || failed=1

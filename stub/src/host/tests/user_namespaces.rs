@@ -23,7 +23,7 @@ fn what_forbids_namespaces() {
     insta::assert_snapshot!(text(allowed(&m, data)), @r"
     fatal user-namespaces: kernel.unprivileged_userns_clone is 0, which forbids user namespaces to all but root
           expected  kernel.unprivileged_userns_clone = 1 or more
-          fix       have the block for the administrator run
+          fix       ask an administrator to run the commands below
     sudo sh -ux <<'EOF'
     failed=0
     echo kernel.unprivileged_userns_clone=1 >/etc/sysctl.d/99-usernetes-userns.conf || failed=1
@@ -45,7 +45,7 @@ fn what_forbids_namespaces() {
     insta::assert_snapshot!(text(allowed(&m, data)), @r#"
     fatal user-namespaces: AppArmor forbids user namespaces to programs without a profile
           expected  a profile for "/home/u/.local/share/usernetes/store/*-rootlesskit-*/**" in /etc/apparmor.d/usernetes
-          fix       have the block for the administrator run
+          fix       ask an administrator to run the commands below
     sudo sh -ux <<'EOF'
     failed=0
     cat >/etc/apparmor.d/usernetes <<'PROFILE' || failed=1
@@ -145,9 +145,9 @@ fn what_the_kernel_lacks() {
         "vxlan Operation not supported (os error 95)",
     ]);
     insta::assert_snapshot!(text(kernel::network(&config, &stock)), @r"
-    fatal kernel-network: network namespaces have no br_netfilter (no sysctl)
-          expected  br_netfilter: services answer pods on the same bridge
-          fix       have the block for the administrator run
+    fatal kernel-network: network namespaces lack br_netfilter (no sysctl)
+          expected  br_netfilter: it lets services answer pods on the same bridge
+          fix       ask an administrator to run the commands below
     sudo sh -ux <<'EOF'
     failed=0
     modprobe -a br_netfilter || failed=1
@@ -180,9 +180,9 @@ fn what_the_kernel_lacks() {
     );
     config.cni = Cni::Flannel;
     insta::assert_snapshot!(text(kernel::network(&config, &loaded)), @r"
-    fatal kernel-network: network namespaces have no vxlan (Operation not supported (os error 95))
-          expected  vxlan: flannel connects machines by it
-          fix       have the block for the administrator run
+    fatal kernel-network: network namespaces lack vxlan (Operation not supported (os error 95))
+          expected  vxlan: flannel connects machines with it
+          fix       ask an administrator to run the commands below
     sudo sh -ux <<'EOF'
     failed=0
     modprobe -a vxlan || failed=1
