@@ -88,9 +88,12 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
     if !foreign {
         remove_tree(&layout.runtime(""))?;
     }
-    for line in user_kubeconfig::at_uninstall(layout.config(), &receipt.kubeconfigs, purge) {
+    let undone = user_kubeconfig::at_uninstall(layout.config(), &receipt.kubeconfigs, purge);
+    for line in undone.lines {
         progress.line(line);
     }
+    let kubeconfigs = undone.left.into_iter();
+    left.extend(kubeconfigs.map(|(file, why)| Left::path(&file, why)));
     if purge {
         left.extend(self::purge(&layout, machine, progress)?);
     }

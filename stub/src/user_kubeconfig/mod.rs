@@ -119,10 +119,10 @@ pub fn unmerge(
 
 /// Takes merged entries out when the cluster is uninstalled. With `purge` the key in them becomes worthless, and all that
 /// are ours are taken out of the user's kubeconfigs and of those that are remembered. Without, they stay, because the
-/// next `install` brings the same cluster back. Gives lines for the user, which say what was changed, what stays, and
-/// why. A kubeconfig that cannot be changed is no error: it must not keep a cluster from being removed.
+/// next `install` brings the same cluster back. A kubeconfig that cannot be changed does not keep a cluster from being
+/// removed.
 #[must_use]
-pub fn at_uninstall(config_dir: &Path, merges: &Merges, purge: bool) -> Vec<String> {
+pub fn at_uninstall(config_dir: &Path, merges: &Merges, purge: bool) -> Undone {
     if purge {
         return undo(
             config_dir,
@@ -137,14 +137,26 @@ pub fn at_uninstall(config_dir: &Path, merges: &Merges, purge: bool) -> Vec<Stri
             file.display()
         )
     };
-    files.iter().map(line).collect()
+    Undone {
+        lines: files.iter().map(line).collect(),
+        left: Vec::new(),
+    }
 }
 
-fn undo(config_dir: &Path, files: &[PathBuf], merges: &Merges) -> Vec<String> {
+/// What became of merged entries when the cluster was uninstalled.
+#[derive(Debug, Default)]
+pub struct Undone {
+    /// Lines for the user: what was changed, what stays, and why.
+    pub lines: Vec<String>,
+    /// Kubeconfigs with entries of ours that could not be taken out, and why.
+    pub left: Vec<(PathBuf, String)>,
+}
+
+fn undo(config_dir: &Path, files: &[PathBuf], merges: &Merges) -> Undone {
     let known = Known::by(config_dir, merges);
-    let mut lines = Vec::new();
-    let remembered = merges.files().into_iter().map(|file| vec![file]);
-    for files in [files.to_vec()].into_iter().chain(remembered) {
+    let (mut lines, mut left) = (Vec::new(), Vec::new());
+    let remembered = merges.files().into_iter().map(|file| (vec![file], true));
+    for (files, merged) in [(files.to_vec(), false)].into_iter().chain(remembered) {
         let mut stays = Vec::new();
         let plan = |chain: &Chain| {
             let foreign = known.foreign(chain);
@@ -158,6 +170,10 @@ fn undo(config_dir: &Path, files: &[PathBuf], merges: &Merges) -> Vec<String> {
                     lines.push(format!("{file} no longer has the context `{NAME}`"));
                 }
             }
+            Err(error) if merged => {
+                let why = format!("has the context `{NAME}`: {}", error.message());
+                left.extend(files.into_iter().map(|file| (file, why.clone())));
+            }
             Err(error) => lines.push(format!(
                 "the context `{NAME}` may still be in a kubeconfig: {error}"
             )),
@@ -167,7 +183,7 @@ fn undo(config_dir: &Path, files: &[PathBuf], merges: &Merges) -> Vec<String> {
     // A file may be among the user's and remembered.
     let mut seen = BTreeSet::new();
     lines.retain(|line| seen.insert(line.clone()));
-    lines
+    Undone { lines, left }
 }
 
 /// Our entries as they shall be.

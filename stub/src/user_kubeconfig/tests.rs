@@ -334,7 +334,7 @@ fn at_the_end_of_the_cluster_ours_goes_and_the_rest_is_named() {
         .read("b")
         .replace("    user: usernetes\n", "    user: other\n");
     desk.write("b", &text);
-    let lines = undo(&desk.path("pki"), &desk.files(&["b"]), &desk.merges);
+    let lines = undo(&desk.path("pki"), &desk.files(&["b"]), &desk.merges).lines;
     let lines = lines
         .join("\n")
         .replace(desk.path("").to_str().unwrap(), "…/");
@@ -358,7 +358,7 @@ fn at_the_end_of_the_cluster_a_strangers_entries_stay_though_they_look_alike() {
     desk.make_pki("pki");
     desk.merges = Merges::default();
     desk.write("config", &strangers);
-    let lines = undo(&desk.path("pki"), &desk.files(&["config"]), &desk.merges);
+    let lines = undo(&desk.path("pki"), &desk.files(&["config"]), &desk.merges).lines;
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert_eq!(desk.read("config"), strangers);
 }
