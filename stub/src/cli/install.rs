@@ -188,9 +188,12 @@ impl Uninstall {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         install::uninstall(self.purge, &Machine::this(), progress)?;
         if !self.purge {
+            // Where the command cannot work, the purge says why when it is asked for.
             progress.line(match install::cleanup_command(&Machine::this()) {
                 Ok(command) => format!("to remove the data as well, run this:\n  {command}"),
-                Err(error) => format!("the data cannot be removed at present: {error}"),
+                Err(_) => {
+                    "to remove the data as well, run `usernetes uninstall --purge`".to_owned()
+                }
             });
         }
         Ok(())
