@@ -253,7 +253,11 @@ impl Demo<'_> {
         command
             .args(["-c", "umask \"$0\" && exec \"$@\"", site.umask])
             .arg(std::env::current_exe()?);
-        command.args(["--offline", "--lockfile"]).arg(lockfile);
+        // Only the first build may download the crates of the stub, some of which the builder is not made of.
+        if self.inputs.offline || site.hostile.is_some() {
+            command.arg("--offline");
+        }
+        command.arg("--lockfile").arg(lockfile);
         if let Some(mirror) = &site.mirror {
             command.arg("--mirror").arg(mirror);
         }
