@@ -5,6 +5,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
 use super::*;
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::user_kubeconfig::lock::Locks;
 
 #[test]
@@ -137,7 +139,7 @@ fn no_signal_leaves_a_lock_behind() {
         std::thread::sleep(Duration::from_mins(1));
         return;
     }
-    for signal in ["INT", "TERM", "HUP"] {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let desk = Desk::new();
         let file = desk.path("config");
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -152,10 +154,8 @@ fn no_signal_leaves_a_lock_behind() {
         while !file.with_extension("ready").exists() {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let kill = Command::new("kill")
-            .args([format!("-{signal}"), child.id().to_string()])
-            .status();
-        assert!(kill.unwrap().success());
+        // Not by the program `kill`, which a minimal system lacks.
+        kill_process(Pid::from_child(&child), signal).unwrap();
         child
             .stdout
             .take()
@@ -165,9 +165,9 @@ fn no_signal_leaves_a_lock_behind() {
         let status = child.wait().unwrap();
         assert!(
             !status.success() && status.code().is_none(),
-            "{signal}: {status}"
+            "{signal:?}: {status}"
         );
-        assert_eq!(desk.names(), ["config.ready"], "{signal}");
+        assert_eq!(desk.names(), ["config.ready"], "{signal:?}");
     }
 }
 
