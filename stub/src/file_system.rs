@@ -82,15 +82,28 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
     resolved.unwrap_or_else(|| path.to_owned())
 }
 
+/// Whether an error says that there is nothing at a path, or that something on the way to it is no directory.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// The text of a file; `None` if it [is absent](is_absent).
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>> {
+    match fs_err::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if is_absent(&e) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
 fn nearest_existing(path: &Path) -> Result<(&Path, Metadata)> {
     for path in path.ancestors().filter(|_| path.is_absolute()) {
         match fs_err::metadata(path) {
             Ok(metadata) => return Ok((path, metadata)),
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) => {}
+            Err(e) if is_absent(&e) => {}
             Err(e) => return Err(e.into()),
         }
     }

@@ -31,7 +31,7 @@ use crate::layout::Layout;
 use crate::paths::At as _;
 use crate::process::{command, namespaces};
 use crate::render::ConfigFile;
-use crate::services::{Api, Namespaces, Service};
+use crate::services::{Namespaces, Service};
 
 pub use oci_runtime::as_oci_runtime;
 pub use probe::Probe;
@@ -69,7 +69,7 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
     let namespaces = row.namespaces.unwrap_or(Namespaces::All);
     namespaces::join(layout, namespaces)?;
     // A worker has no API server of its own.
-    if let Some(Api(certificate)) = row.after_api
+    if let Some(certificate) = row.after_api
         && layout.master("kube-apiserver.pem").exists()
     {
         apiserver::wait_ready(layout, &layout.config().join(certificate))?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-use super::CHILD;
+use super::{CHILD, Here};
 use crate::components;
 use crate::config::Config;
 use crate::error::{Context, Result};
@@ -15,6 +15,7 @@ use crate::layout::Layout;
 use crate::process::notify::notify;
 use crate::process::supervise::Supervisor;
 use crate::process::{CHILD_PID, command, say};
+use crate::services::Service;
 use crate::units::HOLD_OFF;
 
 /// Runs RootlessKit, which runs `boot rootlesskit-child` inside, to its end, and gives its exit code.
@@ -26,7 +27,7 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     for stale in [CHILD_PID, "api.sock"] {
         remove_if_there(&layout.rootlesskit().join(stale))?;
     }
-    let mut args = components::rootlesskit::args(layout, config);
+    let mut args = components::start(Service::Rootlesskit, layout, config, &Here(layout))?.args;
     args.extend([
         layout.program("usernetes").display().to_string(),
         "boot".to_owned(),

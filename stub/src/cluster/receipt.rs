@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::file_system::same;
+use crate::file_system::{read_if_there, same};
 use crate::files::{make_directories, remove_if_there, replace, temporary};
 use crate::host::Machine;
 use crate::layout::Layout;
@@ -63,17 +63,9 @@ impl Receipt {
     /// Reads it; `None` if nothing was installed.
     pub fn read(data_dir: &Path) -> Result<Option<Self>> {
         let path = data_dir.join(NAME);
-        let text = match fs_err::read_to_string(&path) {
-            // A home that is no directory is for others to name.
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(None);
-            }
-            text => text?,
+        // A home that is no directory is for others to name.
+        let Some(text) = read_if_there(&path)? else {
+            return Ok(None);
         };
         let receipt: Self = serde_json::from_str(&text).map_err(|e| {
             Error::new(Kind::Input, format!("{}: {e}", path.display()))

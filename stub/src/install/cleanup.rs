@@ -10,6 +10,7 @@ use crate::cluster::Receipt;
 use crate::error::{Error, Kind, Result};
 use crate::files::contents;
 use crate::host::Machine;
+use crate::shell;
 use crate::store::Store;
 
 /// The command that removes data, configuration and programs, for `eval "$(usernetes show-cleanup-command)"`. Fails if the
@@ -133,15 +134,9 @@ fn needs_namespace(path: &Path, reason: &str, roots: &[&Path]) -> Error {
     ))
 }
 
-/// A path as one word of a shell.
+/// A path as one word of a shell, without a slash at its end.
 pub(super) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let text = text.trim_end_matches('/');
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    if text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    shell::word(path.display().to_string().trim_end_matches('/'))
 }
 
 #[cfg(test)]

@@ -4,13 +4,12 @@
 //!
 //! What lies in the home is remembered by its path from there: it survives a home that is moved, copied or renamed.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
-use crate::file_system::{resolved, same};
+use crate::file_system::{read_if_there, resolved, same};
 use crate::paths;
 
 /// Its name in the configuration directory.
@@ -44,16 +43,8 @@ impl Places {
     /// Those remembered in a configuration directory; `None` if there are none.
     pub fn read(config_dir: &Path) -> Result<Option<Self>> {
         let path = config_dir.join(NAME);
-        let text = match fs_err::read_to_string(&path) {
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(None);
-            }
-            text => text?,
+        let Some(text) = read_if_there(&path)? else {
+            return Ok(None);
         };
         serde_json::from_str(&text).map(Some).map_err(|e| {
             Error::new(Kind::Input, format!("{}: {e}", path.display()))

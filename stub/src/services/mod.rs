@@ -10,7 +10,7 @@ mod table;
 mod target;
 
 pub use name::UnitName;
-pub use table::{Api, Namespaces, Part, Row, Runtime, SERVICES};
+pub use table::{Namespaces, Part, Row, Runtime, SERVICES};
 pub use target::{TARGETS, TargetRow, with_wanted};
 
 use std::collections::BTreeSet;

@@ -40,8 +40,9 @@ pub struct Row {
     pub namespaces: Option<Namespaces>,
     /// Whether `boot` waits until the images that the bundle brings are loaded.
     pub after_images: bool,
-    /// Whether `boot` waits until the API server is ready, and by which certificate it asks.
-    pub after_api: Option<Api>,
+    /// Whether `boot` waits until the API server is ready, and by which certificate it asks: a path below the configuration
+    /// directory, without `.pem`.
+    pub after_api: Option<&'static str>,
     /// Files with certificates that it reads only when it starts: paths below the configuration directory. etcd reads its
     /// certificates for every connection, the API server all of its own whenever they change.
     pub reads_at_start: &'static [&'static str],
@@ -104,11 +105,6 @@ pub enum Namespaces {
     /// the program becomes a child.
     All,
 }
-
-/// The certificate by which `boot` asks the API server whether it is ready: a path below the configuration directory,
-/// without `.pem`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Api(pub &'static str);
 
 /// What most rows have in common.
 const COMMON: Row = Row {
@@ -182,7 +178,7 @@ pub static SERVICES: [Row; 8] = [
         title: "kube-controller-manager",
         layer: "controllers",
         after: &[Service::Rootlesskit, Service::KubeApiserver],
-        after_api: Some(Api("master/kube-controller-manager")),
+        after_api: Some("master/kube-controller-manager"),
         reads_at_start: &["master/kube-controller-manager.kubeconfig"],
         ..COMMON
     },
@@ -194,7 +190,7 @@ pub static SERVICES: [Row; 8] = [
         after: &[Service::Rootlesskit, Service::KubeApiserver],
         // It ends with 1 when it is told to stop and runs without leader election.
         clean_exits: &[1, 143],
-        after_api: Some(Api("master/kube-scheduler")),
+        after_api: Some("master/kube-scheduler"),
         reads_at_start: &["master/kube-scheduler.kubeconfig"],
         ..COMMON
     },
@@ -210,7 +206,7 @@ pub static SERVICES: [Row; 8] = [
         notifies: true,
         namespaces: Some(Namespaces::All),
         after_images: true,
-        after_api: Some(Api("node/node-client")),
+        after_api: Some("node/node-client"),
         reads_at_start: &["node/node.kubeconfig", "node/node.pem"],
         ..COMMON
     },
@@ -223,7 +219,7 @@ pub static SERVICES: [Row; 8] = [
         target: Target::Node,
         after: AFTER_CONTROL_PLANE,
         namespaces: Some(Namespaces::All),
-        after_api: Some(Api("node/kube-proxy")),
+        after_api: Some("node/kube-proxy"),
         reads_at_start: &["node/kube-proxy.kubeconfig"],
         ..COMMON
     },

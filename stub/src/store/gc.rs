@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::generation::parse_number;
 use super::{Disk, Store, names};
 use crate::error::{Context, Error, Kind, Result};
+use crate::file_system::is_absent;
 
 /// Holds the highest number a generation ever had, if that one was removed.
 const HIGHEST: &str = ".highest";
@@ -251,14 +252,7 @@ fn recorded_shims(containerd: &[PathBuf]) -> Result<Vec<PathBuf>> {
 /// The directories in a directory; none if it is missing or not a directory.
 fn subdirectories(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs_err::read_dir(dir) {
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(Vec::new());
-        }
+        Err(e) if is_absent(&e) => return Ok(Vec::new()),
         entries => entries?,
     };
     let mut directories = Vec::new();
