@@ -61,7 +61,7 @@ pub(crate) fn check_pki(
     layout: &Layout,
     config: &Config,
     machine: &Machine,
-) -> Result<pki::Report> {
+) -> Result<pki::Ensured> {
     pki::check(
         layout.config(),
         &pki_request(config, machine),

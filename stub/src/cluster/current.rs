@@ -91,7 +91,7 @@ impl Current {
     }
 
     /// Makes the certificates that this configuration lacks. Nothing is stopped by it. Afterwards they are on disk.
-    pub fn ensure_pki(&self, config: &Config) -> Result<pki::Report> {
+    pub fn ensure_pki(&self, config: &Config) -> Result<pki::Ensured> {
         let request = access::pki_request(config, &self.machine);
         let (dir, now) = (self.layout.config(), SystemTime::now());
         pki::ensure(dir, &request, pki::Renew::Due, now)

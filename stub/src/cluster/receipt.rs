@@ -293,8 +293,8 @@ impl Receipt {
         Ok(())
     }
 
-    /// Lets these units, and no other one of ours, start with the login, by links that survive a home that is moved: what
-    /// `systemctl --user enable` would do with absolute ones. The receipt on disk covers every state in between.
+    /// Lets these units, and no other one of ours, start with the login. `systemctl --user enable` would make absolute
+    /// links; these are relative, so that they survive a move of the home. The receipt on disk covers every state in between.
     pub(crate) fn enable(
         &mut self,
         data_dir: &Path,
@@ -321,7 +321,10 @@ impl Receipt {
             fs_err::os::unix::fs::symlink(target, &new)?;
             fs_err::rename(&new, &link)?;
         }
-        self.enabled.clone_from(wanted);
+        if self.enabled != *wanted {
+            self.enabled.clone_from(wanted);
+            self.write(data_dir)?;
+        }
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::fs::statfs;
 
-use super::{Finding, Level, Machine};
+use super::{CheckId, Finding, Level, Machine};
 
 const MOUNT: &str = "/sys/fs/cgroup";
 /// `CGROUP2_SUPER_MAGIC` of linux/magic.h.
@@ -25,7 +25,7 @@ pub(super) fn magic(path: &Path) -> Option<u64> {
 }
 
 pub(super) fn judge_version(magic: Option<u64>) -> Finding {
-    let id = "cgroup-v2";
+    let id = CheckId::CgroupV2;
     if magic == Some(CGROUP2_MAGIC) {
         return Finding::ok(id, format!("{MOUNT} is cgroup v2"));
     }
@@ -40,7 +40,7 @@ pub(super) fn judge_version(magic: Option<u64>) -> Finding {
 
 /// `control_group` is the group of the user's manager as systemd reports it; without it, systemd's usual one is examined.
 pub(super) fn controllers(machine: &Machine, control_group: Option<&str>) -> Finding {
-    let id = "cgroup-controllers";
+    let id = CheckId::CgroupControllers;
     let usual = format!(
         "/user.slice/user-{uid}.slice/user@{uid}.service",
         uid = machine.uid

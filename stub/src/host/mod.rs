@@ -7,6 +7,7 @@
 mod addresses;
 pub mod admin;
 mod cgroup;
+mod check_id;
 mod devices;
 mod disk;
 mod ids;
@@ -27,6 +28,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub use check_id::CheckId;
 pub use machine::Machine;
 pub use namespaces::{PROBE, probe_child};
 pub use session::Manager;
@@ -65,8 +67,8 @@ impl Level {
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The check's name. Scripts may rely on it.
-    pub id: &'static str,
+    /// The check that found it.
+    pub id: CheckId,
     /// How bad it is.
     pub level: Level,
     /// The state of the machine.
@@ -93,11 +95,11 @@ pub struct Admin {
 
 impl Finding {
     /// Everything is as it should be.
-    fn ok(id: &'static str, found: impl Into<String>) -> Self {
+    fn ok(id: CheckId, found: impl Into<String>) -> Self {
         Self::new(id, Level::Ok, found)
     }
 
-    fn new(id: &'static str, level: Level, found: impl Into<String>) -> Self {
+    fn new(id: CheckId, level: Level, found: impl Into<String>) -> Self {
         Self {
             id,
             level,
@@ -134,7 +136,7 @@ impl Finding {
     #[must_use]
     pub fn prevents_installing(&self) -> bool {
         self.level == Level::Fatal
-            && [disk::DATA_DIR, disk::CONFIG_DIR, paths::CHARACTERS].contains(&self.id)
+            && [CheckId::DataDir, CheckId::ConfigDir, CheckId::Paths].contains(&self.id)
     }
 }
 
@@ -213,7 +215,7 @@ pub fn refusal(fatal: &[Finding]) -> Error {
         format!("{number} {problems} must be fixed before a cluster can run here"),
     );
     for finding in fatal {
-        error = error.detail(finding.id, &finding.found);
+        error = error.detail(finding.id.as_str(), &finding.found);
         if !finding.expected.is_empty() {
             error = error.detail("", format!("expected: {}", finding.expected));
         }

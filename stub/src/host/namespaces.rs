@@ -7,11 +7,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use rustix::mount::{MountFlags, mount};
 use rustix::thread::UnshareFlags;
 
-use super::{Finding, Level, Machine, ids, kernel};
+use super::{CheckId, Finding, Level, Machine, ids, kernel};
 use crate::error::{Context, Error, Kind, Result};
 use crate::output;
 
-const ID: &str = "user-namespaces";
+const ID: CheckId = CheckId::UserNamespaces;
 const MAX: &str = "/proc/sys/user/max_user_namespaces";
 const CLONE: &str = "/proc/sys/kernel/unprivileged_userns_clone";
 const APPARMOR: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Finding, Level, Machine};
+use super::{CheckId, Finding, Level, Machine};
 use crate::paths::{LOG_IN, XDG_RUNTIME_DIR};
 use crate::shell;
 
@@ -13,7 +13,7 @@ const LINGER: &str = "/var/lib/systemd/linger";
 const OLDEST_SYSTEMD: u32 = 249;
 
 pub(super) fn user(machine: &Machine) -> Finding {
-    let id = "user";
+    let id = CheckId::User;
     if machine.uid == 0 {
         return Finding::new(id, Level::Fatal, "this is root")
             .expected("an ordinary user, who will own the cluster")
@@ -32,7 +32,7 @@ pub(super) fn user(machine: &Machine) -> Finding {
 }
 
 pub(super) fn runtime_dir(machine: &Machine) -> Finding {
-    let id = "runtime-dir";
+    let id = CheckId::RuntimeDir;
     let usual = machine.usual_session_dir();
     let said = match &machine.runtime_dir {
         None => format!("{XDG_RUNTIME_DIR} is not set"),
@@ -136,7 +136,7 @@ impl Manager {
 }
 
 pub(super) fn manager(machine: &Machine, manager: &Manager) -> Finding {
-    let id = "systemd-user";
+    let id = CheckId::SystemdUser;
     let fatal = |found: String| {
         Finding::new(id, Level::Fatal, found)
             .expected("an answer from your own systemd (`systemctl --user`)")
@@ -160,7 +160,7 @@ pub(super) fn manager(machine: &Machine, manager: &Manager) -> Finding {
     }
 }
 
-fn version(id: &'static str, manager: &Manager) -> Finding {
+fn version(id: CheckId, manager: &Manager) -> Finding {
     let version = manager.property("Version").unwrap_or("of unknown version");
     let state = manager
         .property("SystemState")
@@ -175,7 +175,7 @@ fn version(id: &'static str, manager: &Manager) -> Finding {
 }
 
 pub(super) fn linger(machine: &Machine) -> Finding {
-    let id = "linger";
+    let id = CheckId::Linger;
     let Some(name) = machine.user_name() else {
         return Finding::new(id, Level::Note, "unknown, because the user has no name");
     };

@@ -2,13 +2,13 @@
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::pki::Report;
+use crate::pki::Ensured;
 use crate::services::{Services, UnitName};
 use crate::systemd::{Systemd, Unit};
 
 /// Restarts those of the running services that use new certificates and do not look for them by themselves. Pods and
 /// RootlessKit go on running.
-pub(crate) fn restart_users(systemd: &Systemd, config: &Config, report: &Report) -> Result<()> {
+pub(crate) fn restart_users(systemd: &Systemd, config: &Config, report: &Ensured) -> Result<()> {
     let names = users(config, report);
     if names.is_empty() {
         return Ok(());
@@ -26,7 +26,7 @@ pub(crate) fn restart_users(systemd: &Systemd, config: &Config, report: &Report)
 }
 
 /// The units of the services that read something new only when they start.
-fn users(config: &Config, report: &Report) -> Vec<UnitName> {
+fn users(config: &Config, report: &Ensured) -> Vec<UnitName> {
     let is_new = |file: &&str| report.made.iter().any(|made| made.file.ends_with(file));
     let services = Services::of(config);
     let users = services
@@ -50,9 +50,9 @@ mod tests {
                 reason: String::new(),
             });
             let made = made.collect();
-            let report = Report {
+            let report = Ensured {
                 made,
-                ..Report::default()
+                ..Ensured::default()
             };
             let names = users(&config, &report).into_iter();
             names.map(|name| name.to_string()).collect::<Vec<_>>()

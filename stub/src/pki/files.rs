@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::plan::Plan;
-use super::{MASTER, NODE, Report};
+use super::{Ensured, MASTER, NODE};
 use crate::error::Result;
 pub(super) use crate::files::PRIVATE as DIRECTORY;
 use crate::files::{prepare, private_directory, temporary};
@@ -42,7 +42,7 @@ pub(super) fn lock(config_dir: &Path) -> Result<Lock> {
 
 /// Does what was planned. Keys get their names before certificates, certificates before what is made of them, each
 /// step durable before the next: whatever instant it ends at, the next plan starts from a state it understands.
-pub(super) fn carry_out(config_dir: &Path, plan: Plan) -> Result<Report> {
+pub(super) fn carry_out(config_dir: &Path, plan: Plan) -> Result<Ensured> {
     let Plan {
         remove,
         keys,

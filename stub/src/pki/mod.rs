@@ -58,7 +58,7 @@ pub struct Request {
 
 /// What [`ensure`] did. Files are named relative to the configuration directory.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct Ensured {
     /// Files written, with the reason.
     pub made: Vec<Made>,
     /// Files left as they were.
@@ -67,7 +67,7 @@ pub struct Report {
     pub tightened: Vec<PathBuf>,
 }
 
-impl Report {
+impl Ensured {
     /// Whether an authority or the key of service accounts is new: then nothing that runs trusts what comes after it.
     #[must_use]
     pub fn renews_trust(&self) -> bool {
@@ -123,7 +123,7 @@ pub fn ensure(
     request: &Request,
     renew: Renew,
     now: SystemTime,
-) -> Result<Report> {
+) -> Result<Ensured> {
     let leaves = identity::leaves(request)?;
     identity::check_addresses(request)?;
     let now = seconds(now)?;
@@ -139,7 +139,7 @@ pub fn ensure(
 }
 
 /// What [`ensure`] would do about certificates that are missing or due, and whether it would refuse. Changes nothing.
-pub fn check(config_dir: &Path, request: &Request, now: SystemTime) -> Result<Report> {
+pub fn check(config_dir: &Path, request: &Request, now: SystemTime) -> Result<Ensured> {
     let leaves = identity::leaves(request)?;
     identity::check_addresses(request)?;
     let accesses = identity::accesses(request);

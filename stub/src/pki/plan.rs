@@ -11,7 +11,7 @@ use super::certificate::Certificate;
 use super::files::{self, DIRECTORY, SECRET};
 use super::identity::{Access, Authority, Leaf};
 use super::key::Key;
-use super::{MASTER, Made, NODE, Renew, Report};
+use super::{Ensured, MASTER, Made, NODE, Renew};
 use crate::error::{Context as _, Error, Kind, Result};
 
 /// A file to be written.
@@ -31,7 +31,7 @@ pub(super) struct Plan {
     /// What is made of certificates: kubeconfigs, the node's copy of the cluster authority.
     pub(super) copies: Vec<Write>,
     pub(super) tighten: Vec<(PathBuf, u32)>,
-    pub(super) report: Report,
+    pub(super) report: Ensured,
 }
 
 /// An authority's certificate, and its key if that is there.

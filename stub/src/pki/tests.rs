@@ -60,7 +60,7 @@ fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Names of the files written, with the reasons.
-fn made(report: &Report) -> String {
+fn made(report: &Ensured) -> String {
     report.made.iter().fold(String::new(), |mut text, m| {
         writeln!(text, "{}: {}", m.file.display(), m.reason).unwrap();
         text

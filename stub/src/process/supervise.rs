@@ -25,7 +25,7 @@ pub(crate) struct Supervisor {
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub(crate) struct Exit {
     /// Its exit code: 128 + n when signal n ended it.
     pub(crate) code: u8,
     /// Whether it was passed a signal that asks a program to end.
@@ -41,7 +41,7 @@ impl Supervisor {
     }
 
     /// Runs a program to its end. `started` is told its PID.
-    pub(crate) fn run(&mut self, command: Command, started: impl FnOnce(Pid)) -> Result<Outcome> {
+    pub(crate) fn run(&mut self, command: Command, started: impl FnOnce(Pid)) -> Result<Exit> {
         self.run_with_farewell(command, started, || ())
     }
 
@@ -51,7 +51,7 @@ impl Supervisor {
         mut command: Command,
         started: impl FnOnce(Pid),
         farewell: impl FnOnce(),
-    ) -> Result<Outcome> {
+    ) -> Result<Exit> {
         let mut farewell = Some(farewell);
         let mut child = command
             .spawn()
@@ -65,7 +65,7 @@ impl Supervisor {
             for signal in self.signals.wait() {
                 if signal == SIGCHLD {
                     if let Some(status) = child.try_wait()? {
-                        return Ok(Outcome {
+                        return Ok(Exit {
                             code: exit_code(status),
                             asked,
                         });
@@ -143,7 +143,7 @@ mod tests {
         command
     }
 
-    fn run(command: Command) -> Result<Outcome> {
+    fn run(command: Command) -> Result<Exit> {
         Supervisor::new().unwrap().run(command, |_| ())
     }
 
@@ -157,7 +157,7 @@ mod tests {
         ] {
             assert_eq!(
                 run(sh(script)).unwrap(),
-                Outcome { code, asked: false },
+                Exit { code, asked: false },
                 "{script}"
             );
         }
@@ -188,14 +188,14 @@ mod tests {
             assert_eq!(farewells, 1);
             assert_eq!(
                 hung_up,
-                Outcome {
+                Exit {
                     code: 9,
                     asked: false
                 }
             );
             assert_eq!(
                 ended,
-                Outcome {
+                Exit {
                     code: 143,
                     asked: true
                 }

@@ -32,7 +32,7 @@ use owned::{Foreign, Known, Merged};
 
 /// What [`merge`] or [`unmerge`] did.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Outcome {
+pub struct Edited {
     /// The kubeconfigs that have our entries now, or had them; links are followed.
     pub files: Vec<PathBuf>,
     /// Was one of them changed?
@@ -52,7 +52,7 @@ pub fn merge(
     files: &[PathBuf],
     merges: &mut Merges,
     mut save: impl FnMut(&Merges) -> Result<()>,
-) -> Result<Outcome> {
+) -> Result<Edited> {
     let wanted = wanted(config_dir)?;
     let before = merges.clone();
     let known = Known::by(config_dir, &before);
@@ -74,7 +74,7 @@ pub fn merge(
     files.sort_unstable();
     files.dedup();
     let current = chain.current().unwrap_or(NAME);
-    Ok(Outcome {
+    Ok(Edited {
         current_context: Some(current.to_owned()),
         files: files.iter().map(|n| chain.0[*n].file.clone()).collect(),
         changed: !change.is_empty(),
@@ -92,7 +92,7 @@ pub fn unmerge(
     files: &[PathBuf],
     merges: &mut Merges,
     mut save: impl FnMut(&Merges) -> Result<()>,
-) -> Result<Outcome> {
+) -> Result<Edited> {
     let before = merges.clone();
     let known = Known::by(config_dir, &before);
     let plan = |chain: &Chain| {
@@ -110,7 +110,7 @@ pub fn unmerge(
     if *merges != before {
         save(merges)?;
     }
-    Ok(Outcome {
+    Ok(Edited {
         files: change.keys().map(|n| chain.0[*n].file.clone()).collect(),
         changed: !change.is_empty(),
         current_context: Chain::read(files)?.current().map(str::to_owned),

@@ -68,12 +68,12 @@ impl Desk {
         names.iter().map(|name| self.path(name)).collect()
     }
 
-    fn merge(&mut self, names: &[&str]) -> Result<Outcome> {
+    fn merge(&mut self, names: &[&str]) -> Result<Edited> {
         let files = self.files(names);
         merge(&self.path("pki"), &files, &mut self.merges, |_| Ok(()))
     }
 
-    fn unmerge(&mut self, names: &[&str]) -> Result<Outcome> {
+    fn unmerge(&mut self, names: &[&str]) -> Result<Edited> {
         let files = self.files(names);
         unmerge(&self.path("pki"), &files, &mut self.merges, |_| Ok(()))
     }

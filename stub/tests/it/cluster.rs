@@ -31,7 +31,7 @@ fn from_nothing_to_etcd_and_back() {
     let again = stage.install(&[]);
     assert_eq!(again.code, Some(0), "{again:?}");
     assert!(
-        again.stderr.contains("was current already, nothing to do"),
+        again.stderr.contains("is unchanged: there was nothing to do"),
         "{again:?}"
     );
     assert_eq!(stage.calls(), "");
@@ -87,7 +87,7 @@ fn units_must_be_where_the_service_manager_looks() {
       expected  HOME and XDG_CONFIG_HOME to be the same for it as here
       found     it looks into /run/systemd/user, $HOME/.config/systemd/user
 
-    hint: unset XDG_CONFIG_HOME for this command, or set it for your service manager as well: in a file below ~/.config/environment.d; a home that was moved it knows once you have logged in anew
+    hint: unset XDG_CONFIG_HOME for this command, or set it for your service manager as well: in a file below ~/.config/environment.d; if your home was moved, log in again
     ");
     assert!(!stage.home.data().exists() && !stage.home.path().join("other").exists());
     assert_eq!(stage.calls(), "");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use stub::progress::Progress;
-use stub::store::Outcome;
+use stub::store::Effect;
 
 use crate::home::{Home, flip, overwrite, remove, tamper};
 use crate::pack::Recipe;
@@ -61,7 +61,7 @@ fn inodes(root: &Path) -> BTreeMap<std::path::PathBuf, (u64, i64, i64)> {
 fn lays_out_store_and_generation() {
     let home = Home::new();
     let installed = home.install(&Recipe::new("0.1.0", "3.5.30").pack());
-    assert_eq!(installed.outcome, Outcome::New);
+    assert_eq!(installed.effect, Effect::New);
     assert_eq!(installed.unpacked.len(), 5);
     insta::assert_snapshot!(listing(&home.data()), @r"
     current -> generations/1
@@ -137,7 +137,7 @@ fn the_bundle_installs_itself() {
     assert_eq!(said.stdout, "");
     assert!(
         said.stderr.contains(
-            "generation 1 (release 0.1.0) is installed and current now\n\
+            "generation 1 (release 0.1.0) is installed and is now the current one\n\
              the command `usernetes` and all programs are in $HOME/.local/share/usernetes/current/bin\n"
         ),
         "{}",
@@ -160,7 +160,7 @@ fn the_bundle_installs_itself() {
     let before = inodes(&home.data());
     let said = home.run(&bundle, &["install", "--start="]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
-    insta::assert_snapshot!(said.stderr, @"generation 1 (release 0.1.0) was current already, nothing to do");
+    insta::assert_snapshot!(said.stderr, @"generation 1 (release 0.1.0) is unchanged: there was nothing to do");
     assert_eq!(inodes(&home.data()), before);
 
     // Damaged by another size; mended by a plain install, without root's privileges.
@@ -176,7 +176,7 @@ fn the_bundle_installs_itself() {
     );
     assert!(
         said.stderr
-            .contains("generation 1 (release 0.1.0) was current already and is whole again\n"),
+            .contains("generation 1 (release 0.1.0) was damaged and has been repaired\n"),
         "{}",
         said.stderr
     );
@@ -218,7 +218,7 @@ fn upgrading_unpacks_only_what_changed() {
     let store = home.data().join("store");
     let before = inodes(&store);
     let installed = home.install(&Recipe::new("0.1.0", "3.6.0").pack());
-    assert_eq!(installed.outcome, Outcome::New);
+    assert_eq!(installed.effect, Effect::New);
     assert_eq!(installed.unpacked, ["etcd 3.6.0"]);
     assert_eq!(installed.generation.number(), 2);
     let after = inodes(&store);
@@ -235,7 +235,7 @@ fn upgrading_unpacks_only_what_changed() {
         fs::rename(sibling, home.path().join("away")).unwrap();
     });
     let installed = home.install(&Recipe::new("0.1.0", "3.6.0").pack());
-    assert_eq!(installed.outcome, Outcome::Reactivated);
+    assert_eq!(installed.effect, Effect::Reactivated);
     assert_eq!(installed.unpacked, ["kube-scheduler 1.36.3"]);
     assert_eq!(home.damages(), []);
 }
@@ -251,8 +251,8 @@ fn the_same_bundle_gets_the_same_generation_again() {
     home.install(&new);
     let again = home.install(&old);
     assert_eq!(
-        (again.outcome, again.generation.number()),
-        (Outcome::Reactivated, 1)
+        (again.effect, again.generation.number()),
+        (Effect::Reactivated, 1)
     );
     assert_eq!(again.unpacked, [""; 0]);
     assert_eq!(home.current().number(), 1);
@@ -265,41 +265,41 @@ fn repairs_what_it_can_see_and_on_request_what_it_cannot() {
     let bytes = Recipe::new("0.1.0", "3.5.30").pack();
     home.install(&bytes);
     let dir = |name: &str| home.current().component_dir(name).unwrap();
-    let outcome = || {
+    let effect = || {
         let installed = home.install(&bytes);
         assert_eq!(installed.generation.number(), 1);
         assert_eq!(home.damages(), []);
-        (installed.outcome, installed.unpacked)
+        (installed.effect, installed.unpacked)
     };
-    let repaired = |title: &str| (Outcome::Repaired, vec![title.to_owned()]);
+    let repaired = |title: &str| (Effect::Repaired, vec![title.to_owned()]);
 
     overwrite(&dir("runc").join("images/pause.tar"), b"short");
-    assert_eq!(outcome(), repaired("runc 1.4.0"));
+    assert_eq!(effect(), repaired("runc 1.4.0"));
     remove(&dir("etcd").join("share/doc/etcd/README"));
-    assert_eq!(outcome(), repaired("etcd 3.5.30"));
+    assert_eq!(effect(), repaired("etcd 3.5.30"));
     overwrite(&dir("etcd").join("bin/more"), b"");
-    assert_eq!(outcome(), repaired("etcd 3.5.30"));
+    assert_eq!(effect(), repaired("etcd 3.5.30"));
     fs::set_permissions(
         dir("runc").join("libexec/cni/bridge"),
         PermissionsExt::from_mode(0o444),
     )
     .unwrap();
-    assert_eq!(outcome(), repaired("runc 1.4.0"));
+    assert_eq!(effect(), repaired("runc 1.4.0"));
     fs::remove_file(home.current().bin_dir().join("etcd")).unwrap();
-    assert_eq!(outcome(), (Outcome::Repaired, Vec::new()));
+    assert_eq!(effect(), (Effect::Repaired, Vec::new()));
     fs::write(home.current().bin_dir().join("more"), "").unwrap();
-    assert_eq!(outcome(), (Outcome::Repaired, Vec::new()));
+    assert_eq!(effect(), (Effect::Repaired, Vec::new()));
 
     // The same size: not seen without reading.
     flip(&dir("kube-apiserver").join("bin/kube-apiserver"), 30_000);
-    assert_eq!(home.install(&bytes).outcome, Outcome::Unchanged);
+    assert_eq!(home.install(&bytes).effect, Effect::Unchanged);
     assert_eq!(home.damages().len(), 1);
     let installed = home
         .store()
         .repair(&home.bundle(&bytes), &Progress::silent())
         .unwrap();
     assert_eq!(
-        (installed.outcome, installed.unpacked),
+        (installed.effect, installed.unpacked),
         repaired("kube-apiserver 1.36.3")
     );
     assert_eq!(home.damages(), []);
@@ -307,7 +307,7 @@ fn repairs_what_it_can_see_and_on_request_what_it_cannot() {
         .store()
         .repair(&home.bundle(&bytes), &Progress::silent())
         .unwrap();
-    assert_eq!(installed.outcome, Outcome::Unchanged);
+    assert_eq!(installed.effect, Effect::Unchanged);
 }
 
 #[test]
@@ -325,8 +325,8 @@ fn a_generation_that_lost_its_manifest_is_replaced() {
     ");
     let installed = home.install(&bytes);
     assert_eq!(
-        (installed.outcome, installed.generation.number()),
-        (Outcome::New, 2)
+        (installed.effect, installed.generation.number()),
+        (Effect::New, 2)
     );
     assert_eq!(home.damages(), []);
 }

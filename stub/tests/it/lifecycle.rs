@@ -155,7 +155,7 @@ fn what_was_stopped_and_started_again_is_not_stale() {
     stage.install(&[]);
     let said = stage.install(&["--start=", "--cidr=10.0.99.0/24"]);
     assert!(
-        said.stderr.contains("its settings or units are new"),
+        said.stderr.contains("its settings or units have been updated"),
         "{said:?}"
     );
     // What runs still has the old settings, so there is something to do.
@@ -233,7 +233,7 @@ fn a_rollback_that_cannot_be_installed_changes_nothing() {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(
         said.stderr
-            .contains("generation 1 (release 0.1.0) was there already and is current now"),
+            .contains("generation 1 (release 0.1.0) existed already and is now the current one"),
         "{said:?}"
     );
     let unit = fs::read_to_string(stage.units().join("u7s-etcd.service")).unwrap();

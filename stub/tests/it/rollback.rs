@@ -84,7 +84,7 @@ fn what_a_later_release_wrote_does_not_keep_it_from_working() {
     let old = config(&stage).with_extension("toml.old");
     assert!(
         said.stderr
-            .contains("the file that was there is $HOME/.config/usernetes/config.toml.old"),
+            .contains("the previous file is $HOME/.config/usernetes/config.toml.old"),
         "{said:?}"
     );
     assert_eq!(fs::read_to_string(old).unwrap(), second);

@@ -1,5 +1,6 @@
 //! Subordinate ids and the programs that map them.
 
+use crate::host::CheckId;
 use std::os::unix::fs::symlink;
 
 use super::super::{Level, admin, ids};
@@ -18,7 +19,7 @@ fn programs_that_map_ids() {
             .count(),
         1
     );
-    insta::assert_snapshot!(text(ids::judge_program("newuidmap", "/usr/bin/newuidmap", false, false)), @r"
+    insta::assert_snapshot!(text(ids::judge_program(CheckId::Newuidmap, "/usr/bin/newuidmap", false, false)), @r"
     fatal newuidmap: /usr/bin/newuidmap is not allowed to map ids
           expected  set-user-ID root, or file capabilities
           fix       ask an administrator to run the commands below
@@ -34,7 +35,7 @@ fn programs_that_map_ids() {
     EOF
     ");
     assert_eq!(
-        ids::judge_program("newuidmap", "/n", false, true).level,
+        ids::judge_program(CheckId::Newuidmap, "/n", false, true).level,
         Level::Ok
     );
 }

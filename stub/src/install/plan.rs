@@ -1,0 +1,157 @@
+//! The plan of an installation: everything that can fail is checked, and nothing is changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::returning::Returning;
+use super::settings::{self, Settings, check_start};
+use super::start::check_unit_path;
+use super::{Flags, Source, Start};
+use crate::cluster::{self, Receipt, layout, unit_dir};
+use crate::config::{Change, Config};
+use crate::error::Result;
+use crate::host::{self, Finding, Level, Machine, Manager};
+use crate::layout::Layout;
+use crate::lifecycle::missing;
+use crate::services::{Service, UnitName};
+use crate::store::{self, Store};
+use crate::systemd::Systemd;
+use crate::units;
+
+/// The version that units are written for if no service manager tells its own. All later versions know its keys.
+const ASSUMED_SYSTEMD: u32 = 249;
+
+/// An installation that has passed all checks.
+pub(super) struct Plan<'a> {
+    pub(super) machine: &'a Machine,
+    pub(super) store: Store,
+    pub(super) source: Source,
+    /// Whether every installed byte is compared.
+    pub(super) repair: bool,
+    pub(super) config: Config,
+    pub(super) start: Start,
+    pub(super) changes: Vec<Change>,
+    /// Set if an earlier generation comes back with the configuration it had.
+    pub(super) returning: Option<Returning>,
+    pub(super) receipt: Option<Receipt>,
+    /// The configuration of the last installation.
+    pub(super) last: Option<Config>,
+    /// Services without a program.
+    pub(super) missing: Vec<Service>,
+    /// Findings that do not prevent the installation.
+    pub(super) findings: Vec<Finding>,
+    /// Directories that the installation makes.
+    pub(super) directories: BTreeSet<PathBuf>,
+    /// `None` if no service manager answers.
+    pub(super) systemd: Option<Systemd>,
+    pub(super) systemd_version: u32,
+}
+
+impl<'a> Plan<'a> {
+    /// Checks everything that could fail, and changes nothing.
+    pub(super) fn check(
+        flags: &Flags,
+        source: Source,
+        store: Store,
+        machine: &'a Machine,
+    ) -> Result<Self> {
+        // These checks depend on the generation only if it is the current one.
+        let current = store.current().ok().flatten();
+        let path = current.map_or_else(|| store.current_link(), |g| g.path().to_owned());
+        let layout = layout(machine, path)?;
+        let receipt = Receipt::read(store.dir())?;
+        let returning = Returning::to(&source, receipt.as_ref())?;
+        let existing = match &returning {
+            Some(returning) => Some(returning.config.clone()),
+            None => existing_config(&layout)?,
+        };
+        let has_data = layout.data("etcd/member").exists();
+        let last = settings::last(receipt.as_ref(), store.dir(), has_data)?;
+        let settings = settings::merge(
+            flags,
+            existing,
+            last.as_ref(),
+            source.manifest(),
+            machine,
+            has_data,
+        )?;
+        let Settings {
+            config,
+            start,
+            changes,
+        } = settings;
+        check_start(&start, &config, source.manifest())?;
+
+        let manager = Manager::ask(machine);
+        let findings = host::check(machine, &manager, &config, store.dir(), layout.config());
+        let findings = refuse_fatal(findings, !start.unit().is_empty() && !flags.force)?;
+        cluster::check_pki(&layout, &config, machine)?;
+        let systemd_version = manager.version().unwrap_or(ASSUMED_SYSTEMD);
+        let units = units::units(&config, &layout, systemd_version);
+        check_places(&layout, receipt.as_ref(), &units)?;
+        let systemd = manager
+            .answers()
+            .then(|| Systemd::of(machine))
+            .transpose()?
+            .map(|systemd| systemd.for_units_in(unit_dir(&layout)));
+        if let Some(systemd) = &systemd {
+            check_unit_path(systemd, &unit_dir(&layout))?;
+        }
+        Ok(Self {
+            machine,
+            missing: missing(&config, source.manifest()),
+            directories: cluster::missing_directories(&layout),
+            repair: flags.repair,
+            store,
+            source,
+            config,
+            start,
+            changes,
+            returning,
+            receipt,
+            last,
+            findings,
+            systemd,
+            systemd_version,
+        })
+    }
+}
+
+/// The configuration in the file, if there is one.
+fn existing_config(layout: &Layout) -> Result<Option<Config>> {
+    let file = layout.config_file();
+    file.exists().then(|| Config::read(&file)).transpose()
+}
+
+/// Fails if findings prevent the installation or, if something is to be started, the cluster from running. Gives those
+/// that are worth knowing.
+fn refuse_fatal(findings: Vec<Finding>, starting: bool) -> Result<Vec<Finding>> {
+    let prevents = |f: &&Finding| f.prevents_installing() || (starting && f.level == Level::Fatal);
+    let reasons: Vec<_> = findings.iter().filter(prevents).cloned().collect();
+    if !reasons.is_empty() {
+        return Err(host::refusal(&reasons));
+    }
+    let worth_knowing = findings.into_iter().filter(|f| f.level > Level::Ok);
+    Ok(worth_knowing.collect())
+}
+
+/// Fails if the files outside the store could not be written, or would replace files of others.
+fn check_places(
+    layout: &Layout,
+    receipt: Option<&Receipt>,
+    units: &BTreeMap<UnitName, String>,
+) -> Result<()> {
+    let dir = unit_dir(layout);
+    match receipt {
+        Some(receipt) => receipt.check_units(&dir, units)?,
+        None => Receipt::default().check_units(&dir, units)?,
+    }
+    store::writable(
+        layout.config(),
+        "set XDG_CONFIG_HOME to a directory of yours",
+    )?;
+    store::writable(
+        &dir,
+        "set XDG_CONFIG_HOME to a directory of yours, for your service manager as well",
+    )
+}
