@@ -59,7 +59,11 @@ pub mod pki;
 #[cfg(feature = "cluster")]
 pub mod process;
 #[cfg(feature = "cluster")]
+pub mod protocol;
+#[cfg(feature = "cluster")]
 pub mod render;
+#[cfg(feature = "cluster")]
+pub mod rootlesskit;
 #[cfg(feature = "cluster")]
 pub mod services;
 #[cfg(feature = "cluster")]

@@ -30,26 +30,23 @@ use crate::images;
 use crate::layout::Layout;
 use crate::paths::At as _;
 use crate::process::{command, namespaces};
+use crate::protocol;
 use crate::render::ConfigFile;
 use crate::services::{Namespaces, Service};
 
 pub use oci_runtime::as_oci_runtime;
 pub use probe::Probe;
 
-/// What RootlessKit runs inside the namespaces, as an argument of `boot`.
-const CHILD: &str = "rootlesskit-child";
-
-/// Becomes the component of this name. Returns its exit code if it had to be a child of this process.
-pub fn run(component: &str) -> Result<u8> {
+/// Becomes the service of this name. Returns its exit code if it had to be a child of this process.
+pub fn run(name: &str) -> Result<u8> {
     let layout = Layout::of_user(generation_of_this_program()?)?;
     let config = cluster::applied(&layout)?;
-    if component == CHILD {
+    if name == protocol::ROOTLESSKIT_CHILD {
         return child::run(&layout, &config);
     }
-    let service = Service::named(component).ok_or_else(|| {
+    let service = Service::named(name).ok_or_else(|| {
         let names: Vec<_> = Service::all().map(Service::as_str).collect();
-        Error::new(Kind::Usage, format!("there is no component `{component}`"))
-            .expected(names.join(", "))
+        Error::new(Kind::Usage, format!("there is no service `{name}`")).expected(names.join(", "))
     })?;
     match service {
         Service::Rootlesskit => rootlesskit::run(&layout, &config),

@@ -19,6 +19,7 @@ use crate::error::{Context, Error, Result};
 use crate::files::{remove_if_there, write_atomically};
 use crate::layout::Layout;
 use crate::process::namespaces::replace_this_process;
+use crate::protocol;
 
 /// Makes the link by whose name this program knows what it is. It leads to the generation, where crun is.
 pub(super) fn link(layout: &Layout) -> Result<()> {
@@ -35,7 +36,7 @@ pub(super) fn link(layout: &Layout) -> Result<()> {
 pub fn as_oci_runtime() -> Option<Error> {
     let mut arguments = env::args_os();
     let name = PathBuf::from(arguments.next()?);
-    (name.file_name() == Some(OsStr::new(crio::OCI_RUNTIME)))
+    (name.file_name() == Some(OsStr::new(protocol::OCI_RUNTIME)))
         .then(|| become_crun(&name, &arguments.collect::<Vec<_>>()))
 }
 

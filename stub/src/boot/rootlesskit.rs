@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-use super::{CHILD, Here};
+use super::Here;
 use crate::components;
 use crate::config::Config;
 use crate::error::{Context, Result};
@@ -15,6 +15,7 @@ use crate::layout::Layout;
 use crate::process::notify::notify;
 use crate::process::supervise::Supervisor;
 use crate::process::{CHILD_PID, command, say};
+use crate::protocol;
 use crate::services::Service;
 use crate::units::HOLD_OFF;
 
@@ -30,8 +31,8 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     let mut args = components::start(Service::Rootlesskit, layout, config, &Here(layout))?.args;
     args.extend([
         layout.program("usernetes").display().to_string(),
-        "boot".to_owned(),
-        CHILD.to_owned(),
+        protocol::BOOT.to_owned(),
+        protocol::ROOTLESSKIT_CHILD.to_owned(),
     ]);
     let started = Instant::now();
     let mut supervisor = Supervisor::new()?;

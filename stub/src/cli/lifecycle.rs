@@ -8,8 +8,7 @@ use serde_json::json;
 
 use super::output::{print, print_json, table};
 use crate::cluster::Current;
-use crate::config::Target;
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Context as _, Result};
 use crate::lifecycle;
 use crate::progress::Progress;
 use crate::services::UnitName;
@@ -23,19 +22,11 @@ pub(super) struct Unit {
 
 impl Unit {
     pub(super) fn start(&self, progress: &Progress) -> Result<()> {
-        let current = Current::read()?;
-        current.check_in_place()?;
-        let unit = match &self.unit {
-            Some(unit) => unit.clone(),
-            None => start_target(&current)?,
-        };
-        lifecycle::start(&current, unit.as_str(), progress)
+        lifecycle::start(&Current::read()?, self.unit.as_ref(), progress)
     }
 
-    /// Stops the unit or the whole cluster, and waits until it has stopped.
     pub(super) fn stop(&self, progress: &Progress) -> Result<()> {
-        let current = Current::read()?;
-        let systemd = current.systemd()?;
+        let systemd = Current::read()?.systemd()?;
         match &self.unit {
             Some(unit) => lifecycle::stop_unit(&systemd, unit, progress),
             None => lifecycle::stop(&systemd, progress),
@@ -43,31 +34,7 @@ impl Unit {
     }
 
     pub(super) fn restart(&self, progress: &Progress) -> Result<()> {
-        let current = Current::read()?;
-        current.check_in_place()?;
-        let systemd = current.systemd()?;
-        if let Some(unit) = &self.unit {
-            // Does it belong to this installation?
-            systemd.units(&[unit])?;
-            return systemd.run(["restart", unit.as_str()]);
-        }
-        let target = start_target(&current)?;
-        lifecycle::stop(&systemd, progress)?;
-        lifecycle::start(&current, target.as_str(), progress)
-    }
-}
-
-fn start_target(current: &Current) -> Result<UnitName> {
-    match current.config.start {
-        Target::Nothing => Err(
-            Error::new(Kind::Usage, "the configuration names no unit to start")
-                .found(format!(
-                    "`start = \"\"` in {}",
-                    current.layout.config_file().display()
-                ))
-                .hint("name the unit, as in `usernetes start u7s.target`"),
-        ),
-        target => Ok(UnitName::target(target)),
+        lifecycle::restart(&Current::read()?, self.unit.as_ref(), progress)
     }
 }
 

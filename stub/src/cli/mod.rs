@@ -15,10 +15,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::cluster::{check_data_home, check_owner, check_whole};
+use crate::cluster::{Program, check_data_home, check_owner, check_whole};
 use crate::error::{Kind, Result};
 use crate::paths;
 use crate::progress::Progress;
+use crate::protocol;
 use crate::signals;
 
 /// Rootless Kubernetes under $HOME.
@@ -91,13 +92,13 @@ enum Command {
     /// Remove unused generations and components; keep the current and the previous generation
     Gc(store::Gc),
     /// Become a service of the cluster; for units
-    #[command(hide = true)]
+    #[command(name = protocol::BOOT, hide = true)]
     Boot {
         /// Name of the service
-        component: String,
+        service: String,
     },
     /// Try to make namespaces; for the checks of this machine
-    #[command(name = crate::host::PROBE, hide = true)]
+    #[command(name = protocol::PROBE_NAMESPACES, hide = true)]
     ProbeNamespaces,
 }
 
@@ -198,13 +199,13 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Doctor(args) => return args.run(),
         Command::Status(args) => return args.run(),
         Command::Logs(args) => return args.run(),
-        Command::Kubectl(args) => return args.kubectl(),
-        Command::Ctr(args) => return args.ctr(),
-        Command::Crictl(args) => return args.crictl(),
-        Command::Etcdctl(args) => return args.etcdctl(),
-        Command::Rootlessctl(args) => return args.rootlessctl(),
-        Command::Nsenter(args) => return args.nsenter(),
-        Command::Boot { component } => return crate::boot::run(component),
+        Command::Kubectl(args) => return args.run(Program::Kubectl),
+        Command::Ctr(args) => return args.run(Program::Ctr),
+        Command::Crictl(args) => return args.run(Program::Crictl),
+        Command::Etcdctl(args) => return args.run(Program::Etcdctl),
+        Command::Rootlessctl(args) => return args.run(Program::Rootlessctl),
+        Command::Nsenter(args) => return args.run(Program::Nsenter),
+        Command::Boot { service } => return crate::boot::run(service),
         Command::ProbeNamespaces => crate::host::probe_child(),
         Command::Install(args) => args.run(&progress),
         Command::Upgrade(args) => args.run(&progress),

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::containerd::Snapshotter;
 use crate::layout::Layout;
 use crate::network::bridge;
+use crate::protocol;
 use crate::render::{Args, ConfigFile, json, toml};
 
 /// Where it answers.
@@ -40,11 +41,8 @@ fn registries_dir(layout: &Layout) -> PathBuf {
 /// The program that CRI-O runs as crun. It is a link to `usernetes`, which looks at the name it is called by.
 #[must_use]
 pub fn oci_runtime(layout: &Layout) -> PathBuf {
-    layout.runtime("crio").join(OCI_RUNTIME)
+    layout.runtime("crio").join(protocol::OCI_RUNTIME)
 }
-
-/// Name of that link.
-pub const OCI_RUNTIME: &str = "oci-runtime";
 
 fn drop_in_dir(layout: &Layout) -> PathBuf {
     layout.runtime("crio/crio.conf.d")

@@ -30,7 +30,7 @@ use serde::Serialize;
 
 pub use check_id::CheckId;
 pub use machine::Machine;
-pub use namespaces::{PROBE, probe_child};
+pub use namespaces::probe_child;
 pub use session::Manager;
 
 use crate::config::Config;

@@ -10,6 +10,7 @@ use rustix::thread::UnshareFlags;
 use super::{CheckId, Finding, Level, Machine, ids, kernel};
 use crate::error::{Context, Error, Kind, Result};
 use crate::output;
+use crate::protocol;
 
 const ID: CheckId = CheckId::UserNamespaces;
 const MAX: &str = "/proc/sys/user/max_user_namespaces";
@@ -17,9 +18,6 @@ const CLONE: &str = "/proc/sys/kernel/unprivileged_userns_clone";
 const APPARMOR: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 const PROFILE: &str = "/etc/apparmor.d/usernetes";
 const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-userns.conf";
-
-/// The argument with which this program is to call [`probe_child`].
-pub const PROBE: &str = "probe-namespaces";
 
 /// The results of the probe.
 pub(super) struct Probed {
@@ -150,7 +148,7 @@ fn apparmor(machine: &Machine, data_dir: &Path, because: &str) -> Finding {
 fn run(machine: &Machine, program: &Path) -> Result<Probed> {
     let mut command = Command::new(program);
     command
-        .arg(PROBE)
+        .arg(protocol::PROBE_NAMESPACES)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());

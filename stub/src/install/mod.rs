@@ -1,4 +1,4 @@
-//! `install` and `uninstall`: from a bundle to a running cluster, and back.
+//! `install`, `upgrade`, `rollback` and `uninstall`: from a bundle to a running cluster, to another one, and back.
 //!
 //! An installation is a [`Plan`], whose checks look at everything that can be known to fail: settings, machine,
 //! certificates, unit files of others. Applying the plan gives an [`Applied`](apply::Applied): programs, `config.toml`,
@@ -14,11 +14,13 @@ mod report;
 mod returning;
 mod settings;
 mod start;
+mod upgrade;
 
 pub use cleanup::cleanup_command;
 pub use remove::uninstall;
 pub use report::{Outcome, Report};
 pub use settings::{Flags, Start};
+pub use upgrade::{Trust, rollback, upgrade};
 
 use crate::bundle::{Bundle, Manifest};
 use crate::config::{Cni, Config, DnsName};

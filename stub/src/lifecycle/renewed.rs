@@ -1,15 +1,69 @@
-//! Certificates that are new while nothing else is.
+//! New certificates for a cluster that runs.
 
+use std::time::SystemTime;
+
+use crate::cluster::Current;
 use crate::config::Config;
 use crate::error::Result;
-use crate::pki::Ensured;
-use crate::services::{Services, UnitName};
+use crate::pki::{self, Ensured};
+use crate::progress::Progress;
+use crate::services::{Service, Services, UnitName};
+use crate::store::Store;
 use crate::systemd::{Systemd, Unit};
 
-/// Restarts those of the running services that use new certificates and do not look for them by themselves. Pods and
-/// RootlessKit go on running.
-pub(crate) fn restart_users(systemd: &Systemd, config: &Config, report: &Ensured) -> Result<()> {
-    let names = users(config, report);
+/// Renews all certificates except those of the authorities. Afterwards they are on disk. With `restart`, restarts the
+/// running services that use them; otherwise says how to do that.
+pub fn renew(restart: bool, progress: &Progress) -> Result<()> {
+    let store = Store::open_default()?.locked()?;
+    store.sign()?;
+    let current = Current::read()?;
+    let ensured = pki::ensure(
+        current.layout.config(),
+        &current.pki_request(),
+        pki::Renew::All,
+        SystemTime::now(),
+    )?;
+    let is_certificate = |made: &&pki::Made| made.file.extension().is_some_and(|e| e == "pem");
+    let number = ensured.made.iter().filter(is_certificate).count();
+    progress.line(format!(
+        "renewed {number} certificates; if you ran `usernetes kubeconfig merge`, run it again to update your kubeconfig"
+    ));
+    let names = readers(&current);
+    // If systemd does not answer, any of them may be running.
+    let asked = current.systemd().and_then(|s| Ok((s.units(&names)?, s)));
+    let (running, systemd) = match asked {
+        Ok((units, systemd)) => {
+            let running = units.iter().filter(|u| !u.is_stopped()).map(Unit::name);
+            (running.map(str::to_owned).collect(), Some(systemd))
+        }
+        Err(error) if restart => return Err(error),
+        Err(_) => (names, None),
+    };
+    match systemd.filter(|_| restart) {
+        _ if running.is_empty() => progress.line("no service that uses certificates is running; they use the new ones when they start"),
+        Some(systemd) => {
+            systemd.run(["restart".to_owned()].into_iter().chain(running.clone()))?;
+            progress.line(format!("restarted {}", running.join(" ")));
+        }
+        None => progress.line(format!(
+            "running services keep using the old certificates; to restart them without stopping pods:\n  systemctl --user restart {}",
+            running.join(" ")
+        )),
+    }
+    Ok(())
+}
+
+/// The units of the services that read certificates when they start: all but RootlessKit's.
+fn readers(current: &Current) -> Vec<String> {
+    let services = Services::of(&current.config);
+    let readers = services.iter().filter(|s| *s != Service::Rootlesskit);
+    readers.map(|s| services.unit(s).to_string()).collect()
+}
+
+/// Restarts those running services that use new certificates and read them only when they start. Pods and RootlessKit keep
+/// running.
+pub(crate) fn restart_users(systemd: &Systemd, config: &Config, ensured: &Ensured) -> Result<()> {
+    let names = users(config, ensured);
     if names.is_empty() {
         return Ok(());
     }
@@ -25,9 +79,9 @@ pub(crate) fn restart_users(systemd: &Systemd, config: &Config, report: &Ensured
     systemd.run(["restart"].into_iter().chain(running))
 }
 
-/// The units of the services that read something new only when they start.
-fn users(config: &Config, report: &Ensured) -> Vec<UnitName> {
-    let is_new = |file: &&str| report.made.iter().any(|made| made.file.ends_with(file));
+/// The units of the services that read one of the new files only when they start.
+fn users(config: &Config, ensured: &Ensured) -> Vec<UnitName> {
+    let is_new = |file: &&str| ensured.made.iter().any(|made| made.file.ends_with(file));
     let services = Services::of(config);
     let users = services
         .iter()
@@ -42,7 +96,7 @@ mod tests {
     use crate::pki::Made;
 
     #[test]
-    fn who_is_restarted_for_what() {
+    fn only_services_that_do_not_reload_are_restarted() {
         let config = Config::new("n".parse().unwrap(), Cni::Flannel);
         let users = |files: &[&str]| {
             let made = files.iter().map(|file| Made {
@@ -50,11 +104,11 @@ mod tests {
                 reason: String::new(),
             });
             let made = made.collect();
-            let report = Ensured {
+            let ensured = Ensured {
                 made,
                 ..Ensured::default()
             };
-            let names = users(&config, &report).into_iter();
+            let names = users(&config, &ensured).into_iter();
             names.map(|name| name.to_string()).collect::<Vec<_>>()
         };
         let nobody: &[String] = &[];

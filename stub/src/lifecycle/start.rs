@@ -1,4 +1,4 @@
-//! From a unit to a cluster that works.
+//! Starting units, until the cluster works.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,7 +7,8 @@ use super::ready::{Phase, Waiter};
 use super::services::to_start;
 use crate::cluster::Current;
 use crate::components::{coredns, rbac};
-use crate::error::Result;
+use crate::config::Target;
+use crate::error::{Error, Kind, Result};
 use crate::images;
 use crate::layout::Layout;
 use crate::progress::Progress;
@@ -17,12 +18,32 @@ use crate::systemd::{Systemd, Unit};
 /// Directory of CoreDNS's image in a generation's `images/`.
 const COREDNS_IMAGE: &str = "coredns";
 
-/// Starts a unit of what is installed, and waits until it works.
-pub fn start(current: &Current, unit: &str, progress: &Progress) -> Result<()> {
-    bring_up(&current.systemd()?, current, &[unit.to_owned()], progress).map(drop)
+/// Starts a unit, or the whole cluster, and waits until it works.
+pub fn start(current: &Current, unit: Option<&UnitName>, progress: &Progress) -> Result<()> {
+    current.check_in_place()?;
+    let unit = match unit {
+        Some(unit) => unit.to_string(),
+        None => start_target(current)?.to_string(),
+    };
+    bring_up(&current.systemd()?, current, &[unit], progress).map(drop)
 }
 
-/// Starts units, and waits for as much of a cluster as they are: API server ready, roles and CoreDNS applied, all units
+/// The target that is the whole cluster. Fails if the configuration names none.
+pub fn start_target(current: &Current) -> Result<UnitName> {
+    match current.config.start {
+        Target::Nothing => Err(
+            Error::new(Kind::Usage, "the configuration names no unit to start")
+                .found(format!(
+                    "`start = \"\"` in {}",
+                    current.layout.config_file().display()
+                ))
+                .hint("name the unit, as in `usernetes start u7s.target`"),
+        ),
+        target => Ok(UnitName::target(target)),
+    }
+}
+
+/// Starts units, and waits for the part of a cluster that they are: API server ready, roles and CoreDNS applied, all units
 /// active, node Ready, CoreDNS running.
 pub(crate) fn bring_up(
     systemd: &Systemd,
@@ -39,7 +60,7 @@ pub(crate) fn bring_up(
     let wanted = services.units(&running);
     let names: Vec<UnitName> = all_unit_names().into_iter().collect();
     let before = systemd.units(&names)?;
-    // One whose turn has not come yet would go on being what it was, and look as if it failed now.
+    // A unit that failed earlier and is not started yet would look as if it failed now.
     systemd.reset_failed(&before)?;
     if before.iter().all(Unit::is_stopped) {
         current.restarted()?;
@@ -60,7 +81,7 @@ pub(crate) fn bring_up(
     let mut phases = Vec::new();
     if let Some(client) = &api {
         phases.push(waiter.api(client)?);
-        // The node comes up meanwhile; flannel's daemon cannot before it has its role.
+        // The node comes up meanwhile. flannel's daemon cannot, before it has its role.
         let mut objects = rbac::objects(config);
         if let Some(image) = &image {
             objects.extend(coredns::objects(config, image));

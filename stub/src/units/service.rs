@@ -4,6 +4,7 @@ use super::DOCUMENTATION;
 use super::ini::{Unit, command, word};
 use crate::config::Cri;
 use crate::layout::Layout;
+use crate::protocol;
 use crate::services::{Service, Services};
 
 /// The unit of one of the services of a configuration.
@@ -34,7 +35,7 @@ pub(super) fn text(
         .map(|(name, path)| word(&format!("{name}={}", path.display())));
     let program = layout.program("usernetes");
     let unit = unit
-        .key("ExecStart", command(&program, &["boot", row.name]))
+        .key("ExecStart", command(&program, &[protocol::BOOT, row.name]))
         .key("Environment", variables.join(" "))
         .key("SyslogIdentifier", format!("u7s-{}", row.name))
         .key("Restart", "always");

@@ -31,7 +31,9 @@ fn from_nothing_to_etcd_and_back() {
     let again = stage.install(&[]);
     assert_eq!(again.code, Some(0), "{again:?}");
     assert!(
-        again.stderr.contains("is unchanged: there was nothing to do"),
+        again
+            .stderr
+            .contains("is unchanged: there was nothing to do"),
         "{again:?}"
     );
     assert_eq!(stage.calls(), "");

@@ -28,7 +28,7 @@ const FLOORS: [&[&str]; 6] = [
         "text",
         "threads",
     ],
-    &["cidr", "config", "layout", "services"],
+    &["cidr", "config", "layout", "protocol", "services"],
     &[
         "components",
         "kubeconfig",
@@ -42,6 +42,7 @@ const FLOORS: [&[&str]; 6] = [
         "host",
         "images",
         "process",
+        "rootlesskit",
         "store",
         "systemd",
         "user_kubeconfig",

@@ -108,8 +108,9 @@ fn a_stopped_service_stays_stopped_and_start_brings_it_back() {
     let said = stage.usernetes(&["stop", "etcd"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(
-        said.stderr
-            .starts_with("u7s-etcd.target would start u7s-etcd.service again at once"),
+        said.stderr.starts_with(
+            "stopped u7s-etcd.target as well, because it would start u7s-etcd.service again at once"
+        ),
         "{said:?}"
     );
     // Now that nothing would start it again there is nothing to say.
@@ -155,7 +156,8 @@ fn what_was_stopped_and_started_again_is_not_stale() {
     stage.install(&[]);
     let said = stage.install(&["--start=", "--cidr=10.0.99.0/24"]);
     assert!(
-        said.stderr.contains("its settings or units have been updated"),
+        said.stderr
+            .contains("its settings or units have been updated"),
         "{said:?}"
     );
     // What runs still has the old settings, so there is something to do.

@@ -25,6 +25,7 @@ mod owner;
 mod pack;
 mod places;
 mod ports;
+mod protocol;
 mod rollback;
 mod roots;
 mod signed;

@@ -135,7 +135,10 @@ fn what_others_do_to_the_machine_stops_no_cluster() {
     addresses(&machine, &[lan, ("wlan0", [198, 51, 100, 4])]);
     let said = stage.install_on(&machine, &[]);
     assert_eq!(said.code, Some(0), "{said:?}");
-    assert!(said.stderr.contains("its certificates have been renewed"), "{said:?}");
+    assert!(
+        said.stderr.contains("its certificates have been renewed"),
+        "{said:?}"
+    );
     assert!(names(&certificate(&stage), [198, 51, 100, 4]));
     assert_eq!(stage.calls(), "");
 

@@ -1,0 +1,78 @@
+//! `upgrade` and `rollback`: another release's program installs itself, after this one has checked it.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::bundle::Bundle;
+use crate::cluster::Receipt;
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::progress::Progress;
+use crate::protocol;
+use crate::signature;
+use crate::store::Store;
+
+/// How `upgrade` judges a bundle.
+#[derive(Debug, Clone, Copy)]
+pub struct Trust<'a> {
+    /// The bundle's signature; `None` for the file beside it, if there is one.
+    pub signature: Option<&'a Path>,
+    /// The key that must have signed it, or a file with the key; `None` for the release key.
+    pub key: Option<&'a str>,
+    /// Whether a bundle may replace one that another key has signed.
+    pub force: bool,
+}
+
+/// Checks every byte of a bundle, its signature, and whether it may replace the installed one, before any of its code runs.
+/// Then this process becomes the bundle's `install`, so the function returns only errors. The file is opened once, so the
+/// checked bytes are the bytes that run, even if another file has taken its name since.
+pub fn upgrade(file: &Path, trust: Trust<'_>, json: bool, progress: &Progress) -> Result<()> {
+    let bundle = Bundle::open(file)?;
+    let store = Store::open_default()?;
+    store.preflight(&bundle)?;
+    let total = bundle.manifest().frames.iter().map(|f| f.size).sum();
+    let task = progress.task("verify", total);
+    bundle.verify(|frame| task.advance(frame.size))?;
+    task.clear();
+    let origin = signature::check_bundle(&bundle, trust.signature, trust.key)?;
+    if !trust.force
+        && let Some(installed) = store.current()?
+    {
+        signature::may_replace(&installed.origin()?, &origin, false)?;
+    }
+    progress.line(format!("{}: {origin}", file.display()));
+    let origin = serde_json::to_string(&origin)
+        .map_err(|e| Error::new(Kind::Failed, format!("cannot pass on the origin: {e}")))?;
+    let mut command = Command::new(bundle.open_path());
+    command
+        .arg0(file)
+        .args([protocol::INSTALL, protocol::ORIGIN, &origin])
+        .args(json.then_some(protocol::JSON));
+    Err(command.exec()).about(|| file.display().to_string()).hint(|| {
+        format!(
+            "if it is not executable, run `chmod +x {}`; if its file system does not let programs run, copy it to one that does",
+            file.display()
+        )
+    })
+}
+
+/// Makes an earlier generation current again; `None` for the one before the current one. If units are installed, this
+/// process becomes the `install` of that generation's own program, because only that program knows its units and the other
+/// files that it makes from the configuration. It checks whether it can run here before it becomes current.
+pub fn rollback(generation: Option<u64>, progress: &Progress) -> Result<()> {
+    let store = Store::open_default()?;
+    if Receipt::read(store.dir())?.is_none_or(|r| r.units.is_empty()) {
+        let generation = store.rollback(generation)?;
+        let (number, release) = (generation.number(), &generation.manifest().release);
+        progress.line(format!(
+            "generation {number} (release {release}) is current now"
+        ));
+        return Ok(());
+    }
+    let generation = store.complete(generation)?;
+    let program = generation.bin_dir().join("usernetes");
+    let number = generation.number().to_string();
+    let mut command = Command::new(&program);
+    command.args([protocol::INSTALL, protocol::GENERATION, &number]);
+    Err(command.exec()).about(|| program.display().to_string())
+}
