@@ -51,7 +51,10 @@ fn what_rollback_says_to_an_earlier_release() {
 fn what_units_say() {
     let (home, _) = installed_by_upgrade(r#"{"origin":"unsigned"}"#);
     let program = home.current().bin_dir().join("usernetes");
-    let unit = |words: &[&str]| home.run(&program, words);
+    let unit = |words: &[&str]| {
+        let mut command = home.command(&program);
+        home.run_command(command.args(words).env("XDG_RUNTIME_DIR", home.path()))
+    };
     let said = unit(&["boot", "no-such-service"]);
     assert_eq!(said.code, Some(2), "{said:?}");
     // Names that were once in units stay names of services.
