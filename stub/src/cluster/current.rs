@@ -1,4 +1,4 @@
-//! What is installed, for the commands that use it.
+//! The installed cluster, for the commands that use it.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -25,12 +25,13 @@ pub struct Current {
     pub generation: Generation,
     /// Its directories.
     pub layout: Layout,
-    /// The configuration that was applied last, which what runs follows. [`Self::written`] may be another one.
+    /// The configuration that was applied last, which the running services have. The [written](Self::written) one may
+    /// differ.
     pub config: Config,
 }
 
 impl Current {
-    /// Fails if nothing is installed, or only programs are.
+    /// Reads it. Fails if nothing is installed, or only programs are.
     pub fn read() -> Result<Self> {
         let machine = Machine::this();
         let generation = Store::open_default()?.need_current()?;
@@ -44,7 +45,7 @@ impl Current {
         })
     }
 
-    /// The configuration as `config.toml` says, which the next `install` applies.
+    /// The configuration in `config.toml`, which the next `install` applies.
     pub fn written(&self) -> Result<Config> {
         Config::read(&self.layout.config_file())
     }
@@ -55,27 +56,27 @@ impl Current {
         Systemd::of(&self.machine).map(|systemd| systemd.for_units_in(units))
     }
 
-    /// Where everything was when the units were written, if it was moved or copied since: they name what is there.
+    /// Where everything was when the units were written, if it was moved or copied since. The units name that place.
     pub fn moved_from(&self) -> Result<Option<PathBuf>> {
         let receipt = receipt::Receipt::read(&self.layout.data(""))?;
         Ok(receipt.and_then(|receipt| receipt.moved_from(&self.layout)))
     }
 
-    /// Fails if the units cannot start what is here, because it was [moved](Self::moved_from).
+    /// Fails if the units cannot start this installation, because it was [moved](Self::moved_from).
     pub fn check_in_place(&self) -> Result<()> {
         let Some(old) = self.moved_from()? else {
             return Ok(());
         };
         Err(Error::new(
             Kind::Host,
-            "the units name another place than this one: the home was moved or copied",
+            "the units name another place: the home was moved or copied",
         )
         .expected(self.layout.config().display())
         .found(old.display())
         .hint(WRITE_ANEW))
     }
 
-    /// How the administrator asks the API server; `None` if it is not published on this machine.
+    /// The administrator's client of the API server; `None` if it is not published on this machine.
     pub fn api(&self) -> Result<Option<Client>> {
         let Some(server) = api_address(&self.config) else {
             return Ok(None);
@@ -90,20 +91,20 @@ impl Current {
         access::check_pki(&self.layout, config, &self.machine).map(drop)
     }
 
-    /// Makes the certificates that this configuration lacks. Nothing is stopped by it. Afterwards they are on disk.
+    /// Makes the certificates that this configuration lacks. It stops nothing. Afterwards they are on disk.
     pub fn ensure_pki(&self, config: &Config) -> Result<pki::Ensured> {
         let request = access::pki_request(config, &self.machine);
         let (dir, now) = (self.layout.config(), SystemTime::now());
         pki::ensure(dir, &request, pki::Renew::Due, now)
     }
 
-    /// What its certificates are made for.
+    /// The names and addresses that its certificates are made for.
     #[must_use]
     pub fn pki_request(&self) -> pki::Request {
         access::pki_request(&self.config, &self.machine)
     }
 
-    /// The name of a program of the generation, as an absolute path.
+    /// The absolute path of a program of the generation.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
         let program = self.layout.program(name);
         if program.exists() {
@@ -114,10 +115,11 @@ impl Current {
             format!("generation {} has no `{name}`", self.generation.number()),
         )
         .expected(program.display())
-        .hint("`usernetes list` says what it has; install a bundle that has it"))
+        .hint("`usernetes list` shows what it has; install a bundle that has this program"))
     }
 
-    /// Replaces the configuration that is [written](Self::written), and the one that what runs follows already.
+    /// Replaces the [written](Self::written) configuration, and the applied one, which running services must have already.
+    /// Afterwards both are on disk.
     pub fn set_config(&self, written: &Config, applied: &Config) -> Result<()> {
         let data = self.layout.data("");
         let receipt = receipt::Receipt::read(&data)?;
@@ -144,11 +146,11 @@ impl Current {
     }
 }
 
-/// What to do about units that name another place than the present one.
+/// The next step if the units name another place than the present one.
 pub(crate) const WRITE_ANEW: &str =
     "run `usernetes install`, which writes the units for where everything is now";
 
-/// The user's directories. Where there is no session, sockets go where one would have them.
+/// The user's directories. Without a session, the directory for sockets is the one that a session would have.
 pub fn layout(machine: &Machine, generation: PathBuf) -> Result<Layout> {
     let runtime =
         paths::runtime_dir().unwrap_or_else(|_| machine.usual_session_dir().join(paths::PROJECT));

@@ -97,7 +97,7 @@ fn data_stays_under_a_cluster_that_cannot_be_stopped() {
     running.kill().unwrap();
     running.wait().unwrap();
     assert_eq!(said.code, Some(6), "{said:?}");
-    let expected = format!("your service manager does not answer, and it runs\n  process  {pid}\n");
+    let expected = format!("it is running, but your service manager does not answer\n  process  {pid}\n");
     assert!(said.stderr.contains(&expected), "{said:?}");
     assert!(stage.units().join("u7s-etcd.service").exists());
     let said = uninstall();

@@ -206,7 +206,7 @@ fn a_unit_that_fails_is_named_with_its_log() {
       log    etcd: out of luck
       state  failed
 
-    hint: `usernetes logs u7s-etcd.service` shows the whole log; what was installed stays, so `install` can be run again
+    hint: `usernetes logs u7s-etcd.service` shows the whole log; the installation is complete, so you can run `install` again
     ");
     assert!(
         stage
@@ -230,7 +230,7 @@ fn a_unit_of_somebody_else_is_refused_before_anything_is_changed() {
     let said = stage.install(&[]);
     assert_eq!(said.code, Some(3), "{said:?}");
     insta::assert_snapshot!(said.stderr, @r"
-    error: $HOME/.config/systemd/user/u7s-etcd.service is there already, and was not written by `usernetes install`
+    error: $HOME/.config/systemd/user/u7s-etcd.service exists already, and was not written by `usernetes install`
       expected  no unit of this name
 
     hint: uninstall what it belongs to (the shell-script Usernetes has `uninstall.sh`), or move it away: `mv $HOME/.config/systemd/user/u7s-etcd.service $HOME/.config/systemd/user/u7s-etcd.service.old`

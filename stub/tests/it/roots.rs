@@ -147,7 +147,7 @@ fn a_disk_that_is_not_there_is_not_an_empty_one() {
         assert_eq!(said.code, Some(6), "{said:?}");
         assert!(
             said.stderr.starts_with(
-                "error: $HOME/.local/share/usernetes is a link to what is not there\n"
+                "error: $HOME/.local/share/usernetes is a link to a place that does not exist\n"
             ),
             "{said:?}"
         );
@@ -195,7 +195,7 @@ fn the_cleanup_command_says_what_it_lacks() {
     error: $HOME/.local/share/usernetes/containerd was written by a container, and only RootlessKit or root can remove it
       because  RootlessKit does not work here: no namespaces here
 
-    hint: `usernetes doctor` says what is missing and who can mend it; or have an administrator run `rm -rf -- $HOME/.local/share/usernetes $HOME/.config/usernetes`
+    hint: run `usernetes doctor`, which shows what is missing and how to fix it; or ask an administrator to run `rm -rf -- $HOME/.local/share/usernetes $HOME/.config/usernetes`
     ");
     assert!(others.exists());
 }
