@@ -67,7 +67,7 @@ fn uninstalling_keeps_the_context_as_it_keeps_the_keys_and_unmerge_still_works()
     let said = stage.usernetes(&["uninstall"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(
-        said.stderr.contains("$HOME/.kube/config keeps the context `usernetes`, as keys and data are kept: `usernetes kubeconfig unmerge` takes it out\n"),
+        said.stderr.contains("$HOME/.kube/config keeps the context `usernetes`, because keys and data are kept; `usernetes kubeconfig unmerge` removes it\n"),
         "{said:?}"
     );
     assert!(
@@ -110,13 +110,13 @@ fn without_any_trace_of_an_installation_what_is_there_is_named_and_kept() {
     let said = bundle(&stage, &["kubeconfig", "unmerge"]);
     assert_eq!(said.code, Some(3), "{said:?}");
     insta::assert_snapshot!(said.stderr, @"
-    error: $HOME/.kube/config: the cluster `usernetes` is not what `usernetes kubeconfig merge` wrote
-      expected  an entry that an installation remembers to have written; none is left
+    error: $HOME/.kube/config: the cluster `usernetes` is not the one that `usernetes kubeconfig merge` wrote
+      expected  an entry that an installation has recorded; no record is left
       found     authority `CN=usernetes-ca`, server `https://127.0.0.1:6443`
       also      user in $HOME/.kube/config: client certificate issued by `CN=usernetes-ca`, `client-key-data`
       also      context in $HOME/.kube/config: cluster `usernetes`, user `usernetes`
 
-    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig $HOME/.kube/config delete-cluster usernetes` and `kubectl config --kubeconfig $HOME/.kube/config delete-user usernetes` and `kubectl config --kubeconfig $HOME/.kube/config delete-context usernetes`
+    hint: nothing was changed; to remove entries that you no longer need, run `kubectl config --kubeconfig $HOME/.kube/config delete-cluster usernetes` and `kubectl config --kubeconfig $HOME/.kube/config delete-user usernetes` and `kubectl config --kubeconfig $HOME/.kube/config delete-context usernetes`
     ");
     assert_eq!(fs::read_to_string(&config).unwrap(), text);
 }
