@@ -1,4 +1,4 @@
-//! Entering the namespaces that RootlessKit made.
+//! Enters the namespaces that RootlessKit has created.
 
 use std::env;
 use std::os::fd::AsFd;
@@ -16,10 +16,10 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
 use crate::services::Namespaces;
 
-/// The file in which RootlessKit says who the first process in the namespaces is.
+/// The file to which RootlessKit writes the PID of the first process in the namespaces.
 pub(crate) const CHILD_PID: &str = "child_pid";
 
-/// The namespaces as the kernel calls them.
+/// The namespaces as flags of the kernel.
 fn kinds(namespaces: Namespaces) -> ThreadNameSpaceType {
     use ThreadNameSpaceType as T;
     match namespaces {
@@ -37,14 +37,14 @@ fn kinds(namespaces: Namespaces) -> ThreadNameSpaceType {
     }
 }
 
-/// Runs a program in the namespaces, in the current directory, and gives its exit code: 128 + n when signal n ended it.
-/// Unless these are [`Namespaces::All`], the program replaces this process and the function only returns on failure.
+/// Runs a program in the namespaces, in the current directory, and returns its exit code: 128 + n if signal n ended it. With
+/// other namespaces than [`Namespaces::All`], the program replaces this process, and the function returns only on failure.
 pub fn enter(layout: &Layout, namespaces: Namespaces, command: Command) -> Result<u8> {
     join(layout, namespaces)?;
     run_joined(namespaces, command)
 }
 
-/// The second half of [`enter`], for whoever has something to do in the namespaces first.
+/// The second half of [`enter`], for callers that do something in the namespaces first.
 pub(crate) fn run_joined(namespaces: Namespaces, command: Command) -> Result<u8> {
     match namespaces {
         Namespaces::Network | Namespaces::Files => Err(replace_this_process(command)),
@@ -52,7 +52,7 @@ pub(crate) fn run_joined(namespaces: Namespaces, command: Command) -> Result<u8>
     }
 }
 
-/// Becomes a program. Only returns on failure.
+/// Replaces this process with a program. Returns only on failure.
 pub(crate) fn replace_this_process(mut command: Command) -> Error {
     Error::from(command.exec()).about(format!("`{}`", command.get_program().display()))
 }
@@ -66,7 +66,7 @@ pub(crate) fn join(layout: &Layout, namespaces: Namespaces) -> Result<()> {
         .and_then(|process| move_into_thread_name_spaces(process.as_fd(), kinds(namespaces)));
     match entered {
         Ok(()) => {}
-        // The file outlives a RootlessKit that was killed, and its number may be another's by now.
+        // A RootlessKit that was killed leaves the file behind. No process has its PID any more.
         Err(Errno::SRCH) => return Err(not_running(rootlesskit_dir)),
         Err(error) => {
             return Err(Error::from(std::io::Error::from(error))
@@ -100,7 +100,7 @@ pub(crate) fn child_pid(rootlesskit_dir: &Path) -> Result<Pid> {
         .ok_or_else(|| {
             Error::new(
                 Kind::Input,
-                format!("`{}` names no process", path.display()),
+                format!("`{}` does not contain a PID", path.display()),
             )
             .expected("a PID")
             .found(format!("`{}`", text.trim()))
@@ -138,7 +138,10 @@ mod tests {
         for bad in ["", "init", "-4", "0", "1"] {
             fs::write(layout.rootlesskit().join(CHILD_PID), bad).unwrap();
             let error = join(&layout, Namespaces::All).unwrap_err().to_string();
-            assert!(error.contains("child_pid` names no process"), "{error}");
+            assert!(
+                error.contains("child_pid` does not contain a PID"),
+                "{error}"
+            );
         }
     }
 }
