@@ -1,5 +1,5 @@
-//! The first program of ours inside the namespaces. It is their root, and RootlessKit, which is their first process,
-//! reaps what others leave.
+//! Our first process inside the namespaces, where it is root. RootlessKit's own process in the namespaces is their init
+//! process, which reaps orphaned processes.
 
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
@@ -23,7 +23,7 @@ use crate::process::notify::notify;
 use crate::process::supervise::Supervisor;
 use crate::process::{command, crictl, say};
 
-/// Prepares the namespaces and runs the container runtime to its end. Gives its exit code.
+/// Prepares the namespaces and runs the container runtime to its end. Returns its exit code.
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     let started = Instant::now();
     mounts::prepare(layout, config)?;
@@ -43,7 +43,7 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
             let watch = network::watch()?;
             thread::spawn(move || {
                 say(watch().message());
-                // Which ends the wait below.
+                // This ends the wait below.
                 let _ = kill_process(getpid(), Signal::TERM);
             });
             ready(layout)?;
@@ -85,13 +85,14 @@ fn run_containerd(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
     )
 }
 
-/// Tells the service manager. Whatever needs no images can start now; the kubelet waits for them itself.
+/// Tells the service manager that RootlessKit is ready. Services that need no images can start now. The kubelet's launcher
+/// waits for the images.
 fn ready(layout: &Layout) -> Result<()> {
     rootlesskit::wait_complete(layout)?;
     notify("READY=1")
 }
 
-/// containerd asks its snapshotter when it starts, so that one must answer first.
+/// Starts the FUSE snapshotter and waits until it answers, because containerd connects to it when it starts.
 fn start_fuse_snapshotter(layout: &Layout) -> Result<Watch> {
     const PATIENCE: Duration = Duration::from_secs(30);
     let socket = containerd::fuse_socket(layout);
@@ -101,7 +102,7 @@ fn start_fuse_snapshotter(layout: &Layout) -> Result<Watch> {
     while UnixStream::connect(&socket).is_err() {
         if let Some(status) = child.try_wait()? {
             return Err(Error::new(Kind::Failed, format!("the FUSE snapshotter ended: {status}"))
-                .hint("`/dev/fuse` must be readable and writable for you: ask the administrator to load the module `fuse`"));
+                .hint("you must be able to read and write `/dev/fuse`: ask an administrator to load the kernel module `fuse`"));
         }
         if started.elapsed() > PATIENCE {
             return Err(

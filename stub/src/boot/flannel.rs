@@ -1,4 +1,4 @@
-//! flannel's daemon, and the pod network that it finds out.
+//! Runs flannel's daemon, and connects pods to the network that it gets for the node.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
@@ -20,16 +20,16 @@ use crate::process::supervise::Supervisor;
 use crate::process::{command, say};
 use crate::services::{Namespaces, Service};
 
-/// Between two looks whether flannel knows the node's network.
+/// How long to wait before looking again whether flannel has written its file.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Runs flannel's daemon to its end and gives its exit code. As soon as it says which network the node's pods have, the
-/// container runtime is told, which waits for that.
+/// Runs flannel's daemon to its end and returns its exit code. As soon as the daemon has written which network the node's
+/// pods have, this writes the configuration of that network, for which the container runtime waits.
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     let start = components::start(Service::Flanneld, layout, config, &Here(layout))?;
     write_files(start.files)?;
     join(layout, Namespaces::Files)?;
-    // It gives up where the node has no network yet, and the controller manager takes a while to give it one.
+    // The daemon exits if the node has no network yet, and the controller manager takes a while to assign one.
     wait_pod_network(layout, &layout.node("flannel"), config.node_name.as_str())?;
     let file = Path::new(flannel::SUBNET_FILE);
     remove_if_there(file)?;
@@ -38,7 +38,7 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     let outcome = Supervisor::new()?.run(daemon, |_| {
         thread::spawn(|| {
             if let Err(error) = connect_pods(file) {
-                say(format!("pods get no network: {error}"));
+                say(format!("cannot connect pods to the network: {error}"));
             }
         });
     })?;
@@ -50,13 +50,16 @@ fn connect_pods(file: &Path) -> Result<()> {
         thread::sleep(INTERVAL);
     }
     let bridge = flannel::bridge(&fs::read_to_string(file)?).about(|| file.display())?;
-    say(format!("this node's pods are in {}", bridge.subnet));
+    say(format!(
+        "the network of this node's pods is {}",
+        bridge.subnet
+    ));
     write_files(vec![bridge.file()])
 }
 
-/// The address by which other machines see this one. A connected UDP socket has it, and nothing is sent.
+/// The address at which other machines reach this one. It is read from a connected UDP socket, which sends nothing.
 pub(super) fn outward_address() -> Result<Ipv4Addr> {
-    // TEST-NET-1 of RFC 5737: nobody's address, reached by the default route.
+    // This address belongs to TEST-NET-1 of RFC 5737. No machine has it, so it is reached by the default route.
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
         .and_then(|socket| {
             socket
@@ -65,7 +68,7 @@ pub(super) fn outward_address() -> Result<Ipv4Addr> {
         })
         .and_then(|socket| socket.local_addr());
     match socket
-        .about(|| "looking for the address of this machine")?
+        .about(|| "cannot find the address of this machine")?
         .ip()
     {
         IpAddr::V4(address) => Ok(address),
