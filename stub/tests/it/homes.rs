@@ -51,9 +51,9 @@ fn they_are_refused_by_the_name_of_the_character() {
         ),
         (
             r"CORP\jdoe",
-            r"`\\`, which hides the next character from a mount",
+            r"`\\`, which escapes the next character in the options of a mount",
         ),
-        ("a\nb", r"`\n`, which a unit file cannot hold"),
+        ("a\nb", r"`\n`, which a unit file cannot contain"),
     ] {
         let (base, home, said) = install_in(name);
         assert_eq!(said.code, Some(6), "{said:?}");
