@@ -1,4 +1,4 @@
-//! `certs list` and `certs renew`.
+//! Tests of `certs list` and `certs renew`.
 
 use fs_err as fs;
 
