@@ -1,10 +1,10 @@
-//! The head of a Usernetes bundle, as a library.
+//! The program at the head of a Usernetes bundle, as a library.
 //!
-//! `builder` depends on it, without the feature `cluster`, for the one definition of the bundle format ([`bundle`]) and for
-//! the words both share: [`error`], [`digest`], [`progress`], [`paths`]. Everything else installs and runs a cluster; the
-//! program `usernetes` is [`cli`].
+//! `builder` depends on it, without the feature `cluster`, for the definition of the bundle format ([`bundle`]) and for the
+//! modules that both programs share: [`error`], [`digest`], [`progress`], [`paths`]. All other modules install and run a
+//! cluster. The program `usernetes` itself is [`cli`].
 
-// Without a cluster, much of what the ground floor offers is not used.
+// Without the feature `cluster`, much of the shared code is not used.
 #![cfg_attr(not(feature = "cluster"), allow(dead_code, unused_imports))]
 
 pub mod bundle;

@@ -1,5 +1,5 @@
-//! The API server, asked from this machine: a client, the making of objects, and what is said about those an
-//! installation waits for.
+//! Talks to the API server from this machine: a client, the creation of objects, and the health of the objects that
+//! `install` waits for.
 
 mod apply;
 mod client;

@@ -1,7 +1,7 @@
-//! What the units run: each brings one component up in RootlessKit's namespaces and then is that component.
+//! The launcher that every unit runs: it starts one service in RootlessKit's namespaces.
 //!
-//! [`rootlesskit`] makes the namespaces; its child, [`child`], prepares their inside and runs the container runtime.
-//! Everything else enters the namespaces that are there ([`namespaces`]).
+//! [`rootlesskit`] creates the namespaces. Its child, [`child`], prepares them from the inside and runs the container
+//! runtime. All other services enter the existing namespaces ([`namespaces`]).
 
 mod apiserver;
 mod child;
@@ -37,7 +37,8 @@ use crate::services::{Namespaces, Service};
 pub use oci_runtime::as_oci_runtime;
 pub use probe::Probe;
 
-/// Becomes the service of this name. Returns its exit code if it had to be a child of this process.
+/// Runs the service with this name. If its program must be a child of this process, returns its exit code; otherwise the
+/// program replaces this process.
 pub fn run(name: &str) -> Result<u8> {
     let layout = Layout::of_user(generation_of_this_program()?)?;
     let config = cluster::applied(&layout)?;
@@ -55,7 +56,7 @@ pub fn run(name: &str) -> Result<u8> {
     }
 }
 
-/// Runs a service as its row in the table of services says.
+/// Runs a service according to its row in the table of services.
 fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8> {
     let row = service.row();
     let start = components::start(service, layout, config, &Here(layout))?;
@@ -74,7 +75,7 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
     namespaces::run_joined(namespaces, command(layout, start.args))
 }
 
-/// What the services' command lines depend on, found out on this machine.
+/// The facts about this machine that some services need to start.
 struct Here<'a>(&'a Layout);
 
 impl components::Found for Here<'_> {
@@ -87,7 +88,8 @@ impl components::Found for Here<'_> {
     }
 }
 
-/// A unit names the program of its own generation, absolutely, which is the first thing a program is told.
+/// The generation that this program belongs to. A unit names the program by its absolute path in a generation, and the program
+/// gets this path as its first argument.
 fn generation_of_this_program() -> Result<PathBuf> {
     let program = env::args_os().next().map(PathBuf::from).unwrap_or_default();
     program
@@ -103,8 +105,8 @@ fn generation_of_this_program() -> Result<PathBuf> {
         })
 }
 
-/// Writes configuration files, making their directories. They come from `config.toml` at every start, so they never
-/// differ from it.
+/// Writes configuration files and creates their directories. They are made from `config.toml` at every start, so they
+/// always agree with it.
 fn write_files(files: Vec<ConfigFile>) -> Result<()> {
     for (path, text) in files {
         if let Some(directory) = path.parent() {
@@ -120,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_replaced_with_their_directories() {
+    fn directories_are_created_and_files_are_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/file");
         for text in ["one\n", "two\n"] {

@@ -1,9 +1,9 @@
-//! crun as CRI-O can use it in a user namespace.
+//! Makes crun work with CRI-O in a user namespace.
 //!
-//! The kubelet gives important containers a low score for the case that memory runs out, and CRI-O, unlike containerd with
-//! `restrict_oom_score_adj`, passes it on as it is. The kernel does not let a user lower the score a process has been given
-//! by its parent, so crun would fail with `write to /proc/self/oom_score_adj: Permission denied`. What CRI-O runs is
-//! therefore this program, which raises scores to the lowest that is possible and becomes crun.
+//! The kubelet gives important containers a low OOM score, so that the kernel kills them last when memory runs out. CRI-O
+//! passes this score on unchanged, unlike containerd with `restrict_oom_score_adj`. But the kernel does not let a user lower
+//! the score that a process has inherited, so crun would fail with `write to /proc/self/oom_score_adj: Permission denied`.
+//! Therefore CRI-O runs this program, which raises the score to the lowest possible one and replaces itself with crun.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -21,7 +21,8 @@ use crate::layout::Layout;
 use crate::process::namespaces::replace_this_process;
 use crate::protocol;
 
-/// Makes the link by whose name this program knows what it is. It leads to the generation, where crun is.
+/// Creates the link for CRI-O. By its name, this program recognizes that it is called as an OCI runtime. It leads to the
+/// generation, which contains crun.
 pub(super) fn link(layout: &Layout) -> Result<()> {
     let link = crio::oci_runtime(layout);
     remove_if_there(&link)?;
@@ -31,7 +32,8 @@ pub(super) fn link(layout: &Layout) -> Result<()> {
     )?)
 }
 
-/// If this process was started as CRI-O's OCI runtime, it becomes crun; then this only returns on failure.
+/// Replaces this process with crun if it was started as CRI-O's OCI runtime; then this returns only on failure. Otherwise
+/// returns `None`.
 #[must_use]
 pub fn as_oci_runtime() -> Option<Error> {
     let mut arguments = env::args_os();
@@ -59,8 +61,8 @@ fn become_crun(link: &Path, arguments: &[OsString]) -> Error {
     }
 }
 
-/// The file that describes the process to be started, and where in it that is: a bundle's `config.json`, or for `exec` a
-/// file with nothing else (OCI runtime command line interface).
+/// The file that describes the process to be started, and the place of its OOM score in this file. It is the bundle's
+/// `config.json` or, for `exec`, a file that describes only the process (OCI runtime command line interface).
 fn process_of(arguments: &[OsString]) -> Option<(PathBuf, &'static str)> {
     let value = |names: [&str; 2]| {
         let mut arguments = arguments.iter();
@@ -88,7 +90,7 @@ fn process_of(arguments: &[OsString]) -> Option<(PathBuf, &'static str)> {
     }
 }
 
-/// The lowest score this process can give.
+/// The lowest OOM score that this process can set, which is its own.
 fn own_score() -> Result<i64> {
     let path = "/proc/self/oom_score_adj";
     let text = fs::read_to_string(path)?;
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_started_is_found_on_the_command_line() {
+    fn the_file_with_the_process_is_found_in_the_arguments() {
         for (line, file) in [
             (
                 "--root=/run/crun create --bundle /b --pid-file /p id",

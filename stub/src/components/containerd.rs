@@ -9,13 +9,13 @@ use crate::layout::Layout;
 use crate::network::bridge;
 use crate::render::{Args, ConfigFile, toml};
 
-/// How layers of images are stacked.
+/// The program that stacks the layers of an image into one file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Snapshotter {
-    /// By the kernel, where it lets a user namespace mount overlayfs.
+    /// The kernel's overlayfs, on machines where it can be mounted in a user namespace.
     Overlayfs,
-    /// By a FUSE program.
+    /// fuse-overlayfs, a FUSE program.
     FuseOverlayfs,
 }
 
@@ -30,13 +30,13 @@ impl Snapshotter {
     }
 }
 
-/// Where containerd answers.
+/// containerd's socket.
 #[must_use]
 pub fn socket(layout: &Layout) -> PathBuf {
     layout.runtime("containerd/containerd.sock")
 }
 
-/// Where the FUSE snapshotter answers.
+/// The FUSE snapshotter's socket.
 #[must_use]
 pub fn fuse_socket(layout: &Layout) -> PathBuf {
     layout.runtime("containerd/fuse-overlayfs.sock")
@@ -58,7 +58,7 @@ pub fn args(layout: &Layout) -> Vec<String> {
         .0
 }
 
-/// The command line of the FUSE snapshotter, which must answer before containerd starts.
+/// The command line of the FUSE snapshotter. It must answer before containerd is started.
 #[must_use]
 pub fn fuse_args(layout: &Layout) -> Vec<String> {
     let mut args = Args::of(layout, "containerd-fuse-overlayfs-grpc").0;
@@ -143,11 +143,11 @@ struct OciOptions {
     systemd_cgroup: bool,
 }
 
-/// Its configuration file, in the form of containerd 2.0 and later. `pause_image` is the name of the image of pods'
-/// sandboxes; it must be imported before the first pod and is kept from garbage collection.
+/// containerd's configuration file, in the format of containerd 2.0 and later. `pause_image` is the name of the image for
+/// pod sandboxes. It must be imported before the first pod starts, and is never removed by garbage collection.
 #[must_use]
 pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Vec<ConfigFile> {
-    // By name, not by path: containers remember it for longer than a generation lives.
+    // By name, not by path: a container remembers it, and may outlive the generation that started it.
     let runtime = |binary_name| OciRuntime {
         runtime_type: "io.containerd.runc.v2",
         options: OciOptions {
@@ -162,7 +162,7 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Ve
             ProxyPlugin {
                 r#type: "snapshot",
                 address: fuse_socket(layout),
-                // Tells the kubelet which file system fills up.
+                // Tells the kubelet which file system the images use.
                 exports: [("root", fuse_root(layout))].into(),
             },
         )]
@@ -183,7 +183,7 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Ve
                 },
             },
             runtime: Runtime {
-                // None of these three can be changed by an unprivileged user.
+                // An unprivileged user can change none of these three.
                 disable_apparmor: true,
                 disable_hugetlb_controller: true,
                 restrict_oom_score_adj: true,

@@ -1,4 +1,4 @@
-//! Standing in front of a program that has to be a child: signals go through, its exit code comes back.
+//! Runs a program as a child, and behaves as if this process were that program: passes signals on and returns its exit code.
 
 use std::io::{IsTerminal, stdin};
 use std::os::unix::process::ExitStatusExt;
@@ -12,13 +12,13 @@ use signal_hook::iterator::Signals;
 
 use crate::error::{Context, Error, Kind, Result};
 
-/// What a program is sent when this process gets it.
+/// The signals that are passed on to the program.
 const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
-/// Those of them that ask a program to end.
+/// The signals among these that ask a program to end.
 const ENDING: [i32; 3] = [SIGINT, SIGQUIT, SIGTERM];
 
-/// Passes signals on to one program after another.
+/// Runs one program after another and passes signals on to them.
 pub(crate) struct Supervisor {
     signals: Signals,
 }
@@ -26,26 +26,26 @@ pub(crate) struct Supervisor {
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exit {
-    /// Its exit code: 128 + n when signal n ended it.
+    /// Its exit code: 128 + n if signal n ended it.
     pub(crate) code: u8,
-    /// Whether it was passed a signal that asks a program to end.
+    /// Whether a signal that asks a program to end was passed on to it.
     pub(crate) asked: bool,
 }
 
 impl Supervisor {
-    /// From now on signals are collected, so that none is lost between two programs.
+    /// Begins to collect signals, so that none is lost between two programs.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             signals: Signals::new(PASSED_ON.into_iter().chain([SIGCHLD]))?,
         })
     }
 
-    /// Runs a program to its end. `started` is told its PID.
+    /// Runs a program to its end. Calls `started` with its PID.
     pub(crate) fn run(&mut self, command: Command, started: impl FnOnce(Pid)) -> Result<Exit> {
         self.run_with_farewell(command, started, || ())
     }
 
-    /// The same; `farewell` is called once, before the program is first passed a signal that asks it to end.
+    /// Does the same, and calls `farewell` once, before the first signal that asks the program to end is passed on.
     pub(crate) fn run_with_farewell(
         &mut self,
         mut command: Command,
@@ -58,7 +58,7 @@ impl Supervisor {
             .about(|| format!("`{}`", command.get_program().display()))?;
         let pid = Pid::from_child(&child);
         started(pid);
-        // A terminal sends these two to every process in the foreground, hence to the program as well.
+        // A terminal sends these two signals to every process in the foreground, so the program has already got them.
         let by_terminal = |signal| matches!(signal, SIGINT | SIGQUIT) && stdin().is_terminal();
         let mut asked = false;
         loop {
@@ -81,7 +81,7 @@ impl Supervisor {
                 if let Some(signal) =
                     Signal::from_named_raw(signal).filter(|_| !by_terminal(signal))
                 {
-                    // It can only have ended, and then SIGCHLD is next.
+                    // This fails only if the program has ended, and then SIGCHLD follows.
                     let _ = kill_process(pid, signal);
                 }
             }
@@ -93,7 +93,7 @@ impl Supervisor {
         while !self.signals.wait().any(|signal| ENDING.contains(&signal)) {}
     }
 
-    /// Waits until this process is asked to end, but no longer than that.
+    /// Waits until this process is asked to end, but not longer than `limit`.
     pub(crate) fn wait_for_end_at_most(&mut self, limit: Duration) {
         const STEP: Duration = Duration::from_millis(100);
         let started = Instant::now();
@@ -110,7 +110,7 @@ impl Supervisor {
     }
 }
 
-/// The exit code of a shell's `$?`.
+/// The exit code that a shell would have in `$?`.
 fn exit_code(status: ExitStatus) -> u8 {
     let code = status
         .code()
@@ -118,7 +118,7 @@ fn exit_code(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// Runs a program to its end and gives what it wrote to stdout. Its stderr goes into the error when it fails.
+/// Runs a program to its end and returns its output. If it fails, the error contains its stderr.
 pub(crate) fn output(mut command: Command) -> Result<String> {
     let program = command.get_program().display().to_string();
     let output = command.output().about(|| format!("`{program}`"))?;
@@ -172,9 +172,9 @@ mod tests {
         );
     }
 
-    /// The test runs itself again as the process that stands in front, because a signal is for a whole process.
+    /// The test runs itself again as the supervising process, because a signal goes to a whole process.
     #[test]
-    fn signals_go_through() {
+    fn signals_are_passed_on() {
         const IN_FRONT: &str = "USERNETES_TEST_IN_FRONT";
         if std::env::var_os(IN_FRONT).is_some() {
             let mut supervisor = Supervisor::new().unwrap();
@@ -204,13 +204,16 @@ mod tests {
         }
         let mut again = Command::new(std::env::current_exe().unwrap());
         again
-            .args(["--exact", "process::supervise::tests::signals_go_through"])
+            .args([
+                "--exact",
+                "process::supervise::tests::signals_are_passed_on",
+            ])
             .env(IN_FRONT, "1");
         output(again).unwrap();
     }
 
     #[test]
-    fn output_of_a_failure_has_what_it_said() {
+    fn the_error_of_a_failed_program_contains_its_stderr() {
         let error = output(sh("echo because >&2; exit 3"))
             .unwrap_err()
             .to_string();

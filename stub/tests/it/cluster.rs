@@ -1,4 +1,4 @@
-//! `install`, and what keeps it from changing anything.
+//! Tests of `install`, and of the faults that it finds before it changes anything.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -45,7 +45,7 @@ fn from_nothing_to_etcd_and_back() {
     daemon-reload
     loginctl --no-ask-password disable-linger
     ");
-    // What the played service manager keeps was there before.
+    // The files of the fake service manager were there before, too.
     assert_eq!(stage.names(""), before);
 }
 
@@ -106,7 +106,7 @@ fn a_configuration_directory_of_another_user_is_found_before_unpacking() {
         said.stderr
     };
     if is_root() {
-        // As an earlier `sudo` left it.
+        // An earlier command under `sudo` may have left such a directory behind.
         fs::create_dir(&config).unwrap();
         let text = refused();
         assert!(
@@ -161,7 +161,7 @@ fn other_settings_are_named_and_applied() {
     stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     start --no-block u7s-etcd.target
     ");
-    // The installed command applies what was edited.
+    // The installed command applies the edited configuration.
     let file = stage.home.path().join(".config/usernetes/config.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("10.0.99.0/24", "10.0.98.0/24")).unwrap();

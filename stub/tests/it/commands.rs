@@ -1,4 +1,4 @@
-//! What the commands print.
+//! Snapshots of the output of commands.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::home::{Home, flip, overwrite, remove, spawn};
 use crate::pack::Recipe;
 
-/// A home with two generations, the second current.
+/// A home with two generations, of which the second is current.
 fn upgraded() -> Home {
     let home = Home::new();
     home.install(&Recipe::new("0.1.0", "3.5.30").pack());
@@ -14,7 +14,7 @@ fn upgraded() -> Home {
     home
 }
 
-/// Text without what depends on the processor: its name, and with it the ids of bundles.
+/// Replaces the parts of a text that depend on the processor: its name, and the ids of bundles.
 fn portable(home: &Home, text: &str) -> String {
     let mut text = text.replace(std::env::consts::ARCH, "<arch>");
     for number in home.store().generation_numbers().unwrap() {
@@ -323,7 +323,7 @@ fn verify_of_a_bundle_says_what_it_did_not_check() {
     assert!(said.stderr.contains("`/nonexistent`"), "{}", said.stderr);
 }
 
-/// As in `usernetes list | head -0`.
+/// The reader ends early, as in `usernetes list | head -0`.
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let home = upgraded();

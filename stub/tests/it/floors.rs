@@ -1,12 +1,12 @@
-//! The house has floors: a module uses only modules on its own floor and below, and no two use each other, not even by
-//! way of others. `ARCHITECTURE.md` has the picture.
+//! Checks the floors of the architecture: a module uses only modules on its own floor and below, and no two modules use each
+//! other, not even by way of others. `ARCHITECTURE.md` shows the floors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-/// From the ground up.
+/// The modules of each floor, beginning with the lowest.
 const FLOORS: [&[&str]; 6] = [
     &[
         "bundle",
@@ -57,7 +57,7 @@ fn floor(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&module))
 }
 
-/// Which modules each module uses, with a file that does.
+/// The modules that each module uses, each with the path of a file that uses it.
 fn arrows(source: &Path) -> Arrows {
     let mut arrows = Arrows::new();
     let mut directories = vec![source.to_owned()];
@@ -84,7 +84,7 @@ fn arrows(source: &Path) -> Arrows {
     arrows
 }
 
-/// Whether a file is compiled for tests only, because its parent says so.
+/// Whether a file is compiled only for tests, according to its parent module.
 fn is_test(path: &Path) -> bool {
     let name = path.file_stem().unwrap().to_str().unwrap();
     let directory = path.parent().unwrap();
@@ -101,7 +101,7 @@ fn is_test(path: &Path) -> bool {
     })
 }
 
-/// The modules of this crate that a text names, but for its tests.
+/// The modules of this crate that a source text names, outside its tests.
 fn uses(text: &str) -> BTreeSet<String> {
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
     let text = text.split("#[cfg(test)]\npub(crate) mod ").next().unwrap();
@@ -127,7 +127,7 @@ fn uses(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// A way from a module over others back to itself, if there is one.
+/// A path from a module by way of others back to itself, if there is one.
 fn circle(arrows: &Arrows, from: &str) -> Option<Vec<String>> {
     let mut ways = vec![vec![from.to_owned()]];
     let mut seen = BTreeSet::new();
@@ -174,7 +174,7 @@ fn arrows_only_go_down() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    // The test sees what it is to see.
+    // The test really finds arrows.
     assert!(arrows["cli"].contains_key("install") && arrows["pki"].contains_key("kubeconfig"));
 }
 

@@ -1,4 +1,4 @@
-//! `install` and what it leaves on the disk.
+//! Tests of `install` and of the files that it writes.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,7 +11,7 @@ use stub::store::Effect;
 use crate::home::{Home, flip, overwrite, remove, tamper};
 use crate::pack::Recipe;
 
-/// Everything below a directory: path, permissions, what it is. Digests in names are cut to four digits.
+/// Lists everything below a directory with path, permissions and kind. Digests in names are cut to four digits.
 fn listing(root: &Path) -> String {
     fn walk(root: &Path, dir: &Path, lines: &mut Vec<String>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -124,7 +124,7 @@ fn lays_out_store_and_generation() {
     assert_eq!(generation.component_dir("crun"), None);
 }
 
-/// The real thing, as a user who is not root: the bundle installs itself, and what it installed works.
+/// The bundle installs itself as a user who is not root, and the installed programs work.
 #[test]
 fn the_bundle_installs_itself() {
     let home = Home::of_mortal();
@@ -163,7 +163,7 @@ fn the_bundle_installs_itself() {
     insta::assert_snapshot!(said.stderr, @"generation 1 (release 0.1.0) is unchanged: there was nothing to do");
     assert_eq!(inodes(&home.data()), before);
 
-    // Damaged by another size; mended by a plain install, without root's privileges.
+    // A plain install, without root's privileges, repairs a file whose size has changed.
     let etcd = home.data().join("current/bin/etcd").canonicalize().unwrap();
     overwrite(&etcd, b"");
     let said = home.run(&bundle, &["install"]);
@@ -228,7 +228,7 @@ fn upgrading_unpacks_only_what_changed() {
     }
     assert_eq!(home.damages(), []);
 
-    // The hub is in the store; only the sibling is to be unpacked again.
+    // Only the sibling must be unpacked again, because the hub is still in the store.
     let sibling = home.current().component_dir("kube-scheduler").unwrap();
     home.store().rollback(Some(1)).unwrap();
     tamper(&sibling, |sibling| {
@@ -290,7 +290,7 @@ fn repairs_what_it_can_see_and_on_request_what_it_cannot() {
     fs::write(home.current().bin_dir().join("more"), "").unwrap();
     assert_eq!(effect(), (Effect::Repaired, Vec::new()));
 
-    // The same size: not seen without reading.
+    // This damage keeps the size, so it is found only by reading the file.
     flip(&dir("kube-apiserver").join("bin/kube-apiserver"), 30_000);
     assert_eq!(home.install(&bytes).effect, Effect::Unchanged);
     assert_eq!(home.damages().len(), 1);

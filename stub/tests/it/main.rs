@@ -1,4 +1,4 @@
-//! What a user of a bundle sees: the commands run for real, on bundles made of tiny contents, under a throw-away HOME.
+//! Runs the real program as a user would: with bundles of tiny contents, in a temporary home directory.
 #![expect(
     clippy::unwrap_used,
     reason = "these are tests, their helpers included"

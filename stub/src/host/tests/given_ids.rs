@@ -162,11 +162,11 @@ fn ranges_that_do_not_do() {
     );
     assert_eq!(
         found("\u{feff}u:231072:65536\n").1,
-        "/etc/subuid gives u no ids: a byte order mark stands before its first line"
+        "/etc/subuid gives u no ids: it begins with a byte order mark"
     );
     assert_eq!(
         found("u\0:\0").1,
-        "/etc/subuid gives u no ids: it is UTF-16, which nothing reads there"
+        "/etc/subuid gives u no ids: it is UTF-16, which the programs that use it cannot read"
     );
     let (level, text) = found("u:1000:65536\n");
     assert_eq!(
