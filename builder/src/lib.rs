@@ -7,6 +7,7 @@ mod closed;
 mod command;
 mod date;
 pub mod debian;
+#[path = "../../tests/demo/main.rs"]
 mod demo;
 pub mod digest;
 pub mod fetch;
