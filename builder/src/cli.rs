@@ -9,8 +9,7 @@ use stub::{output, signals};
 
 use crate::command::inputs::{Inputs, Selection};
 use crate::command::mirror::MirrorCommand;
-use crate::command::{build, fetch, lock, mirror, sbom, verify};
-use crate::demo;
+use crate::command::{build, demo, fetch, lock, mirror, sbom, verify};
 
 /// Make Usernetes bundles: recipes → lock → fetch → build → verify.
 #[derive(Debug, Parser)]
@@ -37,7 +36,8 @@ enum Command {
     /// Copy the downloads for machines without a network
     #[command(subcommand)]
     Mirror(MirrorCommand),
-    /// Run the whole pipeline on packages from a Debian mirror
+    /// Compile and run the demo: the whole pipeline on packages from a Debian mirror
+    #[command(disable_help_flag = true)]
     Demo(demo::DemoArgs),
 }
 
@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
             directory,
             selection,
         }) => mirror::export(&inputs, &selection, &directory, &progress),
-        Command::Demo(args) => demo::run(&inputs, &args, &progress),
+        Command::Demo(args) => demo::run(&inputs, &args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,12 +3,10 @@
 pub mod archive;
 pub mod cache;
 pub mod cli;
-mod closed;
-mod command;
+pub mod closed;
+pub mod command;
 mod date;
 pub mod debian;
-#[path = "../../tests/demo/main.rs"]
-mod demo;
 pub mod digest;
 pub mod fetch;
 pub mod files;
@@ -21,7 +19,7 @@ pub mod lockfile;
 pub mod mirror;
 pub mod oci;
 pub mod pack;
-mod plural;
+pub mod plural;
 pub mod recipe;
 pub mod source;
 pub mod tbz;

@@ -23,7 +23,7 @@ use stub::bundle::Arch;
 use stub::error::{Error, Kind, Result};
 
 use self::home::Home;
-pub(crate) use self::home::of_user as home_of_user;
+pub use self::home::of_user as home_of_user;
 use self::program::finish;
 pub(crate) use self::program::run;
 pub(crate) use self::sources::Source;
