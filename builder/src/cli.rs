@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use stub::error::Kind;
 use stub::progress::Progress;
-use stub::{output, signals};
+use stub::{child, output, signals};
 
 use crate::command::inputs::{Inputs, Selection};
 use crate::command::mirror::MirrorCommand;
@@ -50,6 +50,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return output::command_line(&error),
     };
+    if inputs.verbose {
+        child::show();
+    }
     let progress = Progress::stderr();
     let result = match command {
         Command::Lock(args) => match lock::run(&inputs, &args, &progress) {

@@ -62,7 +62,9 @@ pub struct Ended {
 pub fn run(command: &mut Command) -> Result<Ended> {
     try_run(command)?.ok_or_else(|| {
         let error = cannot_start(command);
-        error.found("no such program").hint("install it, or correct PATH")
+        error
+            .found("no such program")
+            .hint("install it, or correct PATH")
     })
 }
 

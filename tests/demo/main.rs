@@ -15,7 +15,7 @@ mod run;
 mod server;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use builder::command::inputs::{self, Inputs};
@@ -25,7 +25,7 @@ use stub::bundle::{Arch, Bundle};
 use stub::digest::Sha256;
 use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
-use stub::{files, output, signals};
+use stub::{child, files, output, signals};
 
 use self::hostile::Hostile;
 use self::report::{Report, Step};
@@ -60,6 +60,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return output::command_line(&error),
     };
+    if cli.inputs.verbose {
+        child::show();
+    }
     match run(&cli, &Progress::stderr()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output::report(&error),
@@ -293,6 +296,9 @@ impl Demo<'_> {
         if self.inputs.offline || site.hostile.is_some() {
             command.arg("--offline");
         }
+        if self.inputs.verbose {
+            command.arg("--verbose");
+        }
         command.arg("--lockfile").arg(lockfile);
         if let Some(mirror) = &site.mirror {
             command.arg("--mirror").arg(mirror);
@@ -359,17 +365,15 @@ fn units(home: &Path) -> Result<String> {
         .args(["--user", "verify"])
         .args(&files)
         .env("XDG_RUNTIME_DIR", runtime.path());
-    match analyze.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() && output.stderr.is_empty() => {
+    match child::try_run(&mut analyze)? {
+        Some(ended) if ended.status.success() && ended.said().is_empty() => {
             Ok(format!("systemd-analyze verify accepts all {count} units"))
         }
-        Ok(output) => Err(
-            Error::new(Kind::Input, "systemd-analyze verify rejects the units").detail(
-                "systemd-analyze",
-                String::from_utf8_lossy(&output.stderr).trim(),
-            ),
+        Some(ended) => Err(
+            Error::new(Kind::Input, "systemd-analyze verify rejects the units")
+                .detail("systemd-analyze", ended.said()),
         ),
-        Err(_) => Ok(format!(
+        None => Ok(format!(
             "{count} units, not checked: this machine has no systemd-analyze"
         )),
     }

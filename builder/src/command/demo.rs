@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use clap::Args;
+use stub::child;
 use stub::error::{Error, Kind, Result};
 
 use super::inputs::Inputs;
@@ -43,11 +44,12 @@ pub(crate) fn run(inputs: &Inputs, args: &DemoArgs) -> Result<()> {
     if inputs.offline {
         cargo.arg("--offline");
     }
-    let error = cargo
+    cargo
         .arg("--")
         .args(inputs.arguments())
-        .args(&args.arguments)
-        .exec();
+        .args(&args.arguments);
+    child::announce(&cargo);
+    let error = cargo.exec();
     Err(Error::new(Kind::Host, format!("cannot run cargo: {error}"))
         .hint("install Rust with rustup, and run `cargo run --release -- demo` in the checkout"))
 }

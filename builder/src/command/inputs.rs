@@ -42,6 +42,9 @@ pub struct Inputs {
     /// Print the result as JSON
     #[arg(long, global = true)]
     pub json: bool,
+    /// Show each program that is run, as `+ program arguments` on stderr
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
 }
 
 impl Inputs {
@@ -76,7 +79,11 @@ impl Inputs {
             ("--mirror", text(&self.mirror)),
             ("--debian-archive", text(&self.debian_archive)),
         ];
-        let switches = [("--offline", self.offline), ("--json", self.json)];
+        let switches = [
+            ("--offline", self.offline),
+            ("--json", self.json),
+            ("--verbose", self.verbose),
+        ];
         let switches = switches.into_iter().filter(|(_, on)| *on);
         values
             .into_iter()
