@@ -5,12 +5,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use stub::error::Kind;
 use stub::progress::Progress;
-use stub::{output, signals};
+use stub::{child, output, signals};
 
 use crate::command::inputs::{Inputs, Selection};
 use crate::command::mirror::MirrorCommand;
-use crate::command::{build, fetch, lock, mirror, sbom, verify};
-use crate::demo;
+use crate::command::{build, demo, fetch, lock, mirror, sbom, verify};
 
 /// Make Usernetes bundles: recipes → lock → fetch → build → verify.
 #[derive(Debug, Parser)]
@@ -37,7 +36,8 @@ enum Command {
     /// Copy the downloads for machines without a network
     #[command(subcommand)]
     Mirror(MirrorCommand),
-    /// Run the whole pipeline on packages from a Debian mirror
+    /// Compile and run the demo: the whole pipeline on packages from a Debian mirror
+    #[command(disable_help_flag = true)]
     Demo(demo::DemoArgs),
 }
 
@@ -50,6 +50,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return output::command_line(&error),
     };
+    if inputs.verbose {
+        child::show();
+    }
     let progress = Progress::stderr();
     let result = match command {
         Command::Lock(args) => match lock::run(&inputs, &args, &progress) {
@@ -65,7 +68,7 @@ pub fn main() -> ExitCode {
             directory,
             selection,
         }) => mirror::export(&inputs, &selection, &directory, &progress),
-        Command::Demo(args) => demo::run(&inputs, &args, &progress),
+        Command::Demo(args) => demo::run(&inputs, &args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,8 @@
 //! Numbers of things in messages.
 
 /// `1 file`, `2 files`.
-pub(crate) fn counted(count: usize, thing: &str) -> String {
+#[must_use]
+pub fn counted(count: usize, thing: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {thing}{s}")
 }

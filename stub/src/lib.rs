@@ -8,6 +8,7 @@
 #![cfg_attr(not(feature = "cluster"), allow(dead_code, unused_imports))]
 
 pub mod bundle;
+pub mod child;
 pub mod digest;
 pub mod error;
 mod file_system;

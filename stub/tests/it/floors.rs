@@ -10,6 +10,7 @@ use fs_err as fs;
 const FLOORS: [&[&str]; 6] = [
     &[
         "bundle",
+        "child",
         "digest",
         "error",
         "file_system",

@@ -14,7 +14,7 @@ use super::push::Repository;
 use super::registry::Registry;
 use super::run::{copy_tree, last_line, output};
 use super::{Demo, Site};
-use crate::plural::counted;
+use builder::plural::counted;
 
 /// The component in the bundle, and the image's directory below `images/`.
 const COMPONENT: &str = "busybox-image";
@@ -45,7 +45,7 @@ impl Demo<'_> {
         let locked = scratch.join("lockfile.json");
         fs_err::copy(lockfile, &locked)?;
         let recipes = self.recipes(&scratch, &registry.address)?;
-        let mut lock = self.local_builder(&locked)?;
+        let mut lock = self.local_builder(&locked);
         lock.args(["lock", "--update", COMPONENT, "--recipes"])
             .arg(&recipes);
         self.step("lock the image", || {
@@ -54,7 +54,7 @@ impl Demo<'_> {
             let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
             Ok(words.join(" "))
         })?;
-        let mut fetch = self.local_builder(&locked)?;
+        let mut fetch = self.local_builder(&locked);
         fetch.args(["fetch", "--components", COMPONENT]);
         self.step("fetch the image", || last_line(apart(&mut fetch, &cache)))?;
         // From here on there is no registry.

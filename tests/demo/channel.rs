@@ -10,9 +10,9 @@ use stub::progress::Progress;
 use super::Demo;
 use super::image::Files;
 use super::run::{locked, output};
-use crate::cache::Cache;
-use crate::lockfile::Lockfile;
-use crate::pack::members;
+use builder::cache::Cache;
+use builder::lockfile::Lockfile;
+use builder::pack::members;
 
 /// The component whose files the image is made of.
 const BUSYBOX: &str = "busybox";
@@ -33,7 +33,7 @@ impl Demo<'_> {
         let recipes = self.workspace.root().join("tests/debian/registry");
         // It stays for a demo without a network.
         let lockfile = self.directory.join("registry.json");
-        let (mut lock, mut fetch) = (self.builder(&lockfile)?, self.builder(&lockfile)?);
+        let (mut lock, mut fetch) = (self.builder(&lockfile), self.builder(&lockfile));
         lock.args(["lock", "--update", "--recipes"]).arg(&recipes);
         fetch.arg("fetch");
         let (cache, arch, offline) = (Cache::of_user()?, self.arch, self.inputs.offline);

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use stub::child;
 use stub::error::{Error, Kind, Result};
 
 /// Has the kernel end a program when the demo ends, even if that is killed.
@@ -20,6 +21,7 @@ impl Server {
     pub(super) fn start(command: &mut Command) -> Result<Self> {
         let name = command.get_args().nth(LAUNCH.len());
         let name = name.unwrap_or_else(|| OsStr::new(LAUNCHER)).to_owned();
+        child::announce(command);
         let child = command.stdin(Stdio::null()).spawn().map_err(|e| {
             let name = name.display();
             Error::new(

@@ -1,10 +1,11 @@
 //! Checks that the bundle's etcd works with the certificates the bundle made, and refuses a client without one.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use stub::child;
 use stub::error::{Error, Kind, Result};
 
 use super::server::{LAUNCH, LAUNCHER, Server, free_port};
@@ -57,7 +58,7 @@ pub(super) fn health(home: &Path, command: impl Fn(&Path) -> Command) -> Result<
             etcdctl.arg(flag("--key", &master.join("etcd-client-key.pem")));
         }
         etcdctl.args(["--command-timeout=3s", "endpoint", "health"]);
-        etcdctl.stdin(Stdio::null()).output()
+        child::run(&mut etcdctl)
     };
     let started = Instant::now();
     loop {
@@ -68,7 +69,7 @@ pub(super) fn health(home: &Path, command: impl Fn(&Path) -> Command) -> Result<
         let ended = server.ended()?;
         if ended.is_some() || started.elapsed() > PATIENCE {
             return Err(Error::new(Kind::Failed, "etcd is not healthy")
-                .detail("etcdctl", String::from_utf8_lossy(&answer.stderr).trim())
+                .detail("etcdctl", answer.said())
                 .detail(
                     "etcd",
                     ended.map_or("still running".to_owned(), |s| s.to_string()),

@@ -1,6 +1,7 @@
-//! `builder demo`: runs the whole pipeline on packages from a Debian mirror.
+//! The demo: runs the whole pipeline on packages from a Debian mirror.
 //!
-//! Every step runs the real programs in processes of their own: this builder, and then the bundle it made.
+//! `cargo run --release -- demo` compiles the builder, which then has cargo compile and start this program. Every step runs
+//! the real programs in processes of their own: the builder, and then the bundle it made.
 
 mod channel;
 mod etcd;
@@ -14,21 +15,21 @@ mod run;
 mod server;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use clap::Args;
+use builder::command::inputs::{self, Inputs};
+use builder::workspace::Workspace;
+use clap::Parser;
 use stub::bundle::{Arch, Bundle};
 use stub::digest::Sha256;
 use stub::error::{Error, Kind, Result};
-use stub::files;
 use stub::progress::Progress;
+use stub::{child, files, output, signals};
 
 use self::hostile::Hostile;
 use self::report::{Report, Step};
 use self::run::{copy_tree, first_line, last_line, locked};
-use crate::command::inputs::{self, Inputs};
-use crate::workspace::Workspace;
 
 /// Programs of the Debian channel and how to ask each for its version.
 const PROGRAMS: [(&str, &[&str]); 4] = [
@@ -38,19 +39,43 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
     ("crun", &["--version"]),
 ];
 
-/// Arguments of `builder demo`.
-#[derive(Debug, Args)]
-pub(crate) struct DemoArgs {
+/// Run the whole pipeline on packages from a Debian mirror
+#[derive(Debug, Parser)]
+#[command(name = "demo", bin_name = "builder demo", after_help = Kind::EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    inputs: Inputs,
     /// Work in this directory, and leave the bundle there [default: `demo` in the target directory]
     #[arg(long, value_name = "DIR")]
-    pub directory: Option<PathBuf>,
+    directory: Option<PathBuf>,
     /// Compress at this level
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=22))]
-    pub level: i32,
+    level: i32,
+}
+
+fn main() -> ExitCode {
+    output::report_panics();
+    signals::outlive_file_size_limit();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::command_line(&error),
+    };
+    if cli.inputs.verbose {
+        child::show();
+    }
+    match run(&cli, &Progress::stderr()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::report(&error),
+    }
 }
 
 /// Runs the demo. The bundle stays in the demo's directory; everything else it made there is replaced by the next run.
-pub(crate) fn run(inputs: &Inputs, args: &DemoArgs, progress: &Progress) -> Result<()> {
+fn run(cli: &Cli, progress: &Progress) -> Result<()> {
+    let inputs = &cli.inputs;
+    if inputs.recipes.is_some() || inputs.lockfile.is_some() {
+        let what = "the demo has recipes and lockfiles of its own";
+        return Err(Error::new(Kind::Usage, what).hint("leave out `--recipes` and `--lockfile`"));
+    }
     let workspace = Workspace::find(inputs.workspace.as_deref())?;
     let arch = Arch::host().ok_or_else(|| {
         Error::new(
@@ -58,26 +83,42 @@ pub(crate) fn run(inputs: &Inputs, args: &DemoArgs, progress: &Progress) -> Resu
             "there are no bundles for this machine's architecture",
         )
     })?;
-    let directory = args
+    let directory = cli
         .directory
         .clone()
         .unwrap_or_else(|| workspace.target().join("demo"));
+    // The builds run in directories of their own.
+    let directory = std::path::absolute(directory)?;
     let mut demo = Demo {
         inputs,
         progress,
+        builder: beside()?,
         workspace,
         directory,
         arch,
-        level: args.level,
+        level: cli.level,
         steps: Vec::new(),
     };
     let report = demo.run()?;
     inputs::print(inputs, &report.table(), &report)
 }
 
+/// The builder's program, which cargo has compiled into the same directory as this one.
+fn beside() -> Result<PathBuf> {
+    let builder = std::env::current_exe()?.with_file_name("builder");
+    if builder.is_file() {
+        return Ok(builder);
+    }
+    Err(Error::new(Kind::Usage, "the builder is not compiled")
+        .expected(builder.display())
+        .hint("start the demo with `cargo run --release -- demo`"))
+}
+
 struct Demo<'a> {
     inputs: &'a Inputs,
     progress: &'a Progress,
+    /// The builder's program.
+    builder: PathBuf,
     workspace: Workspace,
     directory: PathBuf,
     arch: Arch,
@@ -104,13 +145,13 @@ impl Demo<'_> {
         }
 
         let recipes = self.workspace.root().join("tests/debian/recipes");
-        let mut lock = self.builder(&lockfile)?;
+        let mut lock = self.builder(&lockfile);
         lock.args(["lock", "--update", "--recipes"]).arg(&recipes);
         let offline = self.inputs.offline;
         self.step("lock the Debian channel", || {
             locked(&mut lock, &lockfile, offline)
         })?;
-        let mut fetch = self.builder(&lockfile)?;
+        let mut fetch = self.builder(&lockfile);
         fetch.arg("fetch");
         self.step("fetch", || last_line(&mut fetch))?;
 
@@ -144,7 +185,7 @@ impl Demo<'_> {
         self.build("build again elsewhere", &elsewhere, &lockfile, &other)?;
         let (one, two) = (Bundle::open(&bundle)?, Bundle::open(&other)?);
         self.step("compare", || {
-            crate::verify::same_bytes(&one, &two)?;
+            builder::verify::same_bytes(&one, &two)?;
             Ok("the same bytes".to_owned())
         })?;
 
@@ -208,31 +249,29 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// This builder, to be run in a process of its own with the inputs the demo was given.
-    fn builder(&self, lockfile: &Path) -> Result<Command> {
-        let mut command = self.local_builder(lockfile)?;
-        if self.inputs.offline {
-            command.arg("--offline");
-        }
-        Ok(command)
+    /// The builder, to be run in a process of its own with this lockfile and otherwise the demo's inputs.
+    fn builder(&self, lockfile: &Path) -> Command {
+        self.builder_with(&Inputs {
+            lockfile: Some(lockfile.to_owned()),
+            json: false,
+            ..self.inputs.clone()
+        })
     }
 
     /// The same for commands that need no network but this machine's own registry.
-    fn local_builder(&self, lockfile: &Path) -> Result<Command> {
-        let mut command = Command::new(std::env::current_exe()?);
+    fn local_builder(&self, lockfile: &Path) -> Command {
+        self.builder_with(&Inputs {
+            lockfile: Some(lockfile.to_owned()),
+            json: false,
+            offline: false,
+            ..self.inputs.clone()
+        })
+    }
+
+    fn builder_with(&self, inputs: &Inputs) -> Command {
+        let mut command = Command::new(&self.builder);
+        command.args(inputs.arguments());
         command
-            .current_dir(self.workspace.root())
-            .arg("--lockfile")
-            .arg(lockfile);
-        for (flag, value) in [
-            ("--mirror", &self.inputs.mirror),
-            ("--debian-archive", &self.inputs.debian_archive),
-        ] {
-            if let Some(value) = value {
-                command.args([flag, value]);
-            }
-        }
-        Ok(command)
     }
 
     /// A copy of the sources without the compiled files.
@@ -252,10 +291,13 @@ impl Demo<'_> {
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", "umask \"$0\" && exec \"$@\"", site.umask])
-            .arg(std::env::current_exe()?);
+            .arg(&self.builder);
         // Only the first build may download the crates of the stub, some of which the builder is not made of.
         if self.inputs.offline || site.hostile.is_some() {
             command.arg("--offline");
+        }
+        if self.inputs.verbose {
+            command.arg("--verbose");
         }
         command.arg("--lockfile").arg(lockfile);
         if let Some(mirror) = &site.mirror {
@@ -323,17 +365,15 @@ fn units(home: &Path) -> Result<String> {
         .args(["--user", "verify"])
         .args(&files)
         .env("XDG_RUNTIME_DIR", runtime.path());
-    match analyze.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() && output.stderr.is_empty() => {
+    match child::try_run(&mut analyze)? {
+        Some(ended) if ended.status.success() && ended.said().is_empty() => {
             Ok(format!("systemd-analyze verify accepts all {count} units"))
         }
-        Ok(output) => Err(
-            Error::new(Kind::Input, "systemd-analyze verify rejects the units").detail(
-                "systemd-analyze",
-                String::from_utf8_lossy(&output.stderr).trim(),
-            ),
+        Some(ended) => Err(
+            Error::new(Kind::Input, "systemd-analyze verify rejects the units")
+                .detail("systemd-analyze", ended.said()),
         ),
-        Err(_) => Ok(format!(
+        None => Ok(format!(
             "{count} units, not checked: this machine has no systemd-analyze"
         )),
     }

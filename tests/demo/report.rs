@@ -6,7 +6,7 @@ use serde::Serialize;
 use stub::digest::Sha256;
 use stub::progress::bytes;
 
-use crate::plural::counted;
+use builder::plural::counted;
 
 /// The demo's report.
 #[derive(Debug, Serialize)]

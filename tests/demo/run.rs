@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use stub::child;
 use stub::error::{Error, Kind, Result};
 
 /// The first line a program prints.
@@ -26,18 +27,7 @@ pub(super) fn last_line(command: &mut Command) -> Result<String> {
 
 /// Runs a program to its end and gives its stdout. Its stderr goes to ours, where it shows its progress.
 pub(super) fn output(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|e| Error::new(Kind::Failed, format!("cannot run {program}: {e}")))?;
-    if !output.status.success() {
-        return Err(Error::new(Kind::Failed, format!("`{program}` failed"))
-            .expected("exit code 0")
-            .found(output.status));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    child::run(command.stderr(Stdio::inherit()))?.success()
 }
 
 /// Has a command make a lockfile. With `--offline`, uses the one that an earlier demo made.

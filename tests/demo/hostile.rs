@@ -8,7 +8,7 @@ use std::process::Command;
 use stub::error::Result;
 
 use super::run::copy_tree;
-use crate::closed;
+use builder::closed;
 
 /// Variables that would change the output of cargo, rustc or gcc if they were obeyed.
 const VARIABLES: [(&str, &str); 16] = [
