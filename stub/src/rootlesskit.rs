@@ -6,8 +6,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::child;
 use crate::config::PortSpec;
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Context as _, Result};
 use crate::layout::Layout;
 
 /// The RootlessKit of one installation, whether it runs or not.
@@ -49,18 +50,8 @@ impl Rootlesskit {
     fn control(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.program);
         command.arg("--socket").arg(&self.socket).args(arguments);
-        let output = command.output();
-        let output = output.about(|| self.program.display().to_string())?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(Error::new(
-            Kind::Failed,
-            format!("`rootlessctl {}` failed", arguments.join(" ")),
-        )
-        .detail("said", said.trim())
-        .hint("run `usernetes doctor` to see which process has the port"))
+        let text = child::run(&mut command)?.success();
+        text.hint(|| "run `usernetes doctor` to see which process has the port".to_owned())
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::child::{self, Ended};
 use crate::error::{Context, Error, Kind, Result};
 use crate::file_system::same;
 use crate::host::Machine;
@@ -163,20 +164,8 @@ impl Systemd {
         command.arg("--user").args(&arguments).env("TZ", "UTC");
         // When a terminal is closed, its whole process group gets a signal. In a group of its own, `systemctl` goes on.
         command.process_group(0);
-        let output = command
-            .output()
-            .about(|| self.systemctl.display().to_string())?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(Error::new(
-            Kind::Host,
-            format!("`systemctl --user {}` failed", arguments.join(" ")),
-        )
-        .detail("status", output.status)
-        .detail("said", said.trim())
-        .hint("`usernetes doctor` checks whether your service manager works"))
+        let ended = child::run(&mut command)?.success();
+        ended.hint(|| "`usernetes doctor` checks whether your service manager works".to_owned())
     }
 
     /// The states of units, in the order of `names`, with a single run of `systemctl`.
@@ -226,11 +215,9 @@ impl Systemd {
         command
             .args(["--boot", "--output=cat", "--quiet", "--lines"])
             .arg(lines.to_string());
-        let output = command.output().map(|o| o.stdout).unwrap_or_default();
-        String::from_utf8_lossy(&output)
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        let text = child::run(&mut command).and_then(Ended::success);
+        let text = text.unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
     /// The command `journalctl` for a unit, or, with an empty name, for all our units.
@@ -261,12 +248,7 @@ impl Systemd {
                 "disable-linger"
             },
         ]);
-        let output = command.output().about(|| loginctl.display().to_string())?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(Error::new(Kind::Host, "`loginctl` refused").detail("said", said.trim()))
+        child::run(&mut command)?.success().map(drop)
     }
 }
 

@@ -1,13 +1,14 @@
 //! Finds out by trying what this machine's kernel allows inside the namespaces.
 
-use std::io::{self, Write};
+use std::io::{self};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use fs_err as fs;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde::{Deserialize, Serialize};
 
+use crate::child;
 use crate::components::containerd::Snapshotter;
 use crate::components::kube_proxy::Mode;
 use crate::error::{Context, Error, Kind, Result};
@@ -146,24 +147,9 @@ fn iptables() -> Result<()> {
 }
 
 fn nftables() -> Result<()> {
-    let mut nft = Command::new("nft")
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .about(|| "`nft`")?;
-    if let Some(mut stdin) = nft.stdin.take() {
-        stdin.write_all(NFT_RULES.as_bytes())?;
-    }
-    let output = nft.wait_with_output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(
-        Error::new(Kind::Host, format!("`nft` failed: {}", output.status))
-            .detail("said", String::from_utf8_lossy(&output.stderr).trim()),
-    )
+    let mut nft = Command::new("nft");
+    let ended = child::run_with(nft.args(["-f", "-"]), NFT_RULES)?;
+    ended.success().map(drop)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::{print, print_json, table};
+use crate::child;
 use crate::cluster::Current;
 use crate::error::{Context as _, Result};
 use crate::lifecycle;
@@ -129,6 +130,7 @@ impl Logs {
         if let Some(lines) = self.lines {
             command.args(["--lines", &lines.to_string()]);
         }
+        child::announce(&command);
         let error = command.exec();
         Err(error).about(|| "journalctl")
     }

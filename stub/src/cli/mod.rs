@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::child;
 use crate::cluster::{Program, check_data_home, check_owner, check_whole};
 use crate::error::{Kind, Result};
 use crate::paths;
@@ -29,6 +30,10 @@ struct Cli {
     /// Print the release and, for a bundle, the beginning of its id
     #[arg(short = 'V', long)]
     version: bool,
+    // Not for every command: `usernetes kubectl -v 6` is kubectl's.
+    /// Show each program that the command runs
+    #[arg(short, long)]
+    verbose: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -187,6 +192,9 @@ pub fn main() -> ExitCode {
 
 /// Gives the exit code where there is no error to report.
 fn run(cli: &Cli) -> Result<u8> {
+    if cli.verbose {
+        child::show();
+    }
     let progress = Progress::stderr();
     let Some(command) = cli.command.as_ref().filter(|_| !cli.version) else {
         return inspect::version().map(|()| 0);

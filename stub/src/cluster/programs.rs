@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Current, api_address};
+use crate::child;
 use crate::components::{containerd, cri_environment, cri_socket, etcd};
 use crate::config::Cri;
 use crate::error::{Context as _, Error, Kind, Result};
@@ -127,6 +128,7 @@ fn nsenter(current: &Current, arguments: &[OsString]) -> Result<u8> {
 }
 
 fn run(current: &Current, place: Place, mut command: Command) -> Result<u8> {
+    child::announce(&command);
     match place {
         Place::Inside(namespaces) => enter(&current.layout, namespaces, command),
         Place::Host => {

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{Admin, CheckId, Finding, Level, Machine};
+use crate::child;
 use crate::shell;
 
 /// As many ids as images may use: user `nobody` is 65534.
@@ -147,10 +148,10 @@ fn by_getsubids(machine: &Machine, group: bool) -> Vec<(u64, u64)> {
     if group {
         command.arg("-g");
     }
-    let Ok(output) = command.arg(name).output() else {
+    let Ok(ended) = child::run(command.arg(name)) else {
         return Vec::new();
     };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
     text.lines()
         .filter_map(Range::parse_getsubids)
         .map(|r| (r.first, r.count))

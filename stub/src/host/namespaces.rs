@@ -8,6 +8,7 @@ use rustix::mount::{MountFlags, mount};
 use rustix::thread::UnshareFlags;
 
 use super::{CheckId, Finding, Level, Machine, ids, kernel};
+use crate::child;
 use crate::error::{Context, Error, Kind, Result};
 use crate::output;
 use crate::protocol;
@@ -152,6 +153,7 @@ fn run(machine: &Machine, program: &Path) -> Result<Probed> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
+    child::announce(&command);
     let mut child = command
         .spawn()
         .about(|| "starting this program once more")?;
@@ -219,14 +221,13 @@ fn map(
         command.args([inside, *first, *count].map(|n| n.to_string()));
         inside += count;
     }
-    let output = command.output().about(|| name.to_owned())?;
-    if output.status.success() {
+    let ended = child::run(&mut command)?;
+    if ended.status.success() {
         return Ok(None);
     }
-    let said = String::from_utf8_lossy(&output.stderr);
     Err(Error::new(
         Kind::Host,
-        format!("{name} failed: {}", said.trim()),
+        format!("{name} failed: {}", ended.said()),
     ))
 }
 

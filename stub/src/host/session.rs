@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{CheckId, Finding, Level, Machine};
+use crate::child;
 use crate::paths::{LOG_IN, XDG_RUNTIME_DIR};
 use crate::shell;
 
@@ -86,19 +87,15 @@ impl Manager {
                 "show",
                 "--property=Version,SystemState,ControlGroup",
             ]);
-            let output = command
-                .output()
-                .map_err(|e| Silence::Failed(e.to_string()))?;
-            if output.status.success() {
-                return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+            let ended = child::run(&mut command).map_err(|e| Silence::Failed(e.to_string()))?;
+            if ended.status.success() {
+                return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
             }
             // sd_booted(3) looks for this directory.
             if !machine.at("/run/systemd/system").is_dir() {
                 return Err(Silence::NotBooted);
             }
-            Err(Silence::Failed(
-                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            ))
+            Err(Silence::Failed(ended.said()))
         };
         Self { answer: answer() }
     }

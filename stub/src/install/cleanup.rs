@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Pid;
 
 use super::remove::{present, running};
+use crate::child;
 use crate::cluster::Receipt;
 use crate::error::{Error, Kind, Result};
 use crate::files::contents;
@@ -95,14 +96,14 @@ fn able(rootlesskit: &Path, machine: &Machine) -> std::result::Result<(), String
             return Err(format!("there is no `{program}` in PATH"));
         }
     }
-    let output = machine.command(rootlesskit).arg("true").output();
-    let output = output.map_err(|e| format!("{}: {e}", rootlesskit.display()))?;
-    if output.status.success() {
+    let ended = child::run(machine.command(rootlesskit).arg("true"));
+    let ended = ended.map_err(|e| e.to_string())?;
+    if ended.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().last().unwrap_or_default();
-    Err(format!("RootlessKit does not work here: {said}"))
+    let said = ended.said();
+    let last = said.lines().last().unwrap_or_default();
+    Err(format!("RootlessKit does not work here: {last}"))
 }
 
 /// The first file in the directories that does not belong to the user.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Pid;
 
 use super::cleanup::quoted;
+use crate::child::{self, Ended};
 use crate::cluster::{Receipt, WANTS, layout, unit_dir};
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::{contents, remove_root, remove_tree};
@@ -251,20 +252,12 @@ fn remove_in_namespace(layout: &Layout, machine: &Machine, path: &Path) -> Resul
     let by_hand = || format!("`sudo rm -rf {}` removes it", quoted(path));
     let rootlesskit = layout.program("rootlesskit");
     let mut command = machine.command(&rootlesskit);
-    let output = command.args(["rm", "-rf", "--"]).arg(path).output();
-    let output = output
-        .about(|| rootlesskit.display().to_string())
-        .hint(by_hand)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(
-        Kind::Failed,
-        format!("{}: cannot be removed", path.display()),
-    )
-    .detail("rootlesskit", said.lines().last().unwrap_or_default())
-    .hint(by_hand()))
+    let ended = child::run(command.args(["rm", "-rf", "--"]).arg(path));
+    ended
+        .and_then(Ended::success)
+        .map(drop)
+        .about(|| format!("{} cannot be removed", path.display()))
+        .hint(by_hand)
 }
 
 /// Files with our names that are left.

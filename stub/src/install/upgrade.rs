@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::bundle::Bundle;
+use crate::child;
 use crate::cluster::Receipt;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::progress::Progress;
@@ -48,6 +49,7 @@ pub fn upgrade(file: &Path, trust: Trust<'_>, json: bool, progress: &Progress) -
         .arg0(file)
         .args([protocol::INSTALL, protocol::ORIGIN, &origin])
         .args(json.then_some(protocol::JSON));
+    child::announce(&command);
     Err(command.exec()).about(|| file.display().to_string()).hint(|| {
         format!(
             "if it is not executable, run `chmod +x {}`; if its file system does not let programs run, copy it to one that does",
@@ -74,5 +76,6 @@ pub fn rollback(generation: Option<u64>, progress: &Progress) -> Result<()> {
     let number = generation.number().to_string();
     let mut command = Command::new(&program);
     command.args([protocol::INSTALL, protocol::GENERATION, &number]);
+    child::announce(&command);
     Err(command.exec()).about(|| program.display().to_string())
 }

@@ -10,7 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::child;
+use crate::error::{Context, Result};
 
 /// The signals that are passed on to the program.
 const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
@@ -118,19 +119,9 @@ fn exit_code(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// Runs a program to its end and returns its output. If it fails, the error contains its stderr.
+/// Runs a program to its end and returns the text that it wrote to stdout.
 pub(crate) fn output(mut command: Command) -> Result<String> {
-    let program = command.get_program().display().to_string();
-    let output = command.output().about(|| format!("`{program}`"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Error::new(
-            Kind::Failed,
-            format!("`{program}` failed: {}", output.status),
-        )
-        .detail("said", said.trim()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    child::run(&mut command)?.success()
 }
 
 #[cfg(test)]
