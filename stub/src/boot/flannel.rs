@@ -18,6 +18,7 @@ use crate::network::flannel;
 use crate::process::namespaces::join;
 use crate::process::supervise::Supervisor;
 use crate::process::{command, say};
+use crate::render::ConfigFile;
 use crate::services::{Namespaces, Service};
 
 /// How long to wait before looking again whether flannel has written its file.
@@ -46,6 +47,11 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
 }
 
 fn connect_pods(file: &Path) -> Result<()> {
+    write_files(vec![pod_network(file)?])
+}
+
+/// Waits until flannel's daemon has written its file, and returns the configuration of the network that the file describes.
+fn pod_network(file: &Path) -> Result<ConfigFile> {
     while !file.exists() {
         thread::sleep(INTERVAL);
     }
@@ -54,7 +60,7 @@ fn connect_pods(file: &Path) -> Result<()> {
         "the network of this node's pods is {}",
         bridge.subnet
     ));
-    write_files(vec![bridge.file()])
+    Ok(bridge.file())
 }
 
 /// The address at which other machines reach this one. It is read from a connected UDP socket, which sends nothing.
@@ -74,5 +80,64 @@ pub(super) fn outward_address() -> Result<Ipv4Addr> {
         IpAddr::V4(address) => Ok(address),
         IpAddr::V6(address) => Err(Error::new(Kind::Host, "this machine has no IPv4 address")
             .found(format!("`{address}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::bridge;
+
+    #[test]
+    fn the_network_is_configured_as_soon_as_flannel_has_written_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("subnet.env");
+        let waiting = thread::spawn({
+            let file = file.clone();
+            move || pod_network(&file)
+        });
+        thread::sleep(Duration::from_millis(50));
+        assert!(!waiting.is_finished());
+        // flannel writes a file beside it and renames that, too.
+        let new = dir.path().join("new");
+        fs::write(&new, "FLANNEL_SUBNET=10.5.3.1/24\nFLANNEL_MTU=65470\n").unwrap();
+        fs::rename(new, &file).unwrap();
+        let (path, text) = waiting.join().unwrap().unwrap();
+        assert!(path.starts_with(bridge::CONFIG_DIR), "{}", path.display());
+        let network: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let plugin = &network["plugins"][0];
+        assert_eq!(plugin["ipam"]["ranges"][0][0]["subnet"], "10.5.3.0/24");
+        assert_eq!(
+            (&plugin["mtu"], &plugin["ipMasq"]),
+            (&65470.into(), &false.into())
+        );
+    }
+
+    #[test]
+    fn a_file_that_flannel_did_not_write_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("subnet.env");
+        fs::write(&file, "FLANNEL_SUBNET=10.5.3.1/24\n").unwrap();
+        let error = pod_network(&file).unwrap_err();
+        assert_eq!(error.kind(), Kind::Input);
+        assert!(error.message().contains("subnet.env: "), "{error}");
+    }
+
+    #[test]
+    fn the_outward_address_is_one_of_this_machine() {
+        match outward_address() {
+            // Only an own address can be bound.
+            Ok(address) => {
+                assert!(!address.is_unspecified(), "{address}");
+                UdpSocket::bind((address, 0)).unwrap();
+            }
+            // This machine has no default route.
+            Err(error) => assert!(
+                error
+                    .message()
+                    .starts_with("cannot find the address of this machine: "),
+                "{error}"
+            ),
+        }
     }
 }
