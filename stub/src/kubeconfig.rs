@@ -25,7 +25,7 @@ pub fn print(config_dir: &Path) -> Result<String> {
     match fs_err::read_to_string(&file) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::new(
             Kind::Host,
-            format!("{}: there is no such kubeconfig", file.display()),
+            format!("{}: this kubeconfig does not exist", file.display()),
         )
         .expected("the administrator's kubeconfig")
         .found("no such file")

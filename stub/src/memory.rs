@@ -27,7 +27,7 @@ pub fn reserved(len: u64) -> Result<Vec<u8>> {
 /// The error for `len` bytes that cannot be allocated.
 pub(crate) fn lacking(len: u64) -> Error {
     Error::from(IoError::from(ErrorKind::OutOfMemory))
-        .expected(format!("{} in one piece", bytes(len)))
+        .expected(format!("{} of memory in one piece", bytes(len)))
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_kubelet_reported_does_not_count() {
+    fn reports_of_an_earlier_kubelet_do_not_count() {
         let node = serde_json::json!({ "status": { "conditions": [
             { "type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-26T11:22:41Z" },
         ]}});

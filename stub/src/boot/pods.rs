@@ -32,10 +32,13 @@ pub(super) fn stop_containers(layout: &Layout, socket: &Path) {
     match stop_all(command) {
         Ok(Ended { all: 0, .. }) => {}
         Ok(Ended { in_time, all }) if in_time == all => {
-            say(format!("{all} containers ended in {}", seconds()));
+            say(format!(
+                "asked containers to end: {all} ended in {}",
+                seconds()
+            ));
         }
         Ok(Ended { in_time, all }) => say(format!(
-            "{in_time} of {all} containers ended in {}; killing the others",
+            "asked containers to end: {in_time} of {all} ended in {}; killing the others",
             seconds()
         )),
         Err(error) => say(format!("cannot ask containers to end: {error}")),

@@ -16,7 +16,7 @@ use crate::render::{Args, ConfigFile, json};
 /// path of the user's home is.
 pub const ROOT: &str = "/var/lib/kubelet";
 
-/// The directory of FlexVolume plugins.
+/// The directory of `FlexVolume` plugins.
 pub(super) fn volume_plugins(layout: &Layout) -> PathBuf {
     layout.data("kubelet-plugins-exec")
 }

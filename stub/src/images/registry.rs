@@ -52,7 +52,7 @@ impl Registry {
     /// Starts to answer requests, as long as this process runs. Returns the port.
     pub(super) fn serve(self) -> Result<u16> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .about(|| "the registry of the bundle's images")?;
+            .about(|| "cannot start the registry for images")?;
         let port = listener.local_addr()?.port();
         let registry = Arc::new(self);
         thread::spawn(move || {
@@ -60,7 +60,7 @@ impl Registry {
                 let registry = Arc::clone(&registry);
                 thread::spawn(move || {
                     if let Err(error) = registry.talk(&stream) {
-                        say(format!("the registry of the bundle's images: {error}"));
+                        say(format!("the registry for images could not answer: {error}"));
                     }
                 });
             }

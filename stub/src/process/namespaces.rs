@@ -60,7 +60,7 @@ pub(crate) fn replace_this_process(mut command: Command) -> Error {
 /// Moves this process, which must have a single thread, into the namespaces. The current directory stays.
 pub(crate) fn join(layout: &Layout, namespaces: Namespaces) -> Result<()> {
     let rootlesskit_dir = &layout.rootlesskit();
-    let cwd = env::current_dir().about(|| "the current directory")?;
+    let cwd = env::current_dir().about(|| "cannot find the current directory")?;
     let pid = child_pid(rootlesskit_dir)?;
     let entered = pidfd_open(pid, PidfdFlags::empty())
         .and_then(|process| move_into_thread_name_spaces(process.as_fd(), kinds(namespaces)));
@@ -70,13 +70,13 @@ pub(crate) fn join(layout: &Layout, namespaces: Namespaces) -> Result<()> {
         Err(Errno::SRCH) => return Err(not_running(rootlesskit_dir)),
         Err(error) => {
             return Err(Error::from(std::io::Error::from(error))
-                .about(format!("entering the namespaces of process {pid}"))
+                .about(format!("cannot enter the namespaces of process {pid}"))
                 .hint("restart RootlessKit with `systemctl --user restart u7s-rootlesskit`; the kernel must be 5.8 or later"));
         }
     }
     if namespaces != Namespaces::Network {
         env::set_current_dir(&cwd)
-            .about(|| format!("`{}` inside the namespaces", cwd.display()))
+            .about(|| format!("cannot change to `{}` inside the namespaces", cwd.display()))
             .hint(|| "change to a directory below your home first".to_owned())?;
     }
     Ok(())

@@ -18,8 +18,12 @@ pub(crate) fn notify(message: &str) -> Result<()> {
     let Some(socket) = env::var_os(NOTIFY_SOCKET) else {
         return Ok(());
     };
-    send(Path::new(&socket), message)
-        .about(|| format!("the service manager at `{}`", socket.display()))
+    send(Path::new(&socket), message).about(|| {
+        format!(
+            "cannot notify the service manager at `{}`",
+            socket.display()
+        )
+    })
 }
 
 fn send(socket: &Path, message: &str) -> io::Result<()> {

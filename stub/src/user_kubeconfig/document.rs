@@ -169,7 +169,7 @@ impl<'a> Builder<'a> {
                 self.documents += 1;
                 return match self.documents {
                     1 => Ok(()),
-                    _ => Err("it holds several documents, separated by `---`".to_owned()),
+                    _ => Err("it contains several documents, separated by `---`".to_owned()),
                 };
             }
             Event::DocumentEnd => {

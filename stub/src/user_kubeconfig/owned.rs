@@ -106,7 +106,7 @@ impl<'a> Known<'a> {
                     [(_, entry)] if self.wrote(entry, &source.file) => continue,
                     [(_, entry)] if leads_to_ours && self.recognises(part, entry) => continue,
                     [(_, entry)] => describe(&entry[part.word()]),
-                    more => format!("{} of this name in one file", more.len()),
+                    more => format!("{} entries with this name in one file", more.len()),
                 };
                 foreign.push(Foreign {
                     part,

@@ -76,7 +76,7 @@ fn lack_of_memory_says_nothing_against_the_file() {
     assert_eq!(said.code, Some(6), "{}", said.stderr);
     for part in [
         "`bin/etcd` of etcd 3.6.0",
-        "536.9 MB in one piece",
+        "536.9 MB of memory in one piece",
         "set by `ulimit -v`",
         "hint: raise the limit",
     ] {
