@@ -65,6 +65,7 @@ fn help_lists_commands_and_exit_codes() {
 
     Options:
       -V, --version  Print the release and, for a bundle, the beginning of its id
+      -v, --verbose  Show each program that the command runs
       -h, --help     Print help
 
     Exit codes:
