@@ -32,7 +32,7 @@ fn help_lists_commands_and_exit_codes() {
     insta::assert_snapshot!(said.stdout, @r#"
     Rootless Kubernetes under $HOME
 
-    Usage: usernetes [COMMAND]
+    Usage: usernetes [OPTIONS] [COMMAND]
 
     Commands:
       install               Install the bundle and start a cluster; run it again to apply other settings
