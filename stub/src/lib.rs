@@ -68,6 +68,8 @@ pub mod rootlesskit;
 #[cfg(feature = "cluster")]
 pub mod services;
 #[cfg(feature = "cluster")]
+pub mod snapshot;
+#[cfg(feature = "cluster")]
 pub mod status;
 #[cfg(feature = "cluster")]
 pub mod store;

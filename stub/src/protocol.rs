@@ -16,6 +16,12 @@ pub const ORIGIN: &str = "--origin";
 /// `install --generation NUMBER`: `rollback` makes this existing generation current, with its own program.
 pub const GENERATION: &str = "--generation";
 
+/// `install --force`, which is also for people: `upgrade --force` says it.
+pub const FORCE: &str = "--force";
+
+/// `install --timeout SECONDS`, which is also for people: `upgrade --timeout` says it. Releases before 0.2 do not know it.
+pub const TIMEOUT: &str = "--timeout";
+
 /// `install --json`, which is also for people.
 pub const JSON: &str = "--json";
 

@@ -4,7 +4,9 @@
 mod apply;
 mod client;
 mod objects;
+mod pods;
 
 pub(crate) use apply::apply;
 pub use client::{Answer, Client};
 pub(crate) use objects::{Health, dns, node};
+pub(crate) use pods::ReadyPods;

@@ -34,7 +34,7 @@ pub(crate) fn dns(client: &Client, since: Option<&str>) -> Health {
     run(&ask(client, &pods)?, since)
 }
 
-fn ask(client: &Client, path: &str) -> std::result::Result<Value, String> {
+pub(super) fn ask(client: &Client, path: &str) -> std::result::Result<Value, String> {
     let answer = client
         .get(path)
         .map_err(|error| error.message().to_owned())?;
@@ -85,7 +85,10 @@ fn latest_message(body: &str) -> Option<String> {
 }
 
 /// A condition of a Kubernetes object if its status is `True`; otherwise the message of the condition.
-fn condition<'a>(object: &'a Value, wanted: &str) -> std::result::Result<&'a Value, String> {
+pub(super) fn condition<'a>(
+    object: &'a Value,
+    wanted: &str,
+) -> std::result::Result<&'a Value, String> {
     let conditions = object["status"]["conditions"].as_array();
     let found = conditions
         .into_iter()

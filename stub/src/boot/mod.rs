@@ -29,10 +29,12 @@ use crate::files::write_atomically;
 use crate::images;
 use crate::layout::Layout;
 use crate::paths::At as _;
-use crate::process::{command, namespaces};
+use crate::process::{command, namespaces, say};
 use crate::protocol;
 use crate::render::ConfigFile;
 use crate::services::{Namespaces, Service};
+use crate::snapshot;
+use crate::store::Store;
 
 pub use oci_runtime::as_oci_runtime;
 pub use probe::Probe;
@@ -59,6 +61,9 @@ pub fn run(name: &str) -> Result<u8> {
 /// Runs a service according to its row in the table of services.
 fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8> {
     let row = service.row();
+    if service == Service::Etcd {
+        keep_snapshot(layout)?;
+    }
     let start = components::start(service, layout, config, &Here(layout))?;
     write_files(start.files)?;
     if row.after_images {
@@ -73,6 +78,22 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
         apiserver::wait_ready(layout, &layout.config().join(certificate))?;
     }
     namespaces::run_joined(namespaces, command(layout, start.args))
+}
+
+/// Keeps a copy of etcd's data before another generation's etcd uses it.
+fn keep_snapshot(layout: &Layout) -> Result<()> {
+    let name = layout.generation().file_name().unwrap_or_default();
+    let Ok(number) = name.to_string_lossy().parse() else {
+        return Ok(());
+    };
+    let generation = Store::at(layout.data("")).generation(number)?;
+    if let Some(snapshot) = snapshot::before_etcd(layout, &generation)? {
+        say(format!(
+            "kept a snapshot of the data as generation {} left it",
+            snapshot.generation
+        ));
+    }
+    Ok(())
 }
 
 /// The facts about this machine that some services need to start.

@@ -1,6 +1,7 @@
 //! `install`, `uninstall`, `show-cleanup-command`
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
@@ -44,9 +45,13 @@ pub(super) struct Install {
     /// Read every installed file and unpack damaged components again, even if nothing seems to be wrong
     #[arg(long)]
     repair: bool,
-    /// Start the cluster even if the checks find this machine unfit; the findings are shown
+    /// Go on even if the checks find this machine unfit, or the bundle is older, skips a minor version of Kubernetes or does
+    /// not work
     #[arg(long)]
     force: bool,
+    /// Give up, or return to the installed release, if a step of the start takes longer than this [default: 600]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
     /// The known origin of the bundle; for `upgrade`
     #[arg(long, hide = true, value_parser = origin)]
     origin: Option<Verdict>,
@@ -83,6 +88,7 @@ impl Install {
             start: self.start.clone(),
             repair: self.repair,
             force: self.force,
+            timeout: self.timeout.map(Duration::from_secs),
             origin: self.origin.clone(),
             generation: self.generation,
         };

@@ -19,9 +19,13 @@ pub(super) struct Upgrade {
     /// The public key that must have signed the bundle, or a file with that key [default: the release key]
     #[arg(long, value_name = "KEY|FILE")]
     key: Option<String>,
-    /// Install the bundle even if it is not signed by the installed bundle's key; a wrong signature is always refused
+    /// Install the bundle even if it is not signed by the installed bundle's key, is older or skips a minor version of
+    /// Kubernetes, and keep it even if it does not work; a wrong signature is always refused
     #[arg(long)]
     force: bool,
+    /// Return to the installed release if a step of the start takes longer than this [default: 600]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -34,6 +38,6 @@ impl Upgrade {
             key: self.key.as_deref(),
             force: self.force,
         };
-        install::upgrade(&self.file, trust, self.json, progress)
+        install::upgrade(&self.file, trust, self.timeout, self.json, progress)
     }
 }

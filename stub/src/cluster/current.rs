@@ -17,7 +17,7 @@ use crate::store::{Generation, Store};
 use crate::systemd::Systemd;
 
 /// The current generation and its configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Current {
     /// The machine it is on.
     pub machine: Machine,

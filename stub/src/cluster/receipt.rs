@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Versions;
 use crate::config::Config;
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
@@ -35,6 +36,8 @@ pub(crate) const WANTS: &str = "default.target.wants";
 pub struct Receipt {
     /// The generation whose programs the units run; 0 if there are no units.
     pub generation: u64,
+    /// The versions of its programs that the data depends on.
+    pub versions: Versions,
     /// The text of the configuration that everything was made from.
     pub config: String,
     /// Names of unit files, with the digests of the contents they may have: one, or two if an installation was interrupted.
@@ -183,6 +186,7 @@ impl Receipt {
     /// The part to keep when the units are removed.
     pub(crate) fn without_units(self) -> Self {
         Self {
+            versions: self.versions,
             config: self.config,
             directories: self.directories,
             places: self.places,

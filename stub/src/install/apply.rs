@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::plan::Plan;
 use super::returning::{Returning, keep_old};
 use super::{Outcome, Source};
-use crate::cluster::{self, Receipt, layout, unit_dir};
+use crate::cluster::{self, Receipt, Versions, layout, unit_dir};
 use crate::config::Config;
 use crate::error::Result;
 use crate::files;
@@ -15,6 +15,7 @@ use crate::lifecycle::{Phase, timed};
 use crate::paths::Places;
 use crate::pki;
 use crate::progress::Progress;
+use crate::snapshot;
 use crate::store::{Effect, Generation};
 use crate::units;
 
@@ -39,6 +40,9 @@ impl<'a> Plan<'a> {
         let (generation, effect) = timed(&mut phases, "unpack", || self.unpack(progress))?;
         self.store = self.store.locked()?;
         let layout = layout(self.machine, generation.path().to_owned())?;
+        if let Some(previous) = &self.previous {
+            snapshot::remember_user(&layout, previous)?;
+        }
 
         let mut receipt = self.receipt.clone().unwrap_or_default();
         let places = Places::of(layout.config(), &layout.data(""));
@@ -157,6 +161,7 @@ impl<'a> Plan<'a> {
         let changed = receipt.write_units(data, &unit_dir(layout), &units)? || changed;
         if changed {
             receipt.generation = generation.number();
+            receipt.versions = Versions::of(generation.manifest());
             receipt.config = self.config.to_text();
             receipt.set_stale(self.systemd.is_some(), self.machine);
             receipt.write(data)?;

@@ -8,6 +8,7 @@
 
 mod apply;
 mod cleanup;
+mod gate;
 mod plan;
 mod remove;
 mod report;

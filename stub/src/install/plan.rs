@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::returning::Returning;
 use super::settings::{self, Settings, check_start};
 use super::start::check_unit_path;
 use super::{Flags, Source, Start};
-use crate::cluster::{self, Receipt, layout, unit_dir};
+use crate::cluster::{self, Receipt, Versions, layout, unit_dir};
 use crate::config::{Change, Config};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::host::{self, Finding, Level, Machine, Manager};
 use crate::layout::Layout;
 use crate::lifecycle::missing;
 use crate::services::{Service, UnitName};
-use crate::store::{self, Store};
+use crate::snapshot;
+use crate::store::{self, Generation, Store};
 use crate::systemd::Systemd;
 use crate::units;
 
@@ -34,6 +36,12 @@ pub(super) struct Plan<'a> {
     /// Set if an earlier generation comes back with the configuration it had.
     pub(super) returning: Option<Returning>,
     pub(super) receipt: Option<Receipt>,
+    /// The generation that is replaced, if it can be returned to.
+    pub(super) previous: Option<Generation>,
+    /// How long each step of the start may take; `None` for the usual time.
+    pub(super) timeout: Option<Duration>,
+    /// Whether a generation that does not work stays current.
+    pub(super) force: bool,
     /// The configuration of the last installation.
     pub(super) last: Option<Config>,
     /// Services without a program.
@@ -81,6 +89,11 @@ impl<'a> Plan<'a> {
             changes,
         } = settings;
         check_start(&start, &config, source.manifest())?;
+        let previous = replaced(&source, &store, receipt.as_ref());
+        if has_data {
+            let versions = data_versions(&layout, receipt.as_ref(), previous.as_ref())?;
+            check_versions(&versions, &source, flags.force)?;
+        }
 
         let manager = Manager::ask(machine);
         let findings = host::check(machine, &manager, &config, store.dir(), layout.config());
@@ -102,6 +115,9 @@ impl<'a> Plan<'a> {
             missing: missing(&config, source.manifest()),
             directories: cluster::missing_directories(&layout),
             repair: flags.repair,
+            timeout: flags.timeout,
+            force: flags.force,
+            previous,
             store,
             source,
             config,
@@ -114,6 +130,49 @@ impl<'a> Plan<'a> {
             systemd,
             systemd_version,
         })
+    }
+}
+
+/// The generation that another one replaces; `None` if there is none, or only the configuration is applied again.
+fn replaced(source: &Source, store: &Store, receipt: Option<&Receipt>) -> Option<Generation> {
+    let number = receipt.map(|receipt| receipt.generation)?;
+    let generation = store.generation(number).ok()?;
+    let same = match source {
+        Source::Bundle(bundle) => bundle.id() == generation.id(),
+        Source::Installed(next) => next.number() == number,
+    };
+    Some(generation).filter(|_| !same)
+}
+
+/// The versions that have written the data: by its own record, by the receipt, or by the installed generation.
+fn data_versions(
+    layout: &Layout,
+    receipt: Option<&Receipt>,
+    previous: Option<&Generation>,
+) -> Result<Versions> {
+    if let Some(user) = snapshot::last_user(layout)? {
+        return Ok(user.versions);
+    }
+    let recorded = receipt.map(|receipt| receipt.versions.clone());
+    let recorded = recorded.filter(|versions| *versions != Versions::default());
+    let installed = || previous.map(|generation| Versions::of(generation.manifest()));
+    Ok(recorded.or_else(installed).unwrap_or_default())
+}
+
+/// Fails if the data must not be given to the programs of the source. An earlier generation that comes back may be older,
+/// but its etcd must be able to read the data; `rollback` sees to that before.
+fn check_versions(data: &Versions, source: &Source, force: bool) -> Result<()> {
+    let next = Versions::of(source.manifest());
+    match source {
+        Source::Bundle(_) if force => Ok(()),
+        Source::Bundle(_) => data.check_upgrade(&next),
+        Source::Installed(_) if data.etcd_is_newer_than(&next) => {
+            Err(Error::new(Kind::Usage, "this generation's etcd cannot read the cluster's data")
+                .expected(format!("etcd {} or later", data.etcd))
+                .found(next.etcd)
+                .hint("run `usernetes rollback` of the present generation, which restores the data from before the upgrade"))
+        }
+        Source::Installed(_) => Ok(()),
     }
 }
 

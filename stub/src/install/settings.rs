@@ -1,6 +1,7 @@
 //! The settings of an installation: those of the existing configuration, changed by the command line's.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::bundle::Manifest;
 use crate::cidr::Cidr;
@@ -33,8 +34,10 @@ pub struct Flags {
     pub start: Option<Start>,
     /// `--repair`: read and compare every installed byte.
     pub repair: bool,
-    /// `--force`: start even if the checks find the machine unfit.
+    /// `--force`: go on although the machine is unfit, or the release is older, skips a version or does not work.
     pub force: bool,
+    /// `--timeout`: how long each step of the start may take; `None` for the usual time.
+    pub timeout: Option<Duration>,
     /// `--origin`: the known origin of the bundle; `None` to look for a signature beside it.
     pub origin: Option<Verdict>,
     /// `--generation`: the existing generation to make current; `None` for the one of this program.

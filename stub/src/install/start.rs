@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::apply::Applied;
+use super::gate::Gate;
 use super::plan::Plan;
 use super::{Outcome, Report, Start};
 use crate::cluster::{Current, Receipt, unit_dir};
@@ -11,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::file_system::resolved;
 use crate::host::CheckId;
 use crate::kubeconfig;
-use crate::lifecycle::{Phase, bring_up, restart_users, stop, timed, upholder};
+use crate::lifecycle::{PATIENCE, Phase, bring_up, restart_users, stop, timed, upholder};
 use crate::paths;
 use crate::progress::Progress;
 use crate::services::{Services, UnitName, all_unit_names};
@@ -37,7 +38,22 @@ impl Applied<'_> {
             }
             let states = self.reload(&systemd, &mut phases)?;
             lingering = self.settle(&systemd, &states)?;
-            worked |= self.bring_up(&systemd, &states, progress, &mut phases)?;
+            let gate = Gate::of(&self, &states);
+            let up = self.bring_up(&systemd, &states, progress, &mut phases);
+            let up = up.and_then(|up| {
+                if let Some(gate) = &gate {
+                    phases.extend(gate.wait(&systemd, progress)?);
+                }
+                Ok(up)
+            });
+            worked |= match (up, gate) {
+                (Err(cause), Some(gate)) => {
+                    // The previous generation's own program takes the lock.
+                    drop(self);
+                    return Err(gate.go_back(&systemd, cause, progress));
+                }
+                (up, _) => up?,
+            };
             self.plan.start.unit().clone_into(&mut started);
         }
         Ok(Report {
@@ -117,14 +133,25 @@ impl Applied<'_> {
             }
             timed(phases, "stopped", || stop(systemd, progress))?;
         }
-        let current = Current {
-            machine: plan.machine.clone(),
+        let patience = plan.timeout.unwrap_or(PATIENCE);
+        phases.extend(bring_up(
+            systemd,
+            &self.current(),
+            &starting,
+            patience,
+            progress,
+        )?);
+        Ok(true)
+    }
+
+    /// The installation, for deeds that need it as a whole.
+    pub(super) fn current(&self) -> Current {
+        Current {
+            machine: self.plan.machine.clone(),
             generation: self.generation.clone(),
             layout: self.layout.clone(),
-            config: plan.config.clone(),
-        };
-        phases.extend(bring_up(systemd, &current, &starting, progress)?);
-        Ok(true)
+            config: self.plan.config.clone(),
+        }
     }
 }
 

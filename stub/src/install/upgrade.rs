@@ -4,14 +4,19 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use super::examine;
+use super::gate::return_data;
 use crate::bundle::Bundle;
 use crate::child;
-use crate::cluster::Receipt;
+use crate::cluster::{Current, Receipt, Versions};
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::host::{self, Level};
+use crate::lifecycle::stop;
 use crate::progress::Progress;
 use crate::protocol;
 use crate::signature;
-use crate::store::Store;
+use crate::snapshot;
+use crate::store::{Generation, Store};
 
 /// How `upgrade` judges a bundle.
 #[derive(Debug, Clone, Copy)]
@@ -20,14 +25,21 @@ pub struct Trust<'a> {
     pub signature: Option<&'a Path>,
     /// The key that must have signed it, or a file with the key; `None` for the release key.
     pub key: Option<&'a str>,
-    /// Whether a bundle may replace one that another key has signed.
+    /// Whether a bundle may replace one that another key has signed, that is newer or whose version it skips, and stays if
+    /// it does not work.
     pub force: bool,
 }
 
 /// Checks every byte of a bundle, its signature, and whether it may replace the installed one, before any of its code runs.
 /// Then this process becomes the bundle's `install`, so the function returns only errors. The file is opened once, so the
 /// checked bytes are the bytes that run, even if another file has taken its name since.
-pub fn upgrade(file: &Path, trust: Trust<'_>, json: bool, progress: &Progress) -> Result<()> {
+pub fn upgrade(
+    file: &Path,
+    trust: Trust<'_>,
+    timeout: Option<u64>,
+    json: bool,
+    progress: &Progress,
+) -> Result<()> {
     let bundle = Bundle::open(file)?;
     let store = Store::open_default()?;
     store.preflight(&bundle)?;
@@ -48,7 +60,11 @@ pub fn upgrade(file: &Path, trust: Trust<'_>, json: bool, progress: &Progress) -
     command
         .arg0(file)
         .args([protocol::INSTALL, protocol::ORIGIN, &origin])
+        .args(trust.force.then_some(protocol::FORCE))
         .args(json.then_some(protocol::JSON));
+    if let Some(seconds) = timeout {
+        command.args([protocol::TIMEOUT, &seconds.to_string()]);
+    }
     child::announce(&command);
     Err(command.exec()).about(|| file.display().to_string()).hint(|| {
         format!(
@@ -56,6 +72,33 @@ pub fn upgrade(file: &Path, trust: Trust<'_>, json: bool, progress: &Progress) -
             file.display()
         )
     })
+}
+
+/// If a generation's etcd cannot read the present data, stops the cluster and gives back the data that the generation had.
+fn prepare_data(store: &Store, generation: &Generation, progress: &Progress) -> Result<()> {
+    let current = Current::read()?;
+    let Some(user) = snapshot::last_user(&current.layout)? else {
+        return Ok(());
+    };
+    let versions = Versions::of(generation.manifest());
+    if !user.versions.etcd_is_newer_than(&versions) {
+        return Ok(());
+    }
+    // Before anything is stopped, everything is checked that can prevent the generation from coming back.
+    let findings = examine(&current.machine)?;
+    let fatal: Vec<_> = findings
+        .into_iter()
+        .filter(|f| f.level == Level::Fatal)
+        .collect();
+    if !fatal.is_empty() {
+        return Err(host::refusal(&fatal));
+    }
+    snapshot::need(&current.layout, generation.number())?;
+    snapshot::check_space(&current.layout)?;
+    let store = store.clone().locked()?;
+    store.sign()?;
+    stop(&current.systemd()?, progress)?;
+    return_data(&current.layout, generation, progress)
 }
 
 /// Makes an earlier generation current again; `None` for the one before the current one. If units are installed, this
@@ -72,6 +115,7 @@ pub fn rollback(generation: Option<u64>, progress: &Progress) -> Result<()> {
         return Ok(());
     }
     let generation = store.complete(generation)?;
+    prepare_data(&store, &generation, progress)?;
     let program = generation.bin_dir().join("usernetes");
     let number = generation.number().to_string();
     let mut command = Command::new(&program);

@@ -10,6 +10,7 @@ mod stop;
 pub use ports::{publish, unpublish};
 pub use ready::Phase;
 pub(crate) use ready::timed;
+pub(crate) use ready::{PATIENCE, Waiter};
 pub use renewed::renew;
 pub(crate) use renewed::restart_users;
 pub use services::missing;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api::Client;
 use crate::api::apply;
-use crate::api::{dns, node};
+use crate::api::{ReadyPods, dns, node};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two checks of the units, each of which starts a process.
 const UNITS_INTERVAL: Duration = Duration::from_secs(2);
 /// How long each goal may take. The slowest machine seen needed two minutes for all of them.
-const PATIENCE: Duration = Duration::from_mins(10);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
 /// A unit that has restarted this often will not become ready.
 const FLAPPING: u32 = 5;
 /// The number of log lines that are shown of a unit that is late.
@@ -71,6 +71,8 @@ pub(crate) struct Waiter<'a> {
     units: Vec<UnitName>,
     /// All units before anything was started.
     before: Vec<Unit>,
+    /// How long each goal may take.
+    patience: Duration,
 }
 
 impl<'a> Waiter<'a> {
@@ -80,12 +82,14 @@ impl<'a> Waiter<'a> {
         progress: &'a Progress,
         units: Vec<UnitName>,
         before: Vec<Unit>,
+        patience: Duration,
     ) -> Self {
         Self {
             systemd,
             progress,
             units,
             before,
+            patience,
         }
     }
 
@@ -147,6 +151,19 @@ impl<'a> Waiter<'a> {
         })
     }
 
+    /// Waits until pods that were ready are ready again. `since`, RFC 3339 in UTC, is the time when the container runtime was
+    /// started.
+    pub(crate) fn pods(
+        &self,
+        client: &Client,
+        ready: &ReadyPods,
+        since: Option<&str>,
+    ) -> Result<Phase> {
+        self.wait("pods ready again", "u7s-rootlesskit.service", || {
+            Ok(State::of(ready.are_back(client, since)))
+        })
+    }
+
     /// Checks again and again. `culprit` is the unit whose log explains a delay; if it is empty, the first unit that is not
     /// active.
     fn wait(
@@ -180,8 +197,8 @@ impl<'a> Waiter<'a> {
                 units = self.check_units()?;
                 units_seen = Instant::now();
             }
-            if started.elapsed() > PATIENCE {
-                let seconds = PATIENCE.as_secs();
+            if started.elapsed() > self.patience {
+                let seconds = self.patience.as_secs();
                 let units = self.systemd.units(&self.units)?;
                 let first = units.iter().find(|u| !u.is_active()).map_or("", Unit::name);
                 let unit = if culprit.is_empty() { first } else { culprit };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::ready::{Phase, Waiter};
+use super::ready::{PATIENCE, Phase, Waiter};
 use super::services::to_start;
 use crate::cluster::Current;
 use crate::components::{coredns, rbac};
@@ -25,7 +25,7 @@ pub fn start(current: &Current, unit: Option<&UnitName>, progress: &Progress) ->
         Some(unit) => unit.to_string(),
         None => start_target(current)?.to_string(),
     };
-    bring_up(&current.systemd()?, current, &[unit], progress).map(drop)
+    bring_up(&current.systemd()?, current, &[unit], PATIENCE, progress).map(drop)
 }
 
 /// The target that is the whole cluster. Fails if the configuration names none.
@@ -44,11 +44,12 @@ pub fn start_target(current: &Current) -> Result<UnitName> {
 }
 
 /// Starts units, and waits for the part of a cluster that they are: API server ready, roles and CoreDNS applied, all units
-/// active, node Ready, CoreDNS running.
+/// active, node Ready, CoreDNS running. Each of these may take as long as `patience`.
 pub(crate) fn bring_up(
     systemd: &Systemd,
     current: &Current,
     starting: &[String],
+    patience: Duration,
     progress: &Progress,
 ) -> Result<Vec<Phase>> {
     let (layout, config) = (&current.layout, &current.config);
@@ -66,7 +67,7 @@ pub(crate) fn bring_up(
         current.restarted()?;
     }
     let starting: Vec<_> = starting.iter().flat_map(|u| to_start(u, &before)).collect();
-    let waiter = Waiter::new(systemd, progress, wanted.clone(), before);
+    let waiter = Waiter::new(systemd, progress, wanted.clone(), before, patience);
     systemd.run(
         ["start", "--no-block"]
             .into_iter()

@@ -150,6 +150,12 @@ pub fn check(config_dir: &Path, request: &Request, now: SystemTime) -> Result<En
     Ok(plan.report)
 }
 
+/// A time in UTC in the format of RFC 3339, to the second.
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    certificate::rfc3339(i64::try_from(seconds.as_secs()).unwrap_or(i64::MAX))
+}
+
 /// Seconds since 1970. Refuses a clock that was never set, because every new certificate would have expired as soon as the
 /// clock is set.
 fn seconds(now: SystemTime) -> Result<i64> {

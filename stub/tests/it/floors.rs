@@ -48,7 +48,14 @@ const FLOORS: [&[&str]; 6] = [
         "systemd",
         "user_kubeconfig",
     ],
-    &["boot", "cluster", "install", "lifecycle", "status"],
+    &[
+        "boot",
+        "cluster",
+        "install",
+        "lifecycle",
+        "snapshot",
+        "status",
+    ],
     &["cli"],
 ];
 

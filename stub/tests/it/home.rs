@@ -87,6 +87,19 @@ impl Home {
         }
     }
 
+    /// Gives a file, or a directory with everything in it, to the user of the commands.
+    pub(crate) fn give(&self, path: &Path) {
+        if !self.as_nobody {
+            return;
+        }
+        std::os::unix::fs::lchown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        if path.is_dir() && !path.is_symlink() {
+            for entry in fs::read_dir(path).unwrap() {
+                self.give(&entry.unwrap().path());
+            }
+        }
+    }
+
     /// Writes a file that belongs to the user of the commands and that nobody else may read.
     pub(crate) fn secret(&self, path: &Path, text: &str) {
         fs::write(path, text).unwrap();

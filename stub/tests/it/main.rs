@@ -10,6 +10,7 @@ mod cluster;
 mod commands;
 mod damaged_bundle;
 mod floors;
+mod gate;
 mod gc;
 mod home;
 mod homes;

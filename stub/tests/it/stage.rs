@@ -13,7 +13,8 @@ use crate::machine::Machine;
 use crate::pack::{Pack, Recipe};
 
 /// A fake `systemctl`. It logs its calls. A started unit is active, unless the file `failing` names it. A stopped unit is
-/// inactive, or failed if the file `hanging` names it. If the file `silent` exists, it does not answer. Its units are in the
+/// inactive, or failed if the file `hanging` names it. A started unit has failed, too, if its file has a text that the file
+/// `failing-files` has. If the file `silent` exists, it does not answer. Its units are in the
 /// home `MANAGER_HOME`, or in HOME if that is not set.
 pub(crate) const SYSTEMCTL: &str = r#"#!/bin/sh
 [ "$1" = --user ] && shift
@@ -59,7 +60,10 @@ start)
         u7s-etcd.target) started="$unit u7s-rootlesskit.service u7s-etcd.service" ;;
         *) started=$unit ;;
         esac
-        for unit in $started; do echo active >"$state/$unit"; done
+        for unit in $started; do
+            echo active >"$state/$unit"
+            if grep -qsf "$HOME/failing-files" "$units/$unit"; then echo failed >"$state/$unit"; fi
+        done
     done
     for unit in $(cat "$HOME/failing" 2>/dev/null); do echo failed >"$state/$unit"; done
     ;;
