@@ -30,6 +30,8 @@ pub mod threads;
 #[cfg(feature = "cluster")]
 pub mod api;
 #[cfg(feature = "cluster")]
+pub mod backup;
+#[cfg(feature = "cluster")]
 pub mod boot;
 #[cfg(feature = "cluster")]
 pub mod cidr;

@@ -93,15 +93,20 @@ impl Install {
             generation: self.generation,
         };
         let report = install::install(&flags, &Machine::this(), progress)?;
-        if self.json {
-            return print_json(&json!(report));
-        }
-        for finding in findings(&report) {
-            progress.line(finding);
-        }
-        progress.line(summary(&report).trim_end());
-        Ok(())
+        show(&report, self.json, progress)
     }
+}
+
+/// Prints a report, for people or as JSON.
+pub(super) fn show(report: &Report, json: bool, progress: &Progress) -> Result<()> {
+    if json {
+        return print_json(&json!(report));
+    }
+    for finding in findings(report) {
+        progress.line(finding);
+    }
+    progress.line(summary(report).trim_end());
+    Ok(())
 }
 
 /// The findings to show. If nothing was to be started, one line about the fatal ones is enough.

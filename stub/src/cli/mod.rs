@@ -1,5 +1,6 @@
 //! The command line of `usernetes`.
 
+mod backup;
 mod certs;
 mod inspect;
 mod install;
@@ -82,6 +83,10 @@ enum Command {
     /// List or renew the cluster's certificates
     #[command(subcommand)]
     Certs(certs::Certs),
+    /// Write the whole cluster into one file: data, keys, configuration and your images
+    Backup(backup::Backup),
+    /// Restore a cluster from a file that `backup` has written, and start it
+    Restore(backup::Restore),
     /// List the components with their versions, licences and sizes
     List(inspect::List),
     /// Check every byte of a bundle, or of the installed generation
@@ -119,6 +124,8 @@ impl Command {
             | Self::Stop(_)
             | Self::Restart(_)
             | Self::Rollback(_)
+            | Self::Restore(_)
+            | Self::Backup(_)
             | Self::Gc(_) => true,
             Self::Kubeconfig(command) => command.changes(),
             Self::Port(command) => command.changes(),
@@ -225,6 +232,8 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Kubeconfig(command) => command.run(&progress),
         Command::Port(command) => command.run(&progress),
         Command::Certs(command) => command.run(&progress),
+        Command::Backup(args) => args.run(&progress),
+        Command::Restore(args) => args.run(&progress),
         Command::List(args) => args.run(),
         Command::Verify(args) => args.run(&progress),
         Command::Licenses(args) => args.run(),

@@ -1,7 +1,10 @@
 //! The installed cluster, for the commands that use it.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
+
+use rustix::process::Pid;
 
 use super::access::{self, api_address};
 use super::receipt;
@@ -13,6 +16,7 @@ use crate::host::Machine;
 use crate::layout::Layout;
 use crate::paths;
 use crate::pki;
+use crate::process::child_pid;
 use crate::store::{Generation, Store};
 use crate::systemd::Systemd;
 
@@ -104,6 +108,12 @@ impl Current {
         access::pki_request(&self.config, &self.machine)
     }
 
+    /// Whether any of it runs: whether there are processes in its namespaces.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        first_process(&self.layout, &self.machine).is_some()
+    }
+
     /// The absolute path of a program of the generation.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
         let program = self.layout.program(name);
@@ -144,6 +154,15 @@ impl Current {
             _ => Ok(()),
         }
     }
+}
+
+/// The first process in the cluster's namespaces, if there is one.
+pub(crate) fn first_process(layout: &Layout, machine: &Machine) -> Option<Pid> {
+    let pid = child_pid(&layout.rootlesskit()).ok()?;
+    // Inside its namespaces it is root; outside it is the user.
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let ours = fs_err::metadata(process).is_ok_and(|m| m.uid() == machine.uid);
+    ours.then_some(pid)
 }
 
 /// The next step if the units name another place than the present one.

@@ -11,6 +11,16 @@ const PEER_URL: &str = "https://127.0.0.1:2380";
 /// The member's name. It differs from the node's name, which may change while the data directory stays.
 const MEMBER: &str = "u7s";
 
+/// The flags with which its data is made, for a single member.
+#[must_use]
+pub fn membership() -> Vec<String> {
+    Args::default()
+        .flag("name", MEMBER)
+        .flag("initial-cluster", format!("{MEMBER}={PEER_URL}"))
+        .flag("initial-advertise-peer-urls", PEER_URL)
+        .0
+}
+
 /// etcd's command line. Clients and peers must present a certificate that etcd's own authority has signed.
 #[must_use]
 pub fn args(layout: &Layout) -> Vec<String> {

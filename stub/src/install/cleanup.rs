@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
-use super::remove::{present, running};
+use super::remove::present;
 use crate::child;
-use crate::cluster::Receipt;
+use crate::cluster::{Receipt, first_process};
 use crate::error::{Error, Kind, Result};
 use crate::files::contents;
 use crate::host::Machine;
@@ -20,7 +20,7 @@ pub fn cleanup_command(machine: &Machine) -> Result<String> {
     let store = Store::open_default()?;
     let layout = present(&store, machine)?;
     let receipt = Receipt::read(store.dir())?.unwrap_or_default();
-    let process = running(&layout, machine);
+    let process = first_process(&layout, machine);
     if process.is_some() || !receipt.units.is_empty() {
         return Err(still_installed(process));
     }

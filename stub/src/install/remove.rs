@@ -1,20 +1,16 @@
 //! Uninstalling.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-
-use rustix::process::Pid;
 
 use super::cleanup::quoted;
 use crate::child::{self, Ended};
-use crate::cluster::{Receipt, WANTS, layout, unit_dir};
+use crate::cluster::{Receipt, WANTS, first_process, layout, unit_dir};
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::{contents, remove_root, remove_tree};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::lifecycle::stop;
-use crate::process::child_pid;
 use crate::progress::Progress;
 use crate::services::{UnitName, all_unit_names};
 use crate::store::Store;
@@ -140,7 +136,7 @@ pub(super) fn present(store: &Store, machine: &Machine) -> Result<Layout> {
 
 /// Fails if the cluster runs, although the service manager could not be asked because of `error`.
 fn nothing_runs(layout: &Layout, machine: &Machine, error: &Error) -> Result<()> {
-    let Some(pid) = running(layout, machine) else {
+    let Some(pid) = first_process(layout, machine) else {
         return Ok(());
     };
     Err(Error::new(
@@ -153,15 +149,6 @@ fn nothing_runs(layout: &Layout, machine: &Machine, error: &Error) -> Result<()>
         "log in so that `systemctl --user` works and try again; if that process does not belong to the cluster, remove {}",
         layout.rootlesskit().display()
     )))
-}
-
-/// The first process in the cluster's namespaces, if there is one.
-pub(super) fn running(layout: &Layout, machine: &Machine) -> Option<Pid> {
-    let pid = child_pid(&layout.rootlesskit()).ok()?;
-    // Inside its namespaces it is root; outside it is the user.
-    let process = PathBuf::from(format!("/proc/{pid}"));
-    let ours = fs_err::metadata(process).is_ok_and(|m| m.uid() == machine.uid);
-    ours.then_some(pid)
 }
 
 /// Stops the units and removes their files. Without a service manager none of them runs. Units of another installation are

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::layout::Layout;
 
 /// Builds a command line.
+#[derive(Default)]
 pub(crate) struct Args(pub(crate) Vec<String>);
 
 impl Args {

@@ -49,6 +49,7 @@ const FLOORS: [&[&str]; 6] = [
         "user_kubeconfig",
     ],
     &[
+        "backup",
         "boot",
         "cluster",
         "install",

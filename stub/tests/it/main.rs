@@ -4,6 +4,7 @@
     reason = "these are tests, their helpers included"
 )]
 
+mod backup;
 mod certs;
 mod cleanup;
 mod cluster;
