@@ -15,11 +15,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use stub::digest::{Hasher, Sha256};
+use stub::digest::{Digest, DigestHasher, Hasher, Sha256};
 use stub::error::{Context, Error, Kind, Result};
 use stub::paths;
-
-use crate::digest::{Digest, DigestHasher};
 
 /// Verified files are not writable, because their content must never change.
 const MODE: u32 = 0o444;

@@ -7,7 +7,6 @@ pub mod closed;
 pub mod command;
 mod date;
 pub mod debian;
-pub mod digest;
 pub mod fetch;
 pub mod files;
 #[cfg(feature = "fuzz")]

@@ -8,6 +8,7 @@ pub(crate) mod document;
 mod reference;
 
 use stub::bundle::Arch;
+use stub::digest::Digest;
 use stub::error::{Error, Kind, Result};
 
 pub(crate) use self::document::NoPlatform;
@@ -16,7 +17,6 @@ pub use self::document::{DOCUMENT_TYPES, Descriptor, Platform};
 use self::document::{Fit, Parsed, candidates, config_platform, parse, wrong};
 pub use self::reference::{Reference, SCHEME};
 use crate::cache::Cache;
-use crate::digest::Digest;
 
 /// Indexes, manifests and configurations are at most this many bytes long. The OCI distribution specification 1.1 asks
 /// registries to take manifests of up to 4 MB, so nobody can count on more.

@@ -16,12 +16,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use builder::cache::Cache;
-use builder::digest::Digest;
 use builder::fetch::{Options, Summary, fetch};
 use builder::http::{Client, Settings};
 use builder::lockfile::Lockfile;
 use serde_json::{Value, json};
 use stub::bundle::Arch;
+use stub::digest::Digest;
 use stub::digest::Sha256;
 use stub::error::{Error, Result};
 use stub::progress::Progress;

@@ -8,6 +8,7 @@ use reqwest::blocking::Response;
 use reqwest::header::{
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, IF_RANGE, LAST_MODIFIED, RANGE,
 };
+use stub::digest::Digest;
 use stub::error::Result;
 use stub::progress::{Progress, Task, bytes};
 
@@ -15,7 +16,6 @@ use super::partial::{Origin, Partial};
 use super::registry::Registry;
 use super::report::Report;
 use crate::cache::Cache;
-use crate::digest::Digest;
 use crate::http::{Client, Failure, refused, status_text};
 
 /// No download is longer than this many bytes. It limits a download without a pinned length.

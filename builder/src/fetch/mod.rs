@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use stub::bundle::{Arch, Name};
+use stub::digest::Digest;
 use stub::error::{Context, Error, Kind, Result};
 use stub::progress::Progress;
 
@@ -18,7 +19,6 @@ use self::download::{CAP, Downloader, Outcome, Source, Wanted};
 use self::registry::Registry;
 use crate::cache::Cache;
 use crate::debian;
-use crate::digest::Digest;
 use crate::http::Client;
 use crate::lockfile::Lockfile;
 use crate::mirror::Mirror;

@@ -146,8 +146,8 @@ impl<'a> Registry<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
     use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+    use stub::digest::Digest;
     use stub::digest::Sha256;
 
     #[test]

@@ -1,9 +1,9 @@
 //! The errors for files that could not be fetched.
 
+use stub::digest::Digest;
 use stub::error::{Error, Kind};
 
 use crate::cache::Cache;
-use crate::digest::Digest;
 use crate::http::Failure;
 
 /// The reasons why none of a file's sources gave it. Shown only if none did.

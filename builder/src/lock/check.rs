@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Serialize;
 use stub::bundle::{Arch, Name};
 use stub::error::{Error, Kind, Result};
+use stub::table::table;
 
 use super::resolve::locked;
 use crate::lockfile::{Artifact, LockedComponent, Lockfile};
@@ -254,23 +255,16 @@ impl Report {
 /// A table for people, with the next steps below it.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.problems.iter().map(|p| p.component.as_str().len());
-        let width = names.max().unwrap_or(0).max("COMPONENT".len());
         if self.problems.is_empty() {
             let components = counted(self.components, "component");
             writeln!(f, "{components} locked, as the recipes say")?;
         } else {
-            writeln!(f, "{:width$}  {:11}  DETAIL", "COMPONENT", "PROBLEM")?;
-            for Finding {
-                component,
-                what,
-                detail,
-                ..
-            } in &self.problems
-            {
-                writeln!(f, "{component:width$}  {:11}  {detail}", what.as_str())?;
-            }
-            writeln!(f, "\nnext:")?;
+            let mut rows = vec![["component", "problem", "detail"].map(str::to_owned)];
+            rows.extend(self.problems.iter().map(|problem| {
+                let what = problem.what.as_str().to_owned();
+                [problem.component.to_string(), what, problem.detail.clone()]
+            }));
+            writeln!(f, "{}\nnext:", table(&rows, &[]))?;
             for step in self.next() {
                 writeln!(f, "  {step}")?;
             }

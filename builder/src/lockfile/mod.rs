@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use stub::bundle::places::Places;
 use stub::bundle::{Arch, BundlePath, Link, Name, Version};
-use stub::digest::Sha256;
+use stub::digest::{Digest, Sha256};
 use stub::error::{Context, Error, Kind, Result};
 use stub::{purl, text};
 
-use crate::digest::Digest;
-use crate::recipe::{Format, Places, Take};
+use crate::recipe::{Format, Take, claim_all};
 use crate::source::path;
 
 /// The schema this program writes and reads.
@@ -190,7 +190,7 @@ impl Lockfile {
                     artifact
                         .check(&component.version, index == 0)
                         .about(|| format!("{name} {} ({arch})", component.version))?;
-                    places.claim_all(name, artifact.paths())?;
+                    claim_all(&mut places, name, artifact.paths())?;
                 }
             }
         }

@@ -20,6 +20,7 @@ use stub::digest::{Hasher, Sha256};
 use stub::error::{Context, Error, Kind, Result};
 use stub::paths::At as _;
 use stub::progress::{Progress, bytes};
+use stub::table::table;
 
 use self::frames::FrameCache;
 use self::head::Head;
@@ -311,24 +312,28 @@ impl Report {
         if self.components.is_empty() {
             return format!("{} packed\n", bytes(self.size));
         }
-        let mut text = format!(
-            "{:28} {:16} {:>5} {:>10} {:>10} {:>6}\n",
-            "component", "version", "files", "unpacked", "packed", "ratio"
-        );
-        let mut line = |name: &str, version: &str, files: usize, unpacked: u64, packed: u64| {
+        let heads = [
+            "component",
+            "version",
+            "files",
+            "unpacked",
+            "packed",
+            "ratio",
+        ];
+        let mut rows = vec![heads.map(str::to_owned)];
+        let mut row = |name: &str, version: &str, files: usize, unpacked: u64, packed: u64| {
             let ratio = (packed * 1000).checked_div(unpacked).unwrap_or_default();
-            let row = format!(
-                "{name:28} {version:16} {files:>5} {:>10} {:>10} {:>4}.{}%",
+            rows.push([
+                name.to_owned(),
+                version.to_owned(),
+                files.to_string(),
                 bytes(unpacked),
                 bytes(packed),
-                ratio / 10,
-                ratio % 10
-            );
-            text.push_str(row.trim_end());
-            text.push('\n');
+                format!("{}.{}%", ratio / 10, ratio % 10),
+            ]);
         };
         for c in &self.components {
-            line(
+            row(
                 c.name.as_str(),
                 c.version.as_str(),
                 c.files,
@@ -338,7 +343,7 @@ impl Report {
         }
         let files = self.components.iter().map(|c| c.files).sum();
         let unpacked = self.components.iter().map(|c| c.unpacked).sum();
-        line("total", "", files, unpacked, self.size);
-        text
+        row("total", "", files, unpacked, self.size);
+        table(&rows, &[2, 3, 4, 5])
     }
 }

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use reqwest::Url;
 use serde::Deserialize;
 use stub::bundle::Arch;
-use stub::digest::Sha256;
+use stub::digest::{Digest, Sha256};
 use stub::error::{Context, Error, Kind, Result};
 
 use super::{Announced, Upstreams, json, link};
-use crate::digest::Digest;
 use crate::fetch::registry::Registry;
 use crate::http::{Response, explained, failed};
 use crate::oci::{self, DOCUMENT_CAP, NoPlatform, Reference, Resolved};
