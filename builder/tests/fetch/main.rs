@@ -8,7 +8,7 @@ mod mirrors;
 mod offline;
 mod proxies;
 mod resume;
-#[path = "../support/server.rs"]
+#[path = "../../../tests/support/server.rs"]
 mod server;
 
 use std::path::PathBuf;

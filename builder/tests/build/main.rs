@@ -11,7 +11,7 @@
 )]
 
 mod signed;
-#[path = "../support/signer.rs"]
+#[path = "../../../tests/support/signer.rs"]
 mod signer;
 mod site;
 

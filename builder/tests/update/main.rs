@@ -8,7 +8,7 @@ mod github;
 mod limits;
 mod registry;
 mod release;
-#[path = "../support/server.rs"]
+#[path = "../../../tests/support/server.rs"]
 mod server;
 mod world;
 
