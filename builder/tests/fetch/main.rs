@@ -8,8 +8,6 @@ mod mirrors;
 mod offline;
 mod proxies;
 mod resume;
-#[path = "../../../tests/support/server.rs"]
-mod server;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -26,7 +24,7 @@ use stub::digest::Sha256;
 use stub::error::{Error, Result};
 use stub::progress::Progress;
 
-use server::Server;
+use support::server::Server;
 
 /// The version in every lockfile here, which therefore occurs in every URL.
 const VERSION: &str = "1.2.3";

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use stub::digest::Sha256;
 
-use crate::server::Server;
+use support::server::Server;
 
 /// A checkout's recipes and lockfile, and a server on this machine, which recipes may name without TLS.
 struct Place {

@@ -8,8 +8,6 @@ mod github;
 mod limits;
 mod registry;
 mod release;
-#[path = "../../../tests/support/server.rs"]
-mod server;
 mod world;
 
 use builder::lockfile::{Artifact, Lockfile};

@@ -28,8 +28,6 @@ mod ports;
 mod rollback;
 mod roots;
 mod signed;
-#[path = "../../../tests/support/signer.rs"]
-mod signer;
 mod stage;
 mod system_errors;
 mod unfit;

@@ -7,7 +7,7 @@ use stub::signature::Verdict;
 
 use crate::home::{Home, Said};
 use crate::pack::Recipe;
-use crate::signer::Signer;
+use support::signer::Signer;
 
 /// A home where 0.1.0 is installed, with that origin on record, and 0.2.0 waits to be.
 struct Stage {
