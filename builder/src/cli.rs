@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
     let result = match command {
         Command::Lock(args) => match lock::run(&inputs, &args, &progress) {
             // Not an error, but something a script wants to know.
-            Ok(lock::Outcome::Newer) => return ExitCode::from(Kind::Usage.exit_code()),
+            Ok(lock::End::Newer) => return ExitCode::from(Kind::Usage.exit_code()),
             other => other.map(drop),
         },
         Command::Fetch(args) => fetch::run(&inputs, &args, &progress),

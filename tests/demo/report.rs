@@ -7,7 +7,7 @@ use stub::digest::Sha256;
 use stub::progress::bytes;
 use stub::table::table;
 
-use builder::plural::counted;
+use builder::wording::counted;
 
 /// The demo's report.
 #[derive(Debug, Serialize)]

@@ -71,15 +71,15 @@ pub(crate) fn run(inputs: &Inputs, args: &BuildArgs, progress: &Progress) -> Res
         head: head(inputs, arch, args.stub.as_deref(), progress)?,
         output: &output,
     };
-    let report = match args.format {
+    let built = match args.format {
         OutputFormat::Exe => pack::build(&order, &cache, progress)?,
         OutputFormat::Tbz => pack::build_tbz(&order, &cache, progress)?,
     };
     let text = format!(
         "{}\n{}  {}\n",
-        report.table(),
-        report.sha256,
-        report.file.display()
+        built.table(),
+        built.sha256,
+        built.file.display()
     );
-    inputs::print(inputs, &text, &report)
+    inputs::print(inputs, &text, &built)
 }

@@ -14,8 +14,8 @@ use crate::http::Client;
 use crate::lock::newer::Newer;
 use crate::lock::update::{Tools, Update};
 use crate::lockfile::Lockfile;
-use crate::plural::counted;
 use crate::source::{self, Endpoints};
+use crate::wording::counted;
 use crate::{lock, recipe};
 
 /// Arguments of `builder lock`.
@@ -53,15 +53,15 @@ pub(crate) struct LockArgs {
 
 /// The result of `builder lock` without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// There is nothing else to report.
+pub(crate) enum End {
+    /// There is nothing else to comparison.
     Done,
     /// Upstreams have newer versions than the lockfile.
     Newer,
 }
 
 /// `builder lock`: checks by default, asks upstreams with `--check`, resolves with `--update`.
-pub(crate) fn run(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Result<Outcome> {
+pub(crate) fn run(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Result<End> {
     let directory = inputs.recipes_path()?;
     let recipes = recipe::read_all(&directory)?;
     let path = inputs.lockfile_path()?;
@@ -80,27 +80,27 @@ pub(crate) fn run(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Resu
     };
     if !args.update {
         let lockfile = Lockfile::read(&path)?;
-        let report = lock::check::check(&recipes, &lockfile)?;
-        if !args.check || inputs.offline || report.verdict().is_err() {
-            inputs::print(inputs, &report.to_string(), &report)?;
-            return report.verdict().map(|()| Outcome::Done);
+        let comparison = lock::check::check(&recipes, &lockfile)?;
+        if !args.check || inputs.offline || comparison.verdict().is_err() {
+            inputs::print(inputs, &comparison.to_string(), &comparison)?;
+            return comparison.verdict().map(|()| End::Done);
         }
         let cache = Cache::of_user()?;
         let tools = tools(&client, &cache, progress);
         let newer = update.newer(&recipes, &lockfile, tools)?;
-        let text = format!("{report}\n{}", lock::newer::table(&newer));
+        let text = format!("{comparison}\n{}", lock::newer::table(&newer));
         inputs::print(
             inputs,
             &text,
             &Checked {
-                report: &report,
+                comparison: &comparison,
                 newer: &newer,
             },
         )?;
         return Ok(if newer.is_empty() {
-            Outcome::Done
+            End::Done
         } else {
-            Outcome::Newer
+            End::Newer
         });
     }
     if inputs.offline {
@@ -132,14 +132,14 @@ pub(crate) fn run(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Resu
     let text = format!("{text}{}: {done}\n", path.display());
     inputs::print(inputs, &text, &changes)?;
     new.require_pinned(&args.names)?;
-    Ok(Outcome::Done)
+    Ok(End::Done)
 }
 
 /// The output of `builder lock --check --json`.
 #[derive(Serialize)]
 struct Checked<'a> {
     #[serde(flatten)]
-    report: &'a lock::check::Report,
+    comparison: &'a lock::check::Comparison,
     newer: &'a [Newer],
 }
 

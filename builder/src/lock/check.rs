@@ -12,12 +12,12 @@ use stub::table::table;
 
 use super::resolve::locked;
 use crate::lockfile::{Artifact, LockedComponent, Lockfile};
-use crate::plural::counted;
 use crate::recipe::{Recipe, VersionSource};
+use crate::wording::counted;
 
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct Comparison {
     /// How many components the lockfile has.
     pub components: usize,
     /// Problems that must be solved before a release is built, sorted by component.
@@ -84,8 +84,8 @@ impl What {
 /// Compares recipes and lockfile.
 ///
 /// # Errors
-/// Only if a recipe cannot be filled in. Problems of the lockfile are in the report: see [`Report::verdict`].
-pub fn check(recipes: &BTreeMap<Name, Recipe>, lockfile: &Lockfile) -> Result<Report> {
+/// Only if a recipe cannot be filled in. Problems of the lockfile are in the report: see [`Comparison::verdict`].
+pub fn check(recipes: &BTreeMap<Name, Recipe>, lockfile: &Lockfile) -> Result<Comparison> {
     let mut findings = Findings(Vec::new());
     for name in lockfile.components.keys() {
         if !recipes.contains_key(name) {
@@ -105,7 +105,7 @@ pub fn check(recipes: &BTreeMap<Name, Recipe>, lockfile: &Lockfile) -> Result<Re
     all.sort();
     let only_note = |f: &Finding| matches!(f.what, What::Absent | What::NoSize);
     let (notes, problems) = all.into_iter().partition(only_note);
-    Ok(Report {
+    Ok(Comparison {
         components: lockfile.components.len(),
         problems,
         notes,
@@ -225,7 +225,7 @@ fn plain(value: &impl Serialize) -> String {
     serde_json::to_value(value).map_or_else(|e| e.to_string(), |v| v.to_string())
 }
 
-impl Report {
+impl Comparison {
     /// The error that ends `builder lock --check`, if there is a problem.
     pub fn verdict(&self) -> Result<()> {
         let count = self.problems.len();
@@ -253,7 +253,7 @@ impl Report {
 }
 
 /// A table for people, with the next steps below it.
-impl fmt::Display for Report {
+impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.problems.is_empty() {
             let components = counted(self.components, "component");

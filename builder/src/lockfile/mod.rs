@@ -12,8 +12,8 @@ use stub::digest::{Digest, Sha256};
 use stub::error::{Context, Error, Kind, Result};
 use stub::{purl, text};
 
+use crate::address::path;
 use crate::recipe::{Format, Take, claim_all};
-use crate::source::path;
 
 /// The schema this program writes and reads.
 pub const SCHEMA: u32 = 1;

@@ -47,7 +47,7 @@ pub struct Order<'a> {
 
 /// The result of a build.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub struct Built {
     /// Where the bundle lies.
     pub file: PathBuf,
     /// The bundle id, if it is a bundle.
@@ -57,14 +57,14 @@ pub struct Report {
     /// Length of the file in bytes.
     pub size: u64,
     /// Sizes by component, the stub first. Nothing for an archive, which is compressed as a whole.
-    pub components: Vec<ComponentReport>,
+    pub components: Vec<BuiltComponent>,
     /// How long it took, in seconds.
     pub seconds: f64,
 }
 
 /// The size of a component in a bundle.
 #[derive(Debug, Clone, Serialize)]
-pub struct ComponentReport {
+pub struct BuiltComponent {
     /// Its name.
     pub name: Name,
     /// Its version.
@@ -80,7 +80,7 @@ pub struct ComponentReport {
 /// Builds a bundle from the cache.
 ///
 /// The file appears in one step, synced and executable; a failure leaves a previous one as it was.
-pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report> {
+pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Built> {
     let started = Instant::now();
     let parts = Parts::gather(order, cache, progress).at(cache.root())?;
     let plan = frames::plan(&parts.components, &parts.families, &parts.sizes);
@@ -97,7 +97,7 @@ pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report
         Ok(())
     })?;
     drop(waiting);
-    Ok(Report {
+    Ok(Built {
         file: order.output.to_owned(),
         id,
         sha256,
@@ -109,7 +109,7 @@ pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report
 
 /// Packs the same files as the classic archive of a directory `usernetes/`, as reproducibly. It carries no manifest:
 /// only its digest identifies it.
-pub fn build_tbz(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report> {
+pub fn build_tbz(order: &Order, cache: &Cache, progress: &Progress) -> Result<Built> {
     /// Where an entry's content comes from.
     enum From {
         Stub,
@@ -147,7 +147,7 @@ pub fn build_tbz(order: &Order, cache: &Cache, progress: &Progress) -> Result<Re
                 if let tbz::Content::File(bytes) = &content {
                     task.advance(bytes.len() as u64);
                 }
-                Ok(tbz::Entry {
+                Ok(tbz::Member {
                     path,
                     mode: mode.bits(),
                     content,
@@ -156,7 +156,7 @@ pub fn build_tbz(order: &Order, cache: &Cache, progress: &Progress) -> Result<Re
         )
     })?;
     task.clear();
-    Ok(Report {
+    Ok(Built {
         file: order.output.to_owned(),
         id: None,
         sha256,
@@ -276,13 +276,13 @@ pub fn require_pinned(lockfile: &Lockfile, arch: Arch, only: &[Name]) -> Result<
     )))
 }
 
-fn component_reports(manifest: &Manifest) -> Result<Vec<ComponentReport>> {
+fn component_reports(manifest: &Manifest) -> Result<Vec<BuiltComponent>> {
     let mut packed: BTreeMap<Sha256, u64> = manifest
         .frames
         .iter()
         .map(|f| (f.sha256, f.length))
         .collect();
-    let report = |component: &Component, unpacked, packed| ComponentReport {
+    let report = |component: &Component, unpacked, packed| BuiltComponent {
         name: component.name.clone(),
         version: component.version.clone(),
         files: component.files.len(),
@@ -305,7 +305,7 @@ fn component_reports(manifest: &Manifest) -> Result<Vec<ComponentReport>> {
     Ok(reports)
 }
 
-impl Report {
+impl Built {
     /// The table for people.
     #[must_use]
     pub fn table(&self) -> String {

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use stub::digest::{Digest, Sha256};
 use stub::error::{Context, Error, Kind, Result};
 
-use super::{Announced, Enough, Files, Upstreams, json, link, path};
+use super::{Announced, Enough, Files, Upstreams, json, link};
+use crate::address::path;
 use crate::date;
 use crate::files;
 use crate::http::{Response, failed};

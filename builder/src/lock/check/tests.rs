@@ -39,7 +39,7 @@ fn example(component: &str) -> (BTreeMap<Name, Recipe>, Lockfile) {
 }
 
 /// The report after the entry of `tool` was changed.
-fn report(change: impl FnOnce(&mut LockedComponent)) -> Report {
+fn report(change: impl FnOnce(&mut LockedComponent)) -> Comparison {
     let (recipes, mut lockfile) = example("tool");
     change(lockfile.components.get_mut(&name("tool")).unwrap());
     check(&recipes, &lockfile).unwrap()
