@@ -22,28 +22,28 @@ use crate::{lock, recipe};
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct LockArgs {
-    /// Resolve the newest allowed versions and write the lockfile. Components that are released together are updated together. If `GITHUB_TOKEN` is set, it is sent to GitHub's API and to no other host: with a token, GitHub answers more requests
+    /// Find the newest allowed versions, and write them into the lockfile. Components that are released together are updated together. If the variable `GITHUB_TOKEN` is set, the builder sends it to GitHub's API, which then answers more requests, and to no other host
     #[arg(long)]
     pub update: bool,
-    /// Compare the recipes with the lockfile, as `builder lock` without options does; it lists unpinned downloads and differences (exit code 3). If there are none, also ask upstreams and list newer versions (exit code 2), unless `--offline` is given. Change nothing
+    /// Compare the recipes with the lockfile, as `builder lock` does without options, and list unpinned downloads and differences (exit code 3). If there are none, ask upstreams, too, and list newer versions (exit code 2); with `--offline`, ask nobody. Change nothing
     #[arg(long, conflicts_with = "update")]
     pub check: bool,
     /// Show the changes that `--update` would make, and do not write the lockfile
     #[arg(long, requires = "update")]
     pub dry_run: bool,
-    /// Take only versions that have been out for at least this many days, if upstream gives a date
+    /// Take only versions that were released at least this many days ago. A version whose date is unknown is taken
     #[arg(long, value_name = "DAYS", default_value_t = 3)]
     pub min_age: u16,
-    /// Replace the locked version by an older one if upstream has no newer one
+    /// Replace a locked version by an older one if the older one is the newest that upstream still has
     #[arg(long)]
     pub allow_downgrade: bool,
-    /// Replace a pin even if the evidence for the new one is weaker
+    /// Replace a digest even if the evidence for the new one is weaker
     #[arg(long)]
     pub allow_weaker_evidence: bool,
-    /// Resolve only these components, and those that are released together with them
+    /// Look only at these components, and at those that are released together with them
     #[arg(value_name = "NAME")]
     pub names: Vec<Name>,
-    /// Resolve Debian packages for this processor [default: this machine's]
+    /// Take Debian packages for this processor: `x86_64` or `aarch64` [default: this machine's]
     #[arg(long)]
     pub arch: Option<Arch>,
     /// Take Debian packages from this suite if their recipe names none [default: this machine's]

@@ -20,13 +20,13 @@ pub(crate) struct VerifyArgs {
     /// The bundle to check
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Build it again from this checkout and compare every byte
+    /// Build the bundle again from this checkout, and compare every byte
     #[arg(long)]
     pub rebuild: bool,
     /// Check this minisign signature [default: FILE.minisig, if it exists]
     #[arg(long, value_name = "FILE")]
     pub signature: Option<PathBuf>,
-    /// Require a signature by this public key, or by the key in this file [default: the release's key]
+    /// Fail unless this public key, or the key in this file, has signed the bundle. Without this option, a bundle without a signature is accepted, and a signature is checked with the release's key
     #[arg(long, value_name = "KEY|FILE")]
     pub key: Option<String>,
 }
