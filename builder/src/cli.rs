@@ -11,7 +11,7 @@ use crate::command::inputs::{Inputs, Selection};
 use crate::command::mirror::MirrorCommand;
 use crate::command::{build, demo, fetch, lock, mirror, sbom, verify};
 
-/// Make Usernetes bundles: recipes → lock → fetch → build → verify.
+/// Make Usernetes bundles: recipes → lock → fetch → build → verify
 #[derive(Debug, Parser)]
 #[command(name = "builder", version, after_help = Kind::EXIT_CODES, arg_required_else_help = true)]
 struct Cli {
@@ -23,15 +23,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Resolve the recipes into the lockfile, or check that the two agree
+    /// Compare the recipes with the lockfile, or write the newest allowed versions into it
     Lock(lock::LockArgs),
     /// Download the files that the lockfile pins into the cache
     Fetch(Selection),
-    /// Build the bundle, after downloading the files that the cache lacks
+    /// Download the files that the cache lacks, and build the bundle
     Build(build::BuildArgs),
-    /// Check every byte of a bundle; with --rebuild, also build it again and compare
+    /// Check every byte of a bundle, and its signature; with --rebuild, also build it again and compare
     Verify(verify::VerifyArgs),
-    /// Print the software bill of materials of a bundle
+    /// Print a bundle's software bill of materials (SBOM)
     Sbom(sbom::SbomArgs),
     /// Copy the downloads for machines without a network
     #[command(subcommand)]
@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
     let result = match command {
         Command::Lock(args) => match lock::run(&inputs, &args, &progress) {
             // Not an error, but something a script wants to know.
-            Ok(lock::Outcome::Newer) => return ExitCode::from(Kind::Usage.exit_code()),
+            Ok(lock::End::Newer) => return ExitCode::from(Kind::Usage.exit_code()),
             other => other.map(drop),
         },
         Command::Fetch(args) => fetch::run(&inputs, &args, &progress),

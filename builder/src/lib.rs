@@ -1,5 +1,6 @@
 //! Makes Usernetes bundles: recipes → lock → fetch → pack.
 
+mod address;
 pub mod archive;
 pub mod cache;
 pub mod cli;
@@ -7,7 +8,6 @@ pub mod closed;
 pub mod command;
 mod date;
 pub mod debian;
-pub mod digest;
 pub mod fetch;
 pub mod files;
 #[cfg(feature = "fuzz")]
@@ -19,9 +19,10 @@ pub mod lockfile;
 pub mod mirror;
 pub mod oci;
 pub mod pack;
-pub mod plural;
 pub mod recipe;
+mod registry;
 pub mod source;
 pub mod tbz;
 pub mod verify;
+pub mod wording;
 pub mod workspace;

@@ -16,6 +16,7 @@ pub mod files;
 pub mod licenses;
 mod lock;
 pub mod memory;
+pub mod oci;
 pub mod output;
 pub mod paths;
 pub mod progress;
@@ -24,6 +25,7 @@ pub mod sbom;
 pub mod shell;
 pub mod signals;
 pub mod signature;
+pub mod table;
 pub mod text;
 pub mod threads;
 

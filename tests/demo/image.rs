@@ -8,13 +8,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use stub::bundle::{Arch, BundlePath};
-use stub::digest::Sha256;
+use stub::digest::{Digest, Sha256};
 use stub::error::{Error, Kind, Result};
-
-pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+use stub::oci::{CONFIG, LAYER_GZIP, MANIFEST, descriptor, index, manifest};
 
 /// Names by which busybox can be called.
 const APPLETS: [&str; 5] = ["cat", "echo", "ls", "sh", "sleep"];
@@ -44,9 +40,8 @@ impl Image {
         let part = Part::of(arch, files)?;
         let mut descriptor = descriptor(MANIFEST, &part.manifest);
         descriptor["platform"] = json!({ "architecture": arch.go_name(), "os": "linux" });
-        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor] });
         Ok(Self {
-            index: text(&index),
+            index: index(&[descriptor]).into_bytes(),
             part,
         })
     }
@@ -65,21 +60,16 @@ impl Part {
             "config": { "Entrypoint": ["/bin/sh"], "Env": ["PATH=/bin"] },
             "rootfs": { "type": "layers", "diff_ids": ids },
         });
-        let config = text(&config);
+        let config = config.to_string().into_bytes();
         let described: Vec<Value> = layers
             .iter()
-            .map(|l| descriptor(LAYER, &l.packed))
+            .map(|l| descriptor(LAYER_GZIP, &l.packed))
             .collect();
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": descriptor(CONFIG, &config),
-            "layers": described,
-        });
+        let manifest = manifest(&descriptor(CONFIG, &config), &described);
         let mut blobs = vec![config];
         blobs.extend(layers.into_iter().map(|l| l.packed));
         Ok(Self {
-            manifest: text(&manifest),
+            manifest: manifest.into_bytes(),
             blobs,
         })
     }
@@ -126,15 +116,7 @@ fn layer(files: &[(&BundlePath, &Vec<u8>)], links: &[&str]) -> Result<Layer> {
     Ok(Layer { plain, packed })
 }
 
-fn descriptor(media_type: &str, content: &[u8]) -> Value {
-    json!({ "mediaType": media_type, "digest": digest(content), "size": content.len() })
-}
-
 /// A digest as registries write it.
 pub(super) fn digest(content: &[u8]) -> String {
-    format!("sha256:{}", Sha256::of(content))
-}
-
-fn text(document: &Value) -> Vec<u8> {
-    document.to_string().into_bytes()
+    Digest::from(Sha256::of(content)).to_string()
 }

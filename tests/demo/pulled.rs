@@ -14,7 +14,7 @@ use super::push::Repository;
 use super::registry::Registry;
 use super::run::{copy_tree, last_line, output};
 use super::{Demo, Site};
-use builder::plural::counted;
+use builder::wording::counted;
 
 /// The component in the bundle, and the image's directory below `images/`.
 const COMPONENT: &str = "busybox-image";

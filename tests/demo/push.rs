@@ -5,8 +5,9 @@ use reqwest::Url;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use stub::error::{Error, Kind, Result};
+use stub::oci::{INDEX, MANIFEST};
 
-use super::image::{INDEX, Image, MANIFEST, digest};
+use super::image::{Image, digest};
 
 /// A repository of a registry without TLS and without a login.
 pub(super) struct Repository {

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 use stub::digest::Sha256;
 use stub::progress::bytes;
+use stub::table::table;
 
-use builder::plural::counted;
+use builder::wording::counted;
 
 /// The demo's report.
 #[derive(Debug, Serialize)]
@@ -39,11 +40,12 @@ pub(super) struct Step {
 impl Report {
     /// As a person reads it.
     pub(super) fn table(&self) -> String {
-        let mut text = format!("{:28} {:>8}  outcome\n", "step", "seconds");
-        for step in &self.steps {
-            text += format!("{:28} {:>8.1}  {}", step.name, step.seconds, step.outcome).trim_end();
-            text.push('\n');
-        }
+        let mut rows = vec![["step", "seconds", "outcome"].map(str::to_owned)];
+        rows.extend(self.steps.iter().map(|step| {
+            let seconds = format!("{:.1}", step.seconds);
+            [step.name.clone(), seconds, step.outcome.clone()]
+        }));
+        let mut text = table(&rows, &[1]);
         text += &format!(
             "\n{}, {} unpacked, {} as a bundle\n{}\nsha256 {}\n",
             counted(self.components, "component"),

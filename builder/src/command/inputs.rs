@@ -30,19 +30,19 @@ pub struct Inputs {
     /// Use this lockfile [default: `lockfile.json` in the checkout]
     #[arg(long, global = true, value_name = "FILE")]
     pub lockfile: Option<PathBuf>,
-    /// Look for downloads here first: in a directory that `builder mirror export` made, in a copy of a cache, or at the http(s) address of one of these
+    /// Look for downloads here first: a directory that `builder mirror export` has made, a copy of a cache, or the web address of one of these
     #[arg(long, global = true, value_name = "DIR|URL")]
     pub mirror: Option<String>,
-    /// Do not use the network: every download must be in the cache or in a `--mirror` directory
+    /// Do not use the network. Every download must be in the cache, or in a directory that `--mirror` names
     #[arg(long, global = true)]
     pub offline: bool,
-    /// Use this Debian archive for recipes with `from = "debian"` [default: the one that this machine's apt uses]
+    /// Take Debian packages from this archive [default: the one that this machine's apt uses]
     #[arg(long, global = true, value_name = "URL")]
     pub debian_archive: Option<String>,
     /// Print the result as JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// Show each program that is run, as `+ program arguments` on stderr
+    /// Show each program that the builder runs, with its arguments, on stderr
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }

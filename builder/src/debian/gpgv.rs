@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use stub::child;
 use stub::error::{Context, Error, Kind, Result};
 
-use crate::source::beginning;
+use crate::wording::beginning;
 
 const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const END: &str = "-----END PGP SIGNATURE-----";

@@ -6,12 +6,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::{Context, Error, Kind, Result};
-
-/// The directory of the parts of images in a layout.
-pub(super) const BLOBS: &str = "blobs/sha256";
+use crate::oci;
+pub(super) use crate::oci::BLOBS;
 
 /// An image in an index.
 #[derive(Debug, Clone)]
@@ -32,8 +31,8 @@ pub(super) fn entries(index: &[u8], path: &Path) -> Result<Vec<Entry>> {
     let entry = |descriptor: &Value| {
         let annotation = |key: &str| descriptor["annotations"][key].as_str();
         // The second annotation is the one of the specification. It may contain only a tag.
-        let name = annotation("io.containerd.image.name")
-            .or(annotation("org.opencontainers.image.ref.name"))
+        let name = annotation(oci::FULL_NAME)
+            .or(annotation(oci::REFERENCE))
             .filter(|name| name.contains('/'))?;
         Some(Entry {
             name: name.to_owned(),
@@ -98,10 +97,9 @@ impl ImageLayout {
     /// Writes a single layout with all these images as a tar stream.
     pub(super) fn write_tar(images: &[Self], to: impl Write) -> Result<()> {
         let mut tar = tar::Builder::new(to);
-        let manifests: Vec<_> = images.iter().map(|i| &i.image.descriptor).collect();
-        let index = json!({ "schemaVersion": 2, "manifests": manifests }).to_string();
-        let version = json!({ "imageLayoutVersion": "1.0.0" }).to_string();
-        for (name, text) in [("oci-layout", version), ("index.json", index)] {
+        let manifests: Vec<_> = images.iter().map(|i| i.image.descriptor.clone()).collect();
+        let index = oci::index(&manifests);
+        for (name, text) in [("oci-layout", oci::layout()), ("index.json", index)] {
             append(&mut tar, name, text.as_bytes(), text.len() as u64)?;
         }
         // Images may share layers.
@@ -186,7 +184,7 @@ mod tests {
                 digit.to_string().repeat(size)
             );
         }
-        insta::assert_snapshot!(fs::read_to_string(out.join("index.json")).unwrap(), @r#"{"manifests":[{"annotations":{"io.containerd.image.name":"k8s/pause:3"},"digest":"sha256:pause"},{"annotations":{"io.containerd.image.name":"k8s/dns:3"},"digest":"sha256:dns"}],"schemaVersion":2}"#);
+        insta::assert_snapshot!(fs::read_to_string(out.join("index.json")).unwrap(), @r#"{"manifests":[{"annotations":{"io.containerd.image.name":"k8s/pause:3"},"digest":"sha256:pause"},{"annotations":{"io.containerd.image.name":"k8s/dns:3"},"digest":"sha256:dns"}],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}"#);
     }
 
     #[test]

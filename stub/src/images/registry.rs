@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::contents::{Blob, Contents};
 use crate::error::{Context, Result};
+use crate::oci;
 use crate::process::say;
 
 /// How long a client may send nothing before the connection is closed.
@@ -142,9 +143,9 @@ fn media_type(manifest: &Blob) -> Result<String> {
         .read_to_end(&mut bytes)?;
     let manifest: Value = serde_json::from_slice(&bytes).map_err(io::Error::from)?;
     let looks_like = if manifest["manifests"].is_array() {
-        "application/vnd.oci.image.index.v1+json"
+        oci::INDEX
     } else {
-        "application/vnd.oci.image.manifest.v1+json"
+        oci::MANIFEST
     };
     Ok(manifest["mediaType"]
         .as_str()

@@ -31,8 +31,6 @@ mod protocol;
 mod rollback;
 mod roots;
 mod signed;
-#[path = "../../../tests/support/signer.rs"]
-mod signer;
 mod stage;
 mod system_errors;
 mod unfit;

@@ -6,7 +6,7 @@ use fs_err as fs;
 
 use crate::home::Home;
 use crate::pack::Recipe;
-use crate::signer::Signer;
+use support::signer::Signer;
 
 /// A bundle, and its signature by the first signer.
 struct Release {

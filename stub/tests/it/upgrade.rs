@@ -7,7 +7,7 @@ use stub::signature::Verdict;
 
 use crate::home::{Home, Said};
 use crate::pack::Recipe;
-use crate::signer::Signer;
+use support::signer::Signer;
 
 /// A home in which 0.1.0 is installed, with a recorded origin, and a bundle of 0.2.0 to upgrade to.
 struct Stage {

@@ -4,9 +4,9 @@ use builder::lockfile::{Evidence, Lockfile};
 use stub::bundle::Arch;
 use stub::digest::Sha256;
 
-use crate::server::Behaviour;
 use crate::world::{Release, World, sums};
 use crate::{CHECKSUMS, GITHUB, REPOSITORY, pinned, release, world};
+use support::server::Behaviour;
 
 const PROGRAM: &[u8] = include_bytes!("fixtures/program");
 const KEY: &str = include_str!("fixtures/minisign.pub");
@@ -282,7 +282,7 @@ fn plain(checks: &str) -> World {
 }
 
 fn sha512(content: &[u8]) -> String {
-    let any = builder::digest::Digest::Sha512([0; 64]);
+    let any = stub::digest::Digest::Sha512([0; 64]);
     any.same_kind_of(content).hex()
 }
 

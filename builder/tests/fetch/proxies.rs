@@ -3,8 +3,8 @@
 use std::process::{Command, Output};
 
 use super::images::TestImage;
-use super::server::Behaviour::{Good, Redirect};
 use super::*;
+use support::server::Behaviour::{Good, Redirect};
 
 const CONTENT: &[u8] = b"a program";
 

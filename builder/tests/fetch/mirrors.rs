@@ -4,8 +4,8 @@ use builder::mirror::{Exported, Mirror, export};
 use stub::error::Kind;
 
 use super::images::TestImage;
-use super::server::Behaviour::Endless;
 use super::*;
+use support::server::Behaviour::Endless;
 
 /// A lockfile with a download of every kind under the URLs of real publishers, and all files it needs.
 fn of_every_kind() -> (Lockfile, Vec<Vec<u8>>) {

@@ -11,8 +11,6 @@
 )]
 
 mod signed;
-#[path = "../support/signer.rs"]
-mod signer;
 mod site;
 
 use std::fs;

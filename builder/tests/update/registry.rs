@@ -6,8 +6,8 @@ use stub::bundle::Arch;
 use stub::digest::Sha256;
 
 use crate::pinned;
-use crate::server::Behaviour;
 use crate::world::World;
+use support::server::Behaviour;
 
 const IMAGE: &str = r#"
 summary = "an image"
@@ -149,7 +149,7 @@ fn googles_registries_say_when_a_tag_was_made() {
 #[test]
 fn a_list_of_tags_that_goes_on_elsewhere_is_not_followed() {
     let world = world();
-    let elsewhere = crate::server::Server::start();
+    let elsewhere = support::server::Server::start();
     let next = format!("<{}>; rel=\"next\"", elsewhere.url("/v2/x"));
     let list = json!({"name": "example/tool", "tags": []}).to_string();
     let script = [Behaviour::With(vec![("Link", next)])];

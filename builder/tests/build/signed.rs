@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::signer::Signer;
 use crate::site::{Site, artifact};
+use support::signer::Signer;
 
 /// A bundle, and its signature by the first signer.
 struct Release {

@@ -5,8 +5,8 @@ use serde_json::json;
 use stub::bundle::Arch;
 use stub::digest::Sha256;
 
-use crate::server::{Behaviour, Server};
 use crate::{CHECKSUMS, GITHUB, REPOSITORY, pinned, release, version, world};
+use support::server::{Behaviour, Server};
 
 const API: &str = "https://api.github.com/repos/example/tool/releases";
 

@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
-use stub::digest::{Sha256, decode_hex};
-use stub::error::{Error, Kind, Result};
+
+use super::{Sha256, decode_hex, write_hex};
+use crate::error::{Error, Kind, Result};
 
 /// A pinned digest, written `sha256:<64 hex digits>` or `sha512:<128 hex digits>`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,12 +33,9 @@ impl Digest {
     /// The hexadecimal digits alone.
     #[must_use]
     pub fn hex(&self) -> String {
-        match self {
-            Self::Sha256(digest) => digest.to_string(),
-            Self::Sha512(bytes) => bytes
-                .iter()
-                .fold(String::new(), |text, b| text + &format!("{b:02x}")),
-        }
+        let text = self.to_string();
+        text.split_once(':')
+            .map_or_else(String::new, |(_, hex)| hex.to_owned())
     }
 
     /// A hasher of the same algorithm.
@@ -66,7 +64,11 @@ impl From<Sha256> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm(), self.hex())
+        write!(f, "{}:", self.algorithm())?;
+        match self {
+            Self::Sha256(digest) => fmt::Display::fmt(digest, f),
+            Self::Sha512(bytes) => write_hex(bytes, f),
+        }
     }
 }
 

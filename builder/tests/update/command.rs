@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use stub::digest::Sha256;
 
-use crate::server::Server;
+use support::server::Server;
 
 /// A checkout's recipes and lockfile, and a server on this machine, which recipes may name without TLS.
 struct Place {
@@ -94,7 +94,7 @@ fn an_update_prints_a_table_and_writes_the_lockfile() {
     let place = Place::new();
     place.publish("1.2.3");
     insta::assert_snapshot!(place.prints(0, &["--update", "--dry-run"]), @r"
-    COMPONENT  VERSION    SIZE   EVIDENCE
+    component  version    size   evidence
     tool       – → 1.2.3  +10 B  – → checksums
     1 changed, 0 as before
     HOME/lockfile.json: not written (`--dry-run`)
@@ -103,7 +103,7 @@ fn an_update_prints_a_table_and_writes_the_lockfile() {
     place.prints(0, &["--update"]);
     place.publish("1.2.40");
     insta::assert_snapshot!(place.prints(0, &["--update"]), @r"
-    COMPONENT  VERSION         SIZE  EVIDENCE
+    component  version         size  evidence
     tool       1.2.3 → 1.2.40  +2 B  checksums
     1 changed, 0 as before
     HOME/lockfile.json: 1 component
@@ -129,7 +129,7 @@ fn a_check_ends_with_2_when_something_newer_exists() {
     insta::assert_snapshot!(place.prints(2, &["--check"]), @r"
     1 component locked, as the recipes say
 
-    COMPONENT  LOCKED  NEWEST
+    component  locked  newest
     tool       1.2.3   1.2.4
 
     next:

@@ -1,14 +1,14 @@
 //! The errors for files that could not be fetched.
 
+use stub::digest::Digest;
 use stub::error::{Error, Kind};
 
 use crate::cache::Cache;
-use crate::digest::Digest;
 use crate::http::Failure;
 
 /// The reasons why none of a file's sources gave it. Shown only if none did.
 #[derive(Default)]
-pub(super) struct Report {
+pub(super) struct Failures {
     details: Vec<(&'static str, String)>,
     /// Whether one gave other bytes than the pinned ones.
     pub wrong: bool,
@@ -16,7 +16,7 @@ pub(super) struct Report {
     pub unreachable: bool,
 }
 
-impl Report {
+impl Failures {
     pub(super) fn add(&mut self, place: String, failure: Failure) {
         self.details.push(("url", place));
         let reason = match failure {

@@ -2,9 +2,9 @@
 
 use stub::error::Kind;
 
-use super::server::Behaviour;
-use super::server::Behaviour::{Endless, Good, Short, Status};
 use super::*;
+use support::server::Behaviour;
+use support::server::Behaviour::{Endless, Good, Short, Status};
 
 const PATH: &str = "/InRelease";
 

@@ -10,8 +10,8 @@ use stub::bundle::{Arch, Name, Version};
 use stub::digest::Sha256;
 
 use crate::registry;
-use crate::server::Behaviour;
 use crate::world::{Release, World, sums};
+use support::server::Behaviour;
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

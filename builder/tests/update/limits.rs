@@ -2,8 +2,8 @@
 
 use builder::lockfile::Lockfile;
 
-use crate::server::Behaviour;
 use crate::{GITHUB, REPOSITORY, release, version, world};
+use support::server::Behaviour;
 
 const API: &str = "https://api.github.com/repos/example/tool/releases";
 /// 23 November 2026, midnight UTC: what the tests' clock says.

@@ -2,9 +2,9 @@
 
 use stub::error::Kind;
 
-use super::server::Behaviour;
-use super::server::Behaviour::{Good, IgnoreRange, Other, Short, WrongRange};
 use super::*;
+use support::server::Behaviour;
+use support::server::Behaviour::{Good, IgnoreRange, Other, Short, WrongRange};
 
 const PATH: &str = "/v1.2.3/tool";
 const TOOL: &[u8] = b"a program of forty bytes, more or less..";

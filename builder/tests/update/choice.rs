@@ -2,9 +2,9 @@
 
 use builder::lockfile::Lockfile;
 
-use crate::server::Behaviour;
 use crate::world::{World, sums};
 use crate::{CHECKSUMS, GITHUB, REPOSITORY, release, version, world};
+use support::server::Behaviour;
 
 /// A recipe of Kubernetes, or of something that is announced in the same way.
 const KUBERNETES: &str = r#"

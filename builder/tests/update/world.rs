@@ -19,7 +19,7 @@ use stub::digest::Sha256;
 use stub::error::{Error, Result};
 use stub::progress::Progress;
 
-use crate::server::{Behaviour, Server};
+use support::server::{Behaviour, Server};
 
 /// 23 November 2026, midnight UTC.
 const NOW: u64 = 1_795_392_000;

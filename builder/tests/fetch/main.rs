@@ -8,25 +8,23 @@ mod mirrors;
 mod offline;
 mod proxies;
 mod resume;
-#[path = "../support/server.rs"]
-mod server;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use builder::cache::Cache;
-use builder::digest::Digest;
 use builder::fetch::{Options, Summary, fetch};
 use builder::http::{Client, Settings};
 use builder::lockfile::Lockfile;
 use serde_json::{Value, json};
 use stub::bundle::Arch;
+use stub::digest::Digest;
 use stub::digest::Sha256;
 use stub::error::{Error, Result};
 use stub::progress::Progress;
 
-use server::Server;
+use support::server::Server;
 
 /// The version in every lockfile here, which therefore occurs in every URL.
 const VERSION: &str = "1.2.3";

@@ -3,9 +3,9 @@
 use builder::oci::Image;
 use stub::error::Kind;
 
-use super::server::Behaviour;
-use super::server::Behaviour::{Good, Redirect, Short};
 use super::*;
+use support::server::Behaviour;
+use support::server::Behaviour::{Good, Redirect, Short};
 
 /// An image for two architectures, of which one is fetched.
 pub(crate) struct TestImage {

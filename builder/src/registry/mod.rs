@@ -1,5 +1,7 @@
 //! Asking a registry: the pull half of the OCI distribution specification 1.1, without any login of our own.
 
+mod challenge;
+
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +10,7 @@ use reqwest::blocking::Response;
 use serde::Deserialize;
 use stub::error::Result;
 
-use super::challenge::Challenge;
+use self::challenge::Challenge;
 use crate::http::{Client, Failure, is_loopback};
 use crate::oci::{DOCUMENT_TYPES, Reference};
 
@@ -16,7 +18,7 @@ use crate::oci::{DOCUMENT_TYPES, Reference};
 const TOKEN_CAP: u64 = 64 << 10;
 
 /// A repository of a registry. Its token goes to no other host.
-pub(crate) struct Registry<'a> {
+pub(crate) struct Repository<'a> {
     client: &'a Client,
     /// Whether requests go without TLS, as to a registry on this machine: nobody can listen in, and such an address
     /// hardly ever has a certificate.
@@ -34,7 +36,7 @@ struct Token {
     access_token: Option<String>,
 }
 
-impl<'a> Registry<'a> {
+impl<'a> Repository<'a> {
     /// The one in `oci://registry/name:tag`.
     pub(crate) fn of(url: &str, client: &'a Client) -> Result<Self> {
         let reference = Reference::parse(url)?;
@@ -146,8 +148,8 @@ impl<'a> Registry<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
     use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+    use stub::digest::Digest;
     use stub::digest::Sha256;
 
     #[test]
@@ -155,7 +157,7 @@ mod tests {
         let client = Client::new();
         let digest: Digest = Sha256::of(b"abc").into();
         let manifest = |url: &str| {
-            let registry = Registry::of(url, &client).unwrap();
+            let registry = Repository::of(url, &client).unwrap();
             registry
                 .url("manifests", digest)
                 .replace(&digest.to_string(), "…")
@@ -195,7 +197,7 @@ mod tests {
             ("registry.example", "http://127.0.0.1:1/token"),
             ("127.0.0.1:1", "http://auth.example/token"),
         ] {
-            let registry = Registry::of(&format!("oci://{registry}/a:1"), &client).unwrap();
+            let registry = Repository::of(&format!("oci://{registry}/a:1"), &client).unwrap();
             let mut headers = HeaderMap::new();
             let challenge = format!("Bearer realm=\"{realm}\"");
             headers.insert(WWW_AUTHENTICATE, challenge.parse().unwrap());

@@ -4,11 +4,11 @@ use std::sync::Barrier;
 
 use stub::error::Kind;
 
-use super::server::Behaviour;
-use super::server::Behaviour::{
+use super::*;
+use support::server::Behaviour;
+use support::server::Behaviour::{
     Endless, Good, Length, Meet, Page, Redirect, Stall, Status, Trickle,
 };
-use super::*;
 
 const PATH: &str = "/v1.2.3/tool";
 const TOOL: &[u8] = b"a program of forty bytes, more or less..";

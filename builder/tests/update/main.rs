@@ -8,8 +8,6 @@ mod github;
 mod limits;
 mod registry;
 mod release;
-#[path = "../support/server.rs"]
-mod server;
 mod world;
 
 use builder::lockfile::{Artifact, Lockfile};
