@@ -24,7 +24,7 @@ pub(crate) struct Repository<'a> {
     /// hardly ever has a certificate.
     plain_http: bool,
     host: String,
-    repository: String,
+    name: String,
     token: Mutex<Option<String>>,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Repository<'a> {
             client,
             plain_http: url.is_ok_and(|url| is_loopback(&url)),
             host,
-            repository: reference.repository,
+            name: reference.repository,
             token: Mutex::new(None),
         })
     }
@@ -57,7 +57,7 @@ impl<'a> Repository<'a> {
         let scheme = if self.plain_http { "http" } else { "https" };
         format!(
             "{scheme}://{}/v2/{}/{what}/{reference}",
-            self.host, self.repository
+            self.host, self.name
         )
     }
 

@@ -153,7 +153,7 @@ fn write(
     progress: &Progress,
 ) -> Result<Contents> {
     let mut contents = contents;
-    let sizes = sources.values().map(|path| fs::metadata(path));
+    let sizes = sources.values().map(fs::metadata);
     let total = sizes
         .map(|size| size.map(|m| m.len()))
         .sum::<io::Result<u64>>()?;
