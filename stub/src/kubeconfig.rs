@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Kind, Result};
-use crate::layout::MASTER;
+use crate::layout::Kubeconfig;
 
 /// The name of the cluster, the user and the context in every kubeconfig that the project writes.
 pub const NAME: &str = "usernetes";
@@ -16,7 +16,7 @@ pub const NAME: &str = "usernetes";
 /// The path of the administrator's kubeconfig in the configuration directory. It is for use on the host itself.
 #[must_use]
 pub fn admin_file(config_dir: &Path) -> PathBuf {
-    config_dir.join(MASTER).join("admin-localhost.kubeconfig")
+    config_dir.join(Kubeconfig::Admin.file())
 }
 
 /// The text of the administrator's kubeconfig. It contains a private key.

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::files::write_atomically;
 use crate::images;
-use crate::layout::Layout;
+use crate::layout::{Credential, Layout};
 use crate::paths::At as _;
 use crate::process::{command, namespaces};
 use crate::protocol;
@@ -67,10 +67,11 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
     let namespaces = row.namespaces.unwrap_or(Namespaces::All);
     namespaces::join(layout, namespaces)?;
     // A worker has no API server of its own.
-    if let Some(certificate) = row.after_api
-        && layout.master("kube-apiserver.pem").exists()
+    if row.after_api
+        && let Some(identity) = row.kubeconfig
+        && layout.certificate(Credential::ApiServer).exists()
     {
-        apiserver::wait_ready(layout, &layout.config().join(certificate))?;
+        apiserver::wait_ready(layout, identity)?;
     }
     namespaces::run_joined(namespaces, command(layout, start.args))
 }

@@ -40,7 +40,7 @@ impl Kubeconfig {
             Self::Print => print(&kubeconfig::print(Current::read()?.layout.config())?),
             Self::Merge(output) => {
                 let layout = Current::read()?.layout;
-                let (files, data) = (paths::user_kubeconfigs()?, layout.data(""));
+                let (files, data) = (paths::user_kubeconfigs()?, layout.data_dir());
                 let mut merges = remembered(&data)?;
                 let outcome =
                     user_kubeconfig::merge(layout.config(), &files, &mut merges, save_to(&data))?;

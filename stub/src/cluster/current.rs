@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::files::replace;
 use crate::host::Machine;
-use crate::layout::Layout;
+use crate::layout::{Kubeconfig, Layout};
 use crate::paths;
 use crate::pki;
 use crate::store::{Generation, Store};
@@ -58,7 +58,7 @@ impl Current {
 
     /// Where everything was when the units were written, if it was moved or copied since. The units name that place.
     pub fn moved_from(&self) -> Result<Option<PathBuf>> {
-        let receipt = receipt::Receipt::read(&self.layout.data(""))?;
+        let receipt = receipt::Receipt::read(self.layout.data_dir())?;
         Ok(receipt.and_then(|receipt| receipt.moved_from(&self.layout)))
     }
 
@@ -81,9 +81,7 @@ impl Current {
         let Some(server) = api_address(&self.config) else {
             return Ok(None);
         };
-        let [ca, certificate, key] =
-            ["ca.pem", "admin.pem", "admin-key.pem"].map(|name| self.layout.master(name));
-        Client::new(server, &ca, &certificate, &key).map(Some)
+        Client::new(server, &self.layout, Kubeconfig::Admin).map(Some)
     }
 
     /// Fails if certificates for this configuration could not be made. Changes nothing.
@@ -121,7 +119,7 @@ impl Current {
     /// Replaces the [written](Self::written) configuration, and the applied one, which running services must have already.
     /// Afterwards both are on disk.
     pub fn set_config(&self, written: &Config, applied: &Config) -> Result<()> {
-        let data = self.layout.data("");
+        let data = self.layout.data_dir();
         let receipt = receipt::Receipt::read(&data)?;
         let text = written.to_text();
         replace(&self.layout.config_file(), text.as_bytes(), 0o600)?;
@@ -135,7 +133,7 @@ impl Current {
 
     /// Remembers that everything was started after the last change.
     pub(crate) fn restarted(&self) -> Result<()> {
-        let data = self.layout.data("");
+        let data = self.layout.data_dir();
         match receipt::Receipt::read(&data)? {
             Some(mut receipt) if receipt.stale => {
                 receipt.set_stale(false, &self.machine);

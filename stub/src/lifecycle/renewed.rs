@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use crate::cluster::Current;
 use crate::config::Config;
 use crate::error::Result;
+use crate::layout::Kubeconfig;
 use crate::pki::{self, Ensured};
 use crate::progress::Progress;
 use crate::services::{Service, Services, UnitName};
@@ -81,11 +82,14 @@ pub(crate) fn restart_users(systemd: &Systemd, config: &Config, ensured: &Ensure
 
 /// The units of the services that read one of the new files only when they start.
 fn users(config: &Config, ensured: &Ensured) -> Vec<UnitName> {
-    let is_new = |file: &&str| ensured.made.iter().any(|made| made.file.ends_with(file));
     let services = Services::of(config);
-    let users = services
-        .iter()
-        .filter(|service| service.row().reads_at_start.iter().any(&is_new));
+    let users = services.iter().filter(|service| {
+        let row = service.row();
+        let kubeconfig = row.kubeconfig.map(Kubeconfig::file);
+        let certificates = row.reads_at_start.iter().map(|c| c.certificate());
+        let mut files = certificates.chain(kubeconfig);
+        files.any(|file| ensured.has(&file))
+    });
     users.map(|service| services.unit(service)).collect()
 }
 

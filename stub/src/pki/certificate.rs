@@ -166,7 +166,7 @@ impl Certificate {
 
     /// Makes the self-signed certificate of an authority. It is valid for ten years and may sign only leaves.
     pub(super) fn authority(authority: Authority, key: &Key, now: i64) -> Result<Self> {
-        let file = format!("{}.pem", authority.stem());
+        let file = authority.credential().certificate().display().to_string();
         let mut params = params(authority.common_name(), None, now, now + AUTHORITY_LIFETIME)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -184,7 +184,7 @@ impl Certificate {
         signer: &Key,
         now: i64,
     ) -> Result<Self> {
-        let file = format!("{}/{}.pem", leaf.dir, leaf.stem);
+        let file = leaf.credential.certificate().display().to_string();
         let end = (now + LEAF_LIFETIME).min(authority.not_after);
         let mut params = params(&leaf.common_name, leaf.organisation, now, end)?;
         params.subject_alt_names = leaf.sans.iter().map(San::to_rcgen).collect::<Result<_>>()?;

@@ -28,6 +28,7 @@ use serde::Serialize;
 
 use crate::config::DnsName;
 use crate::error::{Error, Kind, Result};
+use crate::layout::Credential;
 pub use crate::layout::{MASTER, NODE};
 pub(crate) use certificate::Certificate;
 pub use list::{CertInfo, Purpose, list};
@@ -72,23 +73,27 @@ impl Ensured {
     /// certificates or tokens.
     #[must_use]
     pub fn renews_trust(&self) -> bool {
-        let stems = [
-            "ca.pem",
-            "etcd-ca.pem",
-            "front-proxy-ca.pem",
-            "service-account.pem",
-        ];
-        self.made
-            .iter()
-            .any(|made| stems.iter().any(|stem| made.file.ends_with(stem)))
+        [
+            Credential::ClusterAuthority,
+            Credential::NodeAuthority,
+            Credential::EtcdAuthority,
+            Credential::FrontProxyAuthority,
+            Credential::ServiceAccounts,
+        ]
+        .into_iter()
+        .any(|credential| self.has(&credential.certificate()))
     }
 
     /// Whether the API server's serving certificate is new.
     #[must_use]
     pub fn serves_api(&self) -> bool {
-        self.made
-            .iter()
-            .any(|made| made.file == Path::new(MASTER).join("kube-apiserver.pem"))
+        self.has(&Credential::ApiServer.certificate())
+    }
+
+    /// Whether a file was written.
+    #[must_use]
+    pub fn has(&self, file: &Path) -> bool {
+        self.made.iter().any(|made| made.file == file)
     }
 }
 

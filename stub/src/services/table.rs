@@ -2,6 +2,7 @@
 
 use super::Service;
 use crate::config::{Cni, Config, Cri, Target};
+use crate::layout::{Credential, Kubeconfig};
 
 /// One service: how it runs, and how it depends on the others.
 #[derive(Debug)]
@@ -41,13 +42,13 @@ pub struct Row {
     pub namespaces: Option<Namespaces>,
     /// Whether `boot` waits until the images of the bundle are loaded.
     pub after_images: bool,
-    /// If `boot` waits until the API server is ready: the certificate with which it asks the API server, as a path below
-    /// the configuration directory, without `.pem`.
-    pub after_api: Option<&'static str>,
-    /// The files with certificates that it reads only when it starts, as paths below the configuration directory. Not
-    /// those of etcd, which reads its certificates for every connection, and of the API server, which reads all of its
-    /// certificates again when they change.
-    pub reads_at_start: &'static [&'static str],
+    /// Whether `boot` waits until the API server is ready. It asks with the identity of the kubeconfig.
+    pub after_api: bool,
+    /// The kubeconfig with which it connects to the API server. It reads this file only when it starts.
+    pub kubeconfig: Option<Kubeconfig>,
+    /// The certificates that it reads only when it starts. Not those of etcd, which reads its certificates for every
+    /// connection, and of the API server, which reads all of its certificates again when they change.
+    pub reads_at_start: &'static [Credential],
 }
 
 impl Row {
@@ -127,7 +128,8 @@ const COMMON: Row = Row {
     stop_seconds: 10,
     namespaces: Some(Namespaces::Network),
     after_images: false,
-    after_api: None,
+    after_api: false,
+    kubeconfig: None,
     reads_at_start: &[],
 };
 
@@ -181,8 +183,8 @@ pub static SERVICES: [Row; 8] = [
         title: "kube-controller-manager",
         layer: "controllers",
         after: &[Service::Rootlesskit, Service::KubeApiserver],
-        after_api: Some("master/kube-controller-manager"),
-        reads_at_start: &["master/kube-controller-manager.kubeconfig"],
+        after_api: true,
+        kubeconfig: Some(Kubeconfig::ControllerManager),
         ..COMMON
     },
     Row {
@@ -193,8 +195,8 @@ pub static SERVICES: [Row; 8] = [
         after: &[Service::Rootlesskit, Service::KubeApiserver],
         // Without leader election, it exits with 1 when it is told to stop.
         clean_exits: &[1, 143],
-        after_api: Some("master/kube-scheduler"),
-        reads_at_start: &["master/kube-scheduler.kubeconfig"],
+        after_api: true,
+        kubeconfig: Some(Kubeconfig::Scheduler),
         ..COMMON
     },
     Row {
@@ -209,8 +211,9 @@ pub static SERVICES: [Row; 8] = [
         notifies: true,
         namespaces: Some(Namespaces::All),
         after_images: true,
-        after_api: Some("node/node-client"),
-        reads_at_start: &["node/node.kubeconfig", "node/node.pem"],
+        after_api: true,
+        kubeconfig: Some(Kubeconfig::Kubelet),
+        reads_at_start: &[Credential::Kubelet],
         ..COMMON
     },
     Row {
@@ -222,8 +225,8 @@ pub static SERVICES: [Row; 8] = [
         target: Target::Node,
         after: AFTER_CONTROL_PLANE,
         namespaces: Some(Namespaces::All),
-        after_api: Some("node/kube-proxy"),
-        reads_at_start: &["node/kube-proxy.kubeconfig"],
+        after_api: true,
+        kubeconfig: Some(Kubeconfig::KubeProxy),
         ..COMMON
     },
     Row {
@@ -241,7 +244,7 @@ pub static SERVICES: [Row; 8] = [
         ],
         notifies: true,
         namespaces: Some(Namespaces::Files),
-        reads_at_start: &["node/flannel.kubeconfig"],
+        kubeconfig: Some(Kubeconfig::Flannel),
         ..COMMON
     },
 ];

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
 use crate::kubeconfig::{NAME, admin_file, entries, print};
-use crate::layout::MASTER;
+use crate::layout::Credential;
 use crate::paths;
 use chain::{Chain, Part};
 use change::{carry_out, plan_merge, plan_unmerge, remove_directories};
@@ -209,12 +209,12 @@ fn wanted(config_dir: &Path) -> Result<[(Part, Value); 3]> {
             admin.display()
         ))
     })?;
-    let pem = |name: &str| fs_err::read_to_string(config_dir.join(MASTER).join(name));
+    let pem = |file: PathBuf| fs_err::read_to_string(config_dir.join(file));
     let [cluster, user, context] = entries(
         server,
-        &pem("ca.pem")?,
-        &pem("admin.pem")?,
-        &pem("admin-key.pem")?,
+        &pem(Credential::ClusterAuthority.certificate())?,
+        &pem(Credential::Admin.certificate())?,
+        &pem(Credential::Admin.key())?,
     );
     Ok([
         (Part::Cluster, cluster),
