@@ -4,6 +4,7 @@
 //! runtime. All other services enter the existing namespaces ([`namespaces`]).
 
 mod apiserver;
+mod certificates;
 mod child;
 mod cri;
 mod flannel;
@@ -50,7 +51,10 @@ pub fn run(name: &str) -> Result<u8> {
         Error::new(Kind::Usage, format!("there is no service `{name}`")).expected(names.join(", "))
     })?;
     match service {
-        Service::Rootlesskit => rootlesskit::run(&layout, &config),
+        Service::Rootlesskit => {
+            certificates::renew_due(&layout, &config);
+            rootlesskit::run(&layout, &config)
+        }
         Service::Flanneld => flannel::run(&layout, &config),
         _ => run_service(service, &layout, &config),
     }

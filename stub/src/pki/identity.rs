@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use Authority::{Cluster, Etcd, FrontProxy};
 use Usage::{Both, Client, Server};
 
-use super::Request;
 use super::san::San;
+use super::{KUBELETS_CLIENT, Request};
 use crate::error::Result;
 use crate::layout::{Credential, Kubeconfig};
 
@@ -103,10 +103,10 @@ pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
     let user = format!("system:node:{node}");
     let local = local_names(node, request);
     let api = api_names(&local, request)?;
-    let kubelets_client = "kube-apiserver-kubelet-client";
     Ok(vec![
         Leaf::new(ApiServer, Cluster, "kube-apiserver").serves(Server, &api),
-        Leaf::new(ApiServerForKubelet, Cluster, kubelets_client).of(ADMINISTRATORS),
+        // It may use the kubelet and nothing else: `components::rbac` binds this user to `system:kubelet-api-admin`.
+        Leaf::new(ApiServerForKubelet, Cluster, KUBELETS_CLIENT),
         Leaf::new(ApiServerForEtcd, Etcd, "kube-apiserver-etcd-client"),
         Leaf::new(Credential::FrontProxy, FrontProxy, "front-proxy-client"),
         // etcd's own gateway connects to etcd with the serving certificate, so this one is for clients, too.

@@ -30,8 +30,11 @@ use crate::config::DnsName;
 use crate::error::{Error, Kind, Result};
 use crate::layout::Credential;
 pub use crate::layout::{MASTER, NODE};
-pub(crate) use certificate::Certificate;
+pub(crate) use certificate::{Certificate, rfc3339};
 pub use list::{CertInfo, Purpose, list};
+
+/// The user as which the API server connects to kubelets.
+pub const KUBELETS_CLIENT: &str = "kube-apiserver-kubelet-client";
 
 /// One day in seconds.
 const DAY: i64 = 24 * 60 * 60;
@@ -90,6 +93,20 @@ impl Ensured {
         self.has(&Credential::ApiServer.certificate())
     }
 
+    /// How many certificates were issued.
+    #[must_use]
+    pub fn certificates(&self) -> usize {
+        let is_certificate = |made: &&Made| made.file.extension().is_some_and(|e| e == "pem");
+        self.made.iter().filter(is_certificate).count()
+    }
+
+    /// Whether a certificate was issued because the one before it had expired.
+    #[must_use]
+    pub fn replaces_expired(&self, file: &Path) -> bool {
+        let made = self.made.iter().find(|made| made.file == file);
+        made.is_some_and(|made| made.expired)
+    }
+
     /// Whether a file was written.
     #[must_use]
     pub fn has(&self, file: &Path) -> bool {
@@ -104,6 +121,8 @@ pub struct Made {
     pub file: PathBuf,
     /// The fault that it had before, for example `was missing`.
     pub reason: String,
+    /// Whether it is a certificate that had expired, so that servers refused its holder.
+    pub expired: bool,
 }
 
 /// The existing certificates to issue again.

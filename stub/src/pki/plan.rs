@@ -129,6 +129,7 @@ impl Planner<'_> {
         self.plan.report.made.push(Made {
             file: self.relative(&file),
             reason: reason.to_owned(),
+            expired: false,
         });
         batch(&mut self.plan).push(Write { file, text, mode });
     }

@@ -204,7 +204,7 @@ fn snapshot_of_subjects_issuers_and_names() {
     }
     insta::assert_snapshot!(text, @"
     O=system:masters, CN=kubernetes-admin <- CN=usernetes-ca, 365 days:
-    O=system:masters, CN=kube-apiserver-kubelet-client <- CN=usernetes-ca, 365 days:
+    CN=kube-apiserver-kubelet-client <- CN=usernetes-ca, 365 days:
     CN=usernetes-ca <- CN=usernetes-ca, 3650 days:
     CN=usernetes-etcd-ca <- CN=usernetes-etcd-ca, 3650 days:
     CN=etcd-client <- CN=usernetes-etcd-ca, 365 days:

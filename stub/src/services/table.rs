@@ -2,7 +2,7 @@
 
 use super::Service;
 use crate::config::{Cni, Config, Cri, Target};
-use crate::layout::{Credential, Kubeconfig};
+use crate::layout::Kubeconfig;
 
 /// One service: how it runs, and how it depends on the others.
 #[derive(Debug)]
@@ -46,9 +46,8 @@ pub struct Row {
     pub after_api: bool,
     /// The kubeconfig with which it connects to the API server. It reads this file only when it starts.
     pub kubeconfig: Option<Kubeconfig>,
-    /// The certificates that it reads only when it starts. Not those of etcd, which reads its certificates for every
-    /// connection, and of the API server, which reads all of its certificates again when they change.
-    pub reads_at_start: &'static [Credential],
+    /// How many days it may run, if it has a certificate in its memory that only a restart renews.
+    pub longest_days: Option<u16>,
 }
 
 impl Row {
@@ -130,7 +129,7 @@ const COMMON: Row = Row {
     after_images: false,
     after_api: false,
     kubeconfig: None,
-    reads_at_start: &[],
+    longest_days: None,
 };
 
 /// All services, in the order they start.
@@ -139,6 +138,19 @@ const COMMON: Row = Row {
 /// notifies the service manager long before. The kubelet and kube-proxy would wait for the API server. But the API server
 /// exits if it cannot write its first roles within 30 seconds, and on a slow machine it cannot if those two start at the
 /// same time.
+///
+/// No service must restart when its certificate is renewed in time:
+///
+/// * The API server looks at its serving certificate every minute, and at once if the kernel tells it of a change
+///   (apiserver, `dynamiccertificates/dynamic_serving_content.go`); at its certificate for other API servers, too
+///   (kube-aggregator, `apiserver.go`). It reads its certificates for etcd and for kubelets for every new connection.
+/// * etcd reads its certificates for every new connection (`client/pkg/transport/listener.go`).
+/// * The kubelet looks at its serving certificate as the API server does, since 1.31 by default
+///   (`ReloadKubeletServerCertificateFile`).
+/// * All clients with a kubeconfig that names files look at their certificates every five minutes, and then close their old
+///   connections (client-go, `transport/cert_rotation.go`, since 1.20; also the one in flannel).
+///
+/// Certificates of authorities are another matter: only client-go 1.36 and later reads them again.
 pub static SERVICES: [Row; 8] = [
     Row {
         service: Service::Rootlesskit,
@@ -175,6 +187,9 @@ pub static SERVICES: [Row; 8] = [
         after: &[Service::Rootlesskit, Service::Etcd],
         notifies: true,
         stop_seconds: 15,
+        // Its certificate for connections to itself is valid for three years in Kubernetes 1.36, and for one year in
+        // earlier releases (apiserver, `options/serving_with_loopback.go`).
+        longest_days: Some(300),
         ..COMMON
     },
     Row {
@@ -213,7 +228,6 @@ pub static SERVICES: [Row; 8] = [
         after_images: true,
         after_api: true,
         kubeconfig: Some(Kubeconfig::Kubelet),
-        reads_at_start: &[Credential::Kubelet],
         ..COMMON
     },
     Row {

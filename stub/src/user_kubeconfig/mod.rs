@@ -80,6 +80,42 @@ pub fn merge(
     })
 }
 
+/// Replaces our entries in the kubeconfigs recorded in `merges` after the certificate has changed, and returns the files that
+/// were changed. Kubeconfigs that no longer have all our entries stay as they are. Durable when it returns.
+///
+/// Errors as [`merge`] does.
+pub fn update(
+    config_dir: &Path,
+    merges: &mut Merges,
+    save: impl FnMut(&Merges) -> Result<()>,
+) -> Result<Vec<PathBuf>> {
+    let files = merges.files();
+    if !is_merged(&Chain::read(&files)?) {
+        return Ok(Vec::new());
+    }
+    let edited = merge(config_dir, &files, merges, save)?;
+    Ok(if edited.changed {
+        edited.files
+    } else {
+        Vec::new()
+    })
+}
+
+/// The kubeconfigs recorded in `merges` that [`update`] would change.
+pub fn outdated(config_dir: &Path, merges: &Merges) -> Result<Vec<PathBuf>> {
+    let chain = Chain::read(&merges.files())?;
+    if !is_merged(&chain) {
+        return Ok(Vec::new());
+    }
+    let change = plan_merge(&chain, &wanted(config_dir)?)?;
+    Ok(change.keys().map(|n| chain.0[*n].file.clone()).collect())
+}
+
+/// Whether all our entries are there.
+fn is_merged(chain: &Chain) -> bool {
+    Part::ALL.iter().all(|part| chain.holder(*part).is_some())
+}
+
 /// Removes the cluster, user and context `usernetes` from the kubeconfigs `files`, and from those recorded in `merges`. If
 /// the context is the default, the default before the merge is restored. Removes a file that [`merge`] created if nothing
 /// else is in it. Works without an installation: our entries are recognised by `merges`, or by the authority in

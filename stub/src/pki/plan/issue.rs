@@ -92,6 +92,9 @@ impl Planner<'_> {
             return Ok(None);
         }
 
+        let expired = certificate
+            .as_ref()
+            .is_some_and(|c| c.has_expired(self.now));
         let mut reason = MISSING.to_owned();
         if let Some(certificate) = certificate {
             if let Some(key) = &key {
@@ -123,6 +126,9 @@ impl Planner<'_> {
             PUBLIC,
             &reason,
         );
+        if let Some(made) = self.plan.report.made.last_mut() {
+            made.expired = expired;
+        }
         Ok(Some(Identity {
             certificate: certificate.pem,
             key: key.pem,

@@ -8,7 +8,7 @@ use super::super::identity::Access;
 use super::{Identity, MISSING, Planner};
 use crate::error::{Error, Kind, Result};
 use crate::kubeconfig;
-use crate::layout::Credential;
+use crate::layout::{Credential, Kubeconfig};
 
 impl Planner<'_> {
     /// The key pair that signs the tokens of service accounts. The file with the public half may contain several keys, as
@@ -91,11 +91,35 @@ impl Planner<'_> {
         identity: &Identity,
     ) -> Result<()> {
         let file = self.path(access.kubeconfig.file());
+        let kubeconfig = access.kubeconfig;
+        let names = [
+            kubeconfig.authority().certificate(),
+            kubeconfig.credential().certificate(),
+            kubeconfig.credential().key(),
+        ]
+        .map(|file| {
+            file.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        });
+        let [authority_file, certificate_file, key_file] = &names;
         let wanted = kubeconfig::Access {
             server: format!("https://{}", access.server),
-            authority: &authority.pem,
-            certificate: &identity.certificate,
-            key: &identity.key,
+            // The administrator's may be copied to another place.
+            identity: if kubeconfig == Kubeconfig::Admin {
+                kubeconfig::Identity::Embedded {
+                    authority: &authority.pem,
+                    certificate: &identity.certificate,
+                    key: &identity.key,
+                }
+            } else {
+                kubeconfig::Identity::Files {
+                    authority: authority_file,
+                    certificate: certificate_file,
+                    key: key_file,
+                }
+            },
         };
         let reason = match files::read(&file)? {
             None => MISSING.to_owned(),
