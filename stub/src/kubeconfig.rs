@@ -37,11 +37,11 @@ pub fn print(config_dir: &Path) -> Result<String> {
 /// The cluster, user and context of a kubeconfig, in this order, with embedded certificates and key. The texts are PEM.
 pub(crate) fn entries(server: &str, authority: &str, certificate: &str, key: &str) -> [Value; 3] {
     named(
-        json!({
+        &json!({
             "server": server,
             "certificate-authority-data": BASE64.encode(authority),
         }),
-        json!({
+        &json!({
             "client-certificate-data": BASE64.encode(certificate),
             "client-key-data": BASE64.encode(key),
         }),
@@ -49,7 +49,7 @@ pub(crate) fn entries(server: &str, authority: &str, certificate: &str, key: &st
 }
 
 /// The cluster, user and context with our name.
-fn named(cluster: Value, user: Value) -> [Value; 3] {
+fn named(cluster: &Value, user: &Value) -> [Value; 3] {
     [
         json!({ "name": NAME, "cluster": cluster }),
         json!({ "name": NAME, "user": user }),
@@ -96,8 +96,8 @@ impl Access<'_> {
                 certificate,
                 key,
             } => named(
-                json!({ "server": self.server, "certificate-authority": authority }),
-                json!({ "client-certificate": certificate, "client-key": key }),
+                &json!({ "server": self.server, "certificate-authority": authority }),
+                &json!({ "client-certificate": certificate, "client-key": key }),
             ),
         };
         let text = json!({

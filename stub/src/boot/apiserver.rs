@@ -1,16 +1,21 @@
 //! Waits for the API server.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::{Answer, Client};
-use crate::config::API_PORT;
+use crate::api::{Answer, Client, apply};
+use crate::components::rbac;
+use crate::config::{API_PORT, Config};
 use crate::error::Result;
 use crate::layout::{Kubeconfig, Layout};
 use crate::process::notify::Wait;
+use crate::process::say;
+
+/// Where the API server listens in the network namespace.
+const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), API_PORT.get());
 
 /// How long to wait before asking again. Each request costs the API server a TLS handshake, and it is busy while it starts.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -21,6 +26,19 @@ pub(super) fn wait_ready(layout: &Layout, identity: Kubeconfig) -> Result<()> {
     wait(layout, identity, "the API server", "/readyz", |answer| {
         answer.status == 200
     })
+}
+
+/// Applies the roles of our components, once the API server is ready. `start` does this from outside, but cannot if the API
+/// server is not published on this machine. This process must be in the network namespace.
+pub(super) fn apply_roles(layout: &Layout, config: &Config) {
+    let complaint = Client::new(SERVER, layout, Kubeconfig::Admin)
+        .and_then(|client| apply(&client, &rbac::objects(config)))
+        .unwrap_or_else(|error| Some(error.message().to_owned()));
+    if let Some(complaint) = complaint {
+        say(format!(
+            "cannot apply the roles of the components: {complaint}"
+        ));
+    }
 }
 
 /// Waits until the node has been assigned a network for its pods. The identity must be allowed to read nodes.
@@ -41,11 +59,10 @@ fn wait(
     path: &str,
     good: impl Fn(&Answer) -> bool,
 ) -> Result<()> {
-    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, API_PORT.get()));
     let mut wait = Wait::begin(what);
     loop {
         // The certificate may be renewed meanwhile.
-        let asked = Client::new(server, layout, identity).and_then(|client| client.get(path));
+        let asked = Client::new(SERVER, layout, identity).and_then(|client| client.get(path));
         let state = match asked {
             Ok(answer) if good(&answer) => break,
             Ok(answer) => format!("it answers {}", answer.status),

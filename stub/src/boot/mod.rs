@@ -71,11 +71,13 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
     let namespaces = row.namespaces.unwrap_or(Namespaces::All);
     namespaces::join(layout, namespaces)?;
     // A worker has no API server of its own.
-    if row.after_api
-        && let Some(identity) = row.kubeconfig
+    if let Some(identity) = row.kubeconfig
         && layout.certificate(Credential::ApiServer).exists()
     {
         apiserver::wait_ready(layout, identity)?;
+        if service == Service::KubeControllerManager && cluster::api_address(config).is_none() {
+            apiserver::apply_roles(layout, config);
+        }
     }
     namespaces::run_joined(namespaces, command(layout, start.args))
 }

@@ -120,13 +120,13 @@ impl Current {
     /// Afterwards both are on disk.
     pub fn set_config(&self, written: &Config, applied: &Config) -> Result<()> {
         let data = self.layout.data_dir();
-        let receipt = receipt::Receipt::read(&data)?;
+        let receipt = receipt::Receipt::read(data)?;
         let text = written.to_text();
         replace(&self.layout.config_file(), text.as_bytes(), 0o600)?;
         self.generation.keep_configuration(&applied.to_text())?;
         if let Some(mut receipt) = receipt {
             receipt.config = applied.to_text();
-            receipt.write(&data)?;
+            receipt.write(data)?;
         }
         Ok(())
     }
@@ -134,10 +134,10 @@ impl Current {
     /// Remembers that everything was started after the last change.
     pub(crate) fn restarted(&self) -> Result<()> {
         let data = self.layout.data_dir();
-        match receipt::Receipt::read(&data)? {
+        match receipt::Receipt::read(data)? {
             Some(mut receipt) if receipt.stale => {
                 receipt.set_stale(false, &self.machine);
-                receipt.write(&data)
+                receipt.write(data)
             }
             _ => Ok(()),
         }

@@ -201,9 +201,9 @@ fn remove_units(
 fn purge(layout: &Layout, machine: &Machine, progress: &Progress) -> Result<Vec<Left>> {
     let wait = progress.wait("remove data");
     let data = layout.data_dir();
-    let mut left = links_out(&data, 1)?;
+    let mut left = links_out(data, 1)?;
     left.extend(links_out(layout.config(), 2)?);
-    for path in contents(&data)? {
+    for path in contents(data)? {
         if !PROGRAMS.iter().any(|name| path.ends_with(name)) && remove_tree(&path).is_err() {
             remove_in_namespace(layout, machine, &path)?;
         }

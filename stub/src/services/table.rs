@@ -42,9 +42,8 @@ pub struct Row {
     pub namespaces: Option<Namespaces>,
     /// Whether `boot` waits until the images of the bundle are loaded.
     pub after_images: bool,
-    /// Whether `boot` waits until the API server is ready. It asks with the identity of the kubeconfig.
-    pub after_api: bool,
-    /// The kubeconfig with which it connects to the API server. It reads this file only when it starts.
+    /// The kubeconfig with which it connects to the API server. It reads this file only when it starts. Before that, `boot`
+    /// waits until the API server is ready.
     pub kubeconfig: Option<Kubeconfig>,
     /// How many days it may run, if it has a certificate in its memory that only a restart renews.
     pub longest_days: Option<u16>,
@@ -127,7 +126,6 @@ const COMMON: Row = Row {
     stop_seconds: 10,
     namespaces: Some(Namespaces::Network),
     after_images: false,
-    after_api: false,
     kubeconfig: None,
     longest_days: None,
 };
@@ -198,7 +196,6 @@ pub static SERVICES: [Row; 8] = [
         title: "kube-controller-manager",
         layer: "controllers",
         after: &[Service::Rootlesskit, Service::KubeApiserver],
-        after_api: true,
         kubeconfig: Some(Kubeconfig::ControllerManager),
         ..COMMON
     },
@@ -210,7 +207,6 @@ pub static SERVICES: [Row; 8] = [
         after: &[Service::Rootlesskit, Service::KubeApiserver],
         // Without leader election, it exits with 1 when it is told to stop.
         clean_exits: &[1, 143],
-        after_api: true,
         kubeconfig: Some(Kubeconfig::Scheduler),
         ..COMMON
     },
@@ -226,7 +222,6 @@ pub static SERVICES: [Row; 8] = [
         notifies: true,
         namespaces: Some(Namespaces::All),
         after_images: true,
-        after_api: true,
         kubeconfig: Some(Kubeconfig::Kubelet),
         ..COMMON
     },
@@ -239,7 +234,6 @@ pub static SERVICES: [Row; 8] = [
         target: Target::Node,
         after: AFTER_CONTROL_PLANE,
         namespaces: Some(Namespaces::All),
-        after_api: true,
         kubeconfig: Some(Kubeconfig::KubeProxy),
         ..COMMON
     },
