@@ -1,6 +1,10 @@
 //! The directories and files of an installed cluster.
 
+mod credential;
+
 use std::path::{Path, PathBuf};
+
+pub use credential::{Credential, Kubeconfig};
 
 use crate::error::{Error, Kind, Result};
 use crate::paths;
@@ -65,26 +69,49 @@ impl Layout {
         self.config.join(CONFIG_FILE)
     }
 
-    /// A file of the control plane: a key, a certificate or a kubeconfig.
+    /// The certificate of a credential.
     #[must_use]
-    pub fn master(&self, name: &str) -> PathBuf {
-        self.config.join("master").join(name)
+    pub fn certificate(&self, credential: Credential) -> PathBuf {
+        self.config.join(credential.certificate())
     }
 
-    /// A file of the node: a key, a certificate or a kubeconfig.
+    /// The private key of a credential.
     #[must_use]
-    pub fn node(&self, name: &str) -> PathBuf {
-        self.config.join("node").join(name)
+    pub fn key(&self, credential: Credential) -> PathBuf {
+        self.config.join(credential.key())
     }
 
-    /// A path in `~/.local/share/usernetes`, or that directory if `name` is empty. It survives a reboot.
+    /// A kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self, kubeconfig: Kubeconfig) -> PathBuf {
+        self.config.join(kubeconfig.file())
+    }
+
+    /// `~/.local/share/usernetes`. It survives a reboot.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data
+    }
+
+    /// etcd's database.
+    #[must_use]
+    pub fn etcd_data(&self) -> PathBuf {
+        self.data("etcd")
+    }
+
+    /// `$XDG_RUNTIME_DIR/usernetes`. It is gone after a reboot.
+    #[must_use]
+    pub fn runtime_dir(&self) -> &Path {
+        &self.runtime
+    }
+
+    /// A path in [`data_dir`](Self::data_dir).
     #[must_use]
     pub fn data(&self, name: &str) -> PathBuf {
         self.data.join(name)
     }
 
-    /// A path in `$XDG_RUNTIME_DIR/usernetes`, or that directory if `name` is empty. It contains sockets and the configuration
-    /// files that `boot` writes, and is gone after a reboot.
+    /// A path in [`runtime_dir`](Self::runtime_dir), which contains sockets and the configuration files that `boot` writes.
     #[must_use]
     pub fn runtime(&self, name: &str) -> PathBuf {
         self.runtime.join(name)

@@ -32,6 +32,13 @@ pub const BOOT: &str = "boot";
 /// `usernetes boot rootlesskit-child`: RootlessKit runs it inside the namespaces that it has made.
 pub const ROOTLESSKIT_CHILD: &str = "rootlesskit-child";
 
+/// `usernetes certs renew --due`: the line that the service behind the daily timer starts, which is also for people.
+pub const CERTS: &str = "certs";
+/// See [`CERTS`].
+pub const RENEW: &str = "renew";
+/// See [`CERTS`].
+pub const DUE: &str = "--due";
+
 /// `usernetes probe-namespaces`: enters namespaces of its own, for the checks of this machine. Both ends are always the same
 /// program, so what they say to each other may change.
 pub const PROBE_NAMESPACES: &str = "probe-namespaces";

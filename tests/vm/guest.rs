@@ -61,6 +61,11 @@ impl Guest {
         self.start()
     }
 
+    /// Sets the machine's clock, for example to `+400 days`.
+    pub fn set_clock(&mut self, change: &str) -> Result<()> {
+        check(&mut self.ssh("root", &format!("date --set='{change}'")))
+    }
+
     fn start(&mut self) -> Result<()> {
         for attempt in 1..=3 {
             match self.try_start() {

@@ -64,16 +64,27 @@ impl Scenario {
                 .map(|n| format!("the bundle has {n}, and other scenarios test more with it")))
     }
 
-    /// Runs it. A line `# reboot` alone cuts the script: the machine is restarted there, and the rest goes on.
+    /// Runs it. A line `# reboot` cuts the script: the machine is restarted there, and the rest goes on in a new login. So
+    /// does a line `# clock +400 days`, where the machine's clock is set.
     pub fn run(&self, guest: &mut Guest) -> Result<()> {
         let library_end = self.script.find("# needs:").unwrap_or(0);
         let (library, body) = self.script.split_at(library_end);
-        for (index, part) in body.split("\n# reboot\n").enumerate() {
-            if index > 0 {
-                guest.reboot()?;
+        let mut part = String::new();
+        for line in body.lines() {
+            let clock = line.strip_prefix("# clock ");
+            if line != "# reboot" && clock.is_none() {
+                part.push_str(line);
+                part.push('\n');
+                continue;
             }
             guest.script(&format!("{library}\n{part}"))?;
+            part.clear();
+            match clock {
+                Some(change) => guest.set_clock(change)?,
+                None => guest.reboot()?,
+            }
         }
+        guest.script(&format!("{library}\n{part}"))?;
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::layout::{Kubeconfig, Layout};
 
 /// How long the server may send nothing before the request fails.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -34,11 +35,14 @@ pub struct Answer {
 }
 
 impl Client {
-    /// A client that trusts only the authority `ca`. All three files are PEM.
-    pub fn new(server: SocketAddr, ca: &Path, certificate: &Path, key: &Path) -> Result<Self> {
+    /// A client with the identity of a kubeconfig. It trusts only the cluster authority.
+    pub fn new(server: SocketAddr, layout: &Layout, identity: Kubeconfig) -> Result<Self> {
+        let ca = layout.certificate(identity.authority());
+        let certificate = layout.certificate(identity.credential());
+        let key = layout.key(identity.credential());
         let mut roots = RootCertStore::empty();
-        for certificate in certificates(ca)? {
-            roots.add(certificate).map_err(|error| bad(ca, &error))?;
+        for certificate in certificates(&ca)? {
+            roots.add(certificate).map_err(|error| bad(&ca, &error))?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -46,11 +50,11 @@ impl Client {
             .map_err(|error| Error::new(Kind::Failed, error.to_string()))?
             .with_root_certificates(roots)
             .with_client_auth_cert(
-                certificates(certificate)?,
-                PrivateKeyDer::from_pem_slice(&fs_err::read(key)?)
-                    .map_err(|error| bad(key, &error))?,
+                certificates(&certificate)?,
+                PrivateKeyDer::from_pem_slice(&fs_err::read(&key)?)
+                    .map_err(|error| bad(&key, &error))?,
             )
-            .map_err(|error| bad(certificate, &error))?;
+            .map_err(|error| bad(&certificate, &error))?;
         Ok(Self {
             server,
             config: Arc::new(config),

@@ -15,7 +15,7 @@ use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::{contents, private_directory, remove_if_there, remove_tree, temporary};
 use crate::layout::{Layout, MASTER, NODE};
-use crate::pki::rfc3339;
+use crate::pki::time_text;
 use crate::progress::Progress;
 use crate::store::Store;
 
@@ -55,7 +55,7 @@ pub fn create(file: &Path, force: bool, progress: &Progress) -> Result<Created> 
     }
     let contents = Contents {
         schema: SCHEMA,
-        created: rfc3339(SystemTime::now()),
+        created: time_text(SystemTime::now()),
         release: current.generation.manifest().release.to_string(),
         versions: Versions::of(current.generation.manifest()),
         node_name: current.config.node_name.to_string(),

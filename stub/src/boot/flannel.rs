@@ -13,7 +13,7 @@ use crate::components;
 use crate::config::Config;
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::remove_if_there;
-use crate::layout::Layout;
+use crate::layout::{Kubeconfig, Layout};
 use crate::network::flannel;
 use crate::process::namespaces::join;
 use crate::process::supervise::Supervisor;
@@ -31,7 +31,7 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     write_files(start.files)?;
     join(layout, Namespaces::Files)?;
     // The daemon exits if the node has no network yet, and the controller manager takes a while to assign one.
-    wait_pod_network(layout, &layout.node("flannel"), config.node_name.as_str())?;
+    wait_pod_network(layout, Kubeconfig::Flannel, config.node_name.as_str())?;
     let file = Path::new(flannel::SUBNET_FILE);
     remove_if_there(file)?;
     let mut daemon = command(layout, start.args);

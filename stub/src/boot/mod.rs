@@ -4,6 +4,7 @@
 //! runtime. All other services enter the existing namespaces ([`namespaces`]).
 
 mod apiserver;
+mod certificates;
 mod child;
 mod cri;
 mod flannel;
@@ -27,7 +28,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::files::write_atomically;
 use crate::images;
-use crate::layout::Layout;
+use crate::layout::{Credential, Layout};
 use crate::paths::At as _;
 use crate::process::{command, namespaces, say};
 use crate::protocol;
@@ -52,7 +53,10 @@ pub fn run(name: &str) -> Result<u8> {
         Error::new(Kind::Usage, format!("there is no service `{name}`")).expected(names.join(", "))
     })?;
     match service {
-        Service::Rootlesskit => rootlesskit::run(&layout, &config),
+        Service::Rootlesskit => {
+            certificates::renew_due(&layout, &config);
+            rootlesskit::run(&layout, &config)
+        }
         Service::Flanneld => flannel::run(&layout, &config),
         _ => run_service(service, &layout, &config),
     }
@@ -72,10 +76,13 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
     let namespaces = row.namespaces.unwrap_or(Namespaces::All);
     namespaces::join(layout, namespaces)?;
     // A worker has no API server of its own.
-    if let Some(certificate) = row.after_api
-        && layout.master("kube-apiserver.pem").exists()
+    if let Some(identity) = row.kubeconfig
+        && layout.certificate(Credential::ApiServer).exists()
     {
-        apiserver::wait_ready(layout, &layout.config().join(certificate))?;
+        apiserver::wait_ready(layout, identity)?;
+        if service == Service::KubeControllerManager && cluster::api_address(config).is_none() {
+            apiserver::apply_roles(layout, config);
+        }
     }
     namespaces::run_joined(namespaces, command(layout, start.args))
 }

@@ -22,9 +22,12 @@ pub(super) enum Certs {
     },
     /// Renew all certificates except those of the authorities, for another year and with the same keys
     Renew {
-        /// Restart the services that use them; pods keep running
+        /// Restart the services that use them at once, instead of letting them load the new ones; pods keep running
         #[arg(long)]
         restart: bool,
+        /// Renew only certificates that expire within 30 days or lack an address of this machine; a timer does this every day
+        #[arg(long, conflicts_with = "restart")]
+        due: bool,
     },
 }
 
@@ -37,7 +40,8 @@ impl Certs {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         match self {
             Self::List { json } => list(*json),
-            Self::Renew { restart } => lifecycle::renew(*restart, progress),
+            Self::Renew { due: true, .. } => lifecycle::renew_due_and_restart(progress),
+            Self::Renew { restart, .. } => lifecycle::renew(*restart, progress),
         }
     }
 }

@@ -1,16 +1,16 @@
 //! `kubeconfig print|merge|unmerge`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::output::{print, print_json};
-use crate::cluster::{Current, Receipt};
+use crate::cluster::{Current, remembered, save_to};
 use crate::error::Result;
 use crate::kubeconfig::{self, NAME};
 use crate::paths;
 use crate::progress::Progress;
-use crate::user_kubeconfig::{self, Edited, Merges};
+use crate::user_kubeconfig::{self, Edited};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Kubeconfig {
@@ -40,10 +40,10 @@ impl Kubeconfig {
             Self::Print => print(&kubeconfig::print(Current::read()?.layout.config())?),
             Self::Merge(output) => {
                 let layout = Current::read()?.layout;
-                let (files, data) = (paths::user_kubeconfigs()?, layout.data(""));
-                let mut merges = remembered(&data)?;
+                let (files, data) = (paths::user_kubeconfigs()?, layout.data_dir());
+                let mut merges = remembered(data)?;
                 let outcome =
-                    user_kubeconfig::merge(layout.config(), &files, &mut merges, save_to(&data))?;
+                    user_kubeconfig::merge(layout.config(), &files, &mut merges, save_to(data))?;
                 output.show(&outcome, progress, || {
                     let known = if outcome.changed { "now" } else { "already" };
                     format!("{} {known} has the context `{NAME}`", list(&outcome.files))
@@ -93,18 +93,4 @@ impl Output {
 fn list(files: &[PathBuf]) -> String {
     let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
     files.join(", ")
-}
-
-/// The merges that the installation's receipt records.
-fn remembered(data: &Path) -> Result<Merges> {
-    Ok(Receipt::read(data)?.unwrap_or_default().kubeconfigs)
-}
-
-/// Records the merges in the receipt, whose other fields may have changed meanwhile.
-fn save_to(data: &Path) -> impl FnMut(&Merges) -> Result<()> {
-    move |merges| {
-        let mut receipt = Receipt::read(data)?.unwrap_or_default();
-        receipt.kubeconfigs = merges.clone();
-        receipt.write(data)
-    }
 }

@@ -77,19 +77,21 @@ impl Status {
                 "generation {number} (release {release})\n{}",
                 table(&rows, &[])
             );
-            for (what, days, next) in [
+            for (what, days, limit, next) in [
                 (
                     "certificates",
                     days.certificates,
-                    "to renew them, run `usernetes certs renew`",
+                    30,
+                    "to renew them now, run `usernetes certs renew --due`",
                 ),
                 (
                     "authorities",
                     days.authorities,
+                    180,
                     "they are not renewed automatically; `usernetes certs list` shows them",
                 ),
             ] {
-                if let Some(days) = days.filter(|days| *days < 30) {
+                if let Some(days) = days.filter(|days| *days < limit) {
                     let expire = match days {
                         1 => "expire in 1 day".to_owned(),
                         0.. => format!("expire in {days} days"),
@@ -97,6 +99,13 @@ impl Status {
                     };
                     let _ = writeln!(text, "{what} {expire}: {next}");
                 }
+            }
+            for file in current.outdated_kubeconfigs().unwrap_or_default() {
+                let _ = writeln!(
+                    text,
+                    "{} has an old certificate: run `usernetes kubeconfig merge`",
+                    file.display()
+                );
             }
             if let Some(layer) = layers.last().filter(|l| !l.next.is_empty()) {
                 let _ = writeln!(text, "next: {}", layer.next);

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::files::replace;
 use crate::host::Machine;
-use crate::layout::Layout;
+use crate::layout::{Kubeconfig, Layout};
 use crate::paths;
 use crate::pki;
 use crate::process::child_pid;
@@ -62,7 +62,7 @@ impl Current {
 
     /// Where everything was when the units were written, if it was moved or copied since. The units name that place.
     pub fn moved_from(&self) -> Result<Option<PathBuf>> {
-        let receipt = receipt::Receipt::read(&self.layout.data(""))?;
+        let receipt = receipt::Receipt::read(self.layout.data_dir())?;
         Ok(receipt.and_then(|receipt| receipt.moved_from(&self.layout)))
     }
 
@@ -85,9 +85,7 @@ impl Current {
         let Some(server) = api_address(&self.config) else {
             return Ok(None);
         };
-        let [ca, certificate, key] =
-            ["ca.pem", "admin.pem", "admin-key.pem"].map(|name| self.layout.master(name));
-        Client::new(server, &ca, &certificate, &key).map(Some)
+        Client::new(server, &self.layout, Kubeconfig::Admin).map(Some)
     }
 
     /// Fails if certificates for this configuration could not be made. Changes nothing.
@@ -131,25 +129,25 @@ impl Current {
     /// Replaces the [written](Self::written) configuration, and the applied one, which running services must have already.
     /// Afterwards both are on disk.
     pub fn set_config(&self, written: &Config, applied: &Config) -> Result<()> {
-        let data = self.layout.data("");
-        let receipt = receipt::Receipt::read(&data)?;
+        let data = self.layout.data_dir();
+        let receipt = receipt::Receipt::read(data)?;
         let text = written.to_text();
         replace(&self.layout.config_file(), text.as_bytes(), 0o600)?;
         self.generation.keep_configuration(&applied.to_text())?;
         if let Some(mut receipt) = receipt {
             receipt.config = applied.to_text();
-            receipt.write(&data)?;
+            receipt.write(data)?;
         }
         Ok(())
     }
 
     /// Remembers that everything was started after the last change.
     pub(crate) fn restarted(&self) -> Result<()> {
-        let data = self.layout.data("");
-        match receipt::Receipt::read(&data)? {
+        let data = self.layout.data_dir();
+        match receipt::Receipt::read(data)? {
             Some(mut receipt) if receipt.stale => {
                 receipt.set_stale(false, &self.machine);
-                receipt.write(&data)
+                receipt.write(data)
             }
             _ => Ok(()),
         }

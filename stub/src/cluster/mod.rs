@@ -4,6 +4,7 @@
 mod access;
 mod current;
 mod guard;
+mod merged;
 mod programs;
 mod receipt;
 mod versions;
@@ -13,6 +14,7 @@ pub(crate) use access::{check_pki, is_local_api, pki_request};
 pub use current::{Current, layout};
 pub(crate) use current::{WRITE_ANEW, first_process};
 pub use guard::{check_data_home, check_owner, check_whole};
+pub use merged::{remembered, save_to};
 pub use programs::Program;
 pub(crate) use receipt::{NAME as RECEIPT, WANTS, missing_directories, remember_places};
 pub use receipt::{Receipt, applied, unit_dir};

@@ -11,6 +11,7 @@ use crate::components::{containerd, cri_environment, cri_socket, etcd};
 use crate::config::Cri;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::kubeconfig;
+use crate::layout::Credential;
 use crate::paths::KUBECONFIG;
 use crate::process::{enter, environment};
 use crate::services::Namespaces;
@@ -95,13 +96,16 @@ fn crictl(current: &Current) -> Result<(Place, Command)> {
 
 fn etcdctl(current: &Current) -> Result<(Place, Command)> {
     let mut command = Command::new(current.program("etcdctl")?);
-    let file = |name| current.layout.master(name);
+    let layout = &current.layout;
     command
         .env("ETCDCTL_API", "3")
         .env("ETCDCTL_ENDPOINTS", etcd::CLIENT_URL)
-        .env("ETCDCTL_CACERT", file("etcd-ca.pem"))
-        .env("ETCDCTL_CERT", file("etcd-client.pem"))
-        .env("ETCDCTL_KEY", file("etcd-client-key.pem"));
+        .env(
+            "ETCDCTL_CACERT",
+            layout.certificate(Credential::EtcdAuthority),
+        )
+        .env("ETCDCTL_CERT", layout.certificate(Credential::EtcdClient))
+        .env("ETCDCTL_KEY", layout.key(Credential::EtcdClient));
     Ok((Place::Inside(Namespaces::Network), command))
 }
 

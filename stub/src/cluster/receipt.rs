@@ -143,7 +143,11 @@ impl Receipt {
                 places.old_config(),
                 layout.config().to_owned(),
             ),
-            (&places.data, places.old_data(), layout.data("")),
+            (
+                &places.data,
+                places.old_data(),
+                layout.data_dir().to_owned(),
+            ),
         ];
         let mut pairs = pairs.into_iter().filter(|(path, ..)| known(path));
         pairs
@@ -356,7 +360,7 @@ pub(crate) fn remember_places(places: &Places, config_dir: &Path) -> Result<()> 
 /// The configuration that what is installed was made from and runs by: `config.toml` may have been edited since. Where
 /// nothing was installed yet, what that file says.
 pub fn applied(layout: &Layout) -> Result<Config> {
-    let receipt = Receipt::read(&layout.data(""))?.unwrap_or_default();
+    let receipt = Receipt::read(layout.data_dir())?.unwrap_or_default();
     let hint = || "run `usernetes install`, which applies that of `config.toml`".to_owned();
     match receipt.configuration().hint(hint)? {
         Some(config) => Ok(config),
@@ -374,8 +378,8 @@ fn units_of_user() -> String {
 /// The directories that an installation makes among those of others.
 fn shared_directories(layout: &Layout) -> [PathBuf; 5] {
     // The runtimes make these even where they are told to keep their state elsewhere.
-    let [runc, crun] = ["runc", "crun"].map(|name| layout.runtime("").with_file_name(name));
-    let data = layout.data("").components().collect();
+    let [runc, crun] = ["runc", "crun"].map(|name| layout.runtime_dir().with_file_name(name));
+    let data = layout.data_dir().components().collect();
     let config = layout.config().to_owned();
     [unit_dir(layout).join(WANTS), data, config, runc, crun]
 }

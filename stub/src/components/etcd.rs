@@ -1,6 +1,6 @@
 //! etcd with a single member. etcd 3.5 and 3.6 both accept the flags used here.
 
-use crate::layout::Layout;
+use crate::layout::{Credential, Layout};
 use crate::render::Args;
 
 /// The address at which it answers clients. It is on the loopback interface of the namespaces, because only the API server
@@ -26,19 +26,25 @@ pub fn membership() -> Vec<String> {
 pub fn args(layout: &Layout) -> Vec<String> {
     Args::of(layout, "etcd")
         .flag("name", MEMBER)
-        .path("data-dir", layout.data("etcd"))
+        .path("data-dir", layout.etcd_data())
         .flag("listen-client-urls", CLIENT_URL)
         .flag("advertise-client-urls", CLIENT_URL)
         .flag("listen-peer-urls", PEER_URL)
         .flag("initial-advertise-peer-urls", PEER_URL)
         .flag("initial-cluster", format!("{MEMBER}={PEER_URL}"))
-        .path("cert-file", layout.master("etcd.pem"))
-        .path("key-file", layout.master("etcd-key.pem"))
-        .path("trusted-ca-file", layout.master("etcd-ca.pem"))
+        .path("cert-file", layout.certificate(Credential::Etcd))
+        .path("key-file", layout.key(Credential::Etcd))
+        .path(
+            "trusted-ca-file",
+            layout.certificate(Credential::EtcdAuthority),
+        )
         .flag("client-cert-auth", true)
-        .path("peer-cert-file", layout.master("etcd-peer.pem"))
-        .path("peer-key-file", layout.master("etcd-peer-key.pem"))
-        .path("peer-trusted-ca-file", layout.master("etcd-ca.pem"))
+        .path("peer-cert-file", layout.certificate(Credential::EtcdPeer))
+        .path("peer-key-file", layout.key(Credential::EtcdPeer))
+        .path(
+            "peer-trusted-ca-file",
+            layout.certificate(Credential::EtcdAuthority),
+        )
         .flag("peer-client-cert-auth", true)
         .flag("tls-min-version", "TLS1.2")
         .0

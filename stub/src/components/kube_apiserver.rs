@@ -2,7 +2,7 @@
 
 use super::etcd;
 use crate::config::{API_PORT, Config};
-use crate::layout::Layout;
+use crate::layout::{Credential, Layout};
 use crate::render::Args;
 
 /// The API server's command line.
@@ -13,13 +13,13 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
     Args::of(layout, "kube-apiserver")
         .flag("secure-port", API_PORT)
         .flag("advertise-address", config.node_ip())
-        .path("tls-cert-file", layout.master("kube-apiserver.pem"))
-        .path(
-            "tls-private-key-file",
-            layout.master("kube-apiserver-key.pem"),
-        )
+        .path("tls-cert-file", layout.certificate(Credential::ApiServer))
+        .path("tls-private-key-file", layout.key(Credential::ApiServer))
         .flag("tls-min-version", "VersionTLS12")
-        .path("client-ca-file", layout.master("ca.pem"))
+        .path(
+            "client-ca-file",
+            layout.certificate(Credential::ClusterAuthority),
+        )
         // No client needs anonymous requests: even `boot` uses a certificate to poll `/readyz`.
         .flag("anonymous-auth", false)
         .flag("authorization-mode", "Node,RBAC")
@@ -27,37 +27,34 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         .flag("allow-privileged", true)
         .flag("profiling", false)
         .flag("etcd-servers", etcd::CLIENT_URL)
-        .path("etcd-cafile", layout.master("etcd-ca.pem"))
+        .path("etcd-cafile", layout.certificate(Credential::EtcdAuthority))
         .path(
             "etcd-certfile",
-            layout.master("kube-apiserver-etcd-client.pem"),
+            layout.certificate(Credential::ApiServerForEtcd),
         )
+        .path("etcd-keyfile", layout.key(Credential::ApiServerForEtcd))
         .path(
-            "etcd-keyfile",
-            layout.master("kube-apiserver-etcd-client-key.pem"),
+            "kubelet-certificate-authority",
+            layout.certificate(Credential::ClusterAuthority),
         )
-        .path("kubelet-certificate-authority", layout.master("ca.pem"))
         .path(
             "kubelet-client-certificate",
-            layout.master("apiserver-kubelet-client.pem"),
+            layout.certificate(Credential::ApiServerForKubelet),
         )
         .path(
             "kubelet-client-key",
-            layout.master("apiserver-kubelet-client-key.pem"),
+            layout.key(Credential::ApiServerForKubelet),
         )
         // The address comes first: RootlessKit's /etc/hosts maps the node's name to 127.0.0.1.
         .flag("kubelet-preferred-address-types", "InternalIP,Hostname")
         .path(
             "proxy-client-cert-file",
-            layout.master("front-proxy-client.pem"),
+            layout.certificate(Credential::FrontProxy),
         )
-        .path(
-            "proxy-client-key-file",
-            layout.master("front-proxy-client-key.pem"),
-        )
+        .path("proxy-client-key-file", layout.key(Credential::FrontProxy))
         .path(
             "requestheader-client-ca-file",
-            layout.master("front-proxy-ca.pem"),
+            layout.certificate(Credential::FrontProxyAuthority),
         )
         .flag("requestheader-allowed-names", "front-proxy-client")
         .flag("requestheader-extra-headers-prefix", "X-Remote-Extra-")
@@ -69,11 +66,11 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         )
         .path(
             "service-account-key-file",
-            layout.master("service-account.pem"),
+            layout.certificate(Credential::ServiceAccounts),
         )
         .path(
             "service-account-signing-key-file",
-            layout.master("service-account-key.pem"),
+            layout.key(Credential::ServiceAccounts),
         )
         .flag("service-cluster-ip-range", config.network.services)
         // Without it, a single open watch delays the end of the API server by 60 seconds (seen with 1.36).

@@ -2,14 +2,14 @@
 
 use super::kubelet;
 use crate::config::Config;
-use crate::layout::Layout;
+use crate::layout::{Credential, Kubeconfig, Layout};
 use crate::render::Args;
 
 /// The controller manager's command line. Without leader election, it exits if the API server is not ready within ten
 /// seconds, so start it only after `/readyz` has succeeded.
 #[must_use]
 pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
-    let kubeconfig = layout.master("kube-controller-manager.kubeconfig");
+    let kubeconfig = layout.kubeconfig(Kubeconfig::ControllerManager);
     let args = Args::of(layout, "kube-controller-manager")
         .path("kubeconfig", &kubeconfig)
         .path("authentication-kubeconfig", &kubeconfig)
@@ -19,12 +19,21 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         .flag("profiling", false)
         .flag("leader-elect", false)
         .flag("cluster-name", "kubernetes")
-        .path("cluster-signing-cert-file", layout.master("ca.pem"))
-        .path("cluster-signing-key-file", layout.master("ca-key.pem"))
-        .path("root-ca-file", layout.master("ca.pem"))
+        .path(
+            "cluster-signing-cert-file",
+            layout.certificate(Credential::ClusterAuthority),
+        )
+        .path(
+            "cluster-signing-key-file",
+            layout.key(Credential::ClusterAuthority),
+        )
+        .path(
+            "root-ca-file",
+            layout.certificate(Credential::ClusterAuthority),
+        )
         .path(
             "service-account-private-key-file",
-            layout.master("service-account-key.pem"),
+            layout.key(Credential::ServiceAccounts),
         )
         .flag("use-service-account-credentials", true)
         // The default is below /usr, where only root can create it.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::layout::Layout;
+use crate::layout::{Kubeconfig, Layout};
 use crate::render::{Args, ConfigFile, json};
 
 /// The kernel interface with which it forwards packets to pods.
@@ -64,7 +64,7 @@ pub fn files(layout: &Layout, config: &Config, mode: Mode) -> Vec<ConfigFile> {
         api_version: "kubeproxy.config.k8s.io/v1alpha1",
         kind: "KubeProxyConfiguration",
         client_connection: ClientConnection {
-            kubeconfig: layout.node("kube-proxy.kubeconfig"),
+            kubeconfig: layout.kubeconfig(Kubeconfig::KubeProxy),
         },
         cluster_cidr: config.network.pods.to_string(),
         // Zero leaves the kernel's settings as they are. An unprivileged user cannot change them.

@@ -1,12 +1,12 @@
 //! The scheduler.
 
-use crate::layout::Layout;
+use crate::layout::{Kubeconfig, Layout};
 use crate::render::Args;
 
 /// The scheduler's command line. Start it only after the API server's `/readyz` has succeeded.
 #[must_use]
 pub fn args(layout: &Layout) -> Vec<String> {
-    let kubeconfig = layout.master("kube-scheduler.kubeconfig");
+    let kubeconfig = layout.kubeconfig(Kubeconfig::Scheduler);
     Args::of(layout, "kube-scheduler")
         .path("kubeconfig", &kubeconfig)
         .path("authentication-kubeconfig", &kubeconfig)

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::cri_socket;
 use crate::config::Config;
-use crate::layout::Layout;
+use crate::layout::{Credential, Kubeconfig, Layout};
 use crate::render::{Args, ConfigFile, json};
 
 /// The kubelet's root directory, inside the namespaces. `boot` mounts the directory `kubelet` of the data directory there.
@@ -30,7 +30,7 @@ fn config_file(layout: &Layout) -> PathBuf {
 pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
     Args::of(layout, "kubelet")
         .path("config", config_file(layout))
-        .path("kubeconfig", layout.node("node.kubeconfig"))
+        .path("kubeconfig", layout.kubeconfig(Kubeconfig::Kubelet))
         .flag("root-dir", ROOT)
         .flag("cert-dir", format!("{ROOT}/pki"))
         .flag("hostname-override", &config.node_name)
@@ -105,12 +105,12 @@ pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
             anonymous: Enabled { enabled: false },
             webhook: Enabled { enabled: true },
             x509: X509 {
-                client_ca_file: layout.node("ca.pem"),
+                client_ca_file: layout.certificate(Credential::NodeAuthority),
             },
         },
         authorization: Authorization { mode: "Webhook" },
-        tls_cert_file: layout.node("node.pem"),
-        tls_private_key_file: layout.node("node-key.pem"),
+        tls_cert_file: layout.certificate(Credential::Kubelet),
+        tls_private_key_file: layout.key(Credential::Kubelet),
         tls_min_version: "VersionTLS12",
         cluster_domain: config.cluster_domain.to_string(),
         cluster_dns: [config.cluster_dns()],

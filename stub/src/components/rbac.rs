@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::network;
+use crate::pki::KUBELETS_CLIENT;
 use crate::render::{cluster_role_binding, user};
 
 /// The objects to apply once the API server is ready.
@@ -15,7 +16,7 @@ pub fn objects(config: &Config) -> Vec<Value> {
     let mut items = vec![cluster_role_binding(
         "u7s:kubelet-api-admin",
         "system:kubelet-api-admin",
-        &user("kube-apiserver-kubelet-client"),
+        &user(KUBELETS_CLIENT),
     )];
     items.extend(network::objects(config));
     items

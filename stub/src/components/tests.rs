@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::config::{Cni, Config, Cri, DnsName};
+use crate::layout::Credential;
 use crate::layout::tests::example as layout;
 use crate::network;
 use crate::render::json;
@@ -177,5 +178,8 @@ fn parsers_read_odd_paths_unchanged() {
     assert_eq!(table["root"].as_str(), odd.data("containerd").to_str());
     let (_, json) = kubelet::files(&odd, &config(Cni::Bridge)).remove(0);
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(value["tlsCertFile"].as_str(), odd.node("node.pem").to_str());
+    assert_eq!(
+        value["tlsCertFile"].as_str(),
+        odd.certificate(Credential::Kubelet).to_str()
+    );
 }

@@ -45,7 +45,7 @@ impl<'a> Plan<'a> {
         }
 
         let mut receipt = self.receipt.clone().unwrap_or_default();
-        let places = Places::of(layout.config(), &layout.data(""));
+        let places = Places::of(layout.config(), layout.data_dir());
         let text = self.config_text(&layout)?;
         let mut changed = receipt.is_stale(self.machine)
             || effect != Effect::Unchanged

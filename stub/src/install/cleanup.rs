@@ -24,7 +24,7 @@ pub fn cleanup_command(machine: &Machine) -> Result<String> {
     if process.is_some() || !receipt.units.is_empty() {
         return Err(still_installed(process));
     }
-    let data: PathBuf = layout.data("").components().collect();
+    let data: PathBuf = layout.data_dir().components().collect();
     let roots = [data.as_path(), layout.config()];
     let rootlesskit = layout.program("rootlesskit");
     // Inside, the user may do everything, even write to the store's read-only directories.

@@ -73,7 +73,7 @@ impl<'a> Plan<'a> {
             Some(returning) => Some(returning.config.clone()),
             None => existing_config(&layout)?,
         };
-        let has_data = layout.data("etcd/member").exists();
+        let has_data = layout.etcd_data().join("member").exists();
         let last = settings::last(receipt.as_ref(), store.dir(), has_data)?;
         let settings = settings::merge(
             flags,

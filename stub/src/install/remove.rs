@@ -83,7 +83,7 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
         left.extend(remove_units(&layout, &receipt, &manager, progress)?);
     }
     if !foreign {
-        remove_tree(&layout.runtime(""))?;
+        remove_tree(layout.runtime_dir())?;
     }
     let undone = user_kubeconfig::at_uninstall(layout.config(), &receipt.kubeconfigs, purge);
     for line in undone.lines {
@@ -94,7 +94,7 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
     if purge {
         left.extend(self::purge(&layout, machine, progress)?);
     }
-    let sessions = layout.runtime("");
+    let sessions = layout.runtime_dir();
     let sessions = sessions.parent().filter(|_| foreign);
     for directory in receipt.directories_of(&layout) {
         // One that somebody else uses by now is not empty, and stays.
@@ -187,10 +187,10 @@ fn remove_units(
 /// two directories that links lead to stay; gives them.
 fn purge(layout: &Layout, machine: &Machine, progress: &Progress) -> Result<Vec<Left>> {
     let wait = progress.wait("remove data");
-    let data = layout.data("");
-    let mut left = links_out(&data, 1)?;
+    let data = layout.data_dir();
+    let mut left = links_out(data, 1)?;
     left.extend(links_out(layout.config(), 2)?);
-    for path in contents(&data)? {
+    for path in contents(data)? {
         if !PROGRAMS.iter().any(|name| path.ends_with(name)) && remove_tree(&path).is_err() {
             remove_in_namespace(layout, machine, &path)?;
         }
@@ -267,7 +267,7 @@ fn residue(layout: &Layout, receipt: &Receipt, purged: bool) -> Result<Vec<Left>
         };
         left.push(Left::path(&path, why));
     }
-    let roots = [layout.data(""), layout.config().to_owned()];
+    let roots = [layout.data_dir(), layout.config()];
     for dir in roots.iter().filter(|_| purged) {
         if dir.is_symlink() || !contents(dir)?.is_empty() {
             left.push(Left::path(dir, "somebody else has written there since"));

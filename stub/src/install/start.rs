@@ -34,7 +34,7 @@ impl Applied<'_> {
         let (mut started, mut lingering, mut worked) = (String::new(), false, self.changed);
         if let Some(systemd) = self.plan.systemd.take() {
             if self.outcome == Outcome::Renewed {
-                restart_users(&systemd, &self.plan.config, &self.certificates)?;
+                restart_users(&systemd, &self.plan.config, &self.certificates, progress)?;
             }
             let states = self.reload(&systemd, &mut phases)?;
             lingering = self.settle(&systemd, &states)?;

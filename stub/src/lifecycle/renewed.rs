@@ -1,92 +1,172 @@
 //! New certificates for a cluster that runs.
 
-use std::time::SystemTime;
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cluster::Current;
 use crate::config::Config;
 use crate::error::Result;
-use crate::pki::{self, Ensured};
+use crate::layout::Credential;
+use crate::pki::{self, Ensured, Renew, rfc3339};
 use crate::progress::Progress;
 use crate::services::{Service, Services, UnitName};
 use crate::store::Store;
 use crate::systemd::{Systemd, Unit};
 
-/// Renews all certificates except those of the authorities. Afterwards they are on disk. With `restart`, restarts the
-/// running services that use them; otherwise says how to do that.
+const DAY: Duration = Duration::from_hours(24);
+
+/// Renews all certificates except those of the authorities. Afterwards they are on disk. Restarts the running services that
+/// cannot load them, or, with `restart`, all that use any.
 pub fn renew(restart: bool, progress: &Progress) -> Result<()> {
     let store = Store::open_default()?.locked()?;
     store.sign()?;
     let current = Current::read()?;
-    let ensured = pki::ensure(
-        current.layout.config(),
-        &current.pki_request(),
-        pki::Renew::All,
-        SystemTime::now(),
-    )?;
-    let is_certificate = |made: &&pki::Made| made.file.extension().is_some_and(|e| e == "pem");
-    let number = ensured.made.iter().filter(is_certificate).count();
-    progress.line(format!(
-        "renewed {number} certificates; if you ran `usernetes kubeconfig merge`, run it again to update your kubeconfig"
-    ));
-    let names = readers(&current);
-    // If systemd does not answer, any of them may be running.
-    let asked = current.systemd().and_then(|s| Ok((s.units(&names)?, s)));
-    let (running, systemd) = match asked {
-        Ok((units, systemd)) => {
-            let running = units.iter().filter(|u| !u.is_stopped()).map(Unit::name);
-            (running.map(str::to_owned).collect(), Some(systemd))
-        }
-        Err(error) if restart => return Err(error),
-        Err(_) => (names, None),
+    let ensured = issue(&current, Renew::All, SystemTime::now(), progress)?;
+    let names = if restart {
+        let services = Services::of(&current.config);
+        let users = services.iter().filter(|s| *s != Service::Rootlesskit);
+        users.map(|service| services.unit(service)).collect()
+    } else {
+        names_of(&current.config, &users(&current.config, &ensured))
     };
-    match systemd.filter(|_| restart) {
-        _ if running.is_empty() => progress.line("no service that uses certificates is running; they use the new ones when they start"),
-        Some(systemd) => {
-            systemd.run(["restart".to_owned()].into_iter().chain(running.clone()))?;
-            progress.line(format!("restarted {}", running.join(" ")));
-        }
-        None => progress.line(format!(
-            "running services keep using the old certificates; to restart them without stopping pods:\n  systemctl --user restart {}",
-            running.join(" ")
-        )),
+    if !restart {
+        progress.line("running services load the new certificates within 5 minutes");
     }
-    Ok(())
-}
-
-/// The units of the services that read certificates when they start: all but RootlessKit's.
-fn readers(current: &Current) -> Vec<String> {
-    let services = Services::of(&current.config);
-    let readers = services.iter().filter(|s| *s != Service::Rootlesskit);
-    readers.map(|s| services.unit(s).to_string()).collect()
-}
-
-/// Restarts those running services that use new certificates and read them only when they start. Pods and RootlessKit keep
-/// running.
-pub(crate) fn restart_users(systemd: &Systemd, config: &Config, ensured: &Ensured) -> Result<()> {
-    let names = users(config, ensured);
     if names.is_empty() {
         return Ok(());
     }
-    let units = systemd.units(&names)?;
-    let running: Vec<_> = units
-        .iter()
-        .filter(|u| !u.is_stopped())
-        .map(Unit::name)
-        .collect();
+    let systemd = current.systemd()?;
+    let running = running(&systemd, &names)?;
     if running.is_empty() {
+        progress.line("no service that must restart is running");
         return Ok(());
     }
-    systemd.run(["restart"].into_iter().chain(running))
+    restart_all(&systemd, running.iter().map(Unit::name), progress)
 }
 
-/// The units of the services that read one of the new files only when they start.
-fn users(config: &Config, ensured: &Ensured) -> Vec<UnitName> {
-    let is_new = |file: &&str| ensured.made.iter().any(|made| made.file.ends_with(file));
+/// Renews the certificates that are [due](Renew::Due), and restarts the running services that must, see [`renew_due`].
+/// Pods keep running. Does nothing, and says nothing, if nothing is due.
+/// Fails if services must restart and the service manager does not answer; the certificates are on disk then.
+pub fn renew_due_and_restart(progress: &Progress) -> Result<()> {
+    let store = Store::open_default()?.locked()?;
+    store.sign()?;
+    let current = Current::read()?;
+    let now = SystemTime::now();
+    let mut due = renew_due(&current, now, progress)?;
+    let services = Services::of(&current.config);
+    let asked = current.systemd().and_then(|systemd| {
+        let units = running(&systemd, &services.all_units())?;
+        Ok((systemd, units))
+    });
+    let (systemd, units) = match asked {
+        Ok(asked) => asked,
+        // The certificates are in order, and without a service manager nothing runs that is too old.
+        Err(_) if due.is_empty() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let state = |service| {
+        let name = services.unit(service);
+        units.iter().find(|unit| name == *unit.name())
+    };
+    due.extend(services.iter().filter(|service| {
+        let started = state(*service).and_then(Unit::started);
+        started.is_some_and(|started| runs_too_long(*service, &started, now))
+    }));
+    let names = due.into_iter().filter_map(|s| Some(state(s)?.name()));
+    restart_all(&systemd, names, progress)
+}
+
+/// Renews the certificates that are [due](Renew::Due) at this time: those that end within 30 days, and those that lack an
+/// address that the machine has now. Also updates the kubeconfigs that the administrator's was merged into. Afterwards
+/// everything is on disk.
+///
+/// Gives the services that must restart if they run. All others load their new certificates by themselves. The caller holds
+/// the lock of the store.
+pub fn renew_due(
+    current: &Current,
+    now: SystemTime,
+    progress: &Progress,
+) -> Result<BTreeSet<Service>> {
+    let ensured = issue(current, Renew::Due, now, progress)?;
+    Ok(users(&current.config, &ensured))
+}
+
+/// Whether a service must restart, because a certificate in its memory is about to expire. `started` is when its program was
+/// started, RFC 3339 in UTC.
+#[must_use]
+pub fn runs_too_long(service: Service, started: &str, now: SystemTime) -> bool {
+    let Some(days) = service.row().longest_days else {
+        return false;
+    };
+    let limit = now.checked_sub(DAY * u32::from(days));
+    let since_1970 = limit.and_then(|limit| limit.duration_since(UNIX_EPOCH).ok());
+    let seconds = since_1970.and_then(|time| i64::try_from(time.as_secs()).ok());
+    // Such texts sort like the times they describe.
+    seconds.is_some_and(|seconds| *started < *rfc3339(seconds))
+}
+
+/// Issues certificates, and brings the user's own kubeconfigs up to date.
+fn issue(current: &Current, renew: Renew, now: SystemTime, progress: &Progress) -> Result<Ensured> {
+    let request = current.pki_request();
+    let ensured = pki::ensure(current.layout.config(), &request, renew, now)?;
+    match ensured.certificates() {
+        0 => {}
+        1 => progress.line("renewed 1 certificate"),
+        number => progress.line(format!("renewed {number} certificates")),
+    }
+    if ensured.has(&Credential::Admin.certificate()) {
+        current.update_merged_kubeconfigs(progress);
+    }
+    Ok(ensured)
+}
+
+/// Restarts those running services that must, after certificates have changed. Pods and RootlessKit keep running.
+pub(crate) fn restart_users(
+    systemd: &Systemd,
+    config: &Config,
+    ensured: &Ensured,
+    progress: &Progress,
+) -> Result<()> {
+    let names = names_of(config, &users(config, ensured));
+    let running = running(systemd, &names)?;
+    restart_all(systemd, running.iter().map(Unit::name), progress)
+}
+
+fn restart_all<'a>(
+    systemd: &Systemd,
+    names: impl Iterator<Item = &'a str>,
+    progress: &Progress,
+) -> Result<()> {
+    let names: Vec<_> = names.collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    systemd.run(["restart"].into_iter().chain(names.clone()))?;
+    progress.line(format!("restarted {}", names.join(" ")));
+    Ok(())
+}
+
+fn running(systemd: &Systemd, names: &[UnitName]) -> Result<Vec<Unit>> {
+    let units = systemd.units(names)?;
+    Ok(units.into_iter().filter(|u| !u.is_stopped()).collect())
+}
+
+fn names_of(config: &Config, users: &BTreeSet<Service>) -> Vec<UnitName> {
+    Services::of(config).units(users)
+}
+
+/// The services that must restart: those with a new kubeconfig, and those whose own certificate had expired. The latter would
+/// load the new one within five minutes, but until then the API server refuses them, and a node that is silent for so long
+/// loses its pods.
+fn users(config: &Config, ensured: &Ensured) -> BTreeSet<Service> {
     let services = Services::of(config);
-    let users = services
-        .iter()
-        .filter(|service| service.row().reads_at_start.iter().any(&is_new));
-    users.map(|service| services.unit(service)).collect()
+    let users = services.iter().filter(|service| {
+        service.row().kubeconfig.is_some_and(|kubeconfig| {
+            ensured.has(&kubeconfig.file())
+                || ensured.replaces_expired(&kubeconfig.credential().certificate())
+        })
+    });
+    users.collect()
 }
 
 #[cfg(test)]
@@ -95,38 +175,60 @@ mod tests {
     use crate::config::Cni;
     use crate::pki::Made;
 
-    #[test]
-    fn only_services_that_do_not_reload_are_restarted() {
+    /// The services that restart after these files were written, some of them in place of expired certificates.
+    fn restarted(files: &[&str], expired: bool) -> String {
         let config = Config::new("n".parse().unwrap(), Cni::Flannel);
-        let users = |files: &[&str]| {
-            let made = files.iter().map(|file| Made {
-                file: file.into(),
-                reason: String::new(),
-            });
-            let made = made.collect();
-            let ensured = Ensured {
-                made,
-                ..Ensured::default()
-            };
-            let names = users(&config, &ensured).into_iter();
-            names.map(|name| name.to_string()).collect::<Vec<_>>()
+        let made = files.iter().map(|file| Made {
+            file: file.into(),
+            reason: String::new(),
+            expired,
+        });
+        let ensured = Ensured {
+            made: made.collect(),
+            ..Ensured::default()
         };
-        let nobody: &[String] = &[];
-        assert_eq!(
-            users(&["master/kube-apiserver.pem", "master/etcd.pem"]),
-            nobody
-        );
-        assert_eq!(users(&["master/admin-localhost.kubeconfig"]), nobody);
-        assert_eq!(
-            users(&["node/node.pem"]),
-            ["u7s-kubelet-containerd.service"]
-        );
-        assert_eq!(
-            users(&[
-                "node/flannel.kubeconfig",
-                "master/kube-scheduler.kubeconfig"
-            ]),
-            ["u7s-kube-scheduler.service", "u7s-flanneld.service"]
-        );
+        let users = users(&config, &ensured).into_iter();
+        users.map(Service::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_certificate_that_is_renewed_in_time_restarts_nothing() {
+        for file in [
+            "master/kube-apiserver.pem",
+            "master/etcd.pem",
+            "node/node.pem",
+            "node/node-client.pem",
+            "node/flannel.pem",
+            "master/admin-localhost.kubeconfig",
+        ] {
+            assert_eq!(restarted(&[file], false), "", "{file}");
+        }
+    }
+
+    #[test]
+    fn services_restart_for_a_new_kubeconfig_and_after_their_certificate_had_expired() {
+        let kubeconfigs = [
+            "node/flannel.kubeconfig",
+            "master/kube-scheduler.kubeconfig",
+        ];
+        assert_eq!(restarted(&kubeconfigs, false), "kube-scheduler flanneld");
+        let expired = [
+            "master/kube-apiserver.pem",
+            "master/etcd.pem",
+            "master/kube-controller-manager.pem",
+            "node/node.pem",
+            "node/node-client.pem",
+        ];
+        assert_eq!(restarted(&expired, true), "kube-controller-manager kubelet");
+    }
+
+    #[test]
+    fn the_api_server_restarts_before_the_certificate_in_its_memory_expires() {
+        let started = "2027-01-01T00:00:00Z";
+        let day = |days: u32| UNIX_EPOCH + Duration::from_hours(499_656) + DAY * days;
+        assert!(!runs_too_long(Service::KubeApiserver, started, day(300)));
+        assert!(runs_too_long(Service::KubeApiserver, started, day(301)));
+        assert!(!runs_too_long(Service::KubeApiserver, started, UNIX_EPOCH));
+        assert!(!runs_too_long(Service::Etcd, started, day(4000)));
     }
 }

@@ -10,7 +10,7 @@ use super::Bridge;
 use crate::cidr::Cidr;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::layout::Layout;
+use crate::layout::{Kubeconfig, Layout};
 use crate::render::{Args, ConfigFile, cluster_role, cluster_role_binding, json, user};
 
 fn config_file(layout: &Layout) -> PathBuf {
@@ -25,7 +25,7 @@ fn config_file(layout: &Layout) -> PathBuf {
 pub fn args(layout: &Layout, public_ip: Ipv4Addr) -> Vec<String> {
     Args::of(layout, "flanneld")
         .flag("kube-subnet-mgr", true)
-        .path("kubeconfig-file", layout.node("flannel.kubeconfig"))
+        .path("kubeconfig-file", layout.kubeconfig(Kubeconfig::Flannel))
         .path("net-config-path", config_file(layout))
         .flag("iface", "tap0")
         .flag("public-ip", public_ip)

@@ -125,11 +125,16 @@ impl Certificate {
         self.subject_der == other.subject_der && self.public_key == other.public_key
     }
 
+    /// Whether its time is over.
+    pub(super) fn has_expired(&self, now: i64) -> bool {
+        now > self.not_after
+    }
+
     /// The reason why its time of validity needs attention: not begun, over or nearly over. `None` if all is well.
     pub(super) fn time_fault(&self, now: i64) -> Option<String> {
         if now < self.not_before {
             Some(format!("is not valid before {}", rfc3339(self.not_before)))
-        } else if now > self.not_after {
+        } else if self.has_expired(now) {
             Some(format!("expired on {}", rfc3339(self.not_after)))
         } else if self.not_after - now < RENEW_BEFORE {
             Some(format!("expires on {}", rfc3339(self.not_after)))
@@ -166,7 +171,7 @@ impl Certificate {
 
     /// Makes the self-signed certificate of an authority. It is valid for ten years and may sign only leaves.
     pub(super) fn authority(authority: Authority, key: &Key, now: i64) -> Result<Self> {
-        let file = format!("{}.pem", authority.stem());
+        let file = authority.credential().certificate().display().to_string();
         let mut params = params(authority.common_name(), None, now, now + AUTHORITY_LIFETIME)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -184,7 +189,7 @@ impl Certificate {
         signer: &Key,
         now: i64,
     ) -> Result<Self> {
-        let file = format!("{}/{}.pem", leaf.dir, leaf.stem);
+        let file = leaf.credential.certificate().display().to_string();
         let end = (now + LEAF_LIFETIME).min(authority.not_after);
         let mut params = params(&leaf.common_name, leaf.organisation, now, end)?;
         params.subject_alt_names = leaf.sans.iter().map(San::to_rcgen).collect::<Result<_>>()?;
@@ -287,7 +292,7 @@ fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) ->
 }
 
 /// A time in UTC in the format of RFC 3339, for example `2027-06-01T12:00:00Z`.
-pub(super) fn rfc3339(seconds: i64) -> String {
+pub(crate) fn rfc3339(seconds: i64) -> String {
     let Ok(time) = ASN1Time::from_timestamp(seconds) else {
         return format!("{seconds} seconds since 1970");
     };

@@ -8,8 +8,9 @@ use Authority::{Cluster, Etcd, FrontProxy};
 use Usage::{Both, Client, Server};
 
 use super::san::San;
-use super::{MASTER, NODE, Request};
+use super::{KUBELETS_CLIENT, Request};
 use crate::error::Result;
+use crate::layout::{Credential, Kubeconfig};
 
 /// One of the three certificate authorities. They are separate so that nobody can use a certificate for etcd or for the
 /// front proxy to authenticate to the API server, or the other way round.
@@ -23,12 +24,12 @@ pub(super) enum Authority {
 impl Authority {
     pub(super) const ALL: [Self; 3] = [Self::Cluster, Self::Etcd, Self::FrontProxy];
 
-    /// The stem of its files in `master/`.
-    pub(super) fn stem(self) -> &'static str {
+    /// Its files.
+    pub(super) fn credential(self) -> Credential {
         match self {
-            Self::Cluster => "ca",
-            Self::Etcd => "etcd-ca",
-            Self::FrontProxy => "front-proxy-ca",
+            Self::Cluster => Credential::ClusterAuthority,
+            Self::Etcd => Credential::EtcdAuthority,
+            Self::FrontProxy => Credential::FrontProxyAuthority,
         }
     }
 
@@ -72,10 +73,8 @@ impl Usage {
 /// A certificate as it should be.
 #[derive(Debug, Clone)]
 pub(super) struct Leaf {
-    /// `master` or `node`.
-    pub(super) dir: &'static str,
-    /// The stem of its files: `<stem>.pem` and `<stem>-key.pem`.
-    pub(super) stem: &'static str,
+    /// Its files.
+    pub(super) credential: Credential,
     pub(super) authority: Authority,
     pub(super) usage: Usage,
     /// Kubernetes uses it as the user's name.
@@ -85,90 +84,69 @@ pub(super) struct Leaf {
     pub(super) sans: BTreeSet<San>,
 }
 
-/// A kubeconfig that contains a leaf of the same directory.
+/// A kubeconfig as it should be.
 #[derive(Debug)]
 pub(super) struct Access {
-    /// The name of the file without `.kubeconfig`.
-    pub(super) stem: &'static str,
-    /// The directory of the kubeconfig and of the leaf.
-    pub(super) dir: &'static str,
-    /// The stem of the leaf.
-    pub(super) leaf: &'static str,
+    /// Its file, and the leaf that it contains.
+    pub(super) kubeconfig: Kubeconfig,
     pub(super) server: SocketAddr,
 }
 
 /// Every certificate of a single-node cluster. The names of users and groups are taken from the Kubernetes documentation
 /// ("PKI certificates and requirements", "Using RBAC Authorization"), so that the API server's default bindings apply.
 pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
+    use Credential::{
+        Admin, ApiServer, ApiServerForEtcd, ApiServerForKubelet, ControllerManager, EtcdClient,
+        EtcdPeer, Flannel, KubeProxy, Kubelet, KubeletClient, Scheduler,
+    };
     let node = request.node_name.as_str();
     let user = format!("system:node:{node}");
     let local = local_names(node, request);
     let api = api_names(&local, request)?;
-    let kubelets_client = "kube-apiserver-kubelet-client";
-    let etcds_client = "kube-apiserver-etcd-client";
     Ok(vec![
-        Leaf::new(MASTER, "kube-apiserver", Cluster, "kube-apiserver").serves(Server, &api),
-        Leaf::new(MASTER, "apiserver-kubelet-client", Cluster, kubelets_client).of(ADMINISTRATORS),
-        Leaf::new(MASTER, etcds_client, Etcd, etcds_client),
-        Leaf::new(
-            MASTER,
-            "front-proxy-client",
-            FrontProxy,
-            "front-proxy-client",
-        ),
+        Leaf::new(ApiServer, Cluster, "kube-apiserver").serves(Server, &api),
+        // It may use the kubelet and nothing else: `components::rbac` binds this user to `system:kubelet-api-admin`.
+        Leaf::new(ApiServerForKubelet, Cluster, KUBELETS_CLIENT),
+        Leaf::new(ApiServerForEtcd, Etcd, "kube-apiserver-etcd-client"),
+        Leaf::new(Credential::FrontProxy, FrontProxy, "front-proxy-client"),
         // etcd's own gateway connects to etcd with the serving certificate, so this one is for clients, too.
-        Leaf::new(MASTER, "etcd", Etcd, "etcd").serves(Both, &local),
-        Leaf::new(MASTER, "etcd-peer", Etcd, "etcd-peer").serves(Both, &local),
-        Leaf::new(MASTER, "etcd-client", Etcd, "etcd-client"),
-        Leaf::new(MASTER, "admin", Cluster, "kubernetes-admin").of(ADMINISTRATORS),
-        Leaf::new(
-            MASTER,
-            CONTROLLERS,
-            Cluster,
-            "system:kube-controller-manager",
-        ),
-        Leaf::new(MASTER, SCHEDULER, Cluster, "system:kube-scheduler"),
-        Leaf::new(NODE, "node", Cluster, &user)
+        Leaf::new(Credential::Etcd, Etcd, "etcd").serves(Both, &local),
+        Leaf::new(EtcdPeer, Etcd, "etcd-peer").serves(Both, &local),
+        Leaf::new(EtcdClient, Etcd, "etcd-client"),
+        Leaf::new(Admin, Cluster, "kubernetes-admin").of(ADMINISTRATORS),
+        Leaf::new(ControllerManager, Cluster, "system:kube-controller-manager"),
+        Leaf::new(Scheduler, Cluster, "system:kube-scheduler"),
+        Leaf::new(Kubelet, Cluster, &user)
             .of(NODES)
             .serves(Server, &local),
-        Leaf::new(NODE, "node-client", Cluster, &user).of(NODES),
-        Leaf::new(NODE, "kube-proxy", Cluster, "system:kube-proxy"),
-        Leaf::new(NODE, "flannel", Cluster, "system:flannel"),
+        Leaf::new(KubeletClient, Cluster, &user).of(NODES),
+        Leaf::new(KubeProxy, Cluster, "system:kube-proxy"),
+        Leaf::new(Flannel, Cluster, "system:flannel"),
     ])
 }
 
 /// Every kubeconfig.
 pub(super) fn accesses(request: &Request) -> Vec<Access> {
     let published = SocketAddr::from((Ipv4Addr::LOCALHOST, request.api_port));
-    let component = request.component_server;
-    [
-        ("admin-localhost", MASTER, "admin", published),
-        (CONTROLLERS, MASTER, CONTROLLERS, component),
-        (SCHEDULER, MASTER, SCHEDULER, component),
-        ("node", NODE, "node-client", component),
-        ("kube-proxy", NODE, "kube-proxy", component),
-        ("flannel", NODE, "flannel", component),
-    ]
-    .map(|(stem, dir, leaf, server)| Access {
-        stem,
-        dir,
-        leaf,
-        server,
-    })
-    .into()
+    Kubeconfig::ALL
+        .map(|kubeconfig| Access {
+            kubeconfig,
+            server: match kubeconfig {
+                Kubeconfig::Admin => published,
+                _ => request.component_server,
+            },
+        })
+        .into()
 }
 
-const CONTROLLERS: &str = "kube-controller-manager";
-const SCHEDULER: &str = "kube-scheduler";
 const ADMINISTRATORS: &str = "system:masters";
 const NODES: &str = "system:nodes";
 
 impl Leaf {
     /// A certificate for a client.
-    fn new(dir: &'static str, stem: &'static str, authority: Authority, common_name: &str) -> Self {
+    fn new(credential: Credential, authority: Authority, common_name: &str) -> Self {
         Self {
-            dir,
-            stem,
+            credential,
             authority,
             usage: Client,
             common_name: common_name.to_owned(),

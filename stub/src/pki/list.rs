@@ -11,6 +11,7 @@ use super::identity::{self, Authority, Leaf, Usage};
 use super::key::Key;
 use super::{DAY, MASTER, NODE, Request, files, seconds};
 use crate::error::Result;
+use crate::layout::Credential;
 
 /// The purpose of one of our certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -113,13 +114,12 @@ pub fn list(config_dir: &Path, request: &Request, now: SystemTime) -> Result<Vec
 
 /// The purpose of the file with this name; `None` if this PKI has no such file.
 fn purpose(file: &Path, leaves: &[Leaf]) -> Option<Purpose> {
-    let is = |dir: &str, stem: &str| file == Path::new(dir).join(format!("{stem}.pem"));
-    let authority = Authority::ALL.iter().any(|a| is(MASTER, a.stem()));
-    // A node has a copy of the cluster authority, the only one that it uses.
-    if authority || is(NODE, Authority::Cluster.stem()) {
+    let is = |credential: Credential| file == credential.certificate();
+    let mut authorities = Authority::ALL.iter().map(|a| a.credential());
+    if authorities.any(is) || is(Credential::NodeAuthority) {
         return Some(Purpose::Authority);
     }
-    let leaf = leaves.iter().find(|leaf| is(leaf.dir, leaf.stem))?;
+    let leaf = leaves.iter().find(|leaf| is(leaf.credential))?;
     Some(match leaf.usage {
         Usage::Server => Purpose::Server,
         Usage::Client => Purpose::Client,

@@ -28,9 +28,13 @@ use serde::Serialize;
 
 use crate::config::DnsName;
 use crate::error::{Error, Kind, Result};
+use crate::layout::Credential;
 pub use crate::layout::{MASTER, NODE};
-pub(crate) use certificate::Certificate;
+pub(crate) use certificate::{Certificate, rfc3339};
 pub use list::{CertInfo, Purpose, list};
+
+/// The user as which the API server connects to kubelets.
+pub const KUBELETS_CLIENT: &str = "kube-apiserver-kubelet-client";
 
 /// One day in seconds.
 const DAY: i64 = 24 * 60 * 60;
@@ -72,23 +76,41 @@ impl Ensured {
     /// certificates or tokens.
     #[must_use]
     pub fn renews_trust(&self) -> bool {
-        let stems = [
-            "ca.pem",
-            "etcd-ca.pem",
-            "front-proxy-ca.pem",
-            "service-account.pem",
-        ];
-        self.made
-            .iter()
-            .any(|made| stems.iter().any(|stem| made.file.ends_with(stem)))
+        [
+            Credential::ClusterAuthority,
+            Credential::NodeAuthority,
+            Credential::EtcdAuthority,
+            Credential::FrontProxyAuthority,
+            Credential::ServiceAccounts,
+        ]
+        .into_iter()
+        .any(|credential| self.has(&credential.certificate()))
     }
 
     /// Whether the API server's serving certificate is new.
     #[must_use]
     pub fn serves_api(&self) -> bool {
-        self.made
-            .iter()
-            .any(|made| made.file == Path::new(MASTER).join("kube-apiserver.pem"))
+        self.has(&Credential::ApiServer.certificate())
+    }
+
+    /// How many certificates were issued.
+    #[must_use]
+    pub fn certificates(&self) -> usize {
+        let is_certificate = |made: &&Made| made.file.extension().is_some_and(|e| e == "pem");
+        self.made.iter().filter(is_certificate).count()
+    }
+
+    /// Whether a certificate was issued because the one before it had expired.
+    #[must_use]
+    pub fn replaces_expired(&self, file: &Path) -> bool {
+        let made = self.made.iter().find(|made| made.file == file);
+        made.is_some_and(|made| made.expired)
+    }
+
+    /// Whether a file was written.
+    #[must_use]
+    pub fn has(&self, file: &Path) -> bool {
+        self.made.iter().any(|made| made.file == file)
     }
 }
 
@@ -99,6 +121,8 @@ pub struct Made {
     pub file: PathBuf,
     /// The fault that it had before, for example `was missing`.
     pub reason: String,
+    /// Whether it is a certificate that had expired, so that servers refused its holder.
+    pub expired: bool,
 }
 
 /// The existing certificates to issue again.
@@ -151,7 +175,7 @@ pub fn check(config_dir: &Path, request: &Request, now: SystemTime) -> Result<En
 }
 
 /// A time in UTC in the format of RFC 3339, to the second.
-pub(crate) fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn time_text(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     certificate::rfc3339(i64::try_from(seconds.as_secs()).unwrap_or(i64::MAX))
 }

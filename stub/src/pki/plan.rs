@@ -92,13 +92,13 @@ pub(super) fn make(
     for leaf in leaves {
         for signer in signers.iter().filter(|s| s.which == leaf.authority) {
             let identity = planner.leaf(leaf, signer)?;
-            identities.insert((leaf.dir, leaf.stem), identity);
+            identities.insert(leaf.credential, identity);
         }
     }
     for signer in signers.iter().filter(|s| s.which == Authority::Cluster) {
         planner.copy_for_node(&signer.certificate)?;
         for access in accesses {
-            if let Some(Some(identity)) = identities.get(&(access.dir, access.leaf)) {
+            if let Some(Some(identity)) = identities.get(&access.kubeconfig.credential()) {
                 planner.kubeconfig(access, &signer.certificate, identity)?;
             }
         }
@@ -107,8 +107,8 @@ pub(super) fn make(
 }
 
 impl Planner<'_> {
-    fn path(&self, dir: &str, name: &str) -> PathBuf {
-        self.config_dir.join(dir).join(name)
+    fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.config_dir.join(relative)
     }
 
     fn relative(&self, file: &Path) -> PathBuf {
@@ -129,6 +129,7 @@ impl Planner<'_> {
         self.plan.report.made.push(Made {
             file: self.relative(&file),
             reason: reason.to_owned(),
+            expired: false,
         });
         batch(&mut self.plan).push(Write { file, text, mode });
     }

@@ -96,9 +96,9 @@ fn every_certificate_verifies_for_its_use_under_its_authority_only() {
     let dir = fresh();
     let dir = dir.path();
     for leaf in leaves(&request()).unwrap() {
-        let file = format!("{}/{}.pem", leaf.dir, leaf.stem);
+        let file = leaf.credential.certificate().display().to_string();
         for authority in Authority::ALL {
-            let issuer = format!("master/{}.pem", authority.stem());
+            let issuer = authority.credential().certificate().display().to_string();
             let own = authority == leaf.authority;
             for (usage, meant) in [
                 (KeyUsage::server_auth(), leaf.usage.server()),
@@ -204,7 +204,7 @@ fn snapshot_of_subjects_issuers_and_names() {
     }
     insta::assert_snapshot!(text, @"
     O=system:masters, CN=kubernetes-admin <- CN=usernetes-ca, 365 days:
-    O=system:masters, CN=kube-apiserver-kubelet-client <- CN=usernetes-ca, 365 days:
+    CN=kube-apiserver-kubelet-client <- CN=usernetes-ca, 365 days:
     CN=usernetes-ca <- CN=usernetes-ca, 3650 days:
     CN=usernetes-etcd-ca <- CN=usernetes-etcd-ca, 3650 days:
     CN=etcd-client <- CN=usernetes-etcd-ca, 365 days:

@@ -202,15 +202,21 @@ impl Services {
 pub fn all_unit_names() -> BTreeSet<UnitName> {
     let services = Service::all().flat_map(|s| Cri::ALL.iter().map(move |cri| s.unit(*cri)));
     let targets = TARGETS.iter().map(|row| UnitName::target(row.target));
-    services.chain(targets).collect()
+    let renewal = [UnitName::renewal(), UnitName::renewal_timer()];
+    services.chain(targets).chain(renewal).collect()
 }
 
 /// All units, in the order in which to pass them to `systemctl stop`. systemd stops each name in a transaction of its own,
 /// and starts on it at once if no other stop must come first. So the target that stops everything in one transaction comes
-/// first, a target comes before the services that it would start again, and a service comes before those it needs.
+/// first, a target comes before the services that it would start again, and a service comes before those it needs. Before
+/// all of them, nothing may restart a service any more.
 #[must_use]
 pub fn stop_order() -> Vec<UnitName> {
-    let mut order = vec![UnitName::target(Target::All)];
+    let mut order = vec![
+        UnitName::renewal_timer(),
+        UnitName::renewal(),
+        UnitName::target(Target::All),
+    ];
     let mut push = |name: UnitName| {
         if !order.contains(&name) {
             order.push(name);

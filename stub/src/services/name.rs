@@ -11,7 +11,7 @@ use crate::config::Target;
 use crate::error::{Error, Kind, Result};
 
 /// The full name of one of our units, for example `u7s-etcd.service`. There are values only for the units of
-/// [`SERVICES`](super::SERVICES) and [`TARGETS`](super::TARGETS).
+/// [`SERVICES`](super::SERVICES) and [`TARGETS`](super::TARGETS), and for those that renew certificates.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct UnitName(String);
@@ -26,6 +26,18 @@ impl UnitName {
     #[must_use]
     pub fn target(target: Target) -> Self {
         Self(target.as_str().to_owned())
+    }
+
+    /// The service that renews certificates.
+    #[must_use]
+    pub fn renewal() -> Self {
+        Self::service("certs")
+    }
+
+    /// The timer that starts this service every day.
+    #[must_use]
+    pub fn renewal_timer() -> Self {
+        Self("u7s-certs.timer".to_owned())
     }
 
     /// The name.

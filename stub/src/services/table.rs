@@ -2,6 +2,7 @@
 
 use super::Service;
 use crate::config::{Cni, Config, Cri, Target};
+use crate::layout::Kubeconfig;
 
 /// One service: how it runs, and how it depends on the others.
 #[derive(Debug)]
@@ -41,13 +42,11 @@ pub struct Row {
     pub namespaces: Option<Namespaces>,
     /// Whether `boot` waits until the images of the bundle are loaded.
     pub after_images: bool,
-    /// If `boot` waits until the API server is ready: the certificate with which it asks the API server, as a path below
-    /// the configuration directory, without `.pem`.
-    pub after_api: Option<&'static str>,
-    /// The files with certificates that it reads only when it starts, as paths below the configuration directory. Not
-    /// those of etcd, which reads its certificates for every connection, and of the API server, which reads all of its
-    /// certificates again when they change.
-    pub reads_at_start: &'static [&'static str],
+    /// The kubeconfig with which it connects to the API server. It reads this file only when it starts. Before that, `boot`
+    /// waits until the API server is ready.
+    pub kubeconfig: Option<Kubeconfig>,
+    /// How many days it may run, if it has a certificate in its memory that only a restart renews.
+    pub longest_days: Option<u16>,
 }
 
 impl Row {
@@ -127,8 +126,8 @@ const COMMON: Row = Row {
     stop_seconds: 10,
     namespaces: Some(Namespaces::Network),
     after_images: false,
-    after_api: None,
-    reads_at_start: &[],
+    kubeconfig: None,
+    longest_days: None,
 };
 
 /// All services, in the order they start.
@@ -137,6 +136,19 @@ const COMMON: Row = Row {
 /// notifies the service manager long before. The kubelet and kube-proxy would wait for the API server. But the API server
 /// exits if it cannot write its first roles within 30 seconds, and on a slow machine it cannot if those two start at the
 /// same time.
+///
+/// No service must restart when its certificate is renewed in time:
+///
+/// * The API server looks at its serving certificate every minute, and at once if the kernel tells it of a change
+///   (apiserver, `dynamiccertificates/dynamic_serving_content.go`); at its certificate for other API servers, too
+///   (kube-aggregator, `apiserver.go`). It reads its certificates for etcd and for kubelets for every new connection.
+/// * etcd reads its certificates for every new connection (`client/pkg/transport/listener.go`).
+/// * The kubelet looks at its serving certificate as the API server does, since 1.31 by default
+///   (`ReloadKubeletServerCertificateFile`).
+/// * All clients with a kubeconfig that names files look at their certificates every five minutes, and then close their old
+///   connections (client-go, `transport/cert_rotation.go`, since 1.20; also the one in flannel).
+///
+/// Certificates of authorities are another matter: only client-go 1.36 and later reads them again.
 pub static SERVICES: [Row; 8] = [
     Row {
         service: Service::Rootlesskit,
@@ -173,6 +185,9 @@ pub static SERVICES: [Row; 8] = [
         after: &[Service::Rootlesskit, Service::Etcd],
         notifies: true,
         stop_seconds: 15,
+        // Its certificate for connections to itself is valid for three years in Kubernetes 1.36, and for one year in
+        // earlier releases (apiserver, `options/serving_with_loopback.go`).
+        longest_days: Some(300),
         ..COMMON
     },
     Row {
@@ -181,8 +196,7 @@ pub static SERVICES: [Row; 8] = [
         title: "kube-controller-manager",
         layer: "controllers",
         after: &[Service::Rootlesskit, Service::KubeApiserver],
-        after_api: Some("master/kube-controller-manager"),
-        reads_at_start: &["master/kube-controller-manager.kubeconfig"],
+        kubeconfig: Some(Kubeconfig::ControllerManager),
         ..COMMON
     },
     Row {
@@ -193,8 +207,7 @@ pub static SERVICES: [Row; 8] = [
         after: &[Service::Rootlesskit, Service::KubeApiserver],
         // Without leader election, it exits with 1 when it is told to stop.
         clean_exits: &[1, 143],
-        after_api: Some("master/kube-scheduler"),
-        reads_at_start: &["master/kube-scheduler.kubeconfig"],
+        kubeconfig: Some(Kubeconfig::Scheduler),
         ..COMMON
     },
     Row {
@@ -209,8 +222,7 @@ pub static SERVICES: [Row; 8] = [
         notifies: true,
         namespaces: Some(Namespaces::All),
         after_images: true,
-        after_api: Some("node/node-client"),
-        reads_at_start: &["node/node.kubeconfig", "node/node.pem"],
+        kubeconfig: Some(Kubeconfig::Kubelet),
         ..COMMON
     },
     Row {
@@ -222,8 +234,7 @@ pub static SERVICES: [Row; 8] = [
         target: Target::Node,
         after: AFTER_CONTROL_PLANE,
         namespaces: Some(Namespaces::All),
-        after_api: Some("node/kube-proxy"),
-        reads_at_start: &["node/kube-proxy.kubeconfig"],
+        kubeconfig: Some(Kubeconfig::KubeProxy),
         ..COMMON
     },
     Row {
@@ -241,7 +252,7 @@ pub static SERVICES: [Row; 8] = [
         ],
         notifies: true,
         namespaces: Some(Namespaces::Files),
-        reads_at_start: &["node/flannel.kubeconfig"],
+        kubeconfig: Some(Kubeconfig::Flannel),
         ..COMMON
     },
 ];

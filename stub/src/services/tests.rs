@@ -111,6 +111,8 @@ fn every_unit_is_stopped_and_etcd_after_the_api_server() {
     assert_eq!(sorted.len(), order.len());
     let lines: Vec<_> = order.iter().map(UnitName::as_str).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
+    u7s-certs.timer
+    u7s-certs.service
     u7s.target
     u7s-node.target
     u7s-flanneld.service

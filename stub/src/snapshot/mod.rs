@@ -22,7 +22,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::file_system::read_if_there;
 use crate::files::{private_directory, remove_tree, replace};
 use crate::layout::Layout;
-use crate::pki::rfc3339;
+use crate::pki::time_text;
 use crate::store::Generation;
 use copy::{copy_tree, size_of, sync_parent};
 
@@ -136,7 +136,7 @@ fn take(layout: &Layout, user: User) -> Result<User> {
     let snapshots = layout.data("snapshots");
     private_directory(&snapshots)?;
     check_space(layout)?;
-    let taken = rfc3339(SystemTime::now());
+    let taken = time_text(SystemTime::now());
     let user = User { taken, ..user };
     let made = private_directory(&new)
         .and_then(|()| copy_tree(&data(layout), &new.join("etcd")))

@@ -14,6 +14,7 @@
 //!   again. Instead, the delay between attempts grows. It cannot grow for RootlessKit, because the services that need it
 //!   start it again at once. Therefore its launcher waits before it reports a failure, see [`HOLD_OFF`].
 
+mod certs;
 mod ini;
 mod service;
 mod target;
@@ -50,7 +51,17 @@ pub fn units(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<UnitNam
         let text = target::text(row, services)?;
         Some((UnitName::target(row.target), text.to_string()))
     });
-    of_services.chain(of_targets).collect()
+    let of_certificates = [
+        (
+            UnitName::renewal_timer(),
+            certs::timer(services).to_string(),
+        ),
+        (UnitName::renewal(), certs::service(layout).to_string()),
+    ];
+    of_services
+        .chain(of_targets)
+        .chain(of_certificates)
+        .collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::ini::{Unit, command, word};
 use crate::config::Cri;
 use crate::layout::Layout;
 use crate::protocol;
-use crate::services::{Service, Services};
+use crate::services::{Service, Services, UnitName};
 
 /// The unit of one of the services of a configuration.
 pub(super) fn text(
@@ -16,27 +16,27 @@ pub(super) fn text(
     systemd: u32,
 ) -> Unit {
     let row = service.row();
+    let mut wants = services.units(row.wants);
+    if service == Service::Rootlesskit {
+        wants.push(UnitName::renewal_timer());
+    }
     let unit = Unit::default()
         .section("Unit")
         .key("Description", format!("Usernetes: {}", service.title(cri)))
         .key("Documentation", DOCUMENTATION)
         .key("PartOf", row.target)
         .list("BindsTo", &services.units(row.binds))
-        .list("Wants", &services.units(row.wants))
+        .list("Wants", &wants)
         .list("After", &services.units(row.after))
         .key("StartLimitIntervalSec", 0)
         .section("Service")
         .key("Type", if row.notifies { "notify" } else { "exec" })
         // The main process is the launcher or RootlessKit, but notifications come from its child processes.
         .key("NotifyAccess", "all");
-    // In the session that runs `install`, these variables may have other values than in the service manager.
-    let variables = layout
-        .xdg_bases()
-        .map(|(name, path)| word(&format!("{name}={}", path.display())));
     let program = layout.program("usernetes");
     let unit = unit
         .key("ExecStart", command(&program, &[protocol::BOOT, row.name]))
-        .key("Environment", variables.join(" "))
+        .key("Environment", environment(layout))
         .key("SyslogIdentifier", format!("u7s-{}", row.name))
         .key("Restart", "always");
     let clean_exits: Vec<_> = row.clean_exits.iter().map(u8::to_string).collect();
@@ -56,6 +56,15 @@ pub(super) fn text(
     } else {
         unit
     }
+}
+
+/// The variables with which a program finds this layout. In the session that runs `install`, they may have other values than
+/// in the service manager.
+pub(super) fn environment(layout: &Layout) -> String {
+    let variables = layout
+        .xdg_bases()
+        .map(|(name, path)| word(&format!("{name}={}", path.display())));
+    variables.join(" ")
 }
 
 /// systemd 254 and later can increase the delay with every restart. They never reset the number of restarts, so the longest

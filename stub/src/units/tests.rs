@@ -5,7 +5,7 @@ use std::process::Command;
 use super::*;
 use crate::config::{Cni, Cri, DnsName};
 use crate::layout::tests::example as layout;
-use crate::services::all_unit_names;
+use crate::services::{Service, all_unit_names};
 
 /// The first release of systemd that knows every key, and one that does not.
 const NEW: u32 = 254;
@@ -111,10 +111,10 @@ fn services_stop_before_the_services_they_need() {
 #[test]
 fn every_service_stops_with_rootlesskit_and_is_started_again() {
     let units = units(&config(Cri::Crio, Cni::Flannel), &layout(), NEW);
-    for name in units
+    let services = units
         .keys()
-        .filter(|n| n.as_str().ends_with(".service") && **n != *"u7s-rootlesskit.service")
-    {
+        .filter(|name| Service::of_unit(name.as_str()).is_some());
+    for name in services.filter(|n| **n != *"u7s-rootlesskit.service") {
         assert_eq!(
             values(&units[name], "BindsTo"),
             ["u7s-rootlesskit.service"],

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
 use crate::kubeconfig::{NAME, admin_file, entries, print};
-use crate::layout::MASTER;
+use crate::layout::Credential;
 use crate::paths;
 use chain::{Chain, Part};
 use change::{carry_out, plan_merge, plan_unmerge, remove_directories};
@@ -78,6 +78,42 @@ pub fn merge(
         files: files.iter().map(|n| chain.0[*n].file.clone()).collect(),
         changed: !change.is_empty(),
     })
+}
+
+/// Replaces our entries in the kubeconfigs recorded in `merges` after the certificate has changed, and returns the files that
+/// were changed. Kubeconfigs that no longer have all our entries stay as they are. Durable when it returns.
+///
+/// Errors as [`merge`] does.
+pub fn update(
+    config_dir: &Path,
+    merges: &mut Merges,
+    save: impl FnMut(&Merges) -> Result<()>,
+) -> Result<Vec<PathBuf>> {
+    let files = merges.files();
+    if !is_merged(&Chain::read(&files)?) {
+        return Ok(Vec::new());
+    }
+    let edited = merge(config_dir, &files, merges, save)?;
+    Ok(if edited.changed {
+        edited.files
+    } else {
+        Vec::new()
+    })
+}
+
+/// The kubeconfigs recorded in `merges` that [`update`] would change.
+pub fn outdated(config_dir: &Path, merges: &Merges) -> Result<Vec<PathBuf>> {
+    let chain = Chain::read(&merges.files())?;
+    if !is_merged(&chain) {
+        return Ok(Vec::new());
+    }
+    let change = plan_merge(&chain, &wanted(config_dir)?)?;
+    Ok(change.keys().map(|n| chain.0[*n].file.clone()).collect())
+}
+
+/// Whether all our entries are there.
+fn is_merged(chain: &Chain) -> bool {
+    Part::ALL.iter().all(|part| chain.holder(*part).is_some())
 }
 
 /// Removes the cluster, user and context `usernetes` from the kubeconfigs `files`, and from those recorded in `merges`. If
@@ -209,12 +245,12 @@ fn wanted(config_dir: &Path) -> Result<[(Part, Value); 3]> {
             admin.display()
         ))
     })?;
-    let pem = |name: &str| fs_err::read_to_string(config_dir.join(MASTER).join(name));
+    let pem = |file: PathBuf| fs_err::read_to_string(config_dir.join(file));
     let [cluster, user, context] = entries(
         server,
-        &pem("ca.pem")?,
-        &pem("admin.pem")?,
-        &pem("admin-key.pem")?,
+        &pem(Credential::ClusterAuthority.certificate())?,
+        &pem(Credential::Admin.certificate())?,
+        &pem(Credential::Admin.key())?,
     );
     Ok([
         (Part::Cluster, cluster),

@@ -12,7 +12,7 @@ use super::chain::{Chain, Part};
 use crate::digest::Sha256;
 use crate::error::{Error, Kind, Result};
 use crate::kubeconfig::NAME;
-use crate::layout::MASTER;
+use crate::layout::Credential;
 use crate::paths;
 use crate::pki::Certificate;
 
@@ -87,7 +87,7 @@ pub(super) struct Known<'a> {
 impl<'a> Known<'a> {
     /// Uses the records and, if it exists, the cluster's authority in `config_dir`. Earlier releases kept no records.
     pub(super) fn by(config_dir: &Path, merges: &'a Merges) -> Self {
-        let file = config_dir.join(MASTER).join("ca.pem");
+        let file = config_dir.join(Credential::ClusterAuthority.certificate());
         let pem = fs_err::read_to_string(file).ok();
         let authority = pem.and_then(|pem| Certificate::parse(&pem).ok());
         Self { authority, merges }

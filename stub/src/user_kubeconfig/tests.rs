@@ -2,6 +2,7 @@
 
 mod files;
 mod styles;
+mod update;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, UNIX_EPOCH};

@@ -25,5 +25,8 @@ within() {
     say "$what: after $((SECONDS - start)) s"
 }
 
+# ready TEXT: waits until every layer of the cluster works.
+ready() { within 300 "$1: API, node and CoreDNS are back" sh -c "usernetes kubectl get --raw /readyz && usernetes kubectl wait --for=condition=Ready node --all --timeout=5s && usernetes kubectl -n kube-system wait --for=condition=Available deployment/coredns --timeout=5s && ! usernetes status | grep -E ' (starting|stopped|broken) '"; }
+
 # home_and_runtime: lists the files in the user's directories, without those of the service manager.
 home_and_runtime() { find ~ "$XDG_RUNTIME_DIR" -maxdepth 4 -path "$XDG_RUNTIME_DIR/systemd" -prune -o -print | sort; }

@@ -13,8 +13,8 @@ use crate::error::{Error, Kind, Result};
 
 impl Planner<'_> {
     pub(super) fn authority(&mut self, which: Authority) -> Result<Signer> {
-        let file = self.path(MASTER, &format!("{}.pem", which.stem()));
-        let key_file = self.path(MASTER, &format!("{}-key.pem", which.stem()));
+        let file = self.path(which.credential().certificate());
+        let key_file = self.path(which.credential().key());
         let key = Self::read_key(&key_file)?;
         let Some(certificate) = Self::read_certificate(&file)? else {
             let key = self.keep_or_make(key, key_file)?;
@@ -80,8 +80,8 @@ impl Planner<'_> {
 
     /// Plans a leaf. `None` if its existing files do not belong together.
     pub(super) fn leaf(&mut self, leaf: &Leaf, signer: &Signer) -> Result<Option<Identity>> {
-        let file = self.path(leaf.dir, &format!("{}.pem", leaf.stem));
-        let key_file = self.path(leaf.dir, &format!("{}-key.pem", leaf.stem));
+        let file = self.path(leaf.credential.certificate());
+        let key_file = self.path(leaf.credential.key());
         let key = Self::read_key(&key_file)?;
         let certificate = Self::read_certificate(&file)?;
         if let Some(misfit) = certificate
@@ -92,6 +92,9 @@ impl Planner<'_> {
             return Ok(None);
         }
 
+        let expired = certificate
+            .as_ref()
+            .is_some_and(|c| c.has_expired(self.now));
         let mut reason = MISSING.to_owned();
         if let Some(certificate) = certificate {
             if let Some(key) = &key {
@@ -123,6 +126,9 @@ impl Planner<'_> {
             PUBLIC,
             &reason,
         );
+        if let Some(made) = self.plan.report.made.last_mut() {
+            made.expired = expired;
+        }
         Ok(Some(Identity {
             certificate: certificate.pem,
             key: key.pem,
@@ -150,7 +156,7 @@ impl Planner<'_> {
     }
 
     fn no_signing_key(&self, which: Authority, file: &Path, reason: &str) -> Error {
-        let key_file = self.path(MASTER, &format!("{}-key.pem", which.stem()));
+        let key_file = self.path(which.credential().key());
         Error::new(
             Kind::Input,
             format!(
@@ -173,7 +179,8 @@ fn misfit(certificate: &Certificate, key: Option<&Key>, signer: &Signer) -> Opti
         None
     } else {
         let name = &certificate.issuer;
-        let file = format!("`{MASTER}/{}.pem`", signer.which.stem());
+        let file = signer.which.credential().certificate();
+        let file = format!("`{}`", file.display());
         Some(if signer.made {
             format!("was issued by `{name}`, but {file} is missing")
         } else {

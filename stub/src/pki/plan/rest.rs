@@ -5,17 +5,17 @@ use x509_parser::pem::Pem;
 use super::super::certificate::Certificate;
 use super::super::files::{self, PUBLIC, SECRET};
 use super::super::identity::Access;
-use super::super::{MASTER, NODE};
 use super::{Identity, MISSING, Planner};
 use crate::error::{Error, Kind, Result};
 use crate::kubeconfig;
+use crate::layout::{Credential, Kubeconfig};
 
 impl Planner<'_> {
     /// The key pair that signs the tokens of service accounts. The file with the public half may contain several keys, as
     /// during a rotation, or a certificate, as the shell scripts made it. The API server accepts both.
     pub(super) fn service_accounts(&mut self) -> Result<()> {
-        let file = self.path(MASTER, "service-account.pem");
-        let key_file = self.path(MASTER, "service-account-key.pem");
+        let file = self.path(Credential::ServiceAccounts.certificate());
+        let key_file = self.path(Credential::ServiceAccounts.key());
         let key = Self::read_key(&key_file)?;
         let Some(text) = files::read(&file)? else {
             let key = self.keep_or_make(key, key_file)?;
@@ -60,7 +60,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn copy_for_node(&mut self, authority: &Certificate) -> Result<()> {
-        let file = self.path(NODE, "ca.pem");
+        let file = self.path(Credential::NodeAuthority.certificate());
         let Some(copy) = Self::read_certificate(&file)? else {
             self.write(
                 |p| &mut p.copies,
@@ -76,7 +76,10 @@ impl Planner<'_> {
         }
         self.misfit(
             &file,
-            format!("is the certificate of another authority than `{MASTER}/ca.pem`"),
+            format!(
+                "is the certificate of another authority than `{}`",
+                Credential::ClusterAuthority.certificate().display()
+            ),
         );
         Ok(())
     }
@@ -87,12 +90,36 @@ impl Planner<'_> {
         authority: &Certificate,
         identity: &Identity,
     ) -> Result<()> {
-        let file = self.path(access.dir, &format!("{}.kubeconfig", access.stem));
+        let file = self.path(access.kubeconfig.file());
+        let kubeconfig = access.kubeconfig;
+        let names = [
+            kubeconfig.authority().certificate(),
+            kubeconfig.credential().certificate(),
+            kubeconfig.credential().key(),
+        ]
+        .map(|file| {
+            file.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        });
+        let [authority_file, certificate_file, key_file] = &names;
         let wanted = kubeconfig::Access {
             server: format!("https://{}", access.server),
-            authority: &authority.pem,
-            certificate: &identity.certificate,
-            key: &identity.key,
+            // The administrator's may be copied to another place.
+            identity: if kubeconfig == Kubeconfig::Admin {
+                kubeconfig::Identity::Embedded {
+                    authority: &authority.pem,
+                    certificate: &identity.certificate,
+                    key: &identity.key,
+                }
+            } else {
+                kubeconfig::Identity::Files {
+                    authority: authority_file,
+                    certificate: certificate_file,
+                    key: key_file,
+                }
+            },
         };
         let reason = match files::read(&file)? {
             None => MISSING.to_owned(),

@@ -1,6 +1,8 @@
 //! Tests of files that are made again, certificates that are issued again, and files that stay.
 
 use super::*;
+use crate::kubeconfig::entries;
+use crate::layout::Kubeconfig;
 
 #[test]
 fn a_missing_file_is_made_again_and_the_others_stay() {
@@ -83,9 +85,12 @@ fn renewed_certificates_keep_their_keys_and_are_valid_for_another_year() {
         made(&report)
     );
     for (name, content) in &before {
+        let names_files =
+            name.ends_with(".kubeconfig") && name != "master/admin-localhost.kubeconfig";
         let stays = name.ends_with("-key.pem")
             || name.ends_with("ca.pem")
-            || name.ends_with("service-account.pem");
+            || name.ends_with("service-account.pem")
+            || names_files;
         assert_eq!(after[name] == *content, stays, "{name}");
     }
     assert!(
@@ -128,6 +133,44 @@ fn a_changed_request_renews_only_the_affected_files() {
     master/etcd-peer.pem: lacks renamed
     node/node.pem: was issued to `O=system:nodes, CN=system:node:host`
     node/node-client.pem: was issued to `O=system:nodes, CN=system:node:host`
-    node/node.kubeconfig: did not contain the current certificate
     ");
+}
+
+#[test]
+fn kubeconfigs_of_an_earlier_release_are_converted() {
+    let dir = fresh();
+    let before = contents(dir.path());
+    let file = Kubeconfig::KubeProxy.file();
+    let pem = |file: PathBuf| fs_err::read_to_string(dir.path().join(file)).unwrap();
+    let credential = Kubeconfig::KubeProxy.credential();
+    let [cluster, user, context] = entries(
+        "https://10.0.42.100:6443",
+        &pem(Credential::NodeAuthority.certificate()),
+        &pem(credential.certificate()),
+        &pem(credential.key()),
+    );
+    let embedded = serde_json::json!({
+        "clusters": [cluster], "users": [user], "contexts": [context], "current-context": "usernetes",
+    });
+    fs_err::write(dir.path().join(&file), embedded.to_string()).unwrap();
+    let report = ensure(dir.path(), &request(), Renew::Due, at(0)).unwrap();
+    insta::assert_snapshot!(made(&report), @"node/kube-proxy.kubeconfig: did not contain the names of the certificate files");
+    assert_eq!(contents(dir.path()), before);
+}
+
+#[test]
+fn the_report_tells_expired_certificates_from_those_that_were_renewed_in_time() {
+    for (day, expired) in [(340, false), (366, true), (400, true)] {
+        let dir = fresh();
+        let report = ensure(dir.path(), &request(), Renew::Due, at(day)).unwrap();
+        assert_eq!(report.certificates(), 14);
+        for made in &report.made {
+            let is_certificate = made.file.extension().is_some_and(|e| e == "pem");
+            assert_eq!(made.expired, expired && is_certificate, "{day} {made:?}");
+        }
+        let file = Credential::KubeletClient.certificate();
+        assert_eq!(report.replaces_expired(&file), expired);
+        let file = Credential::ClusterAuthority.certificate();
+        assert!(!report.replaces_expired(&file));
+    }
 }
