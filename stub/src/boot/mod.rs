@@ -12,6 +12,7 @@ mod network;
 mod oci_runtime;
 mod pods;
 mod probe;
+mod resolver;
 mod rootlesskit;
 
 use std::env;
@@ -59,13 +60,16 @@ pub fn run(name: &str) -> Result<u8> {
 /// Runs a service according to its row in the table of services.
 fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8> {
     let row = service.row();
-    let start = components::start(service, layout, config, &Here(layout))?;
+    let start = components::start(service, layout, config, &Here { layout, config })?;
     write_files(start.files)?;
     if row.after_images {
         images::wait_loaded(layout)?;
     }
     let namespaces = row.namespaces.unwrap_or(Namespaces::All);
     namespaces::join(layout, namespaces)?;
+    if namespaces == Namespaces::Network {
+        resolver::use_own(layout, config);
+    }
     // A worker has no API server of its own.
     if let Some(certificate) = row.after_api
         && layout.master("kube-apiserver.pem").exists()
@@ -76,15 +80,18 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
 }
 
 /// The facts about this machine that some services need to start.
-struct Here<'a>(&'a Layout);
+struct Here<'a> {
+    layout: &'a Layout,
+    config: &'a Config,
+}
 
 impl components::Found for Here<'_> {
     fn proxy_mode(&self) -> Result<Mode> {
-        Ok(Probe::read(self.0)?.proxy_mode)
+        Ok(Probe::read(self.layout)?.proxy_mode)
     }
 
     fn public_address(&self) -> Result<Ipv4Addr> {
-        flannel::outward_address()
+        Ok(flannel::outward_address(self.config.node_ip()))
     }
 }
 
