@@ -11,6 +11,10 @@ const PEER_URL: &str = "https://127.0.0.1:2380";
 /// The member's name. It differs from the node's name, which may change while the data directory stays.
 const MEMBER: &str = "u7s";
 
+/// The largest size of the database, in bytes. When it is reached, etcd raises an alarm and accepts no more changes. The
+/// default is 2 GiB, and etcd's documentation ("System limits") advises against more than 8 GiB.
+pub const QUOTA: u64 = 4 << 30;
+
 /// etcd's command line. Clients and peers must present a certificate that etcd's own authority has signed.
 #[must_use]
 pub fn args(layout: &Layout) -> Vec<String> {
@@ -31,5 +35,9 @@ pub fn args(layout: &Layout) -> Vec<String> {
         .path("peer-trusted-ca-file", layout.master("etcd-ca.pem"))
         .flag("peer-client-cert-auth", true)
         .flag("tls-min-version", "TLS1.2")
+        .flag("quota-backend-bytes", QUOTA)
+        // The API server compacts every five minutes, but only what it has written itself.
+        .flag("auto-compaction-mode", "periodic")
+        .flag("auto-compaction-retention", "1h")
         .0
 }

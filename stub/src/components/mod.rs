@@ -15,6 +15,7 @@ pub mod kube_scheduler;
 pub mod kubelet;
 pub mod rbac;
 pub mod rootlesskit;
+pub mod runtime_class;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
