@@ -4,6 +4,7 @@
 //! runtime. All other services enter the existing namespaces ([`namespaces`]).
 
 mod apiserver;
+mod capacity;
 mod child;
 mod cri;
 mod flannel;
@@ -24,6 +25,7 @@ use fs_err as fs;
 use crate::cluster;
 use crate::components;
 use crate::components::kube_proxy::Mode;
+use crate::components::kubelet::Capacity;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::files::write_atomically;
@@ -92,6 +94,10 @@ impl components::Found for Here<'_> {
 
     fn public_address(&self) -> Result<Ipv4Addr> {
         Ok(flannel::outward_address(self.config.node_ip()))
+    }
+
+    fn capacity(&self) -> Result<Capacity> {
+        capacity::capacity(self.layout)
     }
 }
 

@@ -42,6 +42,8 @@ pub trait Found {
     fn proxy_mode(&self) -> Result<kube_proxy::Mode>;
     /// The address at which other machines reach this one.
     fn public_address(&self) -> Result<Ipv4Addr>;
+    /// How much memory, disk and so on there is for pods.
+    fn capacity(&self) -> Result<kubelet::Capacity>;
 }
 
 /// Determines how a service is started on this machine.
@@ -61,7 +63,7 @@ pub fn start(
         Service::KubeScheduler => (kube_scheduler::args(layout), Vec::new()),
         Service::Kubelet => (
             kubelet::args(layout, config),
-            kubelet::files(layout, config),
+            kubelet::files(layout, config, &found.capacity()?),
         ),
         Service::KubeProxy => (
             kube_proxy::args(layout),
