@@ -7,4 +7,4 @@ mod objects;
 
 pub(crate) use apply::apply;
 pub use client::{Answer, Client};
-pub(crate) use objects::{Health, dns, node};
+pub(crate) use objects::{Health, dns, network_policies, node};
