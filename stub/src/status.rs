@@ -1,10 +1,13 @@
 //! The cluster's health, layer by layer, up to the first layer that does not work: those above it cannot work either.
 
+use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::api::{Health, dns, node};
+use crate::api::{Health, dns, network_policies, node};
+use crate::child::{self, Ended};
 use crate::cluster::{Current, WRITE_ANEW};
 use crate::error::Result;
 use crate::pki::{self, CertInfo, Purpose};
@@ -17,6 +20,8 @@ use crate::systemd::Unit;
 pub enum State {
     /// It works.
     Ok,
+    /// It works, but not as somebody may expect.
+    Warning,
     /// It is starting.
     Starting,
     /// It was not started, or it was stopped.
@@ -31,6 +36,7 @@ impl State {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Warning => "warning",
             Self::Starting => "starting",
             Self::Stopped => "stopped",
             Self::Broken => "broken",
@@ -47,12 +53,12 @@ pub struct Layer {
     pub state: State,
     /// The observation behind it.
     pub detail: String,
-    /// The next step for the user, if it does not work.
+    /// The next step for the user, if there is one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub next: String,
 }
 
-/// The layers from the bottom up; the last is the first that does not work, or the top.
+/// The layers from the bottom up; the last is the first that does not work, or the top. One with a warning works.
 pub fn layers(current: &Current) -> Result<Vec<Layer>> {
     if let Some(old) = current.moved_from()? {
         return Ok(vec![Layer {
@@ -91,6 +97,12 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
         if !well {
             return Ok(layers);
         }
+        if *service == Service::Etcd
+            && let Some(layer) = alarms(current)
+        {
+            layers.push(layer);
+            return Ok(layers);
+        }
         if *service == Service::KubeApiserver && !push_answers(current, &mut layers) {
             return Ok(layers);
         }
@@ -119,6 +131,12 @@ fn relevant(current: &Current, services: &Services, units: &[Unit]) -> Vec<Servi
 }
 
 impl Layer {
+    /// Whether the layers above it can work.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        matches!(self.state, State::Ok | State::Warning)
+    }
+
     fn ok(name: &'static str, detail: impl Into<String>) -> Self {
         Self {
             name,
@@ -152,6 +170,38 @@ fn of_unit(name: &'static str, unit_name: &UnitName, unit: &Unit) -> Layer {
         detail,
         next,
     }
+}
+
+/// A layer if etcd has raised an alarm; it accepts no changes then. Nothing if it has not, or if it does not answer: then the
+/// API server does not, either.
+fn alarms(current: &Current) -> Option<Layer> {
+    current.program("etcdctl").ok()?;
+    // A child, because a process cannot leave the namespaces in which etcd is asked.
+    let mut ask = Command::new(current.program("usernetes").ok()?);
+    ask.args(["etcdctl", "--command-timeout=3s", "alarm", "list"]);
+    let said = child::run(&mut ask).and_then(Ended::success).ok()?;
+    of_alarms(&said)
+}
+
+/// The layer for a list of alarms, with one line such as `memberID:8 alarm:NOSPACE` for each.
+fn of_alarms(list: &str) -> Option<Layer> {
+    let alarms = list
+        .lines()
+        .filter_map(|line| Some(line.split_once("alarm:")?.1.trim()));
+    let alarms: BTreeSet<_> = alarms.collect();
+    let next = match alarms.first()? {
+        &"NOSPACE" => {
+            "the database is full: delete objects that nobody needs, then run `usernetes etcdctl defrag` and `usernetes etcdctl alarm disarm`"
+        }
+        _ => "run `usernetes logs u7s-etcd.service`",
+    };
+    let names: Vec<_> = alarms.into_iter().collect();
+    Some(Layer {
+        name: "etcd alarms",
+        state: State::Broken,
+        detail: format!("{}: etcd accepts no changes", names.join(", ")),
+        next: next.to_owned(),
+    })
 }
 
 /// Whether the API server answers, on the port it is published at. Gives whether to go on.
@@ -207,6 +257,18 @@ fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
         });
         return;
     }
+    layers.extend(of_policies(network_policies(&client)));
+}
+
+/// A layer if there are network policies: the pod networks that a bundle brings do not enforce them.
+fn of_policies(there_are: Option<bool>) -> Option<Layer> {
+    there_are?.then(|| Layer {
+        name: "policies",
+        state: State::Warning,
+        detail: "there are NetworkPolicy objects, and nothing enforces them".to_owned(),
+        next: "do not rely on network policies in this cluster: every pod reaches every other pod"
+            .to_owned(),
+    })
 }
 
 /// Whole days until the first of the cluster's own certificates ends; negative once one has.
@@ -247,6 +309,26 @@ impl DaysLeft {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alarm_of_etcd_is_a_layer() {
+        assert_eq!(of_alarms(""), None);
+        let layer = of_alarms("memberID:10276657743932975437 alarm:NOSPACE \n").unwrap();
+        assert_eq!(layer.detail, "NOSPACE: etcd accepts no changes");
+        assert!(layer.next.contains("alarm disarm"), "{}", layer.next);
+        assert!(!layer.works());
+        let layer = of_alarms("memberID:1 alarm:CORRUPT\nmemberID:1 alarm:NOSPACE\n").unwrap();
+        assert_eq!(layer.detail, "CORRUPT, NOSPACE: etcd accepts no changes");
+        assert!(layer.next.contains("logs"), "{}", layer.next);
+    }
+
+    #[test]
+    fn policies_that_nothing_enforces_are_a_warning() {
+        assert_eq!(of_policies(None), None);
+        assert_eq!(of_policies(Some(false)), None);
+        let layer = of_policies(Some(true)).unwrap();
+        assert!(layer.works() && layer.state == State::Warning);
+    }
 
     #[test]
     fn only_what_can_be_read_of_ours_counts_as_expiring() {

@@ -24,7 +24,7 @@ pub(crate) fn apply(client: &Client, objects: &[Value]) -> Result<Option<String>
     Ok(None)
 }
 
-/// The path of an object at the API server. It contains the plural of the kind, which has an added `s` for all our objects.
+/// The path of an object at the API server. It contains the plural of the kind, to which English adds `s` or `es`.
 fn path(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let version = text(&object["apiVersion"]);
@@ -34,8 +34,9 @@ fn path(object: &Value) -> String {
         .as_str()
         .map_or_else(String::new, |name| format!("/namespaces/{name}"));
     let kind = text(&object["kind"]).to_lowercase();
+    let plural = if kind.ends_with('s') { "es" } else { "s" };
     format!(
-        "/{root}/{version}{namespace}/{kind}s/{}",
+        "/{root}/{version}{namespace}/{kind}{plural}/{}",
         text(&metadata["name"])
     )
 }
@@ -52,7 +53,7 @@ fn complaint(status: u16, body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::components::{coredns, rbac};
+    use crate::components::{coredns, rbac, runtime_class};
     use crate::config::{Cni, Config, DnsName};
 
     #[test]
@@ -60,6 +61,7 @@ mod tests {
         let config = Config::new(DnsName::new("node").unwrap(), Cni::Flannel);
         let mut objects = rbac::objects(&config);
         objects.extend(coredns::objects(&config, "image"));
+        objects.extend(runtime_class::objects(&config));
         let paths: Vec<_> = objects.iter().map(path).collect();
         insta::assert_snapshot!(paths.join("\n"), @r"
         /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/u7s:kubelet-api-admin
@@ -71,6 +73,8 @@ mod tests {
         /api/v1/namespaces/kube-system/configmaps/coredns
         /apis/apps/v1/namespaces/kube-system/deployments/coredns
         /api/v1/namespaces/kube-system/services/kube-dns
+        /apis/node.k8s.io/v1/runtimeclasses/crun
+        /apis/node.k8s.io/v1/runtimeclasses/runc
         ");
     }
 

@@ -12,11 +12,13 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::{Kubeconfig, Layout};
+use crate::progress::bytes;
 
 /// How long the server may send nothing before the request fails.
 const SILENCE: Duration = Duration::from_secs(10);
-/// The longest answer that is read, in bytes.
-const LONGEST: u64 = 1 << 20;
+/// The longest answer that is read, in bytes. A single object has at most 1.5 MiB, because etcd takes no more; questions for
+/// many objects must limit their number.
+const LONGEST: u64 = 16 << 20;
 
 /// A server, and the certificate with which to authenticate to it.
 #[derive(Debug, Clone)]
@@ -94,7 +96,7 @@ impl Client {
         let mut stream = StreamOwned::new(connection, stream);
         stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
-        match stream.take(LONGEST).read_to_end(&mut answer) {
+        match stream.take(LONGEST + 1).read_to_end(&mut answer) {
             Ok(_) => {}
             // A server written in Go may close the connection without the final TLS message.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
@@ -105,8 +107,19 @@ impl Client {
             }
             Err(error) => return Err(error.into()),
         }
+        check_length(answer.len())?;
         parse(&answer)
     }
+}
+
+/// Fails if an answer was cut off.
+fn check_length(length: usize) -> Result<()> {
+    if length as u64 <= LONGEST {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Failed, "the answer is too long")
+        .expected(format!("at most {}", bytes(LONGEST)))
+        .hint("ask for fewer objects at a time, with `limit=`"))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
@@ -164,6 +177,19 @@ mod tests {
             let error = parse(bad).unwrap_err();
             assert_eq!(error.message(), "the server does not speak HTTP");
         }
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_off_is_an_error() {
+        let longest = usize::try_from(LONGEST).unwrap();
+        check_length(longest).unwrap();
+        let error = check_length(longest + 1).unwrap_err();
+        insta::assert_snapshot!(error, @r"
+        the answer is too long
+          expected  at most 16.8 MB
+
+        hint: ask for fewer objects at a time, with `limit=`
+        ");
     }
 
     #[test]

@@ -8,5 +8,5 @@ mod pods;
 
 pub(crate) use apply::apply;
 pub use client::{Answer, Client};
-pub(crate) use objects::{Health, dns, node};
+pub(crate) use objects::{Health, dns, network_policies, node};
 pub(crate) use pods::ReadyPods;

@@ -34,6 +34,17 @@ pub(crate) fn dns(client: &Client, since: Option<&str>) -> Health {
     run(&ask(client, &pods)?, since)
 }
 
+/// Whether there are network policies; `None` if the API server does not say.
+pub(crate) fn network_policies(client: &Client) -> Option<bool> {
+    // One is enough to know.
+    let list = ask(client, "/apis/networking.k8s.io/v1/networkpolicies?limit=1").ok()?;
+    any(&list)
+}
+
+fn any(list: &Value) -> Option<bool> {
+    list["items"].as_array().map(|items| !items.is_empty())
+}
+
 pub(super) fn ask(client: &Client, path: &str) -> std::result::Result<Value, String> {
     let answer = client
         .get(path)
@@ -107,6 +118,14 @@ pub(super) fn condition<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_says_whether_it_has_objects() {
+        let list = |text: &str| any(&serde_json::from_str(text).unwrap());
+        assert_eq!(list(r#"{"items":[{}]}"#), Some(true));
+        assert_eq!(list(r#"{"items":[]}"#), Some(false));
+        assert_eq!(list(r#"{"kind":"Status","code":403}"#), None);
+    }
 
     #[test]
     fn conditions() {

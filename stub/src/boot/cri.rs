@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -18,13 +18,20 @@ use crate::process::supervise::Supervisor;
 /// Returns, with an error that describes it, when something has ended that the runtime needs.
 pub(super) type Watch = Box<dyn FnOnce() -> Error + Send>;
 
+/// How long to wait before the container runtime is started again after its first crash. The time doubles with each crash.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+/// The longest time to wait.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// After it has run for this long, a crash counts as the first one again.
+const STABLE: Duration = Duration::from_mins(5);
+
 /// Runs the container runtime to its end and returns its exit code.
 ///
 /// When the runtime first reports that it is ready, `on_serving` is called in a thread of its own. If that fails, the
 /// runtime is stopped, and the error is returned. The same happens when one of the `watches` returns.
 ///
-/// If the runtime was ready and ends without being asked to, it is started again, because containers keep running without
-/// it. If it is ready and this process is asked to end, `farewell` is called before the request is passed on.
+/// If the runtime was ready and ends without being asked to, it is started again after a moment, because containers keep
+/// running without it. If it is ready and this process is asked to end, `farewell` is called before the request is passed on.
 pub(super) fn run(
     runtime: impl Fn() -> Command,
     watches: Vec<Watch>,
@@ -37,7 +44,9 @@ pub(super) fn run(
     let (pids, newest_pid) = mpsc::channel();
     spawn_watches(watches, &failed, newest_pid);
     let mut on_serving = Some(on_serving);
+    let mut delay = FIRST_DELAY;
     loop {
+        let begun = Instant::now();
         let listener = Listener::bind(notify_socket.to_owned())?;
         let mut command = runtime();
         command.env(NOTIFY_SOCKET, listener.path());
@@ -66,10 +75,18 @@ pub(super) fn run(
         if outcome.asked || !served.load(Ordering::Relaxed) {
             return Ok(outcome.code);
         }
+        if begun.elapsed() >= STABLE {
+            delay = FIRST_DELAY;
+        }
         say(format!(
-            "the container runtime ended with code {}; starting it again",
-            outcome.code
+            "the container runtime ended with code {}; starting it again in {} s",
+            outcome.code,
+            delay.as_secs()
         ));
+        if supervisor.wait_for_end_at_most(delay) {
+            return Ok(outcome.code);
+        }
+        delay = (delay * 2).min(LONGEST_DELAY);
     }
 }
 
@@ -157,6 +174,22 @@ mod tests {
         )
         .unwrap();
         assert_eq!(code, 3);
+    }
+
+    #[test]
+    fn a_runtime_that_was_ready_is_started_again_after_a_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, log) = (dir.path().join("notify"), dir.path().join("log"));
+        say_ready(&socket);
+        // The second run is not told from a runtime that is never ready, which ends the loop.
+        let script = format!("date +%s%N >>{0}; sleep 1; exit 5", log.display());
+        let code = run(|| sh(&script), Vec::new(), &socket, || Ok(()), || ()).unwrap();
+        assert_eq!(code, 5);
+        let log = fs_err::read_to_string(log).unwrap();
+        let starts: Vec<u64> = log.lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(starts.len(), 2);
+        let apart = Duration::from_nanos(starts[1] - starts[0]);
+        assert!(apart >= FIRST_DELAY, "{apart:?}");
     }
 
     #[test]

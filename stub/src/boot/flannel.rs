@@ -1,5 +1,6 @@
 //! Runs flannel's daemon, and connects pods to the network that it gets for the node.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::thread;
@@ -13,6 +14,7 @@ use crate::components;
 use crate::config::Config;
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::remove_if_there;
+use crate::host::Machine;
 use crate::layout::{Kubeconfig, Layout};
 use crate::network::flannel;
 use crate::process::namespaces::join;
@@ -27,7 +29,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// Runs flannel's daemon to its end and returns its exit code. As soon as the daemon has written which network the node's
 /// pods have, this writes the configuration of that network, for which the container runtime waits.
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
-    let start = components::start(Service::Flanneld, layout, config, &Here(layout))?;
+    let start = components::start(Service::Flanneld, layout, config, &Here { layout, config })?;
     write_files(start.files)?;
     join(layout, Namespaces::Files)?;
     // The daemon exits if the node has no network yet, and the controller manager takes a while to assign one.
@@ -63,20 +65,37 @@ fn pod_network(file: &Path) -> Result<ConfigFile> {
     Ok(bridge.file())
 }
 
-/// The address at which other machines reach this one. It is read from a connected UDP socket, which sends nothing.
-pub(super) fn outward_address() -> Result<Ipv4Addr> {
+/// The address at which other machines reach this one: that of the default route or, on a machine without one, the first of
+/// its addresses. A machine without any address reaches nobody; flannel then only needs an address that is its own.
+pub(super) fn outward_address(own: Ipv4Addr) -> Ipv4Addr {
+    let of_default_route = match default_route() {
+        Ok(address) => Some(address),
+        Err(error) => {
+            say(format!("this machine has no default route: {error}"));
+            None
+        }
+    };
+    chosen(of_default_route, &Machine::this().addresses(), own)
+}
+
+fn chosen(
+    of_default_route: Option<Ipv4Addr>,
+    addresses: &BTreeSet<IpAddr>,
+    own: Ipv4Addr,
+) -> Ipv4Addr {
+    let first = addresses.iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    });
+    of_default_route.or(first).unwrap_or(own)
+}
+
+/// The address with which this machine uses its default route. It is read from a connected UDP socket, which sends nothing.
+fn default_route() -> Result<Ipv4Addr> {
     // This address belongs to TEST-NET-1 of RFC 5737. No machine has it, so it is reached by the default route.
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
-        .and_then(|socket| {
-            socket
-                .connect((Ipv4Addr::new(192, 0, 2, 1), 9))
-                .map(|()| socket)
-        })
-        .and_then(|socket| socket.local_addr());
-    match socket
-        .about(|| "cannot find the address of this machine")?
-        .ip()
-    {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+    match socket.local_addr()?.ip() {
         IpAddr::V4(address) => Ok(address),
         IpAddr::V6(address) => Err(Error::new(Kind::Host, "this machine has no IPv4 address")
             .found(format!("`{address}`"))),
@@ -124,20 +143,19 @@ mod tests {
     }
 
     #[test]
-    fn the_outward_address_is_one_of_this_machine() {
-        match outward_address() {
-            // Only an own address can be bound.
-            Ok(address) => {
-                assert!(!address.is_unspecified(), "{address}");
-                UdpSocket::bind((address, 0)).unwrap();
-            }
-            // This machine has no default route.
-            Err(error) => assert!(
-                error
-                    .message()
-                    .starts_with("cannot find the address of this machine: "),
-                "{error}"
-            ),
+    fn a_machine_without_a_default_route_has_an_address_as_well() {
+        let address = |text: &str| text.parse::<Ipv4Addr>().unwrap();
+        let own = address("10.0.42.100");
+        let all = ["192.168.77.12", "fd00::1"].map(|text| text.parse::<IpAddr>().unwrap());
+        let all = BTreeSet::from(all);
+        let routed = Some(address("192.168.77.13"));
+        assert_eq!(chosen(routed, &all, own), address("192.168.77.13"));
+        assert_eq!(chosen(None, &all, own), address("192.168.77.12"));
+        assert_eq!(chosen(None, &BTreeSet::new(), own), own);
+        // Only an own address can be bound.
+        match outward_address(own) {
+            address if address == own => {}
+            address => drop(UdpSocket::bind((address, 0)).unwrap()),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! runtime. All other services enter the existing namespaces ([`namespaces`]).
 
 mod apiserver;
+mod capacity;
 mod certificates;
 mod child;
 mod cri;
@@ -13,6 +14,7 @@ mod network;
 mod oci_runtime;
 mod pods;
 mod probe;
+mod resolver;
 mod rootlesskit;
 
 use std::env;
@@ -24,6 +26,7 @@ use fs_err as fs;
 use crate::cluster;
 use crate::components;
 use crate::components::kube_proxy::Mode;
+use crate::components::kubelet::Capacity;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::files::write_atomically;
@@ -68,13 +71,16 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
     if service == Service::Etcd {
         keep_snapshot(layout)?;
     }
-    let start = components::start(service, layout, config, &Here(layout))?;
+    let start = components::start(service, layout, config, &Here { layout, config })?;
     write_files(start.files)?;
     if row.after_images {
         images::wait_loaded(layout)?;
     }
     let namespaces = row.namespaces.unwrap_or(Namespaces::All);
     namespaces::join(layout, namespaces)?;
+    if namespaces == Namespaces::Network {
+        resolver::use_own(layout, config);
+    }
     // A worker has no API server of its own.
     if let Some(identity) = row.kubeconfig
         && layout.certificate(Credential::ApiServer).exists()
@@ -104,15 +110,22 @@ fn keep_snapshot(layout: &Layout) -> Result<()> {
 }
 
 /// The facts about this machine that some services need to start.
-struct Here<'a>(&'a Layout);
+struct Here<'a> {
+    layout: &'a Layout,
+    config: &'a Config,
+}
 
 impl components::Found for Here<'_> {
     fn proxy_mode(&self) -> Result<Mode> {
-        Ok(Probe::read(self.0)?.proxy_mode)
+        Ok(Probe::read(self.layout)?.proxy_mode)
     }
 
     fn public_address(&self) -> Result<Ipv4Addr> {
-        flannel::outward_address()
+        Ok(flannel::outward_address(self.config.node_ip()))
+    }
+
+    fn capacity(&self) -> Result<Capacity> {
+        capacity::capacity(self.layout)
     }
 }
 

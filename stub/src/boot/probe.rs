@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fs_err as fs;
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ use crate::child;
 use crate::components::containerd::Snapshotter;
 use crate::components::kube_proxy::Mode;
 use crate::error::{Context, Error, Kind, Result};
-use crate::files::write_atomically;
+use crate::files::{replace, write_atomically};
 use crate::layout::Layout;
 use crate::process::supervise;
 
@@ -29,6 +30,8 @@ pub struct Probe {
 
 /// The name of the file with the result, in the runtime directory.
 const FILE: &str = "probe.json";
+/// The name of the file with the choice of the snapshotter, in the data directory.
+const CHOICE: &str = "snapshotter";
 
 /// Rules of the same kinds as kube-proxy's. Their table is deleted in the transaction that adds it.
 const NFT_RULES: &str = "\
@@ -45,17 +48,17 @@ impl Probe {
     /// Tries everything and writes the result to a file. Must run as root in the namespaces, before other programs use them.
     pub(super) fn run(layout: &Layout) -> Result<Self> {
         let mut notes = Vec::new();
+        let snapshotter = snapshotter(
+            &layout.data(CHOICE),
+            overlay(&layout.data("containerd")),
+            &mut notes,
+        )?;
         let mut works = |what: &str, result: Result<()>| match result {
             Ok(()) => true,
             Err(error) => {
                 notes.push(format!("{what}: {error}"));
                 false
             }
-        };
-        let snapshotter = if works("overlayfs", overlay(&layout.data("containerd"))) {
-            Snapshotter::Overlayfs
-        } else {
-            Snapshotter::FuseOverlayfs
         };
         // A port may be published to the namespace's loopback address. There, kube-proxy answers for a NodePort only in
         // iptables mode (Kubernetes documentation, "Virtual IPs and Service Proxies", nftables: NodePort interfaces).
@@ -88,8 +91,52 @@ impl Probe {
     }
 }
 
-/// Mounts an overlay as containerd does in a user namespace, and deletes a file of its lower layer.
-fn overlay(dir: &Path) -> Result<()> {
+/// What an attempt with overlayfs has shown.
+#[derive(Debug, PartialEq, Eq)]
+enum Overlay {
+    Works,
+    /// It does not, for this reason.
+    CannotWork(String),
+}
+
+/// Chooses the snapshotter. The first choice is kept in the file `kept`, because each snapshotter sees only the images and
+/// containers that it has unpacked itself. Another one is chosen later only if this machine can no longer do it.
+fn snapshotter(
+    kept: &Path,
+    tried: Result<Overlay>,
+    notes: &mut Vec<String>,
+) -> Result<Snapshotter> {
+    let tried = tried.about(|| "cannot find out whether overlayfs works here")?;
+    let before = match fs::read_to_string(kept) {
+        Ok(text) => [Snapshotter::Overlayfs, Snapshotter::FuseOverlayfs]
+            .into_iter()
+            .find(|choice| choice.as_str() == text.trim()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error.into()),
+    };
+    let choice = match (before, tried) {
+        (Some(Snapshotter::FuseOverlayfs), Overlay::Works) => {
+            notes.push(
+                "overlayfs works now, but this cluster's images were unpacked with fuse-overlayfs"
+                    .to_owned(),
+            );
+            Snapshotter::FuseOverlayfs
+        }
+        (_, Overlay::Works) => Snapshotter::Overlayfs,
+        (_, Overlay::CannotWork(reason)) => {
+            notes.push(format!("overlayfs: {reason}"));
+            Snapshotter::FuseOverlayfs
+        }
+    };
+    if before != Some(choice) {
+        replace(kept, format!("{}\n", choice.as_str()).as_bytes(), 0o600)?;
+    }
+    Ok(choice)
+}
+
+/// Mounts an overlay as containerd does in a user namespace, and deletes a file of its lower layer. An error that says nothing
+/// about overlayfs, such as a full disk, is returned.
+fn overlay(dir: &Path) -> Result<Overlay> {
     fs::create_dir_all(dir)?;
     let dir = dir.join(".probe");
     let _ = fs::remove_dir_all(&dir);
@@ -108,16 +155,37 @@ fn overlay(dir: &Path) -> Result<()> {
     let options = std::ffi::CStr::from_bytes_with_nul(options.as_bytes())
         .map_err(|_| Error::new(Kind::Host, format!("`{}` has a zero byte", dir.display())))?;
     let mounted = mount("overlay", &merged, "overlay", MountFlags::empty(), options);
-    let result = mounted
-        .map_err(io::Error::from)
-        .about(|| "mount")
-        .and_then(|()| {
-            let deleted = fs::remove_file(merged.join("file"));
+    let result = match mounted {
+        Ok(()) => {
+            let deleted = std::fs::remove_file(merged.join("file"));
             unmount(&merged, UnmountFlags::empty()).map_err(io::Error::from)?;
-            Ok(deleted?)
-        });
+            judge("deleting a file", deleted)
+        }
+        Err(error) => judge("mount", Err(error.into())),
+    };
     fs::remove_dir_all(&dir)?;
     result
+}
+
+/// Tells the errors with which a kernel refuses overlayfs from all others.
+fn judge(step: &str, result: io::Result<()>) -> Result<Overlay> {
+    let Err(error) = result else {
+        return Ok(Overlay::Works);
+    };
+    match Errno::from_io_error(&error) {
+        // In this order: the kernel or a security module forbids it; it does not know the option `userxattr`, or the file system
+        // does not fit; there is no overlayfs; the file system lacks an operation that overlayfs needs.
+        Some(
+            Errno::PERM
+            | Errno::ACCESS
+            | Errno::INVAL
+            | Errno::NODEV
+            | Errno::NOSYS
+            | Errno::OPNOTSUPP
+            | Errno::XDEV,
+        ) => Ok(Overlay::CannotWork(format!("{step}: {error}"))),
+        _ => Err(Error::from(error).about(step)),
+    }
 }
 
 fn iptables() -> Result<()> {
@@ -166,5 +234,57 @@ mod tests {
         let json = serde_json::to_string(&probe).unwrap();
         insta::assert_snapshot!(json, @r#"{"snapshotter":"fuse-overlayfs","proxy_mode":"iptables","notes":["overlayfs: mount: Operation not permitted (os error 1)"]}"#);
         assert_eq!(serde_json::from_str::<Probe>(&json).unwrap(), probe);
+    }
+
+    fn cannot() -> Result<Overlay> {
+        Ok(Overlay::CannotWork("mount: no".to_owned()))
+    }
+
+    #[test]
+    fn the_first_choice_stays_as_long_as_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = dir.path().join(CHOICE);
+        let choose = |tried| {
+            let mut notes = Vec::new();
+            let choice = snapshotter(&kept, tried, &mut notes).unwrap();
+            assert_eq!(fs::read_to_string(&kept).unwrap().trim(), choice.as_str());
+            (choice, notes.len())
+        };
+        assert_eq!(choose(Ok(Overlay::Works)), (Snapshotter::Overlayfs, 0));
+        assert_eq!(choose(cannot()), (Snapshotter::FuseOverlayfs, 1));
+        // It has images now.
+        assert_eq!(choose(Ok(Overlay::Works)), (Snapshotter::FuseOverlayfs, 1));
+        fs::write(&kept, "something else\n").unwrap();
+        assert_eq!(choose(Ok(Overlay::Works)), (Snapshotter::Overlayfs, 0));
+    }
+
+    #[test]
+    fn only_errors_of_overlayfs_itself_select_another_snapshotter() {
+        let judge = |errno: Errno| judge("mount", Err(errno.into()));
+        for errno in [Errno::PERM, Errno::INVAL, Errno::NODEV, Errno::OPNOTSUPP] {
+            assert!(
+                matches!(judge(errno), Ok(Overlay::CannotWork(_))),
+                "{errno}"
+            );
+        }
+        let dir = tempfile::tempdir().unwrap();
+        for errno in [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::NOMEM,
+            Errno::IO,
+            Errno::MFILE,
+        ] {
+            let kept = dir.path().join(CHOICE);
+            let error = snapshotter(&kept, judge(errno), &mut Vec::new()).unwrap_err();
+            assert!(
+                error
+                    .message()
+                    .starts_with("cannot find out whether overlayfs works here: mount: "),
+                "{error}"
+            );
+            assert!(!kept.exists());
+        }
+        assert_eq!(super::judge("mount", Ok(())).unwrap(), Overlay::Works);
     }
 }

@@ -29,7 +29,13 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     for stale in [CHILD_PID, "api.sock"] {
         remove_if_there(&layout.rootlesskit().join(stale))?;
     }
-    let mut args = components::start(Service::Rootlesskit, layout, config, &Here(layout))?.args;
+    let mut args = components::start(
+        Service::Rootlesskit,
+        layout,
+        config,
+        &Here { layout, config },
+    )?
+    .args;
     args.extend([
         layout.program("usernetes").display().to_string(),
         protocol::BOOT.to_owned(),

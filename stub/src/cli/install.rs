@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::output::{print, print_json};
 use crate::cidr::Cidr;
-use crate::config::{Cni, Cri, DnsName, PortSpec};
+use crate::config::{Cni, Cpus, Cri, DnsName, Memory, PortSpec};
 use crate::error::Result;
 use crate::host::{self, CheckId, Finding, Level, Machine};
 use crate::install::{self, Flags, Outcome, Report, Start};
@@ -36,6 +36,12 @@ pub(super) struct Install {
     /// Network of pods, for example 10.88.0.0/16
     #[arg(long, value_name = "NETWORK")]
     pods: Option<Cidr>,
+    /// Memory that the whole cluster may use, for example 12GiB or 75%; "" for all that this machine has
+    #[arg(long, value_name = "AMOUNT")]
+    memory: Option<Memory>,
+    /// Processors that the whole cluster may use, for example 4 or 2.5; "" for all that this machine has
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<Cpus>,
     /// Publish a port of this machine into the cluster; repeat it for more ports (the API server's is always published)
     #[arg(short, long, value_name = "IP:PORT:CHILDPORT/PROTO")]
     publish: Vec<PortSpec>,
@@ -84,6 +90,8 @@ impl Install {
             cidr: self.cidr,
             services: self.services,
             pods: self.pods,
+            memory: self.memory,
+            cpus: self.cpus,
             publish: Some(self.publish.clone()).filter(|ports| !ports.is_empty()),
             start: self.start.clone(),
             repair: self.repair,

@@ -13,7 +13,7 @@ use crate::error::{Context as _, Result};
 use crate::lifecycle;
 use crate::progress::Progress;
 use crate::services::UnitName;
-use crate::status::{self, DaysLeft, State};
+use crate::status::{self, DaysLeft, Layer};
 
 #[derive(Debug, Args)]
 pub(super) struct Unit {
@@ -52,7 +52,7 @@ impl Status {
         let current = Current::read()?;
         let layers = status::layers(&current)?;
         let days = DaysLeft::of(&current)?;
-        let well = layers.iter().all(|l| l.state == State::Ok);
+        let well = layers.iter().all(Layer::works);
         let (number, release) = (
             current.generation.number(),
             &current.generation.manifest().release,
@@ -107,7 +107,7 @@ impl Status {
                     file.display()
                 );
             }
-            if let Some(layer) = layers.last().filter(|l| !l.next.is_empty()) {
+            for layer in layers.iter().filter(|l| !l.next.is_empty()) {
                 let _ = writeln!(text, "next: {}", layer.next);
             }
             print(&text)?;

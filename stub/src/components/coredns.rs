@@ -62,6 +62,12 @@ pub fn objects(config: &Config, image: &str) -> Vec<Value> {
     ]
 }
 
+/// The configuration map with the user's additions. Nothing of ours creates or changes it. Its keys that end in `.override`
+/// are read inside the server block below, those that end in `.server` beside it. k3s uses the same names.
+const ADDITIONS: &str = "coredns-custom";
+/// The directory, in the container, with the additions.
+const ADDITIONS_DIR: &str = "/etc/coredns-custom";
+
 fn corefile(config: &Config) -> String {
     let domain = &config.cluster_domain;
     format!(
@@ -83,7 +89,9 @@ fn corefile(config: &Config) -> String {
     loop
     reload
     loadbalance
+    import {ADDITIONS_DIR}/*.override
 }}
+import {ADDITIONS_DIR}/*.server
 "
     )
 }
@@ -125,11 +133,17 @@ fn pod(image: &str) -> Value {
                 "capabilities": { "add": ["NET_BIND_SERVICE"], "drop": ["ALL"] },
                 "readOnlyRootFilesystem": true,
             },
-            "volumeMounts": [{ "name": "config", "mountPath": "/etc/coredns", "readOnly": true }],
+            "volumeMounts": [
+                { "name": "config", "mountPath": "/etc/coredns", "readOnly": true },
+                { "name": "additions", "mountPath": ADDITIONS_DIR, "readOnly": true },
+            ],
         }],
-        "volumes": [{
-            "name": "config",
-            "configMap": { "name": NAME, "items": [{ "key": "Corefile", "path": "Corefile" }] },
-        }],
+        "volumes": [
+            {
+                "name": "config",
+                "configMap": { "name": NAME, "items": [{ "key": "Corefile", "path": "Corefile" }] },
+            },
+            { "name": "additions", "configMap": { "name": ADDITIONS, "optional": true } },
+        ],
     })
 }

@@ -11,6 +11,10 @@ const PEER_URL: &str = "https://127.0.0.1:2380";
 /// The member's name. It differs from the node's name, which may change while the data directory stays.
 const MEMBER: &str = "u7s";
 
+/// The largest size of the database, in bytes. When it is reached, etcd raises an alarm and accepts no more changes. The
+/// default is 2 GiB, and etcd's documentation ("System limits") advises against more than 8 GiB.
+pub const QUOTA: u64 = 4 << 30;
+
 /// The flags with which its data is made, for a single member.
 #[must_use]
 pub fn membership() -> Vec<String> {
@@ -47,5 +51,9 @@ pub fn args(layout: &Layout) -> Vec<String> {
         )
         .flag("peer-client-cert-auth", true)
         .flag("tls-min-version", "TLS1.2")
+        .flag("quota-backend-bytes", QUOTA)
+        // The API server compacts every five minutes, but only what it has written itself.
+        .flag("auto-compaction-mode", "periodic")
+        .flag("auto-compaction-retention", "1h")
         .0
 }

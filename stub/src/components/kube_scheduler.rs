@@ -13,6 +13,7 @@ pub fn args(layout: &Layout) -> Vec<String> {
         .path("authorization-kubeconfig", &kubeconfig)
         .flag("bind-address", "127.0.0.1")
         .flag("tls-min-version", "VersionTLS12")
+        .flag("profiling", false)
         .flag("leader-elect", false)
         .0
 }

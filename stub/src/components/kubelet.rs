@@ -1,4 +1,6 @@
 //! The kubelet.
+//!
+//! It keeps pods within bounds: what they may use together, what one of them may use, and when the disk counts as full.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,6 +12,11 @@ use super::cri_socket;
 use crate::config::Config;
 use crate::layout::{Credential, Kubeconfig, Layout};
 use crate::render::{Args, ConfigFile, json};
+use bounds::{Bounds, Reserved};
+
+mod bounds;
+
+pub use bounds::Capacity;
 
 /// The kubelet's root directory, inside the namespaces. `boot` mounts the directory `kubelet` of the data directory there.
 /// The kubelet and its plugins create sockets below it, and the path of a socket may have only 107 bytes, however long the
@@ -59,13 +66,16 @@ struct KubeletConfiguration {
     cgroup_driver: &'static str,
     #[serde(rename = "cgroupsPerQOS")]
     cgroups_per_qos: bool,
-    enforce_node_allocatable: [&'static str; 0],
-    eviction_hard: BTreeMap<&'static str, &'static str>,
+    enforce_node_allocatable: [&'static str; 1],
+    system_reserved: Reserved,
+    eviction_hard: BTreeMap<&'static str, String>,
     #[serde(rename = "imageGCHighThresholdPercent")]
     image_gc_high_threshold_percent: u8,
     #[serde(rename = "imageGCLowThresholdPercent")]
     image_gc_low_threshold_percent: u8,
     local_storage_capacity_isolation: bool,
+    pod_pids_limit: u32,
+    seccomp_default: bool,
     max_open_files: u32,
     oom_score_adj: i16,
 }
@@ -96,7 +106,8 @@ struct Authorization {
 
 /// The kubelet's configuration file.
 #[must_use]
-pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
+pub fn files(layout: &Layout, config: &Config, capacity: &Capacity) -> Vec<ConfigFile> {
+    let bounds = Bounds::of(capacity, &config.resources);
     let socket = cri_socket(layout, config.cri);
     let configuration = KubeletConfiguration {
         api_version: "kubelet.config.k8s.io/v1beta1",
@@ -121,14 +132,17 @@ pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
         // The cgroups below RootlessKit's unit are delegated to us, and systemd cannot be reached from the namespaces.
         cgroup_driver: "cgroupfs",
         cgroups_per_qos: true,
-        enforce_node_allocatable: [],
-        // Home directories are often on nearly full disks. So images are removed late, and pods are evicted only when the
-        // disk is almost full.
-        eviction_hard: [("nodefs.available", "3%")].into(),
-        image_gc_high_threshold_percent: 95,
-        image_gc_low_threshold_percent: 90,
+        // It writes the limits of what remains into the control group of all pods, `kubepods`.
+        enforce_node_allocatable: ["pods"],
+        system_reserved: bounds.reserved,
+        eviction_hard: bounds.eviction_hard,
+        image_gc_high_threshold_percent: bounds.image_gc_high,
+        image_gc_low_threshold_percent: bounds.image_gc_low,
         // Without it, the kubelet does not find the file system of images and never evicts a pod.
         local_storage_capacity_isolation: true,
+        pod_pids_limit: config.resources.pod_pids,
+        // Containers that do not ask for another filter of system calls get the one of the container runtime.
+        seccomp_default: true,
         // It must not exceed LimitNOFILE of the unit.
         max_open_files: 65536,
         // systemd starts a user's services with 200, and they cannot lower it.

@@ -15,6 +15,7 @@ pub mod kube_scheduler;
 pub mod kubelet;
 pub mod rbac;
 pub mod rootlesskit;
+pub mod runtime_class;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,8 @@ pub trait Found {
     fn proxy_mode(&self) -> Result<kube_proxy::Mode>;
     /// The address at which other machines reach this one.
     fn public_address(&self) -> Result<Ipv4Addr>;
+    /// How much memory, disk and so on there is for pods.
+    fn capacity(&self) -> Result<kubelet::Capacity>;
 }
 
 /// Determines how a service is started on this machine.
@@ -60,7 +63,7 @@ pub fn start(
         Service::KubeScheduler => (kube_scheduler::args(layout), Vec::new()),
         Service::Kubelet => (
             kubelet::args(layout, config),
-            kubelet::files(layout, config),
+            kubelet::files(layout, config, &found.capacity()?),
         ),
         Service::KubeProxy => (
             kube_proxy::args(layout),

@@ -23,6 +23,17 @@ fn text(files: &[ConfigFile]) -> String {
     files.iter().map(file).collect::<Vec<_>>().join("\n")
 }
 
+/// A machine with 16 GiB of memory, a disk of 200 GiB and no limits above ours.
+const MACHINE: kubelet::Capacity = kubelet::Capacity {
+    memory: 16 << 30,
+    memory_limit: None,
+    cpus: 8,
+    pids: 127_000,
+    pids_limit: Some(42_000),
+    disk: 200 << 30,
+    inodes: 13_000_000,
+};
+
 const PAUSE: &str = "registry.k8s.io/pause:3.10.1";
 
 #[test]
@@ -88,7 +99,7 @@ fn configuration_files() {
         text(&containerd::files(&layout, fuse, PAUSE))
     );
     insta::assert_snapshot!("crio", text(&crio::files(&layout, kernel, &images)));
-    insta::assert_snapshot!("kubelet", text(&kubelet::files(&layout, &config)));
+    insta::assert_snapshot!("kubelet", text(&kubelet::files(&layout, &config, &MACHINE)));
     let iptables = kube_proxy::files(&layout, &config, kube_proxy::Mode::Iptables);
     insta::assert_snapshot!("kube-proxy", text(&iptables));
     insta::assert_snapshot!(
@@ -103,6 +114,44 @@ fn configuration_files() {
         ))
     );
     insta::assert_snapshot!("rbac-bridge", json(&rbac::objects(&config)));
+}
+
+#[test]
+fn there_is_a_runtime_class_for_each_oci_runtime() {
+    let mut config = config(Cni::Bridge);
+    let mut names = |cri| {
+        config.cri = cri;
+        let objects = runtime_class::objects(&config);
+        let handlers = objects
+            .iter()
+            .map(|object| object["handler"].as_str().unwrap().to_owned());
+        handlers.collect::<Vec<_>>().join(" ")
+    };
+    let all = [Cri::Containerd, Cri::Crio, Cri::None].map(&mut names);
+    assert_eq!(all, ["crun runc", "crun", ""]);
+    // Both container runtimes know all of them by these names.
+    let layout = layout();
+    let (_, containerd) = containerd::files(&layout, Snapshotter::Overlayfs, PAUSE).remove(0);
+    let (_, crio) =
+        crio::files(&layout, Snapshotter::Overlayfs, &crio::Images::default()).remove(0);
+    for (text, path, names) in [
+        (
+            containerd,
+            "plugins/io.containerd.cri.v1.runtime/containerd/runtimes",
+            "crun runc",
+        ),
+        (crio, "crio/runtime/runtimes", "crun"),
+    ] {
+        let table: ::toml::Value = ::toml::from_str(&text).unwrap();
+        let runtimes = path.split('/').fold(&table, |table, key| &table[key]);
+        let known: Vec<_> = runtimes
+            .as_table()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(known.join(" "), names);
+    }
 }
 
 #[test]
@@ -129,7 +178,7 @@ fn configuration_files_follow_the_choices_of_runtime_and_modes() {
     ));
     assert!(storage.contains("mount_program = "), "{storage}");
     config.cri = Cri::Crio;
-    let kubelet = text(&kubelet::files(&layout, &config));
+    let kubelet = text(&kubelet::files(&layout, &config, &MACHINE));
     assert!(
         kubelet.contains("unix:///run/user/1001/usernetes/crio/crio.sock"),
         "{kubelet}"
@@ -154,7 +203,7 @@ fn paths_of_sockets_stay_short_in_a_home_with_a_long_path() {
     }
     let mut files = crio::files(&long, Snapshotter::Overlayfs, &crio::Images::default());
     files.extend(containerd::files(&long, Snapshotter::FuseOverlayfs, PAUSE));
-    files.extend(kubelet::files(&long, &config(Cni::Bridge)));
+    files.extend(kubelet::files(&long, &config(Cni::Bridge), &MACHINE));
     for (_, text) in files {
         let words = text.split(['"', '\'']);
         for socket in words.filter(|word| Path::new(word).extension() == Some("sock".as_ref())) {
@@ -176,7 +225,7 @@ fn parsers_read_odd_paths_unchanged() {
     let (_, toml) = containerd::files(&odd, Snapshotter::Overlayfs, PAUSE).remove(0);
     let table: ::toml::Table = toml.parse().unwrap();
     assert_eq!(table["root"].as_str(), odd.data("containerd").to_str());
-    let (_, json) = kubelet::files(&odd, &config(Cni::Bridge)).remove(0);
+    let (_, json) = kubelet::files(&odd, &config(Cni::Bridge), &MACHINE).remove(0);
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
         value["tlsCertFile"].as_str(),

@@ -4,6 +4,7 @@
 mod choice;
 mod dns;
 mod port;
+mod resources;
 mod setting;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub use choice::{Cni, CniFacts, Cri, Target};
 pub use dns::DnsName;
 pub(crate) use dns::host_name_fault;
 pub use port::{API_PORT, PortSpec, Proto};
+pub use resources::{Cpus, Memory, Resources};
 pub use setting::{Change, Setting};
 
 use crate::cidr::Cidr;
@@ -45,6 +47,8 @@ pub struct Config {
     pub start: Target,
     /// Addresses.
     pub network: Network,
+    /// How much of the machine the cluster may use.
+    pub resources: Resources,
 }
 
 /// The networks of a cluster, none of which may overlap another.
@@ -56,7 +60,16 @@ pub struct Network {
     pub services: Cidr,
     /// Of pods.
     pub pods: Cidr,
+    /// Which address of the network of services the cluster's name server has: 10 is `10.0.0.10` in `10.0.0.0/24`.
+    pub dns: u32,
 }
+
+/// The number of the name server's address in a new cluster. The API server gives services that do not ask for an address
+/// one of the first 16 only when no other is free (Kubernetes documentation, "Service `ClusterIP` allocation").
+const DNS: u32 = 10;
+/// The number that it always had in earlier releases. Nothing may change it for an existing cluster, because every pod has the
+/// address in its `resolv.conf`.
+const EARLIER_DNS: u32 = 53;
 
 impl Config {
     /// The configuration that `install` writes without flags.
@@ -74,7 +87,9 @@ impl Config {
                 rootlesskit: default("10.0.42.0/24"),
                 services: default("10.0.0.0/24"),
                 pods: default(cni.facts().pods),
+                dns: DNS,
             },
+            resources: Resources::default(),
         }
     }
 
@@ -135,6 +150,34 @@ impl Config {
             .found("`cri = \"\"`")
             .hint("start `u7s-master-with-etcd.target`, or choose a container runtime"));
         }
+        self.check_numbers(kind, &name)
+    }
+
+    fn check_numbers(&self, kind: Kind, name: &impl Fn(Setting) -> String) -> Result<()> {
+        let Network { services, dns, .. } = self.network;
+        // The first address is the API server's, and the last is not used.
+        let addresses = 2..=(u32::MAX >> services.prefix()) - 1;
+        let Resources {
+            cpu_weight,
+            pod_pids,
+            ..
+        } = self.resources;
+        for (setting, value, range) in [
+            (Setting::Dns, dns, addresses),
+            (Setting::CpuWeight, cpu_weight, Resources::WEIGHTS),
+            (Setting::PodPids, pod_pids, Resources::POD_PIDS),
+        ] {
+            if !range.contains(&value) {
+                let message = format!("{} is out of range", name(setting));
+                return Err(Error::new(kind, message)
+                    .expected(format!(
+                        "a number from {} to {}",
+                        range.start(),
+                        range.end()
+                    ))
+                    .found(format!("`{value}`")));
+            }
+        }
         Ok(())
     }
 
@@ -143,9 +186,10 @@ impl Config {
             rootlesskit,
             services,
             pods,
+            ..
         } = self.network;
         // slirp4netns needs at least /25 (its DHCP range and the tap device's address); the API server takes a service network of at most
-        // 2^20 addresses, and CoreDNS's address is the 53rd.
+        // 2^20 addresses, and CoreDNS's address was always the 53rd.
         let sizes = [
             (name(Setting::Rootlesskit), rootlesskit, 8..=25),
             (name(Setting::Services), services, 12..=26),
@@ -222,7 +266,7 @@ impl Config {
     /// Address of the cluster's name server, CoreDNS.
     #[must_use]
     pub fn cluster_dns(&self) -> Ipv4Addr {
-        nth(self.network.services, 53)
+        nth(self.network.services, self.network.dns)
     }
 }
 

@@ -27,11 +27,21 @@ pub enum Setting {
     Services,
     /// The network of pods.
     Pods,
+    /// The number of the name server's address in the network of services.
+    Dns,
+    /// How much memory the cluster may use.
+    Memory,
+    /// How much processor time the cluster may use.
+    Cpus,
+    /// The cluster's share of the processors.
+    CpuWeight,
+    /// How many processes a pod may have.
+    PodPids,
 }
 
 impl Setting {
     /// All settings, in the order of the file.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Cri,
         Self::Cni,
         Self::NodeName,
@@ -41,6 +51,11 @@ impl Setting {
         Self::Rootlesskit,
         Self::Services,
         Self::Pods,
+        Self::Dns,
+        Self::Memory,
+        Self::Cpus,
+        Self::CpuWeight,
+        Self::PodPids,
     ];
 
     /// Its key in the file, with the table it is in.
@@ -56,6 +71,11 @@ impl Setting {
             Self::Rootlesskit => "network.rootlesskit",
             Self::Services => "network.services",
             Self::Pods => "network.pods",
+            Self::Dns => "network.dns",
+            Self::Memory => "resources.memory",
+            Self::Cpus => "resources.cpus",
+            Self::CpuWeight => "resources.cpu_weight",
+            Self::PodPids => "resources.pod_pids",
         }
     }
 
@@ -63,7 +83,10 @@ impl Setting {
     /// domain, and another value would leave them behind.
     #[must_use]
     pub fn is_fixed_by_data(self) -> bool {
-        matches!(self, Self::NodeName | Self::ClusterDomain | Self::Services)
+        matches!(
+            self,
+            Self::NodeName | Self::ClusterDomain | Self::Services | Self::Dns
+        )
     }
 
     /// Its value as text, the way a command line takes it.
@@ -82,6 +105,11 @@ impl Setting {
             Self::Rootlesskit => config.network.rootlesskit.to_string(),
             Self::Services => config.network.services.to_string(),
             Self::Pods => config.network.pods.to_string(),
+            Self::Dns => config.network.dns.to_string(),
+            Self::Memory => config.resources.memory.to_string(),
+            Self::Cpus => config.resources.cpus.to_string(),
+            Self::CpuWeight => config.resources.cpu_weight.to_string(),
+            Self::PodPids => config.resources.pod_pids.to_string(),
         }
     }
 }

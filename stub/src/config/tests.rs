@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::port::tests::any_port_spec;
+use super::resources::tests::any_resources;
 use super::*;
 
 fn example() -> Config {
@@ -45,7 +46,7 @@ fn derived_addresses() {
         "10.0.42.3",
         "10.0.42.100",
         "10.0.0.1",
-        "10.0.0.53",
+        "10.0.0.10",
     ];
     assert_eq!(addresses.map(|a| a.to_string()), expected);
 }
@@ -97,7 +98,7 @@ fn the_offending_line_is_shown() {
        |
     28 | begin = "u7s.target"
        | ^^^^^
-    unknown field `begin`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `start`, `network`
+    unknown field `begin`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `start`, `network`, `resources`
 
     bad configuration
     TOML parse error at line 15, column 13
@@ -132,6 +133,8 @@ fn settings_that_do_not_go_together_are_named() {
         error("    \"127", "    \"0.0.0.0:6443:80/tcp\",\n    \"127"),
         Config::parse(&no_node).unwrap_err(),
         Config::parse(&flannel.replace("10.88.0.0/16", "10.88.0.0/23")).unwrap_err(),
+        error("dns = 10", "dns = 255"),
+        error("cpu_weight = 100", "cpu_weight = 0"),
     ];
     insta::assert_snapshot!(all(errors), @r#"
     unknown configuration schema
@@ -174,6 +177,14 @@ fn settings_that_do_not_go_together_are_named() {
       found     `10.88.0.0/23`
 
     hint: for example `10.88.0.0/22`
+
+    bad configuration: `network.dns` is out of range
+      expected  a number from 2 to 254
+      found     `255`
+
+    bad configuration: `resources.cpu_weight` is out of range
+      expected  a number from 1 to 10000
+      found     `0`
     "#);
 }
 
@@ -196,7 +207,7 @@ fn a_missing_file_says_how_to_get_one() {
       |
     2 | speed = 9
       | ^^^^^
-    unknown field `speed`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `start`, `network`
+    unknown field `speed`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `start`, `network`, `resources`
 
     hint: correct the file, or move it away and run `usernetes install` again, which writes a new one
     ");
@@ -215,6 +226,10 @@ fn a_key_that_is_missing_has_its_default() {
         "rootlesskit",
         "services",
         "pods",
+        "memory",
+        "cpus",
+        "cpu_weight",
+        "pod_pids",
     ] {
         let others = |line: &&&str| !line.starts_with(&format!("{key} = "));
         let others: Vec<_> = lines.iter().filter(others).copied().collect();
@@ -226,10 +241,11 @@ fn a_key_that_is_missing_has_its_default() {
         );
     }
     let flannel = Config::parse("node_name = \"n\"\ncni = \"flannel\"\n").unwrap();
-    assert_eq!(
-        flannel,
-        Config::new(DnsName::new("n").unwrap(), Cni::Flannel)
-    );
+    let mut expected = Config::new(DnsName::new("n").unwrap(), Cni::Flannel);
+    // Without this key, an earlier release wrote the text.
+    expected.network.dns = 53;
+    assert_eq!(flannel, expected);
+    assert_eq!(flannel.cluster_dns().to_string(), "10.0.0.53");
     assert!(Config::parse("").is_ok());
 }
 
@@ -237,7 +253,8 @@ fn a_key_that_is_missing_has_its_default() {
 #[test]
 fn a_later_releases_keys_are_unknown_only_to_a_person() {
     let later = example().to_text().replace("cri = ", "speed = 9\ncri = ");
-    let later = format!("{later}ipv6 = \"fd00::/64\"\n\n[storage]\nclass = \"local\"\n");
+    let later = later.replace("pods = ", "ipv6 = \"fd00::/64\"\npods = ");
+    let later = format!("{later}disk = \"1TiB\"\n\n[storage]\nclass = \"local\"\n");
     assert_eq!(Config::parse_of_any_release(&later).unwrap(), example());
     let speed = later.lines().take(20).collect::<Vec<_>>().join("\n");
     let error = Config::parse(&speed).unwrap_err().to_string();
@@ -249,7 +266,9 @@ fn a_later_releases_keys_are_unknown_only_to_a_person() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("unknown field `ipv6`, expected one of `rootlesskit`, `services`, `pods`"),
+        error.contains(
+            "unknown field `ipv6`, expected one of `rootlesskit`, `services`, `pods`, `dns`"
+        ),
         "{error}"
     );
     // Another form is another form.
@@ -270,6 +289,13 @@ fn nothing_that_is_written_is_left_out() {
         rootlesskit: default("10.1.42.0/24"),
         services: default("10.96.0.0/24"),
         pods: default("10.99.0.0/16"),
+        dns: 53,
+    };
+    config.resources = Resources {
+        memory: default("75%"),
+        cpus: default("2.5"),
+        cpu_weight: 50,
+        pod_pids: 1000,
     };
     assert_eq!(
         Config::parse_of_any_release(&config.to_text()).unwrap(),
@@ -289,6 +315,7 @@ fn every_older_text_is_read() {
         .push("0.0.0.0:30080:10.0.42.100:30080/udp".parse().unwrap());
     expected.start = Target::MasterWithEtcd;
     expected.network.services = default("10.96.0.0/16");
+    expected.network.dns = 53;
     let mut texts = Vec::new();
     for entry in fs_err::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -314,12 +341,16 @@ proptest! {
         publish in proptest::collection::vec(any_port_spec(), 0..4),
         name in "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?\\.?[a-z]",
         third in 0u8..=255,
+        resources in any_resources(),
+        dns in 0u32..=255,
     ) {
         let mut config = Config::new(DnsName::new(name).unwrap(), cni);
         config.cri = cri;
         config.start = start;
         config.publish = publish;
         config.network.services = Cidr::new(Ipv4Addr::new(10, 96, third, 0), 24).unwrap();
+        config.network.dns = dns;
+        config.resources = resources;
         match config.check() {
             Ok(()) => prop_assert_eq!(Config::parse(&config.to_text()).unwrap(), config),
             Err(_) => prop_assert!(Config::parse(&config.to_text()).is_err()),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Config;
+use super::{Config, Network, Resources};
 
 impl Config {
     /// The file's text. Every value has been checked and contains no character that TOML would escape.
@@ -17,12 +17,24 @@ impl Config {
             publish,
             start,
             network,
+            resources,
         } = self;
         let mut ports = String::new();
         for port in publish {
             let _ = writeln!(ports, "    \"{port}\",");
         }
-        let (rootlesskit, services, pods) = (network.rootlesskit, network.services, network.pods);
+        let Network {
+            rootlesskit,
+            services,
+            pods,
+            dns,
+        } = network;
+        let Resources {
+            memory,
+            cpus,
+            cpu_weight,
+            pod_pids,
+        } = resources;
         format!(
             r#"# Usernetes: the configuration of this cluster, written by `usernetes install` from its flags.
 # After a change, run `usernetes install` without flags: it keeps these settings and updates dependent files.
@@ -57,11 +69,30 @@ start = "{start}"
 # Between the host and the cluster: .2 is the host, .3 its name server, .100 the cluster. No smaller than /25.
 rootlesskit = "{rootlesskit}"
 
-# Service addresses: .1 is the API server, .53 the cluster's name server. No smaller than /26.
+# Service addresses: .1 is the API server. No smaller than /26.
 services = "{services}"
+
+# The address of the cluster's name server, as its number in `services`: 10 is 10.0.0.10 in 10.0.0.0/24. It is 53 if this
+# key is missing, as in earlier releases. Pods remember it, so it is fixed once the cluster has data.
+dns = {dns}
 
 # Pod addresses. No smaller than /25 with the bridge, /22 with flannel.
 pods = "{pods}"
+
+# How much of this machine the whole cluster may use, the control plane and all pods together. Pods get what the control
+# plane does not need. One that takes more is ended; the control plane goes on.
+[resources]
+# Memory: an amount, for example "12GiB"; a part of this machine's memory, for example "75%"; or "" for all of it.
+memory = "{memory}"
+
+# Processors: a number, for example "4" or "2.5"; or "" for all of them.
+cpus = "{cpus}"
+
+# The cluster's share of the processors while your other programs want them, too; those have 100. From 1 to 10000.
+cpu_weight = {cpu_weight}
+
+# How many processes and threads one pod may have.
+pod_pids = {pod_pids}
 "#
         )
     }

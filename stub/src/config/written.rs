@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{Cni, Config, Cri, DnsName, Network, PortSpec, SCHEMA, Target};
+use super::{
+    Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network, PortSpec, Resources, SCHEMA,
+    Target,
+};
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 
@@ -20,6 +23,7 @@ struct Written {
     publish: Option<Vec<PortSpec>>,
     start: Option<Target>,
     network: WrittenNetwork,
+    resources: WrittenResources,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -28,10 +32,20 @@ struct WrittenNetwork {
     rootlesskit: Option<Cidr>,
     services: Option<Cidr>,
     pods: Option<Cidr>,
+    dns: Option<u32>,
 }
 
-/// The keys of the file, and those of its table `network`.
-const KEYS: [&str; 8] = [
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenResources {
+    memory: Option<Memory>,
+    cpus: Option<Cpus>,
+    cpu_weight: Option<u32>,
+    pod_pids: Option<u32>,
+}
+
+/// The keys of the file, and those of its tables.
+const KEYS: [&str; 9] = [
     "schema",
     "cri",
     "cni",
@@ -39,10 +53,13 @@ const KEYS: [&str; 8] = [
     "cluster_domain",
     "publish",
     "start",
-    NETWORK,
+    "network",
+    "resources",
 ];
-const NETWORK: &str = "network";
-const NETWORK_KEYS: [&str; 3] = ["rootlesskit", "services", "pods"];
+const TABLES: [(&str, &[&str]); 2] = [
+    ("network", &["rootlesskit", "services", "pods", "dns"]),
+    ("resources", &["memory", "cpus", "cpu_weight", "pod_pids"]),
+];
 
 impl Written {
     fn complete(self) -> Config {
@@ -52,7 +69,7 @@ impl Written {
         });
         // Some defaults depend on the pod network.
         let default = Config::new(node_name, self.cni.unwrap_or(Cni::Bridge));
-        let network = self.network;
+        let (network, resources) = (self.network, self.resources);
         Config {
             cri: self.cri.unwrap_or(default.cri),
             cluster_domain: self.cluster_domain.unwrap_or(default.cluster_domain),
@@ -62,6 +79,14 @@ impl Written {
                 rootlesskit: network.rootlesskit.unwrap_or(default.network.rootlesskit),
                 services: network.services.unwrap_or(default.network.services),
                 pods: network.pods.unwrap_or(default.network.pods),
+                // An earlier release wrote the file, and its cluster may have data.
+                dns: network.dns.unwrap_or(EARLIER_DNS),
+            },
+            resources: Resources {
+                memory: resources.memory.unwrap_or(default.resources.memory),
+                cpus: resources.cpus.unwrap_or(default.resources.cpus),
+                cpu_weight: resources.cpu_weight.unwrap_or(default.resources.cpu_weight),
+                pod_pids: resources.pod_pids.unwrap_or(default.resources.pod_pids),
             },
             ..default
         }
@@ -104,8 +129,10 @@ impl Config {
     pub fn parse_of_any_release(text: &str) -> Result<Self> {
         let mut table: toml::Table = text.parse().map_err(|e| bad(&e))?;
         table.retain(|key, _| KEYS.contains(&key));
-        if let Some(toml::Value::Table(network)) = table.get_mut(NETWORK) {
-            network.retain(|key, _| NETWORK_KEYS.contains(&key));
+        for (name, keys) in TABLES {
+            if let Some(toml::Value::Table(inner)) = table.get_mut(name) {
+                inner.retain(|key, _| keys.contains(&key));
+            }
         }
         Self::parse(&table.to_string())
     }

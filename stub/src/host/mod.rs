@@ -33,7 +33,7 @@ pub use machine::Machine;
 pub use namespaces::probe_child;
 pub use session::Manager;
 
-use crate::config::Config;
+use crate::config::{Config, Network};
 use crate::error::{Error, Kind};
 use crate::file_system::resolved;
 
@@ -141,7 +141,8 @@ impl Finding {
 }
 
 /// Looks at everything a cluster of this configuration needs of the machine, without changing anything.
-/// `manager` is what the user's service manager said; `data_dir` and `config_dir` need not exist yet.
+/// `manager` is what the user's service manager said; `data_dir` and `config_dir` need not exist yet; `kept` are the networks
+/// of the cluster that has data here, if there is one.
 #[must_use]
 pub fn check(
     machine: &Machine,
@@ -149,6 +150,7 @@ pub fn check(
     config: &Config,
     data_dir: &Path,
     config_dir: &Path,
+    kept: Option<&Network>,
 ) -> Vec<Finding> {
     // The kernel and AppArmor know programs by their real paths, with links resolved.
     let real_data_dir = resolved(data_dir);
@@ -178,7 +180,7 @@ pub fn check(
     findings.extend(paths::sockets(machine));
     findings.extend(ports::bound(machine, &config.publish, &real_data_dir));
     findings.extend(ports::privileged(machine, &config.publish));
-    findings.extend(routes::collisions(machine, &config.network));
+    findings.extend(routes::collisions(machine, &config.network, kept));
     findings
 }
 

@@ -42,8 +42,14 @@ impl Route {
     }
 }
 
-/// One finding for each network of the cluster that overlaps one of the machine's routes.
-pub(super) fn collisions(machine: &Machine, network: &Network) -> Vec<Finding> {
+/// One finding for each network of the cluster that overlaps one of the machine's routes. `kept` are the networks of a cluster
+/// that has data. It works as before if a route has come since, for example of a VPN, so that is only a warning: otherwise
+/// neither an upgrade nor the way back would be possible while the VPN is connected.
+pub(super) fn collisions(
+    machine: &Machine,
+    network: &Network,
+    kept: Option<&Network>,
+) -> Vec<Finding> {
     let Some(text) = machine.read(ROUTES) else {
         return vec![Finding::new(
             ID,
@@ -52,29 +58,34 @@ pub(super) fn collisions(machine: &Machine, network: &Network) -> Vec<Finding> {
         )];
     };
     let routes: Vec<_> = text.lines().skip(1).filter_map(Route::parse).collect();
-    let wanted = [
-        ("network.rootlesskit", network.rootlesskit, "--cidr"),
-        ("network.services", network.services, "--services"),
-        ("network.pods", network.pods, "--pods"),
-    ];
+    let wanted = wanted(network);
     // A network that is proposed for one of them is no longer free for the next.
     let mut others = wanted.map(|(_, cidr, _)| cidr).to_vec();
     let mut findings = Vec::new();
-    for (key, cidr, flag) in wanted {
+    for (index, (key, cidr, flag)) in wanted.into_iter().enumerate() {
         let Some(route) = routes.iter().find(|r| r.network.overlaps(cidr)) else {
             continue;
         };
+        let unchanged = kept.is_some_and(|kept| self::wanted(kept)[index].1 == cidr);
+        let found = format!(
+            "`{key}` is {cidr}, but this machine has a route to {} by {}",
+            route.network, route.interface
+        );
+        if unchanged {
+            findings.push(
+                Finding::new(ID, Level::Warn, found)
+                    .expected("a network this machine has no route to")
+                    .fix("the cluster goes on as before; only programs inside it do not reach the machines at those addresses while the route is there"),
+            );
+            continue;
+        }
         let proposal = free(cidr, &routes, &others);
         others.extend(proposal);
         let proposal = proposal.map_or_else(String::new, |free| format!(", for example {free}"));
         findings.push(
-            Finding::new(
-                ID,
-                Level::Fatal,
-                format!("`{key}` is {cidr}, but this machine has a route to {} by {}", route.network, route.interface),
-            )
-            .expected("a network this machine has no route to: the cluster could not reach the machines there")
-            .fix(format!("choose another network with {flag} NETWORK{proposal}")),
+            Finding::new(ID, Level::Fatal, found)
+                .expected("a network this machine has no route to: the cluster could not reach the machines there")
+                .fix(format!("choose another network with {flag} NETWORK{proposal}")),
         );
     }
     if findings.is_empty() {
@@ -82,6 +93,15 @@ pub(super) fn collisions(machine: &Machine, network: &Network) -> Vec<Finding> {
         findings.push(Finding::ok(ID, format!("no route leads to {list}")));
     }
     findings
+}
+
+/// The networks of a cluster, with their keys in `config.toml` and their flags of `install`.
+fn wanted(network: &Network) -> [(&'static str, Cidr, &'static str); 3] {
+    [
+        ("network.rootlesskit", network.rootlesskit, "--cidr"),
+        ("network.services", network.services, "--services"),
+        ("network.pods", network.pods, "--pods"),
+    ]
 }
 
 /// A network of the same size in 10.0.0.0/8 or 172.16.0.0/12 that overlaps neither a route nor another network of the

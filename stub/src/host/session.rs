@@ -1,5 +1,6 @@
 //! The login session: its directory, the user's service manager, and whether it outlives the login.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::{CheckId, Finding, Level, Machine};
@@ -39,7 +40,25 @@ pub(super) fn runtime_dir(machine: &Machine) -> Finding {
         None => format!("{XDG_RUNTIME_DIR} is not set"),
         Some(dir) => format!("{XDG_RUNTIME_DIR} is `{}`", dir.display()),
     };
-    match machine.session_dir() {
+    let session = machine.session_dir();
+    if let Some(dir) = &session
+        && let Some(mode) = open_to_others(dir)
+    {
+        return Finding::new(
+            id,
+            Level::Warn,
+            format!(
+                "{} has the mode {mode:04o}, so other users can look into it",
+                dir.display()
+            ),
+        )
+        .expected("the mode 0700: the sockets of the cluster are in it")
+        .fix(format!(
+            "run `chmod 700 {}`",
+            shell::word(&dir.display().to_string())
+        ));
+    }
+    match session {
         Some(dir) if Some(&dir) == machine.runtime_dir.as_ref() => {
             Finding::ok(id, dir.display().to_string())
         }
@@ -59,6 +78,12 @@ pub(super) fn runtime_dir(machine: &Machine) -> Finding {
         .expected("a directory that belongs to you, made by the login")
         .fix(LOG_IN),
     }
+}
+
+/// The mode of a directory, if others than its owner may do anything with it.
+fn open_to_others(dir: &Path) -> Option<u32> {
+    let mode = fs_err::metadata(dir).ok()?.permissions().mode() & 0o7777;
+    Some(mode).filter(|mode| mode & 0o077 != 0)
 }
 
 /// The answer of the user's service manager about itself.

@@ -122,6 +122,7 @@ fn all_that_is_fatal_is_one_error() {
         &config(),
         Path::new("/nowhere/data"),
         Path::new("/nowhere/config"),
+        None,
     );
     let fatal: Vec<_> = all
         .into_iter()

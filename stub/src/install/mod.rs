@@ -24,6 +24,7 @@ pub use settings::{Flags, Start};
 pub use upgrade::{Trust, rollback, upgrade};
 
 use crate::bundle::{Bundle, Manifest};
+use crate::cluster::Receipt;
 use crate::config::{Cni, Config, DnsName};
 use crate::error::Result;
 use crate::host::{self, Finding, Machine, Manager};
@@ -79,11 +80,16 @@ pub fn examine(machine: &Machine) -> Result<Vec<Finding>> {
         Config::new(DnsName::derive(&machine.host_name()), Cni::Bridge)
     };
     let manager = Manager::ask(machine);
+    // An unreadable receipt is reported by `install`, which needs it.
+    let receipt = Receipt::read(store.dir()).ok().flatten();
+    let kept = receipt.and_then(|receipt| receipt.configuration().ok().flatten());
+    let kept = kept.filter(|_| plan::has_data(store.dir()));
     Ok(host::check(
         machine,
         &manager,
         &config,
         store.dir(),
         &config_dir,
+        kept.as_ref().map(|kept| &kept.network),
     ))
 }

@@ -1,7 +1,7 @@
 //! The plan of an installation: everything that can fail is checked, and nothing is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::returning::Returning;
@@ -73,7 +73,7 @@ impl<'a> Plan<'a> {
             Some(returning) => Some(returning.config.clone()),
             None => existing_config(&layout)?,
         };
-        let has_data = layout.etcd_data().join("member").exists();
+        let has_data = has_data(store.dir());
         let last = settings::last(receipt.as_ref(), store.dir(), has_data)?;
         let settings = settings::merge(
             flags,
@@ -96,7 +96,15 @@ impl<'a> Plan<'a> {
         }
 
         let manager = Manager::ask(machine);
-        let findings = host::check(machine, &manager, &config, store.dir(), layout.config());
+        let kept = last.as_ref().filter(|_| has_data);
+        let findings = host::check(
+            machine,
+            &manager,
+            &config,
+            store.dir(),
+            layout.config(),
+            kept.map(|last| &last.network),
+        );
         let findings = refuse_fatal(findings, !start.unit().is_empty() && !flags.force)?;
         cluster::check_pki(&layout, &config, machine)?;
         let systemd_version = manager.version().unwrap_or(ASSUMED_SYSTEMD);
@@ -174,6 +182,11 @@ fn check_versions(data: &Versions, source: &Source, force: bool) -> Result<()> {
         }
         Source::Installed(_) => Ok(()),
     }
+}
+
+/// Whether there is a cluster's data in the data directory.
+pub(super) fn has_data(data_dir: &Path) -> bool {
+    data_dir.join("etcd/member").exists()
 }
 
 /// The configuration in the file, if there is one.

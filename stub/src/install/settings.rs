@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::bundle::Manifest;
 use crate::cidr::Cidr;
 use crate::cluster::{RECEIPT, Receipt, is_local_api};
-use crate::config::{Change, Cni, Config, Cri, DnsName, PortSpec, Setting, Target};
+use crate::config::{Change, Cni, Config, Cpus, Cri, DnsName, Memory, PortSpec, Setting, Target};
 use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
 use crate::lifecycle::missing;
@@ -28,6 +28,10 @@ pub struct Flags {
     pub services: Option<Cidr>,
     /// `--pods`: the network of pods.
     pub pods: Option<Cidr>,
+    /// `--memory`: how much memory the cluster may use.
+    pub memory: Option<Memory>,
+    /// `--cpus`: how much processor time the cluster may use.
+    pub cpus: Option<Cpus>,
     /// `--publish`: all ports to publish, besides the API server's.
     pub publish: Option<Vec<PortSpec>>,
     /// `--start`
@@ -141,6 +145,9 @@ pub(super) fn merge(
     ] {
         *setting = flag.unwrap_or(*setting);
     }
+    let resources = &mut config.resources;
+    resources.memory = flags.memory.unwrap_or(resources.memory);
+    resources.cpus = flags.cpus.unwrap_or(resources.cpus);
     if let Some(publish) = &flags.publish {
         config.publish = with_api(publish, &config);
     }
@@ -157,6 +164,9 @@ pub(super) fn merge(
     let changes = last.map_or_else(Vec::new, |last| Change::between(last, &config));
     if has_data {
         refuse_changes_that_break_data(&changes)?;
+        if let Some(last) = last {
+            refuse_other_pods_of_nodes(last, &config)?;
+        }
     }
     Ok(Settings {
         config,
@@ -265,6 +275,26 @@ fn refuse_changes_that_break_data(changes: &[Change]) -> Result<()> {
         )))
 }
 
+/// Fails if the network of pods changes while nodes have parts of it. The API server remembers a node's part for as long as the
+/// node exists, so flannel would go on with the old one.
+fn refuse_other_pods_of_nodes(last: &Config, config: &Config) -> Result<()> {
+    let (old, new) = (last.network.pods, config.network.pods);
+    let kept = last.cni == config.cni && last.cni.facts().network_per_node;
+    if !kept || old == new {
+        return Ok(());
+    }
+    let (cni, node) = (last.cni, &last.node_name);
+    Err(Error::new(
+        Kind::Usage,
+        format!("`{}` cannot be changed while nodes have parts of it", Setting::Pods),
+    )
+    .expected(format!("`{old}`, of which the node {node} has a part"))
+    .found(format!("`{new}`"))
+    .hint(format!(
+        "set it back to `{old}`; or give the node another part: `usernetes install --cni bridge`, `usernetes kubectl delete node {node}`, then `usernetes install --cni {cni} --pods {new}`"
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +305,32 @@ mod tests {
         let ports: Vec<PortSpec> = publish.iter().map(|port| port.parse().unwrap()).collect();
         config.publish = with_api(&ports, &config);
         config
+    }
+
+    #[test]
+    fn the_pods_of_nodes_keep_their_network() {
+        let with = |cni, pods: &str| {
+            let mut config = Config::new("n".parse().unwrap(), cni);
+            config.network.pods = pods.parse().unwrap();
+            config
+        };
+        let last = with(Cni::Flannel, "10.5.0.0/16");
+        let refused = |config: &Config| refuse_other_pods_of_nodes(&last, config).err();
+        assert!(refused(&last).is_none());
+        assert!(refused(&with(Cni::Bridge, "10.88.0.0/16")).is_none());
+        let error = refused(&with(Cni::Flannel, "10.6.0.0/16")).unwrap();
+        insta::assert_snapshot!(error, @r"
+        `network.pods` cannot be changed while nodes have parts of it
+          expected  `10.5.0.0/16`, of which the node n has a part
+          found     `10.6.0.0/16`
+
+        hint: set it back to `10.5.0.0/16`; or give the node another part: `usernetes install --cni bridge`, `usernetes kubectl delete node n`, then `usernetes install --cni flannel --pods 10.6.0.0/16`
+        ");
+        let (one, other) = (
+            with(Cni::Bridge, "10.88.0.0/16"),
+            with(Cni::Bridge, "10.89.0.0/16"),
+        );
+        refuse_other_pods_of_nodes(&one, &other).unwrap();
     }
 
     /// The published ports, and the address at which the host reaches the API server.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ready::{PATIENCE, Phase, Waiter};
 use super::services::to_start;
 use crate::cluster::Current;
-use crate::components::{coredns, rbac};
+use crate::components::{coredns, rbac, runtime_class};
 use crate::config::Target;
 use crate::error::{Error, Kind, Result};
 use crate::images;
@@ -84,6 +84,7 @@ pub(crate) fn bring_up(
         phases.push(waiter.api(client)?);
         // The node comes up meanwhile. flannel's daemon cannot, before it has its role.
         let mut objects = rbac::objects(config);
+        objects.extend(runtime_class::objects(config));
         if let Some(image) = &image {
             objects.extend(coredns::objects(config, image));
         }

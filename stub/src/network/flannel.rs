@@ -82,14 +82,19 @@ pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
     vec![(config_file(layout), json(&net_conf))]
 }
 
-/// The daemon's permissions: it reads all nodes, and writes into a node's status how other nodes reach it.
-pub(super) fn objects() -> Vec<Value> {
+/// The daemon's permissions: it reads all nodes, and writes into the status of its own node how other nodes reach it.
+pub(super) fn objects(config: &Config) -> Vec<Value> {
     vec![
         cluster_role(
             "u7s:flannel",
             &object!([
                 { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"] },
-                { "apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"] },
+                {
+                    "apiGroups": [""],
+                    "resources": ["nodes/status"],
+                    "resourceNames": [config.node_name.as_str()],
+                    "verbs": ["patch"],
+                },
             ]),
         ),
         cluster_role_binding("u7s:flannel", "u7s:flannel", &user("system:flannel")),

@@ -18,14 +18,14 @@ struct Network {
     /// The network of this node's pods, if that is known before any service runs.
     at_start: fn(&Config) -> Option<Bridge>,
     /// The objects that its services need in the cluster.
-    objects: fn() -> Vec<Value>,
+    objects: fn(&Config) -> Vec<Value>,
 }
 
 fn network(cni: Cni) -> Network {
     match cni {
         Cni::Bridge => Network {
             at_start: |config| Some(bridge::alone(config)),
-            objects: Vec::new,
+            objects: |_| Vec::new(),
         },
         Cni::Flannel => Network {
             // flannel's daemon learns it from the API server.
@@ -44,5 +44,5 @@ pub fn at_start(config: &Config) -> Option<Bridge> {
 /// The objects that the pod network's services need in the cluster.
 #[must_use]
 pub fn objects(config: &Config) -> Vec<Value> {
-    (network(config.cni).objects)()
+    (network(config.cni).objects)(config)
 }

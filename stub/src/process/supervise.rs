@@ -94,8 +94,8 @@ impl Supervisor {
         while !self.signals.wait().any(|signal| ENDING.contains(&signal)) {}
     }
 
-    /// Waits until this process is asked to end, but not longer than `limit`.
-    pub(crate) fn wait_for_end_at_most(&mut self, limit: Duration) {
+    /// Waits until this process is asked to end, but not longer than `limit`. Returns whether it was asked.
+    pub(crate) fn wait_for_end_at_most(&mut self, limit: Duration) -> bool {
         const STEP: Duration = Duration::from_millis(100);
         let started = Instant::now();
         while let Some(rest) = limit.checked_sub(started.elapsed()) {
@@ -104,10 +104,11 @@ impl Supervisor {
                 .pending()
                 .any(|signal| ENDING.contains(&signal))
             {
-                return;
+                return true;
             }
             thread::sleep(STEP.min(rest));
         }
+        false
     }
 }
 

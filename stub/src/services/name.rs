@@ -11,7 +11,7 @@ use crate::config::Target;
 use crate::error::{Error, Kind, Result};
 
 /// The full name of one of our units, for example `u7s-etcd.service`. There are values only for the units of
-/// [`SERVICES`](super::SERVICES) and [`TARGETS`](super::TARGETS), and for those that renew certificates.
+/// [`SERVICES`](super::SERVICES) and [`TARGETS`](super::TARGETS), for those that renew certificates, and for the slice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct UnitName(String);
@@ -38,6 +38,12 @@ impl UnitName {
     #[must_use]
     pub fn renewal_timer() -> Self {
         Self("u7s-certs.timer".to_owned())
+    }
+
+    /// The slice that all services are in. It is no unit to start or stop: it is there while any of them runs.
+    #[must_use]
+    pub fn slice() -> Self {
+        Self("u7s.slice".to_owned())
     }
 
     /// The name.

@@ -38,6 +38,9 @@ pub struct Row {
     /// How many seconds it may take to stop before it is killed. All services, stopped one after the other, take less than
     /// the 90 seconds that a machine allows when it shuts down.
     pub stop_seconds: u8,
+    /// How much memory, in MiB, the kernel takes from it only when there is no other. It is what the service needs in a busy
+    /// cluster. 0 for none.
+    pub memory_low_mebibytes: u16,
     /// The namespaces that it runs in; `None` if it creates them.
     pub namespaces: Option<Namespaces>,
     /// Whether `boot` waits until the images of the bundle are loaded.
@@ -124,6 +127,7 @@ const COMMON: Row = Row {
     notifies: false,
     clean_exits: &[143],
     stop_seconds: 10,
+    memory_low_mebibytes: 64,
     namespaces: Some(Namespaces::Network),
     after_images: false,
     kubeconfig: None,
@@ -164,6 +168,8 @@ pub static SERVICES: [Row; 8] = [
         after: &[],
         notifies: true,
         stop_seconds: 20,
+        // All pods are below its control group.
+        memory_low_mebibytes: 0,
         namespaces: None,
         ..COMMON
     },
@@ -174,6 +180,7 @@ pub static SERVICES: [Row; 8] = [
         layer: "etcd",
         target: Target::Etcd,
         notifies: true,
+        memory_low_mebibytes: 256,
         ..COMMON
     },
     Row {
@@ -188,6 +195,7 @@ pub static SERVICES: [Row; 8] = [
         // Its certificate for connections to itself is valid for three years in Kubernetes 1.36, and for one year in
         // earlier releases (apiserver, `options/serving_with_loopback.go`).
         longest_days: Some(300),
+        memory_low_mebibytes: 512,
         ..COMMON
     },
     Row {

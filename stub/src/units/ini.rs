@@ -22,6 +22,14 @@ impl Unit {
         self
     }
 
+    /// Adds a key with a number of percent, which is not escaped.
+    pub(super) fn percent(mut self, key: &'static str, value: impl Display) -> Self {
+        if let Some((_, keys)) = self.0.last_mut() {
+            keys.push((key, format!("{value}%")));
+        }
+        self
+    }
+
     /// Adds a key with several values. Adds nothing if there are none.
     pub(super) fn list(self, key: &'static str, values: &[impl AsRef<str>]) -> Self {
         if values.is_empty() {

@@ -1,6 +1,6 @@
 //! The systemd user units of a generation.
 //!
-//! Four facts determine how they look. All were observed with real components:
+//! Five facts determine how they look. All were observed with real components:
 //!
 //! * systemd stops units in the reverse of their start order, so `After=` also decides the stop order: first the kubelet
 //!   and kube-proxy, then the controller manager and the scheduler, then the API server, then etcd. RootlessKit comes
@@ -13,10 +13,14 @@
 //! * There is no start limit. A unit that has reached one stays dead, although its target tries to start it again and
 //!   again. Instead, the delay between attempts grows. It cannot grow for RootlessKit, because the services that need it
 //!   start it again at once. Therefore its launcher waits before it reports a failure, see [`HOLD_OFF`].
+//! * The control groups of pods are below that of RootlessKit's unit, in `kubepods`, which the kubelet limits to what the
+//!   control plane leaves. All services are in one slice, which is limited to the budget of the cluster. If that is used up,
+//!   the kernel takes back the memory of pods before that which `MemoryLow=` protects.
 
 mod certs;
 mod ini;
 mod service;
+mod slice;
 mod target;
 
 use std::collections::BTreeMap;
@@ -51,17 +55,16 @@ pub fn units(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<UnitNam
         let text = target::text(row, services)?;
         Some((UnitName::target(row.target), text.to_string()))
     });
-    let of_certificates = [
+    let slice = slice::text(&config.resources).to_string();
+    let others = [
         (
             UnitName::renewal_timer(),
             certs::timer(services).to_string(),
         ),
         (UnitName::renewal(), certs::service(layout).to_string()),
+        (UnitName::slice(), slice),
     ];
-    of_services
-        .chain(of_targets)
-        .chain(of_certificates)
-        .collect()
+    of_services.chain(of_targets).chain(others).collect()
 }
 
 #[cfg(test)]

@@ -47,7 +47,12 @@ pub(super) fn text(
         .key("TimeoutStopSec", format!("{}s", row.stop_seconds))
         // The launcher passes SIGTERM on. If it went to all processes of the unit, it would also end pods and slirp4netns.
         .key("KillMode", "mixed")
-        .key("LimitNOFILE", "65536:524288");
+        .key("LimitNOFILE", "65536:524288")
+        .key("Slice", UnitName::slice());
+    let unit = match row.memory_low_mebibytes {
+        0 => unit,
+        count => unit.key("MemoryLow", format!("{count}M")),
+    };
     if row.namespaces.is_none() {
         // The cgroups of pods are below that of this unit. A pod that runs out of memory must not stop the cluster.
         unit.key("Delegate", "yes")

@@ -41,6 +41,38 @@ fn snapshot_of_every_unit() {
 }
 
 #[test]
+fn the_slice_has_the_limits_of_the_configuration() {
+    let mut config = config(Cri::Containerd, Cni::Bridge);
+    let mut slice = |memory: &str, cpus: &str| {
+        config.resources.memory = memory.parse().unwrap();
+        config.resources.cpus = cpus.parse().unwrap();
+        units(&config, &layout(), NEW)["u7s.slice"].clone()
+    };
+    let slices = [slice("12GiB", "2.5"), slice("75%", "0.555")].join("\n");
+    insta::assert_snapshot!(slices, @r"
+    [Unit]
+    Description=Usernetes: all services and pods
+    Documentation=https://github.com/rootless-containers/usernetes
+    StopWhenUnneeded=yes
+
+    [Slice]
+    CPUWeight=100
+    MemoryMax=12288M
+    CPUQuota=250%
+
+    [Unit]
+    Description=Usernetes: all services and pods
+    Documentation=https://github.com/rootless-containers/usernetes
+    StopWhenUnneeded=yes
+
+    [Slice]
+    CPUWeight=100
+    MemoryMax=75%
+    CPUQuota=56%
+    ");
+}
+
+#[test]
 fn there_are_only_units_that_the_configuration_needs() {
     let names = |cri, cni| {
         let units = units(&config(cri, cni), &layout(), NEW);
@@ -65,8 +97,8 @@ fn no_unit_names_one_that_does_not_exist() {
     for config in all_configs() {
         let units = units(&config, &layout(), NEW);
         for (name, text) in &units {
-            assert!(all.contains(name), "{name}");
-            for key in ["BindsTo", "Wants", "Upholds", "After", "PartOf"] {
+            assert!(all.contains(name) || *name == UnitName::slice(), "{name}");
+            for key in ["BindsTo", "Wants", "Upholds", "After", "PartOf", "Slice"] {
                 for value in values(text, key) {
                     assert!(units.contains_key(value), "{name}: {key}={value}");
                 }

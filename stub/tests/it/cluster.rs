@@ -71,6 +71,68 @@ fn without_a_service_manager_everything_but_starting_is_done() {
 }
 
 #[test]
+fn a_budget_is_kept_and_becomes_a_limit_of_the_slice() {
+    let stage = Stage::new(&["etcd"]);
+    let slice = || fs::read_to_string(stage.units().join("u7s.slice")).unwrap();
+    assert_eq!(stage.install(&["--start="]).code, Some(0));
+    assert!(!slice().contains("MemoryMax"), "{}", slice());
+    let unit = fs::read_to_string(stage.units().join("u7s-etcd.service")).unwrap();
+    assert!(unit.contains("\nSlice=u7s.slice\n"), "{unit}");
+    let said = stage.install(&["--start=", "--memory=12GiB", "--cpus=2.5"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for change in [
+        "resources.memory: \"\" → 12GiB",
+        "resources.cpus: \"\" → 2.5",
+    ] {
+        assert!(said.stderr.contains(change), "{said:?}");
+    }
+    // Without flags, it stays.
+    assert_eq!(stage.install(&["--start="]).code, Some(0));
+    assert!(
+        slice().contains("MemoryMax=12288M\nCPUQuota=250%\n"),
+        "{}",
+        slice()
+    );
+    let refused = stage.install(&["--memory=12GB"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("the unit `GB`"), "{refused:?}");
+    assert_eq!(stage.usernetes(&["uninstall"]).code, Some(0));
+    assert!(!stage.units().join("u7s.slice").exists());
+}
+
+/// Every pod has the address in its `resolv.conf`, so it may not change with a release.
+#[test]
+fn the_name_server_of_an_existing_cluster_keeps_its_address() {
+    let stage = Stage::new(&["etcd"]);
+    assert_eq!(stage.install(&["--start="]).code, Some(0));
+    let file = stage.home.path().join(".config/usernetes/config.toml");
+    let new = fs::read_to_string(&file).unwrap();
+    assert!(new.contains("\ndns = 10\n"), "{new}");
+    // As an earlier release wrote it.
+    let (head, _) = new.split_once("\n# How much of this machine").unwrap();
+    fs::write(&file, head.replace("dns = 10\n", "")).unwrap();
+    let receipt = stage.home.data().join("installed.json");
+    let mut installed: serde_json::Value =
+        serde_json::from_slice(&fs::read(&receipt).unwrap()).unwrap();
+    installed["config"] = fs::read_to_string(&file).unwrap().into();
+    fs::write(&receipt, installed.to_string()).unwrap();
+    fs::create_dir_all(stage.home.data().join("etcd/member")).unwrap();
+    let said = stage.install(&["--start=", "--memory=2GiB"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let kept = fs::read_to_string(&file).unwrap();
+    assert!(kept.contains("\ndns = 53\n"), "{kept}");
+    // Nor may a person change it.
+    fs::write(&file, kept.replace("dns = 53", "dns = 10")).unwrap();
+    let said = stage.install(&["--start="]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(
+        said.stderr
+            .contains("`network.dns` of an existing cluster cannot be changed"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn nothing_to_start_needs_no_lingering() {
     let stage = Stage::new(&["etcd"]);
     assert_eq!(stage.install(&["--start="]).code, Some(0));

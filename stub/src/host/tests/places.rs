@@ -9,7 +9,7 @@ use rustix::fs::StatVfsMountFlags;
 
 use super::super::{Level, Machine, Manager, check, disk, ports, report, routes};
 use super::{config, machine, text};
-use crate::config::PortSpec;
+use crate::config::{Network, PortSpec};
 
 #[test]
 fn disks() {
@@ -70,7 +70,7 @@ fn a_port_in_use_and_its_owner() {
     };
     let level = |data_dir: &Path| {
         let manager = Manager::ask(&this);
-        let findings = check(&this, &manager, &config, data_dir, dir.path());
+        let findings = check(&this, &manager, &config, data_dir, dir.path(), None);
         findings
             .iter()
             .find(|f| f.id == CheckId::Ports)
@@ -88,7 +88,7 @@ fn apparmor_is_told_where_the_program_really_is() {
     let real = fs_err::canonicalize(dir.path()).unwrap();
     symlink("var/home", real.join("home")).unwrap();
     let data = real.join("home/u/.local/share/usernetes");
-    let findings = check(&m, &Manager::ask(&m), &config(), &data, &real);
+    let findings = check(&m, &Manager::ask(&m), &config(), &data, &real, None);
     let finding = findings
         .iter()
         .find(|f| f.id == CheckId::UserNamespaces)
@@ -183,7 +183,7 @@ fn routes_in_the_way() {
         eth0\t0000000A\t00000000\t0001\t0\t0\t100\t0000FFFF\t0\t0\t0\n\
         wg0\t0000400A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
     let (_dir, m) = machine(&[("/proc/net/route", routes)]);
-    let findings = routes::collisions(&m, &config().network);
+    let findings = routes::collisions(&m, &config().network, None);
     insta::assert_snapshot!(report(&findings), @r"
     fatal networks: `network.rootlesskit` is 10.0.42.0/24, but this machine has a route to 10.0.0.0/16 by eth0
           expected  a network this machine has no route to: the cluster could not reach the machines there
@@ -192,9 +192,23 @@ fn routes_in_the_way() {
           expected  a network this machine has no route to: the cluster could not reach the machines there
           fix       choose another network with --services NETWORK, for example 10.66.0.0/24
     ");
+    // A cluster that has data keeps the networks that it has; another one is still refused.
+    let kept = Network {
+        services: "10.96.0.0/24".parse().unwrap(),
+        ..config().network
+    };
+    let findings = routes::collisions(&m, &config().network, Some(&kept));
+    insta::assert_snapshot!(report(&findings), @r"
+    warn  networks: `network.rootlesskit` is 10.0.42.0/24, but this machine has a route to 10.0.0.0/16 by eth0
+          expected  a network this machine has no route to
+          fix       the cluster goes on as before; only programs inside it do not reach the machines at those addresses while the route is there
+    fatal networks: `network.services` is 10.0.0.0/24, but this machine has a route to 10.0.0.0/16 by eth0
+          expected  a network this machine has no route to: the cluster could not reach the machines there
+          fix       choose another network with --services NETWORK, for example 10.65.0.0/24
+    ");
     let (_dir, m) = machine(&[("/proc/net/route", routes.lines().next().unwrap())]);
     assert_eq!(
-        routes::collisions(&m, &config().network)[0].found,
+        routes::collisions(&m, &config().network, None)[0].found,
         "no route leads to 10.0.42.0/24, 10.0.0.0/24, 10.88.0.0/16"
     );
 }

@@ -2,6 +2,9 @@
 
 use rustix::process::getuid;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::super::{Level, Manager, cgroup, session};
 use super::{machine, text};
 
@@ -33,7 +36,9 @@ fn a_runtime_directory_is_found_where_it_must_be() {
           fix       log in over ssh, on a console or with `machinectl shell $(id -un)@`; `su` and `sudo` start no session
     ");
     machine.uid = getuid().as_raw();
-    fs_err::create_dir_all(machine.at(machine.usual_session_dir())).unwrap();
+    let usual = machine.at(machine.usual_session_dir());
+    fs_err::create_dir_all(&usual).unwrap();
+    fs_err::set_permissions(&usual, Permissions::from_mode(0o700)).unwrap();
     let finding = session::runtime_dir(&machine);
     assert_eq!(finding.level, Level::Note, "{finding:?}");
     // The environment of the user one was before `su`.
@@ -42,7 +47,15 @@ fn a_runtime_directory_is_found_where_it_must_be() {
         assert_eq!(session::runtime_dir(&machine).level, Level::Note);
     }
     machine.runtime_dir = Some(dir.path().to_owned());
+    fs_err::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
     assert_eq!(session::runtime_dir(&machine).level, Level::Ok);
+    fs_err::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let shown = text(session::runtime_dir(&machine));
+    insta::assert_snapshot!(shown.replace(dir.path().to_str().unwrap(), "DIR"), @r"
+    warn  runtime-dir: DIR has the mode 0755, so other users can look into it
+          expected  the mode 0700: the sockets of the cluster are in it
+          fix       run `chmod 700 DIR`
+    ");
 }
 
 #[test]
