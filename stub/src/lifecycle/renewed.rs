@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::cluster::Current;
 use crate::config::Config;
 use crate::error::Result;
-use crate::layout::Credential;
 use crate::pki::{self, Ensured, Renew, rfc3339};
 use crate::progress::Progress;
 use crate::services::{Service, Services, UnitName};
@@ -114,9 +113,8 @@ fn issue(current: &Current, renew: Renew, now: SystemTime, progress: &Progress) 
         1 => progress.line("renewed 1 certificate"),
         number => progress.line(format!("renewed {number} certificates")),
     }
-    if ensured.has(&Credential::Admin.certificate()) {
-        current.update_merged_kubeconfigs(progress);
-    }
+    // `install` and the launcher of RootlessKit may have renewed the administrator's certificate before.
+    current.update_merged_kubeconfigs(progress);
     Ok(ensured)
 }
 

@@ -19,7 +19,7 @@ pub(super) fn timer(services: &Services) -> Unit {
         .list("PartOf", &services.units(&[Service::Rootlesskit]))
         .section("Timer")
         // By then the network is up, and all addresses of the machine are known.
-        .key("OnActiveSec", "5min")
+        .key("OnActiveSec", "2min")
         .key("OnCalendar", "daily")
 }
 

@@ -89,11 +89,10 @@ pub fn update(
     merges: &mut Merges,
     save: impl FnMut(&Merges) -> Result<()>,
 ) -> Result<Vec<PathBuf>> {
-    let files = merges.files();
-    if !is_merged(&Chain::read(&files)?) {
+    if outdated(config_dir, merges)?.is_empty() {
         return Ok(Vec::new());
     }
-    let edited = merge(config_dir, &files, merges, save)?;
+    let edited = merge(config_dir, &merges.files(), merges, save)?;
     Ok(if edited.changed {
         edited.files
     } else {

@@ -186,6 +186,18 @@ fn a_merged_kubeconfig_gets_the_new_certificate() {
         "{said:?}"
     );
     assert_ne!(merged(), before);
+    // The certificate may also be renewed by `install`, or when the cluster starts.
+    let before = merged();
+    let admin = stage.home.path().join(".config/usernetes/master/admin.pem");
+    fs::remove_file(admin).unwrap();
+    stage.install(&["--start="]);
+    let said = stage.usernetes(&["certs", "renew", "--due"]);
+    assert!(
+        said.stderr
+            .ends_with(".kube/config has the new certificate\n"),
+        "{said:?}"
+    );
+    assert_ne!(merged(), before);
     // An entry that somebody has changed is not ours any more.
     let others = merged().replace("client-key-data:", "token: mine\n    client-key-data:");
     fs::write(stage.home.path().join(".kube/config"), &others).unwrap();

@@ -12,7 +12,10 @@ fn merged_entries_get_the_renewed_certificate() {
     assert!(outdated(&pki, &desk.merges).unwrap().is_empty());
 
     desk.make_pki("pki");
-    assert_eq!(outdated(&pki, &desk.merges).unwrap(), [file.clone()]);
+    assert_eq!(
+        outdated(&pki, &desk.merges).unwrap(),
+        std::slice::from_ref(&file)
+    );
     assert_eq!(desk.read("config"), before);
     let mut saved = 0;
     let mut save = |_: &Merges| {
