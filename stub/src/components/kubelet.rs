@@ -48,6 +48,7 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "the keys are the kubelet's")]
 struct KubeletConfiguration {
     api_version: &'static str,
     kind: &'static str,
