@@ -54,6 +54,8 @@ fn help_lists_commands_and_exit_codes() {
       kubeconfig            Print the administrator's kubeconfig, or merge it into your own
       port                  Publish ports of this machine into the cluster, or list them
       certs                 List or renew the cluster's certificates
+      backup                Write the whole cluster into one file: data, keys, configuration and your images
+      restore               Restore a cluster from a file that `backup` has written, and start it
       list                  List the components with their versions, licences and sizes
       verify                Check every byte of a bundle, or of the installed generation
       licenses              Show the components' licences, the licence texts, and where to get source code

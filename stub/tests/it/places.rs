@@ -178,7 +178,7 @@ fn a_copy_leaves_the_original_alone() {
     }
     let said = copy.usernetes(&["stop"]);
     assert!(
-        said.stderr.starts_with("error: your service manager has u7s.target of another installation\n  expected  a unit in $HOME/copy/.config/systemd/user\n  found     $HOME/original/.config/systemd/user/u7s.target\n"),
+        said.stderr.starts_with("error: your service manager has u7s-certs.timer of another installation\n  expected  a unit in $HOME/copy/.config/systemd/user\n  found     $HOME/original/.config/systemd/user/u7s-certs.timer\n"),
         "{said:?}"
     );
     let said = copy.usernetes(&["uninstall", "--purge"]);
