@@ -82,11 +82,9 @@ impl<'a> Repository<'a> {
     }
 
     fn wants_login(&self, why: &str) -> Failure {
-        let Self {
-            host, repository, ..
-        } = self;
+        let Self { host, name, .. } = self;
         Failure::Final(format!(
-            "{host} wants a login for `{repository}`, and the builder has none: {why}"
+            "{host} wants a login for `{name}`, and the builder has none: {why}"
         ))
     }
 
