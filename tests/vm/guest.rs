@@ -200,7 +200,10 @@ impl Guest {
     fn stop(&mut self) {
         if let Some(mut machine) = self.machine.take() {
             let group = format!("-{}", machine.id());
-            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+            let _ = Command::new("kill")
+                .args(["-KILL", "--", &group])
+                .stderr(Stdio::null())
+                .status();
             let _ = machine.wait();
         }
     }
