@@ -50,7 +50,13 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     make_directories(dir).at(dir)?;
     let temporary = prepare(path, bytes, mode)?;
     fs_err::rename(&temporary, path)?;
-    Ok(fs_err::File::open(dir)?.sync_all()?)
+    sync_parent(path)
+}
+
+/// Brings a change of a path's name to the disk.
+pub(crate) fn sync_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    Ok(fs_err::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?)
 }
 
 /// Replaces the contents of a file in one step. Not durable when this returns, so it is only for files that can be made

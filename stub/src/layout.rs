@@ -151,6 +151,12 @@ impl Layout {
     }
 }
 
+/// Whether a data directory has a cluster's data in it.
+#[must_use]
+pub fn has_etcd_data(data_dir: &Path) -> bool {
+    data_dir.join("etcd/member").exists()
+}
+
 /// The directory that contains a path.
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)

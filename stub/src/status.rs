@@ -1,7 +1,6 @@
 //! The cluster's health, layer by layer, up to the first layer that does not work: those above it cannot work either.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -176,9 +175,7 @@ fn of_unit(name: &'static str, unit_name: &UnitName, unit: &Unit) -> Layer {
 /// API server does not, either.
 fn alarms(current: &Current) -> Option<Layer> {
     current.program("etcdctl").ok()?;
-    // A child, because a process cannot leave the namespaces in which etcd is asked.
-    let mut ask = Command::new(current.program("usernetes").ok()?);
-    ask.args(["etcdctl", "--command-timeout=3s", "alarm", "list"]);
+    let mut ask = current.own_command(&["etcdctl", "--command-timeout=3s", "alarm", "list"]);
     let said = child::run(&mut ask).and_then(Ended::success).ok()?;
     of_alarms(&said)
 }

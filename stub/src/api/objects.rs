@@ -65,21 +65,26 @@ fn reported(node: &Value, since: Option<&str>) -> Health {
 
 /// Checks that one of the pods is ready, and that all its containers were started at `since` or later.
 fn run(pods: &Value, since: &str) -> Health {
-    let new = |container: &Value| {
-        let started = container["state"]["running"]["startedAt"].as_str();
-        started.is_some_and(|started| started >= since)
-    };
-    let runs = |pod: &Value| {
-        let containers = pod["status"]["containerStatuses"].as_array();
-        condition(pod, "Ready").is_ok() && containers.is_some_and(|all| all.iter().all(new))
-    };
-    if pods["items"]
-        .as_array()
-        .is_some_and(|all| all.iter().any(runs))
-    {
+    if items(pods).any(|pod| runs(pod, Some(since))) {
         return Ok(());
     }
     Err("its pod has not run since the container runtime was started".to_owned())
+}
+
+/// Whether a pod is ready, with containers that were started at `since` or later. Times in RFC 3339 and UTC can be compared as
+/// texts.
+pub(super) fn runs(pod: &Value, since: Option<&str>) -> bool {
+    let new = |container: &Value| {
+        let started = container["state"]["running"]["startedAt"].as_str();
+        since.is_none_or(|since| started.is_some_and(|started| started >= since))
+    };
+    let containers = pod["status"]["containerStatuses"].as_array();
+    condition(pod, "Ready").is_ok() && containers.is_some_and(|all| all.iter().all(new))
+}
+
+/// The pods of a list.
+pub(super) fn items(pods: &Value) -> impl Iterator<Item = &Value> {
+    pods["items"].as_array().into_iter().flatten()
 }
 
 /// The message of the latest event in a list. Times in RFC 3339 and UTC can be compared as texts.

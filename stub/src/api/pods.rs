@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Client;
-use super::objects::{ask, condition};
+use super::objects::{ask, condition, items, runs};
 
 /// Pods that were ready at some time: their names by their unique ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,9 @@ impl ReadyPods {
 
     fn are_in(&self, pods: &Value, since: Option<&str>) -> Result<(), String> {
         let waiting: Vec<_> = items(pods)
-            .filter(|pod| self.0.contains_key(&id(pod)) && !runs(pod, since))
+            .filter(|pod| {
+                self.0.contains_key(&id(pod)) && !has_ended_well(pod) && !runs(pod, since)
+            })
             .map(name)
             .collect();
         match &waiting[..] {
@@ -41,17 +43,9 @@ impl ReadyPods {
     }
 }
 
-/// Whether a pod is ready, with containers that were started at `since` or later. One that has ended well needs nothing.
-fn runs(pod: &Value, since: Option<&str>) -> bool {
-    if pod["status"]["phase"] == "Succeeded" {
-        return true;
-    }
-    let new = |container: &Value| {
-        let started = container["state"]["running"]["startedAt"].as_str();
-        since.is_none_or(|since| started.is_some_and(|started| started >= since))
-    };
-    let containers = pod["status"]["containerStatuses"].as_array();
-    condition(pod, "Ready").is_ok() && containers.is_some_and(|all| all.iter().all(new))
+/// Whether a pod has done its work and will not be ready again.
+fn has_ended_well(pod: &Value) -> bool {
+    pod["status"]["phase"] == "Succeeded"
 }
 
 fn list(client: &Client) -> Result<Value, String> {
@@ -60,10 +54,6 @@ fn list(client: &Client) -> Result<Value, String> {
         return Ok(list);
     }
     Err("the API server does not list pods".to_owned())
-}
-
-fn items(pods: &Value) -> impl Iterator<Item = &Value> {
-    pods["items"].as_array().into_iter().flatten()
 }
 
 fn id(pod: &Value) -> String {

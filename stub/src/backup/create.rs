@@ -13,9 +13,11 @@ use crate::child;
 use crate::cluster::{Current, Versions};
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::files::{contents, private_directory, remove_if_there, remove_tree, temporary};
+use crate::files::{
+    contents, private_directory, remove_if_there, remove_tree, sync_parent, temporary,
+};
 use crate::layout::{Layout, MASTER, NODE};
-use crate::pki::time_text;
+use crate::pki::rfc3339;
 use crate::progress::Progress;
 use crate::store::Store;
 
@@ -55,7 +57,7 @@ pub fn create(file: &Path, force: bool, progress: &Progress) -> Result<Created> 
     }
     let contents = Contents {
         schema: SCHEMA,
-        created: time_text(SystemTime::now()),
+        created: rfc3339(SystemTime::now()),
         release: current.generation.manifest().release.to_string(),
         versions: Versions::of(current.generation.manifest()),
         node_name: current.config.node_name.to_string(),
@@ -67,8 +69,7 @@ pub fn create(file: &Path, force: bool, progress: &Progress) -> Result<Created> 
         let backup = Backup::open(&new)?;
         backup.verify(progress)?;
         fs::rename(&new, file)?;
-        let parent = file.parent().filter(|dir| !dir.as_os_str().is_empty());
-        fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        sync_parent(file)?;
         Ok(contents)
     });
     if made.is_err() {
@@ -132,10 +133,8 @@ fn add_tree(files: &mut BTreeMap<String, PathBuf>, name: &str, dir: &Path) -> Re
 /// Lets etcd write all its data into a file. It goes on working.
 fn save_snapshot(current: &Current, file: &Path, progress: &Progress) -> Result<()> {
     let wait = progress.wait("etcd's snapshot");
-    let program = current.layout.program("usernetes");
-    let mut command = current.machine.command(&program);
-    command.args(["etcdctl", "snapshot", "save"]).arg(file);
-    child::run(&mut command)?
+    let mut command = current.own_command(&["etcdctl", "snapshot", "save"]);
+    child::run(command.arg(file))?
         .success()
         .about(|| "etcd does not give a snapshot of its data")
         .hint(|| {

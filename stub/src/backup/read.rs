@@ -76,17 +76,22 @@ impl Backup {
         self.has_snapshot() || self.contents.files.keys().any(member)
     }
 
-    /// Reads every byte and compares it with the list of contents.
-    pub fn verify(&self, progress: &Progress) -> Result<()> {
+    /// Reads every byte and compares it with the list of contents. Gives the text of the configuration.
+    pub fn verify(&self, progress: &Progress) -> Result<String> {
+        let mut config = Vec::new();
         let total = self.contents.files.values().map(|f| f.size).sum();
         let task = progress.task("verify", total);
-        self.each(|_, entry| {
+        self.each(|name, entry| {
+            if name == CONFIG {
+                entry.read_to_end(&mut config)?;
+                return Ok(Sha256::of(&config));
+            }
             let (digest, size) = Sha256::of_reader(entry)?;
             task.advance(size);
             Ok(digest)
         })?;
         task.clear();
-        Ok(())
+        Ok(String::from_utf8_lossy(&config).into_owned())
     }
 
     /// Writes its files below a directory, where nobody else may read them. Each is on disk and compared with its digest
@@ -101,20 +106,6 @@ impl Backup {
             file.sync_all()?;
             Ok(Sha256::of_reader(fs::File::open(&path)?)?.0)
         })
-    }
-
-    /// The text of the configuration.
-    pub(super) fn config(&self) -> Result<String> {
-        let mut text = String::new();
-        self.each(|name, entry| {
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes)?;
-            if name == CONFIG {
-                text = String::from_utf8_lossy(&bytes).into_owned();
-            }
-            Ok(Sha256::of(&bytes))
-        })?;
-        Ok(text)
     }
 
     /// Gives each file to `read`, which gives the digest of its bytes. Fails if one differs or is missing.

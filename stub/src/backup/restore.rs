@@ -8,19 +8,18 @@ use fs_err as fs;
 use super::{Backup, CONFIG, IMAGES, MEMBER, SNAPSHOT};
 use crate::bundle::Bundle;
 use crate::child;
-use crate::cluster::{Current, Receipt, Versions, layout};
+use crate::cluster::{Current, Receipt, Versions, present};
 use crate::components::etcd;
 use crate::config::{Config, DnsName};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::{contents, private_directory, remove_tree, replace};
 use crate::host::Machine;
 use crate::install::{self, Flags, Report};
-use crate::layout::{Layout, MASTER, NODE};
+use crate::layout::{Layout, MASTER, NODE, has_etcd_data};
 use crate::lifecycle::stop;
 use crate::progress::Progress;
 use crate::snapshot;
 use crate::store::{Generation, Store};
-use crate::systemd::Systemd;
 
 /// How a backup is to be restored.
 #[derive(Debug, Clone, Default)]
@@ -40,29 +39,41 @@ pub fn restore(
     progress: &Progress,
 ) -> Result<Report> {
     let backup = Backup::open(file)?;
-    backup.verify(progress)?;
-    let mut config =
-        Config::parse(&backup.config()?).about(|| format!("{}: {CONFIG}", file.display()))?;
+    let text = backup.verify(progress)?;
+    let mut config = Config::parse(&text).about(|| format!("{}: {CONFIG}", file.display()))?;
     if let Some(name) = &wanted.node_name {
         config.node_name.clone_from(name);
     }
     let store = Store::open_default()?.locked()?;
     let layout = present(&store, machine)?;
-    let has_cluster = layout.config_file().exists() || layout.data("etcd/member").exists();
+    let has_cluster = layout.config_file().exists() || has_etcd_data(layout.data_dir());
     if has_cluster && !wanted.force {
         return Err(Error::new(Kind::Usage, "there is a cluster already")
             .expected("no configuration and no data")
             .found(layout.config().display())
             .hint("run `usernetes backup FILE` if you need it, then replace it with `--force`, which moves it aside"));
     }
-    check_versions(&backup, &store)?;
+    let bundle = Bundle::of_this_process()?;
+    let programs = match &bundle {
+        Some(bundle) => Versions::of(bundle.manifest()),
+        None => Versions::of(store.need_current()?.manifest()),
+    };
+    backup.contents.versions.check_upgrade(&programs)?;
     if has_cluster {
         store.sign()?;
-        stop_all(machine, &layout, progress)?;
+        stop_all(progress)?;
     }
     let aside = Aside::new(&layout)?;
     aside.take(&layout)?;
-    let done = bring_in(&backup, &config, &layout, machine, progress);
+    let done = bring_in(
+        &backup,
+        &config,
+        &layout,
+        &store,
+        bundle.as_ref(),
+        machine,
+        progress,
+    );
     if done.is_err() {
         aside.give_back(&layout)?;
     }
@@ -86,30 +97,11 @@ pub fn restore(
     Ok(report)
 }
 
-/// The layout of the installation, or of one that is about to be made.
-fn present(store: &Store, machine: &Machine) -> Result<Layout> {
-    let generation = store.current().ok().flatten();
-    let path = generation.map_or_else(|| store.current_link(), |g| g.path().to_owned());
-    layout(machine, path)
-}
-
-/// Fails if the programs could not read the data.
-fn check_versions(backup: &Backup, store: &Store) -> Result<()> {
-    let programs = match Bundle::of_this_process()? {
-        Some(bundle) => Versions::of(bundle.manifest()),
-        None => Versions::of(store.need_current()?.manifest()),
-    };
-    backup.contents.versions.check_upgrade(&programs)
-}
-
-fn stop_all(machine: &Machine, layout: &Layout, progress: &Progress) -> Result<()> {
-    let current = Current::read();
-    if !current.as_ref().is_ok_and(Current::is_running) {
-        return Ok(());
+fn stop_all(progress: &Progress) -> Result<()> {
+    match Current::read() {
+        Ok(current) if current.is_running() => stop(&current.systemd()?, progress),
+        _ => Ok(()),
     }
-    let units = crate::cluster::unit_dir(layout);
-    let systemd = Systemd::of(machine).map(|systemd| systemd.for_units_in(units))?;
-    stop(&systemd, progress)
 }
 
 /// The place of a cluster that is replaced.
@@ -127,7 +119,7 @@ impl Aside {
             data: layout.data(&name),
         };
         private_directory(layout.config())?;
-        private_directory(&layout.data(""))?;
+        private_directory(layout.data_dir())?;
         private_directory(&aside.config)?;
         private_directory(&aside.data)?;
         Ok(aside)
@@ -172,14 +164,15 @@ fn bring_in(
     backup: &Backup,
     config: &Config,
     layout: &Layout,
+    store: &Store,
+    bundle: Option<&Bundle>,
     machine: &Machine,
     progress: &Progress,
 ) -> Result<()> {
-    let store = Store::open_default()?;
-    let generation = match Bundle::of_this_process()? {
+    let generation = match bundle {
         Some(bundle) => {
-            store.preflight(&bundle)?;
-            store.install(&bundle, progress)?.generation
+            store.preflight(bundle)?;
+            store.install(bundle, progress)?.generation
         }
         None => store.need_current()?,
     };
@@ -203,8 +196,8 @@ fn bring_in(
     if backup.has_snapshot() {
         restore_snapshot(&scratch, layout, &generation, machine)?;
     } else if backup.has_data() {
-        private_directory(&layout.data("etcd"))?;
-        fs::rename(scratch.join(MEMBER), layout.data("etcd/member"))?;
+        private_directory(&layout.etcd_data())?;
+        fs::rename(scratch.join(MEMBER), layout.etcd_data().join("member"))?;
     }
     snapshot::remember_user(layout, &generation)?;
     // What was installed here before was made with another configuration.
@@ -238,17 +231,15 @@ fn restore_snapshot(
     child::run(&mut command)?
         .success()
         .about(|| "etcd's data cannot be restored")?;
-    fs::rename(new, layout.data("etcd"))?;
+    fs::rename(new, layout.etcd_data())?;
     Ok(())
 }
 
 /// Removes the object of the node that the cluster had on the other machine. Its pods start again on this one.
 fn forget_node(name: &str, progress: &Progress) {
     let forgotten = Current::read().and_then(|current| {
-        let program = current.layout.program("usernetes");
-        let mut command = current.machine.command(&program);
-        child::run(command.args(["kubectl", "delete", "node", "--ignore-not-found", name]))?
-            .success()
+        let words = ["kubectl", "delete", "node", "--ignore-not-found", name];
+        child::run(&mut current.own_command(&words))?.success()
     });
     progress.line(match forgotten {
         Ok(_) => format!("removed the node {name}, whose place this machine has taken"),

@@ -23,8 +23,8 @@ pub(super) fn capacity(layout: &Layout) -> Result<Capacity> {
     let pids = ["pid_max", "threads-max"].map(|name| number(&format!("/proc/sys/kernel/{name}")));
     let pids = pids.into_iter().collect::<Result<Vec<_>>>()?;
     let pids = pids.into_iter().min().unwrap_or_default();
-    let data = layout.data("");
-    let disk = statvfs(&data)
+    let data = layout.data_dir();
+    let disk = statvfs(data)
         .map_err(io::Error::from)
         .about(|| data.display())?;
     Ok(Capacity {
@@ -75,10 +75,7 @@ fn lowest(mount: &Path, group: &Path, file: &str) -> Result<Option<u64>> {
         match fs::read_to_string(&path) {
             Ok(text) if text.trim() == "max" => {}
             Ok(text) => {
-                let limit = text.trim().parse().map_err(|_| {
-                    Error::new(Kind::Host, format!("{}: not a number", path.display()))
-                        .found(format!("`{}`", text.trim()))
-                })?;
+                let limit = parsed(&path, &text)?;
                 lowest = Some(lowest.map_or(limit, |lowest: u64| lowest.min(limit)));
             }
             // The uppermost group has no limits, and a controller may be missing.
@@ -90,9 +87,14 @@ fn lowest(mount: &Path, group: &Path, file: &str) -> Result<Option<u64>> {
 }
 
 fn number(path: &str) -> Result<u64> {
-    let text = fs::read_to_string(path)?;
+    parsed(Path::new(path), &fs::read_to_string(path)?)
+}
+
+/// The number in the text of a file.
+fn parsed(path: &Path, text: &str) -> Result<u64> {
     text.trim().parse().map_err(|_| {
-        Error::new(Kind::Host, format!("{path}: not a number")).found(format!("`{}`", text.trim()))
+        Error::new(Kind::Host, format!("{}: not a number", path.display()))
+            .found(format!("`{}`", text.trim()))
     })
 }
 

@@ -61,6 +61,10 @@ pub fn run(name: &str) -> Result<u8> {
             rootlesskit::run(&layout, &config)
         }
         Service::Flanneld => flannel::run(&layout, &config),
+        Service::Etcd => {
+            keep_snapshot(&layout)?;
+            run_service(service, &layout, &config)
+        }
         _ => run_service(service, &layout, &config),
     }
 }
@@ -68,9 +72,6 @@ pub fn run(name: &str) -> Result<u8> {
 /// Runs a service according to its row in the table of services.
 fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8> {
     let row = service.row();
-    if service == Service::Etcd {
-        keep_snapshot(layout)?;
-    }
     let start = components::start(service, layout, config, &Here { layout, config })?;
     write_files(start.files)?;
     if row.after_images {
@@ -99,7 +100,7 @@ fn keep_snapshot(layout: &Layout) -> Result<()> {
     let Ok(number) = name.to_string_lossy().parse() else {
         return Ok(());
     };
-    let generation = Store::at(layout.data("")).generation(number)?;
+    let generation = Store::at(layout.data_dir()).generation(number)?;
     if let Some(snapshot) = snapshot::before_etcd(layout, &generation)? {
         say(format!(
             "kept a snapshot of the data as generation {} left it",

@@ -248,6 +248,16 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The component that has a file or a link of this path.
+    #[must_use]
+    pub fn component_with(&self, path: &str) -> Option<&Component> {
+        self.components.iter().find(|component| {
+            let files = component.files.iter().map(|file| &file.path);
+            let mut paths = files.chain(component.links.iter().map(|link| &link.path));
+            paths.any(|p| p.as_str() == path)
+        })
+    }
+
     /// The bytes as they stand in the bundle: one line of JSON with sorted keys.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

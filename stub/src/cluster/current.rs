@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::SystemTime;
 
 use rustix::process::Pid;
@@ -112,6 +113,14 @@ impl Current {
         first_process(&self.layout, &self.machine).is_some()
     }
 
+    /// A command of this installation, for a child process: a process cannot leave the namespaces that it has entered.
+    #[must_use]
+    pub(crate) fn own_command(&self, words: &[&str]) -> Command {
+        let mut command = self.machine.command(&self.layout.program("usernetes"));
+        command.args(words);
+        command
+    }
+
     /// The absolute path of a program of the generation.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
         let program = self.layout.program(name);
@@ -152,6 +161,13 @@ impl Current {
             _ => Ok(()),
         }
     }
+}
+
+/// The layout of the installation, or of what is left of it, or of one that is about to be made.
+pub(crate) fn present(store: &Store, machine: &Machine) -> Result<Layout> {
+    let generation = store.current().ok().flatten();
+    let path = generation.map_or_else(|| store.current_link(), |g| g.path().to_owned());
+    layout(machine, path)
 }
 
 /// The first process in the cluster's namespaces, if there is one.

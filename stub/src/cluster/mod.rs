@@ -12,7 +12,7 @@ mod versions;
 pub use access::api_address;
 pub(crate) use access::{check_pki, is_local_api, pki_request};
 pub use current::{Current, layout};
-pub(crate) use current::{WRITE_ANEW, first_process};
+pub(crate) use current::{WRITE_ANEW, first_process, present};
 pub use guard::{check_data_home, check_owner, check_whole};
 pub use merged::{remembered, save_to};
 pub use programs::Program;

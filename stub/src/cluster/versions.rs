@@ -20,12 +20,7 @@ impl Versions {
     #[must_use]
     pub fn of(manifest: &Manifest) -> Self {
         let version = |program: &str| {
-            let path = format!("bin/{program}");
-            let has = |c: &&crate::bundle::Component| {
-                c.files.iter().any(|f| f.path.as_str() == path)
-                    || c.links.iter().any(|l| l.path.as_str() == path)
-            };
-            let component = manifest.components.iter().find(has);
+            let component = manifest.component_with(&format!("bin/{program}"));
             component.map_or_else(String::new, |c| c.version.to_string())
         };
         Self {

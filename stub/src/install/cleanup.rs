@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
-use super::remove::present;
 use crate::child;
-use crate::cluster::{Receipt, first_process};
+use crate::cluster::{Receipt, first_process, present};
 use crate::error::{Error, Kind, Result};
 use crate::files::contents;
 use crate::host::Machine;

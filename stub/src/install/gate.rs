@@ -1,14 +1,14 @@
 //! The gate of an upgrade: a new generation must work as well as the one before, or that one comes back by itself.
 
+use std::process::Command;
 use std::time::Duration;
 
 use super::Source;
 use super::apply::Applied;
 use crate::api::ReadyPods;
-use crate::child;
+use crate::child::{self, Ended};
 use crate::cluster::{Current, Versions};
 use crate::error::{Error, Kind, Result};
-use crate::host::Machine;
 use crate::layout::Layout;
 use crate::lifecycle::{PATIENCE, Phase, Waiter, stop};
 use crate::progress::Progress;
@@ -79,9 +79,10 @@ impl Gate {
         let cause = cause.message().to_owned();
         let back = stop(systemd, progress)
             .and_then(|()| return_data(&self.next.layout, &self.previous, progress))
-            .and_then(|()| reinstall(&self.previous, &self.next.machine));
+            .and_then(|()| child::run(&mut reinstall(&self.previous)))
+            .and_then(Ended::success);
         match back {
-            Ok(()) => Error::new(
+            Ok(_) => Error::new(
                 Kind::Failed,
                 format!("release {failed} does not work; generation {number} (release {release}) is running again"),
             )
@@ -98,19 +99,22 @@ impl Gate {
     }
 }
 
+/// The last user of the data, if a generation's etcd cannot read what it has written.
+pub(super) fn unreadable(layout: &Layout, to: &Generation) -> Result<Option<snapshot::User>> {
+    let versions = Versions::of(to.manifest());
+    let user = snapshot::last_user(layout)?;
+    Ok(user.filter(|user| user.versions.etcd_is_newer_than(&versions)))
+}
+
 /// Gives back the data that a generation had, if its etcd cannot read the present data.
 pub(super) fn return_data(layout: &Layout, to: &Generation, progress: &Progress) -> Result<()> {
-    let Some(user) = snapshot::last_user(layout)? else {
+    let Some(user) = unreadable(layout, to)? else {
         return Ok(());
     };
-    let versions = Versions::of(to.manifest());
-    if !user.versions.etcd_is_newer_than(&versions) {
-        return Ok(());
-    }
     let restored = snapshot::restore(layout, to.number())?;
     progress.line(format!(
         "etcd {} cannot read data of etcd {}, so the data of {} is restored; later changes are not in it, and are kept in {}",
-        versions.etcd,
+        Versions::of(to.manifest()).etcd,
         user.versions.etcd,
         restored.taken,
         layout.data("snapshots").join(user.generation.to_string()).display()
@@ -118,11 +122,10 @@ pub(super) fn return_data(layout: &Layout, to: &Generation, progress: &Progress)
     Ok(())
 }
 
-/// Runs the `install` of a generation's own program, which alone knows its units.
-fn reinstall(generation: &Generation, machine: &Machine) -> Result<()> {
-    let program = generation.bin_dir().join("usernetes");
-    let mut command = machine.command(&program);
+/// The `install` of a generation's own program, which alone knows its units.
+pub(super) fn reinstall(generation: &Generation) -> Command {
+    let mut command = Command::new(generation.bin_dir().join("usernetes"));
     let number = generation.number().to_string();
     command.args([protocol::INSTALL, protocol::GENERATION, &number]);
-    child::run(&mut command)?.success().map(drop)
+    command
 }

@@ -28,7 +28,7 @@ use crate::cluster::Receipt;
 use crate::config::{Cni, Config, DnsName};
 use crate::error::Result;
 use crate::host::{self, Finding, Machine, Manager};
-use crate::layout::CONFIG_FILE;
+use crate::layout::{CONFIG_FILE, has_etcd_data};
 use crate::paths;
 use crate::progress::Progress;
 use crate::store::{Generation, Store};
@@ -83,7 +83,7 @@ pub fn examine(machine: &Machine) -> Result<Vec<Finding>> {
     // An unreadable receipt is reported by `install`, which needs it.
     let receipt = Receipt::read(store.dir()).ok().flatten();
     let kept = receipt.and_then(|receipt| receipt.configuration().ok().flatten());
-    let kept = kept.filter(|_| plan::has_data(store.dir()));
+    let kept = kept.filter(|_| has_etcd_data(store.dir()));
     Ok(host::check(
         machine,
         &manager,

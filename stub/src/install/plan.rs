@@ -1,18 +1,18 @@
 //! The plan of an installation: everything that can fail is checked, and nothing is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::returning::Returning;
 use super::settings::{self, Settings, check_start};
 use super::start::check_unit_path;
 use super::{Flags, Source, Start};
-use crate::cluster::{self, Receipt, Versions, layout, unit_dir};
+use crate::cluster::{self, Receipt, Versions, present, unit_dir};
 use crate::config::{Change, Config};
 use crate::error::{Error, Kind, Result};
 use crate::host::{self, Finding, Level, Machine, Manager};
-use crate::layout::Layout;
+use crate::layout::{Layout, has_etcd_data};
 use crate::lifecycle::missing;
 use crate::services::{Service, UnitName};
 use crate::snapshot;
@@ -64,16 +64,14 @@ impl<'a> Plan<'a> {
         machine: &'a Machine,
     ) -> Result<Self> {
         // These checks depend on the generation only if it is the current one.
-        let current = store.current().ok().flatten();
-        let path = current.map_or_else(|| store.current_link(), |g| g.path().to_owned());
-        let layout = layout(machine, path)?;
+        let layout = present(&store, machine)?;
         let receipt = Receipt::read(store.dir())?;
         let returning = Returning::to(&source, receipt.as_ref())?;
         let existing = match &returning {
             Some(returning) => Some(returning.config.clone()),
             None => existing_config(&layout)?,
         };
-        let has_data = has_data(store.dir());
+        let has_data = has_etcd_data(store.dir());
         let last = settings::last(receipt.as_ref(), store.dir(), has_data)?;
         let settings = settings::merge(
             flags,
@@ -182,11 +180,6 @@ fn check_versions(data: &Versions, source: &Source, force: bool) -> Result<()> {
         }
         Source::Installed(_) => Ok(()),
     }
-}
-
-/// Whether there is a cluster's data in the data directory.
-pub(super) fn has_data(data_dir: &Path) -> bool {
-    data_dir.join("etcd/member").exists()
 }
 
 /// The configuration in the file, if there is one.

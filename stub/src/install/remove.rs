@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::cleanup::quoted;
 use crate::child::{self, Ended};
-use crate::cluster::{Receipt, WANTS, first_process, layout, unit_dir};
+use crate::cluster::{Receipt, WANTS, first_process, present, unit_dir};
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::{contents, remove_root, remove_tree};
 use crate::host::Machine;
@@ -125,13 +125,6 @@ fn report(left: &[Left], purge: bool, progress: &Progress) -> Result<()> {
         error = error.detail("left", format!("{what}: {why}"));
     }
     Err(error.hint("look at each of them, and remove what you do not need"))
-}
-
-/// The layout of the installation, or of what is left of it.
-pub(super) fn present(store: &Store, machine: &Machine) -> Result<Layout> {
-    let generation = store.current().ok().flatten();
-    let path = generation.map_or_else(|| store.current_link(), |g| g.path().to_owned());
-    layout(machine, path)
 }
 
 /// Fails if the cluster runs, although the service manager could not be asked because of `error`.

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use super::examine;
-use super::gate::return_data;
+use super::gate::{reinstall, return_data, unreadable};
 use crate::bundle::Bundle;
 use crate::child;
-use crate::cluster::{Current, Receipt, Versions};
+use crate::cluster::{Current, Receipt};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::host::{self, Level};
 use crate::lifecycle::stop;
@@ -77,11 +77,7 @@ pub fn upgrade(
 /// If a generation's etcd cannot read the present data, stops the cluster and gives back the data that the generation had.
 fn prepare_data(store: &Store, generation: &Generation, progress: &Progress) -> Result<()> {
     let current = Current::read()?;
-    let Some(user) = snapshot::last_user(&current.layout)? else {
-        return Ok(());
-    };
-    let versions = Versions::of(generation.manifest());
-    if !user.versions.etcd_is_newer_than(&versions) {
+    if unreadable(&current.layout, generation)?.is_none() {
         return Ok(());
     }
     // Before anything is stopped, everything is checked that can prevent the generation from coming back.
@@ -116,10 +112,7 @@ pub fn rollback(generation: Option<u64>, progress: &Progress) -> Result<()> {
     }
     let generation = store.complete(generation)?;
     prepare_data(&store, &generation, progress)?;
-    let program = generation.bin_dir().join("usernetes");
-    let number = generation.number().to_string();
-    let mut command = Command::new(&program);
-    command.args([protocol::INSTALL, protocol::GENERATION, &number]);
+    let mut command = reinstall(&generation);
     child::announce(&command);
-    Err(command.exec()).about(|| program.display().to_string())
+    Err(command.exec()).about(|| command.get_program().display().to_string())
 }

@@ -8,16 +8,7 @@ use crate::systemd::Unit;
 /// The services that the configuration needs and the bundle has no program for.
 #[must_use]
 pub fn missing(config: &Config, manifest: &Manifest) -> Vec<Service> {
-    let has = |program: &str| {
-        let path = format!("bin/{program}");
-        let files = manifest.components.iter().flat_map(|c| {
-            c.files
-                .iter()
-                .map(|f| &f.path)
-                .chain(c.links.iter().map(|l| &l.path))
-        });
-        files.into_iter().any(|p| p.as_str() == path)
-    };
+    let has = |program: &str| manifest.component_with(&format!("bin/{program}")).is_some();
     Services::of(config)
         .iter()
         .filter(|service| !has(service.as_str()))

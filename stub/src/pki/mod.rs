@@ -30,7 +30,7 @@ use crate::config::DnsName;
 use crate::error::{Error, Kind, Result};
 use crate::layout::Credential;
 pub use crate::layout::{MASTER, NODE};
-pub(crate) use certificate::{Certificate, rfc3339};
+pub(crate) use certificate::Certificate;
 pub use list::{CertInfo, Purpose, list};
 
 /// The user as which the API server connects to kubelets.
@@ -175,7 +175,7 @@ pub fn check(config_dir: &Path, request: &Request, now: SystemTime) -> Result<En
 }
 
 /// A time in UTC in the format of RFC 3339, to the second.
-pub(crate) fn time_text(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     certificate::rfc3339(i64::try_from(seconds.as_secs()).unwrap_or(i64::MAX))
 }

@@ -27,12 +27,6 @@ pub(super) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Brings a change of a path's name to the disk.
-pub(super) fn sync_parent(path: &Path) -> Result<()> {
-    let parent = path.parent().unwrap_or(path);
-    Ok(fs::File::open(parent)?.sync_all()?)
-}
-
 /// The size of all files in a directory, in bytes; 0 if there is none.
 pub(super) fn size_of(dir: &Path) -> Result<u64> {
     let mut size = 0;

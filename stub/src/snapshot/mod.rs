@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::Versions;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::file_system::read_if_there;
-use crate::files::{private_directory, remove_tree, replace};
-use crate::layout::Layout;
-use crate::pki::time_text;
-use crate::store::Generation;
-use copy::{copy_tree, size_of, sync_parent};
+use crate::files::{contents, private_directory, remove_tree, replace, sync_parent};
+use crate::layout::{Layout, has_etcd_data};
+use crate::pki::rfc3339;
+use crate::store::{self, Generation};
+use copy::{copy_tree, size_of};
 
 /// How many snapshots are kept. The oldest are removed when a new one is made.
 const KEPT: usize = 3;
@@ -74,10 +74,6 @@ impl User {
     }
 }
 
-fn data(layout: &Layout) -> PathBuf {
-    layout.data("etcd")
-}
-
 fn user_file(layout: &Layout) -> PathBuf {
     layout.data("etcd-user.json")
 }
@@ -88,7 +84,7 @@ fn place(layout: &Layout, generation: u64) -> PathBuf {
 
 /// The last user of the data; `None` if there is no data, or only an earlier release has used it.
 pub fn last_user(layout: &Layout) -> Result<Option<User>> {
-    if !data(layout).join("member").exists() {
+    if !has_etcd_data(layout.data_dir()) {
         return Ok(None);
     }
     User::read(&user_file(layout))
@@ -96,7 +92,7 @@ pub fn last_user(layout: &Layout) -> Result<Option<User>> {
 
 /// Records the user of data that has no record, because only earlier releases have used it. Afterwards it is on disk.
 pub fn remember_user(layout: &Layout, generation: &Generation) -> Result<()> {
-    if !data(layout).join("member").exists() || user_file(layout).exists() {
+    if !has_etcd_data(layout.data_dir()) || user_file(layout).exists() {
         return Ok(());
     }
     User::of(generation).write(&user_file(layout))
@@ -105,7 +101,7 @@ pub fn remember_user(layout: &Layout, generation: &Generation) -> Result<()> {
 /// The snapshot that a generation left, if there is one.
 pub fn of_generation(layout: &Layout, generation: u64) -> Result<Option<User>> {
     let place = place(layout, generation);
-    if !place.join("etcd/member").exists() {
+    if !has_etcd_data(&place) {
         return Ok(None);
     }
     User::read(&place.join("user.json"))
@@ -136,10 +132,10 @@ fn take(layout: &Layout, user: User) -> Result<User> {
     let snapshots = layout.data("snapshots");
     private_directory(&snapshots)?;
     check_space(layout)?;
-    let taken = time_text(SystemTime::now());
+    let taken = rfc3339(SystemTime::now());
     let user = User { taken, ..user };
     let made = private_directory(&new)
-        .and_then(|()| copy_tree(&data(layout), &new.join("etcd")))
+        .and_then(|()| copy_tree(&layout.etcd_data(), &new.join("etcd")))
         .and_then(|()| user.write(&new.join("user.json")));
     if let Err(error) = made {
         let _ = remove_tree(&new);
@@ -154,32 +150,14 @@ fn take(layout: &Layout, user: User) -> Result<User> {
 
 /// Fails if the disk has no room for a copy of the data. Changes nothing.
 pub fn check_space(layout: &Layout) -> Result<()> {
-    let needed = size_of(&data(layout))?;
-    let dir = layout.data("");
-    let Ok(disk) = rustix::fs::statvfs(&dir) else {
-        return Ok(());
-    };
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    if free >= needed {
-        return Ok(());
-    }
-    let bytes = crate::progress::bytes;
-    Err(Error::new(
-        Kind::Host,
-        format!(
-            "{}: there is no room for a snapshot of etcd's data",
-            dir.display()
-        ),
-    )
-    .expected(format!("{} free", bytes(needed)))
-    .found(bytes(free))
-    .hint("free some space, for example with `usernetes gc`, and run the same command again"))
+    let needed = size_of(&layout.etcd_data())?;
+    store::space(layout.data_dir(), needed).about(|| "a snapshot of etcd's data")
 }
 
 /// Removes the oldest snapshots.
 fn prune(snapshots: &Path) -> Result<()> {
     let mut found = Vec::new();
-    for path in crate::files::contents(snapshots)? {
+    for path in contents(snapshots)? {
         if let Some(user) = User::read(&path.join("user.json")).ok().flatten() {
             found.push((user.taken, path));
         }
@@ -197,7 +175,7 @@ fn prune(snapshots: &Path) -> Result<()> {
 /// one of the two, and the next call completes it.
 pub fn restore(layout: &Layout, generation: u64) -> Result<User> {
     let snapshot = need(layout, generation)?;
-    let (data, file) = (data(layout), user_file(layout));
+    let (data, file) = (layout.etcd_data(), user_file(layout));
     let new = data.with_extension("new");
     remove_tree(&new)?;
     check_space(layout)?;

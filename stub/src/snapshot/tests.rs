@@ -11,13 +11,13 @@ fn with_data(generation: u64, text: &str) -> (tempfile::TempDir, Layout) {
 }
 
 fn write(layout: &Layout, text: &str) {
-    let wal = data(layout).join("member/wal");
+    let wal = layout.etcd_data().join("member/wal");
     fs_err::create_dir_all(&wal).unwrap();
     fs_err::write(wal.join("0.wal"), text).unwrap();
 }
 
 fn read(layout: &Layout) -> String {
-    fs_err::read_to_string(data(layout).join("member/wal/0.wal")).unwrap()
+    fs_err::read_to_string(layout.etcd_data().join("member/wal/0.wal")).unwrap()
 }
 
 fn user(generation: u64) -> User {
@@ -48,7 +48,7 @@ fn restoring_exchanges_the_data_and_keeps_both() {
     // And forward again.
     assert_eq!(restore(&layout, 6).unwrap().generation, 6);
     assert_eq!(read(&layout), "after");
-    let left = crate::files::contents(&layout.data("")).unwrap();
+    let left = crate::files::contents(layout.data_dir()).unwrap();
     assert_eq!(left.len(), 3, "{left:?}");
 }
 

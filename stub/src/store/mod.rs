@@ -40,7 +40,7 @@ use disk::{Disk, TEMPORARY};
 pub use gc::{Garbage, Unused};
 pub use generation::Generation;
 pub use install::{Effect, Installed};
-pub(crate) use preflight::{owned, writable};
+pub(crate) use preflight::{owned, space, writable};
 pub use tree::Damage;
 
 /// Length in bytes of each content, by digest.

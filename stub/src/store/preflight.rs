@@ -154,7 +154,7 @@ fn owned_by_user(
 }
 
 /// Fails unless this many bytes, and a tenth more, are free on a directory's file system.
-pub(super) fn space(dir: &Path, needed: u64) -> Result<()> {
+pub(crate) fn space(dir: &Path, needed: u64) -> Result<()> {
     let file_system = statvfs(dir)
         .map_err(io::Error::from)
         .about(|| dir.display().to_string())?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use crate::home::Said;
-use crate::stage::Stage;
+use crate::stage::{Stage, pack};
 
 /// A stage with an installed, stopped cluster that has data.
 fn stopped() -> Stage {
@@ -100,6 +100,20 @@ fn an_existing_cluster_is_replaced_only_with_force_and_is_kept() {
         .unwrap();
     let kept = stage.home.data().join(aside).join("etcd/member/snap/db");
     assert_eq!(fs::read_to_string(kept).unwrap(), "two");
+}
+
+/// The store is locked once for all of it, also while another release is unpacked.
+#[test]
+fn a_later_release_restores_over_an_installed_one() {
+    let stage = stopped();
+    let file = backup(&stage);
+    let next = stage.home.program("next", &pack("0.2.0", &["etcd"]));
+    let mut command = stage.command(&next);
+    command.arg("restore").arg(&file).arg("--force");
+    let said = stage.home.run_command(&mut command);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(stage.home.current().manifest().release.as_str(), "0.2.0");
+    assert_eq!(fs::read_to_string(db(&stage)).unwrap(), "data of the first");
 }
 
 #[test]
