@@ -26,6 +26,7 @@ use crate::components::kube_proxy::Mode;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::files::write_atomically;
+use crate::host::{Machine, delegated};
 use crate::images;
 use crate::layout::Layout;
 use crate::paths::At as _;
@@ -38,6 +39,9 @@ pub use probe::Probe;
 
 /// What RootlessKit runs inside the namespaces, as an argument of `boot`.
 const CHILD: &str = "rootlesskit-child";
+
+/// Tells that program that the cgroup RootlessKit was started in cannot be divided. Inside, nothing would tell it.
+const NO_CGROUPS: &str = "USERNETES_NO_CGROUPS";
 
 /// Becomes the component of this name. Returns its exit code if it had to be a child of this process.
 pub fn run(component: &str) -> Result<u8> {
@@ -83,6 +87,14 @@ struct Here<'a>(&'a Layout);
 impl components::Found for Here<'_> {
     fn proxy_mode(&self) -> Result<Mode> {
         Ok(Probe::read(self.0)?.proxy_mode)
+    }
+
+    fn divides_cgroup(&self) -> bool {
+        delegated(&Machine::this()).is_ok()
+    }
+
+    fn pods_have_cgroups(&self) -> Result<bool> {
+        Ok(Probe::read(self.0)?.cgroups)
     }
 
     fn public_address(&self) -> Result<Ipv4Addr> {

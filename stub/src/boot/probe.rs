@@ -22,6 +22,9 @@ pub struct Probe {
     pub snapshotter: Snapshotter,
     /// How kube-proxy programs the kernel.
     pub proxy_mode: Mode,
+    /// Whether the containers can have cgroups of their own.
+    #[serde(default = "yes")]
+    pub cgroups: bool,
     /// Why the first choice was not taken, one line each.
     pub notes: Vec<String>,
 }
@@ -40,9 +43,13 @@ add rule ip usernetes-probe b ct state new meta mark set mark or 0x4000 numgen r
 delete table ip usernetes-probe
 ";
 
+fn yes() -> bool {
+    true
+}
+
 impl Probe {
-    /// Tries everything. Must run as the root of the namespaces, before anything else uses them.
-    pub(super) fn run(layout: &Layout) -> Result<Self> {
+    /// Tries everything. `cgroups` is what is known of that before the namespaces are made. Must run as the root of the namespaces, before anything else uses them.
+    pub(super) fn run(layout: &Layout, cgroups: bool) -> Result<Self> {
         let mut notes = Vec::new();
         let mut works = |what: &str, result: Result<()>| match result {
             Ok(()) => true,
@@ -66,6 +73,7 @@ impl Probe {
         let probe = Self {
             snapshotter,
             proxy_mode,
+            cgroups,
             notes,
         };
         write_atomically(
@@ -81,9 +89,7 @@ impl Probe {
         serde_json::from_slice(&fs::read(&path)?)
             .map_err(io::Error::from)
             .about(|| path.display())
-            .hint(|| {
-                "restart RootlessKit with `systemctl --user restart u7s-rootlesskit`".to_owned()
-            })
+            .hint(|| "restart RootlessKit with `usernetes restart rootlesskit`".to_owned())
     }
 }
 
@@ -175,10 +181,11 @@ mod tests {
         let probe = Probe {
             snapshotter: Snapshotter::FuseOverlayfs,
             proxy_mode: Mode::Iptables,
+            cgroups: true,
             notes: vec!["overlayfs: mount: Operation not permitted (os error 1)".to_owned()],
         };
         let json = serde_json::to_string(&probe).unwrap();
-        insta::assert_snapshot!(json, @r#"{"snapshotter":"fuse-overlayfs","proxy_mode":"iptables","notes":["overlayfs: mount: Operation not permitted (os error 1)"]}"#);
+        insta::assert_snapshot!(json, @r#"{"snapshotter":"fuse-overlayfs","proxy_mode":"iptables","cgroups":true,"notes":["overlayfs: mount: Operation not permitted (os error 1)"]}"#);
         assert_eq!(serde_json::from_str::<Probe>(&json).unwrap(), probe);
     }
 }

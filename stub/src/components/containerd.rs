@@ -112,6 +112,8 @@ struct PinnedImages {
 #[derive(Serialize)]
 struct Runtime {
     disable_apparmor: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disable_cgroup: Option<bool>,
     disable_hugetlb_controller: bool,
     restrict_oom_score_adj: bool,
     cni: CniDirs,
@@ -144,9 +146,15 @@ struct OciOptions {
 }
 
 /// Its configuration file, in the form of containerd 2.0 and later. `pause_image` is the name of the image of pods'
-/// sandboxes; it must be imported before the first pod and is kept from garbage collection.
+/// sandboxes; it must be imported before the first pod and is kept from garbage collection. `cgroups` says whether
+/// containers can have cgroups.
 #[must_use]
-pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Vec<ConfigFile> {
+pub fn files(
+    layout: &Layout,
+    snapshotter: Snapshotter,
+    pause_image: &str,
+    cgroups: bool,
+) -> Vec<ConfigFile> {
     // By name, not by path: containers remember it for longer than a generation lives.
     let runtime = |binary_name| OciRuntime {
         runtime_type: "io.containerd.runc.v2",
@@ -183,8 +191,9 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Ve
                 },
             },
             runtime: Runtime {
-                // None of these three can be changed by an unprivileged user.
+                // None of these can be changed by an unprivileged user.
                 disable_apparmor: true,
+                disable_cgroup: (!cgroups).then_some(true),
                 disable_hugetlb_controller: true,
                 restrict_oom_score_adj: true,
                 cni: CniDirs {

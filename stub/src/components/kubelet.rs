@@ -94,9 +94,10 @@ struct Authorization {
     mode: &'static str,
 }
 
-/// Its configuration file.
+/// Its configuration file. Without `cgroups` pods run without limits: where nobody lets us divide a cgroup, the kubelet
+/// would end because it cannot.
 #[must_use]
-pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
+pub fn files(layout: &Layout, config: &Config, cgroups: bool) -> Vec<ConfigFile> {
     let socket = cri_socket(layout, config.cri);
     let configuration = KubeletConfiguration {
         api_version: "kubelet.config.k8s.io/v1beta1",
@@ -120,7 +121,7 @@ pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
         fail_swap_on: false,
         // The cgroups below the RootlessKit unit are delegated to us; systemd cannot be asked from inside.
         cgroup_driver: "cgroupfs",
-        cgroups_per_qos: true,
+        cgroups_per_qos: cgroups,
         enforce_node_allocatable: [],
         // Homes are fuller than servers' disks: begin to tidy up late, and evict pods only when it is nearly too late.
         eviction_hard: [("nodefs.available", "3%")].into(),

@@ -39,6 +39,10 @@ pub struct Start {
 pub trait Found {
     /// How kube-proxy can program the kernel here.
     fn proxy_mode(&self) -> Result<kube_proxy::Mode>;
+    /// Whether the cgroup of this process may be divided.
+    fn divides_cgroup(&self) -> bool;
+    /// Whether pods can have cgroups of their own here.
+    fn pods_have_cgroups(&self) -> Result<bool>;
     /// The address at which other machines see this one.
     fn public_address(&self) -> Result<Ipv4Addr>;
 }
@@ -51,7 +55,10 @@ pub fn start(
     found: &impl Found,
 ) -> Result<Start> {
     let (args, files) = match service {
-        Service::Rootlesskit => (rootlesskit::args(layout, config), Vec::new()),
+        Service::Rootlesskit => (
+            rootlesskit::args(layout, config, found.divides_cgroup()),
+            Vec::new(),
+        ),
         Service::Etcd => (etcd::args(layout), Vec::new()),
         Service::KubeApiserver => (kube_apiserver::args(layout, config), Vec::new()),
         Service::KubeControllerManager => {
@@ -60,7 +67,7 @@ pub fn start(
         Service::KubeScheduler => (kube_scheduler::args(layout), Vec::new()),
         Service::Kubelet => (
             kubelet::args(layout, config),
-            kubelet::files(layout, config),
+            kubelet::files(layout, config, found.pods_have_cgroups()?),
         ),
         Service::KubeProxy => (
             kube_proxy::args(layout),

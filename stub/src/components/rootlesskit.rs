@@ -11,9 +11,10 @@ pub const EVACUATED: &str = "rootlesskit_evac";
 const MTU: u32 = 65520;
 
 /// Its command line, to which the program that runs inside must be appended. The ports of the configuration are
-/// published before that program starts; a port that is taken makes RootlessKit fail and name it.
+/// published before that program starts; a port that is taken makes RootlessKit fail and name it. `divides` says whether
+/// the cgroup it is started in may be divided.
 #[must_use]
-pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
+pub fn args(layout: &Layout, config: &Config, divides: bool) -> Vec<String> {
     let mut args = Args::of(layout, "rootlesskit")
         .path("state-dir", layout.rootlesskit())
         .flag("net", "slirp4netns")
@@ -31,11 +32,14 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
     for directory in ["/etc", "/run", "/var/lib", "/opt"] {
         args = args.flag("copy-up", directory);
     }
-    args.flag("propagation", "rslave")
+    args = args
+        .flag("propagation", "rslave")
         .flag("cgroupns", true)
         .flag("pidns", true)
         .flag("ipcns", true)
-        .flag("utsns", true)
-        .flag("evacuate-cgroup2", EVACUATED)
-        .0
+        .flag("utsns", true);
+    if divides {
+        args = args.flag("evacuate-cgroup2", EVACUATED);
+    }
+    args.0
 }

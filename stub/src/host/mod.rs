@@ -27,6 +27,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub use cgroup::delegated;
 pub use machine::Machine;
 pub use namespaces::{PROBE, probe_child};
 pub use session::Manager;

@@ -123,6 +123,35 @@ fn cgroups() {
 }
 
 #[test]
+fn a_cgroup_is_ours_to_divide_if_it_can_be_written_and_has_the_controllers() {
+    let files = |controllers| {
+        machine(&[
+            ("/proc/self/cgroup", "1:name=x:/other\n0::/a/b\n"),
+            ("/sys/fs/cgroup/a/b/cgroup.procs", ""),
+            ("/sys/fs/cgroup/a/b/cgroup.subtree_control", ""),
+            ("/sys/fs/cgroup/a/b/cgroup.controllers", controllers),
+        ])
+    };
+    let (dir, m) = files("cpuset cpu memory pids\n");
+    let own = dir.path().join("sys/fs/cgroup/a/b");
+    assert_eq!(cgroup::delegated(&m), Ok(own.clone()));
+    let (_dir, m) = files("cpuset memory pids\n");
+    assert!(cgroup::delegated(&m).unwrap_err().ends_with(" lacks cpu"));
+    let (dir, m) = files("cpu memory pids\n");
+    fs_err::remove_file(dir.path().join("sys/fs/cgroup/a/b/cgroup.subtree_control")).unwrap();
+    let reason = cgroup::delegated(&m).unwrap_err();
+    assert!(
+        reason.contains("cgroup.subtree_control cannot be written"),
+        "{reason}"
+    );
+    let (_dir, m) = machine(&[("/proc/self/cgroup", "4:memory:/old\n")]);
+    assert_eq!(
+        cgroup::delegated(&m).unwrap_err(),
+        "this process is in no cgroup of version 2"
+    );
+}
+
+#[test]
 fn controllers_are_whole_words() {
     let file = "/sys/fs/cgroup/user.slice/user-1001.slice/user@1001.service/cgroup.controllers";
     let (_dir, m) = machine(&[(file, "cpuset io memory pids\n")]);
