@@ -53,6 +53,8 @@ pub mod layout;
 #[cfg(feature = "cluster")]
 pub mod lifecycle;
 #[cfg(feature = "cluster")]
+pub mod manager;
+#[cfg(feature = "cluster")]
 pub mod network;
 #[cfg(feature = "cluster")]
 pub mod pki;

@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Context, Error, Kind, Result};
 use crate::file_system::same;
 use crate::host::Machine;
@@ -27,7 +29,8 @@ pub struct Systemd {
 }
 
 /// What systemd says about a unit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Unit {
     properties: BTreeMap<String, String>,
 }

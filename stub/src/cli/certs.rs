@@ -10,7 +10,7 @@ use crate::cluster::Current;
 use crate::error::Result;
 use crate::pki;
 use crate::progress::Progress;
-use crate::services::{Service, Services};
+use crate::services::{Service, Services, UnitName};
 use crate::store::Store;
 use crate::systemd::Unit;
 
@@ -91,19 +91,23 @@ fn renew(restart: bool, progress: &Progress) -> Result<()> {
     ));
     let names = users(&current);
     // If systemd does not answer, any of them may be running.
-    let asked = current.systemd().and_then(|s| Ok((s.units(&names)?, s)));
-    let (running, systemd) = match asked {
-        Ok((units, systemd)) => {
+    let asked = current.manager().and_then(|m| Ok((m.units(&names)?, m)));
+    let (running, manager) = match asked {
+        Ok((units, manager)) => {
             let running = units.iter().filter(|u| !u.is_stopped()).map(Unit::name);
-            (running.map(str::to_owned).collect(), Some(systemd))
+            (
+                running.map(str::to_owned).collect::<Vec<_>>(),
+                Some(manager),
+            )
         }
         Err(error) if restart => return Err(error),
-        Err(_) => (names, None),
+        Err(_) => (names.iter().map(ToString::to_string).collect(), None),
     };
-    match systemd.filter(|_| restart) {
+    match manager.filter(|_| restart) {
         _ if running.is_empty() => progress.line("no service that uses certificates is running; they use the new ones when they start"),
-        Some(systemd) => {
-            systemd.run(["restart".to_owned()].into_iter().chain(running.clone()))?;
+        Some(manager) => {
+            let names: Vec<_> = running.iter().map(String::as_str).collect();
+            manager.restart(&names)?;
             progress.line(format!("restarted {}", running.join(" ")));
         }
         None => progress.line(format!(
@@ -115,8 +119,8 @@ fn renew(restart: bool, progress: &Progress) -> Result<()> {
 }
 
 /// The units of the services that read certificates when they start: all but RootlessKit's.
-fn users(current: &Current) -> Vec<String> {
+fn users(current: &Current) -> Vec<UnitName> {
     let services = Services::of(&current.config);
     let users = services.iter().filter(|s| *s != Service::Rootlesskit);
-    users.map(|s| services.unit(s).to_string()).collect()
+    users.map(|s| services.unit(s)).collect()
 }

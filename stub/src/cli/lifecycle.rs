@@ -11,6 +11,7 @@ use crate::cluster::Current;
 use crate::config::Target;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::lifecycle;
+use crate::manager::logs;
 use crate::progress::Progress;
 use crate::services::UnitName;
 use crate::status::{self, DaysLeft, State};
@@ -35,24 +36,26 @@ impl Unit {
     /// Stops the unit or the whole cluster, and waits until it has stopped.
     pub(super) fn stop(&self, progress: &Progress) -> Result<()> {
         let current = Current::read()?;
-        let systemd = current.systemd()?;
-        match &self.unit {
-            Some(unit) => lifecycle::stop_unit(&systemd, unit, progress),
-            None => lifecycle::stop(&systemd, progress),
+        if let Some(unit) = &self.unit {
+            return lifecycle::stop_unit(current.manager()?.as_ref(), unit, progress);
         }
+        if lifecycle::end_run(&current.machine, &current.layout.data(""), progress)? {
+            return Ok(());
+        }
+        lifecycle::stop(&current.systemd()?, progress)
     }
 
     pub(super) fn restart(&self, progress: &Progress) -> Result<()> {
         let current = Current::read()?;
         current.check_in_place()?;
-        let systemd = current.systemd()?;
+        let manager = current.manager()?;
         if let Some(unit) = &self.unit {
             // Does it belong to this installation?
-            systemd.units(&[unit])?;
-            return systemd.run(["restart", unit.as_str()]);
+            manager.units(std::slice::from_ref(unit))?;
+            return manager.restart(&[unit.as_str()]);
         }
         let target = start_target(&current)?;
-        lifecycle::stop(&systemd, progress)?;
+        lifecycle::stop(manager.as_ref(), progress)?;
         lifecycle::start(&current, target.as_str(), progress)
     }
 }
@@ -155,6 +158,10 @@ impl Logs {
     pub(super) fn run(&self) -> Result<u8> {
         let current = Current::read()?;
         let unit = self.unit.as_ref().map_or("", UnitName::as_str);
+        let data = current.layout.data("");
+        if current.direct()?.is_some() || (logs::exist(&data) && !current.has_units()?) {
+            return logs::print(&data, unit, self.lines, self.follow).map(|()| 0);
+        }
         let mut command = current.systemd()?.journal(unit)?;
         if self.follow {
             command.arg("--follow");

@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files::replace;
 use crate::host::Machine;
 use crate::layout::Layout;
+use crate::manager::{Direct, Manager, Session};
 use crate::paths;
 use crate::pki;
 use crate::store::{Generation, Store};
@@ -32,7 +33,11 @@ pub struct Current {
 impl Current {
     /// Fails if nothing is installed, or only programs are.
     pub fn read() -> Result<Self> {
-        let machine = Machine::this();
+        Self::read_for(Machine::this())
+    }
+
+    /// The same for a machine whose runtime directory may be a private one.
+    pub(crate) fn read_for(machine: Machine) -> Result<Self> {
         let generation = Store::open_default()?.need_current()?;
         let layout = layout(&machine, generation.path().to_owned())?;
         let config = receipt::applied(&layout)?;
@@ -53,6 +58,25 @@ impl Current {
     pub fn systemd(&self) -> Result<Systemd> {
         let units = receipt::unit_dir(&self.layout);
         Systemd::of(&self.machine).map(|systemd| systemd.for_units_in(units))
+    }
+
+    /// The `usernetes run` that runs this installation's services, if there is one.
+    pub fn direct(&self) -> Result<Option<Direct>> {
+        Direct::of(&self.machine, &self.layout.data(""))
+    }
+
+    /// Whoever runs the services: a `usernetes run`, or else the service manager.
+    pub fn manager(&self) -> Result<Box<dyn Manager>> {
+        Ok(match self.direct()? {
+            Some(direct) => Box::new(direct),
+            None => Box::new(self.systemd()?),
+        })
+    }
+
+    /// Whether there are units for a service manager. Where there are none, `usernetes run` was all that ever ran.
+    pub fn has_units(&self) -> Result<bool> {
+        let receipt = receipt::Receipt::read(&self.layout.data(""))?;
+        Ok(receipt.is_some_and(|receipt| !receipt.units.is_empty()))
     }
 
     /// Where everything was when the units were written, if it was moved or copied since: they name what is there.
@@ -148,14 +172,19 @@ impl Current {
 pub(crate) const WRITE_ANEW: &str =
     "run `usernetes install`, which writes the units for where everything is now";
 
-/// The user's directories. Where there is no session, sockets go where one would have them.
+/// The user's directories. Sockets are where a `usernetes run` has them, if there is one. Where there is no session, they
+/// go where one would have them.
 pub fn layout(machine: &Machine, generation: PathBuf) -> Result<Layout> {
-    let runtime =
-        paths::runtime_dir().unwrap_or_else(|_| machine.usual_session_dir().join(paths::PROJECT));
-    Layout::new(
-        paths::config_dir()?,
-        paths::data_dir()?,
-        runtime,
-        generation,
-    )
+    let data = paths::data_dir()?;
+    let private = machine
+        .private_dir
+        .as_ref()
+        .map(|dir| dir.join(paths::PROJECT));
+    let runtime = match (private, Session::of(&data)?) {
+        (Some(dir), _) => dir,
+        (None, Some(session)) => session.runtime(),
+        (None, None) => paths::runtime_dir()
+            .unwrap_or_else(|_| machine.usual_session_dir().join(paths::PROJECT)),
+    };
+    Layout::new(paths::config_dir()?, data, runtime, generation)
 }

@@ -174,15 +174,26 @@ fn version(id: &'static str, manager: &Manager) -> Finding {
     }
 }
 
+/// Whether what a user runs outlives the last login, as far as systemd-logind is concerned.
+fn lingers(machine: &Machine, name: &str) -> bool {
+    // systemd-logind writes a backslash in a name twice (cescape of systemd).
+    let file = name.replace('\\', r"\\");
+    !file.contains('/') && machine.at(Path::new(LINGER).join(file)).exists()
+}
+
+impl Machine {
+    /// Whether the directory of the session outlives the last login.
+    pub(crate) fn lingers(&self) -> bool {
+        self.user_name().is_some_and(|name| lingers(self, &name))
+    }
+}
+
 pub(super) fn linger(machine: &Machine) -> Finding {
     let id = "linger";
     let Some(name) = machine.user_name() else {
         return Finding::new(id, Level::Note, "unknown, because the user has no name");
     };
-    // systemd-logind writes a backslash in a name twice (cescape of systemd).
-    let file = name.replace('\\', r"\\");
-    let known = !file.contains('/') && machine.at(Path::new(LINGER).join(file)).exists();
-    if known {
+    if lingers(machine, &name) {
         return Finding::ok(id, "units start at boot and outlive the login");
     }
     // Root must not trust `$USER`; logind accepts a number as well.

@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::files::{contents, remove_root, remove_tree};
 use crate::host::Machine;
 use crate::layout::Layout;
-use crate::lifecycle::stop;
+use crate::lifecycle::{end_run, stop};
 use crate::process::child_pid;
 use crate::progress::Progress;
 use crate::services::{UnitName, all_unit_names};
@@ -73,7 +73,9 @@ impl Manager {
 /// data. Then compares what is there with what was written: what is left is the error. Works on what an interrupted run
 /// has left.
 pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<()> {
-    let store = Store::open_default()?.locked()?;
+    let store = Store::open_default()?;
+    end_run(machine, store.dir(), progress)?;
+    let store = store.locked()?;
     let layout = present(&store, machine)?;
     let receipt = Receipt::read(store.dir())?.unwrap_or_default();
     let manager = Manager::of(&layout, machine)?;

@@ -13,4 +13,4 @@ pub use services::missing;
 pub(crate) use services::upholder;
 pub(crate) use start::bring_up;
 pub use start::start;
-pub use stop::{stop, stop_unit};
+pub use stop::{end_run, stop, stop_unit};

@@ -12,9 +12,10 @@ use crate::api::apply;
 use crate::api::{dns, node};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::manager::Manager;
 use crate::progress::Progress;
 use crate::services::UnitName;
-use crate::systemd::{Systemd, Unit};
+use crate::systemd::Unit;
 
 /// Between two looks at how far things are.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -66,7 +67,7 @@ impl State {
 
 /// Waits for one goal after the other, with an eye on the units that work towards them.
 pub(crate) struct Waiter<'a> {
-    systemd: &'a Systemd,
+    manager: &'a dyn Manager,
     progress: &'a Progress,
     units: Vec<UnitName>,
     /// All units as they were before we began.
@@ -76,13 +77,13 @@ pub(crate) struct Waiter<'a> {
 impl<'a> Waiter<'a> {
     /// `units` are those that must become active, `before` all units before anything was started.
     pub(crate) fn new(
-        systemd: &'a Systemd,
+        manager: &'a dyn Manager,
         progress: &'a Progress,
         units: Vec<UnitName>,
         before: Vec<Unit>,
     ) -> Self {
         Self {
-            systemd,
+            manager,
             progress,
             units,
             before,
@@ -100,7 +101,7 @@ impl<'a> Waiter<'a> {
     /// Waits until all units are active.
     pub(crate) fn units(&self) -> Result<Phase> {
         self.wait("units", "", || {
-            let units = self.systemd.units(&self.units)?;
+            let units = self.manager.units(&self.units)?;
             Ok(starting(&units).map_or(State::Reached, State::Pending))
         })
     }
@@ -182,7 +183,7 @@ impl<'a> Waiter<'a> {
             }
             if started.elapsed() > PATIENCE {
                 let seconds = PATIENCE.as_secs();
-                let units = self.systemd.units(&self.units)?;
+                let units = self.manager.units(&self.units)?;
                 let first = units.iter().find(|u| !u.is_active()).map_or("", Unit::name);
                 let unit = if culprit.is_empty() { first } else { culprit };
                 return Err(self
@@ -195,7 +196,7 @@ impl<'a> Waiter<'a> {
 
     /// Fails if a unit has failed or keeps failing. Gives those that are not active yet.
     fn check_units(&self) -> Result<String> {
-        let units = self.systemd.units(&self.units)?;
+        let units = self.manager.units(&self.units)?;
         for unit in &units {
             // A unit keeps the number as long as it is not stopped.
             let before = self.before.iter().find(|u| u.name() == unit.name());
@@ -210,10 +211,10 @@ impl<'a> Waiter<'a> {
 
     fn failure(&self, unit: &str, message: String) -> Error {
         let mut error = Error::new(Kind::Failed, message);
-        for line in self.systemd.log(unit, LOG_LINES) {
+        for line in self.manager.log(unit, LOG_LINES) {
             error = error.detail("log", line);
         }
-        error.hint(format!("`usernetes logs {unit}` shows the whole log; what was installed stays, so `install` can be run again"))
+        error.hint(format!("`usernetes logs {unit}` shows the whole log; what was installed stays, so the same command can be run again"))
     }
 }
 

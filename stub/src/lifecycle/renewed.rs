@@ -2,18 +2,19 @@
 
 use crate::config::Config;
 use crate::error::Result;
+use crate::manager::Manager;
 use crate::pki::Report;
 use crate::services::{Services, UnitName};
-use crate::systemd::{Systemd, Unit};
+use crate::systemd::Unit;
 
 /// Restarts those of the running services that use new certificates and do not look for them by themselves. Pods and
 /// RootlessKit go on running.
-pub(crate) fn restart_users(systemd: &Systemd, config: &Config, report: &Report) -> Result<()> {
+pub(crate) fn restart_users(manager: &dyn Manager, config: &Config, report: &Report) -> Result<()> {
     let names = users(config, report);
     if names.is_empty() {
         return Ok(());
     }
-    let units = systemd.units(&names)?;
+    let units = manager.units(&names)?;
     let running: Vec<_> = units
         .iter()
         .filter(|u| !u.is_stopped())
@@ -22,7 +23,7 @@ pub(crate) fn restart_users(systemd: &Systemd, config: &Config, report: &Report)
     if running.is_empty() {
         return Ok(());
     }
-    systemd.run(["restart"].into_iter().chain(running))
+    manager.restart(&running)
 }
 
 /// The units of the services that read something new only when they start.

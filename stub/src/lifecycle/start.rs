@@ -10,22 +10,24 @@ use crate::components::{coredns, rbac};
 use crate::error::Result;
 use crate::images;
 use crate::layout::Layout;
+use crate::manager::Manager;
 use crate::progress::Progress;
 use crate::services::{Service, Services, UnitName, all_unit_names};
-use crate::systemd::{Systemd, Unit};
+use crate::systemd::Unit;
 
 /// Directory of CoreDNS's image in a generation's `images/`.
 const COREDNS_IMAGE: &str = "coredns";
 
 /// Starts a unit of what is installed, and waits until it works.
 pub fn start(current: &Current, unit: &str, progress: &Progress) -> Result<()> {
-    bring_up(&current.systemd()?, current, &[unit.to_owned()], progress).map(drop)
+    let manager = current.manager()?;
+    bring_up(manager.as_ref(), current, &[unit.to_owned()], progress).map(drop)
 }
 
 /// Starts units, and waits for as much of a cluster as they are: API server ready, roles and CoreDNS applied, all units
 /// active, node Ready, CoreDNS running.
 pub(crate) fn bring_up(
-    systemd: &Systemd,
+    manager: &dyn Manager,
     current: &Current,
     starting: &[String],
     progress: &Progress,
@@ -38,19 +40,16 @@ pub(crate) fn bring_up(
         .collect();
     let wanted = services.units(&running);
     let names: Vec<UnitName> = all_unit_names().into_iter().collect();
-    let before = systemd.units(&names)?;
+    let before = manager.units(&names)?;
     // One whose turn has not come yet would go on being what it was, and look as if it failed now.
-    systemd.reset_failed(&before)?;
+    manager.reset_failed(&before)?;
     if before.iter().all(Unit::is_stopped) {
         current.restarted()?;
     }
     let starting: Vec<_> = starting.iter().flat_map(|u| to_start(u, &before)).collect();
-    let waiter = Waiter::new(systemd, progress, wanted.clone(), before);
-    systemd.run(
-        ["start", "--no-block"]
-            .into_iter()
-            .chain(starting.iter().map(String::as_str)),
-    )?;
+    let waiter = Waiter::new(manager, progress, wanted.clone(), before);
+    let names: Vec<_> = starting.iter().map(String::as_str).collect();
+    manager.start(&names)?;
     let api = if running.contains(&Service::KubeApiserver) {
         current.api()?
     } else {
@@ -68,7 +67,7 @@ pub(crate) fn bring_up(
         phases.push(waiter.apply(client, &objects)?);
     }
     phases.push(waiter.units()?);
-    let states = systemd.units(&wanted)?;
+    let states = manager.units(&wanted)?;
     phases.extend(each(&states));
     let state = |service| {
         let name = services.unit(service);

@@ -204,7 +204,7 @@ fn a_unit_that_fails_is_named_with_its_log() {
       log    etcd: out of luck
       state  failed
 
-    hint: `usernetes logs u7s-etcd.service` shows the whole log; what was installed stays, so `install` can be run again
+    hint: `usernetes logs u7s-etcd.service` shows the whole log; what was installed stays, so the same command can be run again
     ");
     assert!(
         stage

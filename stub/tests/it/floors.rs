@@ -41,6 +41,7 @@ const FLOORS: [&[&str]; 6] = [
         "api",
         "host",
         "images",
+        "manager",
         "process",
         "store",
         "systemd",
