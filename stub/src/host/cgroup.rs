@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access, statfs};
 
 use super::{Finding, Level, Machine};
+use crate::config::{Config, Cri};
 
 const MOUNT: &str = "/sys/fs/cgroup";
 /// `CGROUP2_SUPER_MAGIC` of linux/magic.h.
@@ -64,6 +65,28 @@ fn lacking(given: &str) -> Vec<&'static str> {
     // Whole words: `cpuset` is not `cpu`.
     let given: Vec<_> = given.split_whitespace().collect();
     NEEDED.into_iter().filter(|c| !given.contains(c)).collect()
+}
+
+/// The cgroup that `usernetes run` was started in.
+pub(super) fn own(machine: &Machine, config: &Config) -> Finding {
+    let id = "cgroup-delegation";
+    let reason = match delegated(machine) {
+        Ok(dir) => return Finding::ok(id, format!("{} is yours to divide", dir.display())),
+        Err(reason) => reason,
+    };
+    let wanted = "a cgroup of version 2 that is yours, with the controllers cpu, memory and pids";
+    if config.cri == Cri::Crio {
+        return Finding::new(
+            id,
+            Level::Fatal,
+            format!("{reason}, and CRI-O cannot do without"),
+        )
+        .expected(wanted)
+        .fix("choose containerd with `--cri containerd`, or start this in a cgroup of yours");
+    }
+    Finding::new(id, Level::Note, format!("{reason}: pods will run without limits"))
+        .expected(wanted)
+        .fix("start this in a cgroup of yours, for example with `systemd-run --user --scope --property=Delegate=yes`")
 }
 
 /// `control_group` is the group of the user's manager as systemd reports it; without it, systemd's usual one is examined.

@@ -131,6 +131,12 @@ impl Finding {
         self
     }
 
+    /// Whether it is worth a line before a cluster starts: the user can still do something about it.
+    #[must_use]
+    pub(crate) fn is_telling(&self) -> bool {
+        self.level >= Level::Warn && self.id != "linger" || self.id == "node-name"
+    }
+
     /// Whether it rules out even unpacking programs and writing units. All other findings matter only once units start.
     #[must_use]
     pub fn prevents_installing(&self) -> bool {
@@ -151,12 +157,18 @@ pub fn check(
 ) -> Vec<Finding> {
     // The kernel and AppArmor know programs by their real paths, with links resolved.
     let real_data_dir = resolved(data_dir);
-    let mut findings = vec![session::user(machine), session::runtime_dir(machine)];
+    let supervised = !manager.is_needed();
+    let mut findings = vec![session::user(machine)];
+    findings.extend((!supervised).then(|| session::runtime_dir(machine)));
     findings.push(session::manager(machine, manager));
-    findings.push(session::linger(machine));
+    findings.extend((!supervised).then(|| session::linger(machine)));
     findings.push(name::node_name(machine, config));
     findings.push(cgroup::version(machine));
-    findings.push(cgroup::controllers(machine, manager.control_group()));
+    findings.push(if supervised {
+        cgroup::own(machine, config)
+    } else {
+        cgroup::controllers(machine, manager.control_group())
+    });
     findings.extend(ids::programs(machine));
     findings.extend(ids::ranges(machine));
     let probed = namespaces::probe(machine);

@@ -72,6 +72,8 @@ enum Silence {
     NoSystemctl,
     NotBooted,
     Failed(String),
+    /// Nobody asked.
+    NotNeeded,
 }
 
 impl Manager {
@@ -101,6 +103,19 @@ impl Manager {
             ))
         };
         Self { answer: answer() }
+    }
+
+    /// None is needed: `usernetes run` supervises the services.
+    #[must_use]
+    pub fn not_needed() -> Self {
+        Self {
+            answer: Err(Silence::NotNeeded),
+        }
+    }
+
+    /// Whether a service manager is to run the units.
+    pub(super) fn is_needed(&self) -> bool {
+        !matches!(self.answer, Err(Silence::NotNeeded))
     }
 
     /// Whether units can be started.
@@ -142,10 +157,11 @@ pub(super) fn manager(machine: &Machine, manager: &Manager) -> Finding {
             .expected("an answer from your own systemd (`systemctl --user`)")
     };
     match &manager.answer {
+        Err(Silence::NotNeeded) => Finding::ok(id, "not needed: `usernetes run` supervises"),
         Err(Silence::NoSystemctl) => fatal("there is no `systemctl` in PATH".to_owned())
-            .fix("use a machine that runs systemd, or only unpack with `install --start \"\"`"),
+            .fix("use `usernetes run`, which needs no systemd, or only unpack with `install --start \"\"`"),
         Err(Silence::NotBooted) => fatal("this machine was not booted with systemd".to_owned())
-            .fix("use a machine that runs systemd, or only unpack with `install --start \"\"`"),
+            .fix("use `usernetes run`, which needs no systemd, or only unpack with `install --start \"\"`"),
         Err(Silence::Failed(said)) => {
             let bus = machine.session_dir().map(|d| d.join("bus"));
             let found = match &bus {

@@ -11,11 +11,12 @@ mod remove;
 mod returning;
 mod settings;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 pub use cleanup::cleanup_command;
+pub(crate) use remove::running;
 pub use remove::uninstall;
 use returning::{Returning, keep_old};
 use settings::check_start;
@@ -30,9 +31,11 @@ use crate::host::{self, Finding, Level, Machine, Manager};
 use crate::kubeconfig;
 use crate::layout::{CONFIG_FILE, Layout};
 use crate::lifecycle::{Phase, missing, restart_users, timed};
+use crate::manager;
 use crate::paths::{self, Places};
 use crate::pki;
 use crate::progress::Progress;
+use crate::services::UnitName;
 use crate::store::{self, Generation, Outcome as Unpacked, Store};
 use crate::systemd::Systemd;
 use crate::units;
@@ -88,10 +91,12 @@ impl Source {
 /// Installs the bundle this process was started from, or applies the configuration anew if this is the installed
 /// command.
 pub fn install(flags: &Flags, machine: &Machine, progress: &Progress) -> Result<Installed> {
+    let store = Store::open_default()?;
+    if !flags.supervised && manager::is_claimed(store.dir()) {
+        return Err(manager::runs(store.dir()));
+    }
     // The lock of an existing store from the first look on; of one that is about to be made, once it is.
-    let store = Store::open_default()?
-        .with_origin(flags.origin.clone())
-        .locked()?;
+    let store = store.with_origin(flags.origin.clone()).locked()?;
     let source = match (Bundle::of_this_process()?, flags.generation) {
         (_, Some(number)) => Source::Installed(Box::new(store.complete(Some(number))?)),
         (Some(bundle), None) => {
@@ -120,6 +125,7 @@ struct Run<'a> {
     directories: BTreeSet<PathBuf>,
     systemd: Option<Systemd>,
     systemd_version: u32,
+    supervised: bool,
 }
 
 impl<'a> Run<'a> {
@@ -162,7 +168,11 @@ impl<'a> Run<'a> {
         check_start(&settings.start, &config, source.manifest())?;
 
         let starting = !settings.start.unit().is_empty();
-        let manager = Manager::ask(machine);
+        let manager = if flags.supervised {
+            Manager::not_needed()
+        } else {
+            Manager::ask(machine)
+        };
         let findings = host::check(machine, &manager, &config, store.dir(), layout.config());
         let fatal = |f: &&Finding| {
             f.prevents_installing() || (starting && !flags.force && f.level == Level::Fatal)
@@ -177,19 +187,23 @@ impl<'a> Run<'a> {
             .collect();
         cluster::check_pki(&layout, &config, machine)?;
         let systemd_version = manager.version().unwrap_or(ASSUMED_SYSTEMD);
-        let units = units::units(&config, &layout, systemd_version);
-        receipt
-            .clone()
-            .unwrap_or_default()
-            .check_units(&unit_dir(&layout), &units)?;
+        let known = receipt.clone().unwrap_or_default();
+        let units = units_for(
+            flags.supervised,
+            &known,
+            units::units(&config, &layout, systemd_version),
+        );
+        known.check_units(&unit_dir(&layout), &units)?;
         store::writable(
             layout.config(),
             "set XDG_CONFIG_HOME to a directory of yours",
         )?;
-        store::writable(
-            &unit_dir(&layout),
-            "set XDG_CONFIG_HOME to a directory of yours, for your service manager as well",
-        )?;
+        if !units.is_empty() {
+            store::writable(
+                &unit_dir(&layout),
+                "set XDG_CONFIG_HOME to a directory of yours, for your service manager as well",
+            )?;
+        }
         let systemd = manager
             .answers()
             .then(|| Systemd::of(machine))
@@ -209,6 +223,7 @@ impl<'a> Run<'a> {
             directories,
             systemd,
             systemd_version,
+            supervised: flags.supervised,
         })
     }
 
@@ -279,12 +294,12 @@ impl<'a> Run<'a> {
         // For whoever comes back to this generation from a later one.
         generation.keep_configuration(&fs_err::read_to_string(layout.config_file())?)?;
         timed(&mut phases, "units", || {
-            let units = units::units(&self.config, &layout, self.systemd_version);
+            let units = self.units(&receipt, &layout);
             changed |= receipt.write_units(self.store.dir(), &unit_dir(&layout), &units)?;
             if changed {
                 receipt.generation = generation.number();
                 receipt.config = self.config.to_text();
-                receipt.set_stale(self.systemd.is_some(), self.machine);
+                receipt.set_stale(self.leaves_stale(&units), self.machine);
                 receipt.write(self.store.dir())?;
             }
             Ok(())
@@ -325,6 +340,17 @@ impl<'a> Run<'a> {
         Ok(installed)
     }
 
+    /// Whether something may run, or be known to a service manager, that is not as these units say.
+    fn leaves_stale(&self, units: &BTreeMap<UnitName, String>) -> bool {
+        self.systemd.is_some() || (self.supervised && !units.is_empty())
+    }
+
+    /// The units that are to be there.
+    fn units(&self, receipt: &Receipt, layout: &Layout) -> BTreeMap<UnitName, String> {
+        let units = units::units(&self.config, layout, self.systemd_version);
+        units_for(self.supervised, receipt, units)
+    }
+
     /// The text to write, unless the file there says the same: then its comments stay as the user wrote them.
     fn config_text(&self, layout: &Layout) -> Result<Option<String>> {
         let file = layout.config_file();
@@ -341,6 +367,18 @@ impl<'a> Run<'a> {
         let same = file.exists() && Config::read(&file)? == self.config;
         Ok((!same).then(|| self.config.to_text()))
     }
+}
+
+/// The units that are to be there: none for `usernetes run`, but those that an `install` made stay up to date.
+fn units_for(
+    supervised: bool,
+    receipt: &Receipt,
+    units: BTreeMap<UnitName, String>,
+) -> BTreeMap<UnitName, String> {
+    if supervised && receipt.units.is_empty() {
+        return BTreeMap::new();
+    }
+    units
 }
 
 /// Looks at the machine as `install` would, with the configuration that is there, or else the default one.

@@ -157,7 +157,7 @@ fn nothing_runs(layout: &Layout, machine: &Machine, error: &Error) -> Result<()>
 }
 
 /// The first process in the cluster's namespaces, if there is one.
-pub(super) fn running(layout: &Layout, machine: &Machine) -> Option<Pid> {
+pub(crate) fn running(layout: &Layout, machine: &Machine) -> Option<Pid> {
     let pid = child_pid(&layout.rootlesskit()).ok()?;
     // Inside its namespaces it is root; outside it is the user.
     let process = PathBuf::from(format!("/proc/{pid}"));

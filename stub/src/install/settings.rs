@@ -37,6 +37,8 @@ pub struct Flags {
     pub force: bool,
     /// `--origin`: what is known of the bundle's origin; `None` to look for a signature beside it.
     pub origin: Option<Verdict>,
+    /// For `run`: no service manager is asked, and no units are made.
+    pub supervised: bool,
     /// `--generation`: the one to make current, of those there are; `None` for that of this program.
     pub generation: Option<u64>,
 }

@@ -51,7 +51,7 @@ fn service_managers() {
     insta::assert_snapshot!(text(session::manager(&m, &Manager::ask(&m))), @r#"
     fatal systemd-user: there is no `systemctl` in PATH
           expected  an answer from your own systemd (`systemctl --user`)
-          fix       use a machine that runs systemd, or only unpack with `install --start ""`
+          fix       use `usernetes run`, which needs no systemd, or only unpack with `install --start ""`
     "#);
     let failing = "#!/bin/sh\necho 'Failed to connect to bus: No medium found' >&2\nexit 1\n";
     let (_dir, m) = machine(&[("/bin/systemctl", failing)]);
