@@ -69,6 +69,8 @@ pub mod status;
 #[cfg(feature = "cluster")]
 pub mod store;
 #[cfg(feature = "cluster")]
+pub mod supervise;
+#[cfg(feature = "cluster")]
 pub mod systemd;
 #[cfg(feature = "cluster")]
 pub mod units;

@@ -36,6 +36,12 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// A unit with these properties.
+    #[must_use]
+    pub(crate) fn new(properties: BTreeMap<String, String>) -> Self {
+        Self { properties }
+    }
+
     /// A property; empty if systemd does not know it.
     #[must_use]
     pub fn get(&self, name: &str) -> &str {

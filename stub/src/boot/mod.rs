@@ -29,8 +29,9 @@ use crate::files::write_atomically;
 use crate::host::{Machine, delegated};
 use crate::images;
 use crate::layout::Layout;
+use crate::manager;
 use crate::paths::At as _;
-use crate::process::{command, namespaces};
+use crate::process::{command, namespaces, supervised};
 use crate::render::ConfigFile;
 use crate::services::{Namespaces, Service};
 
@@ -55,6 +56,9 @@ pub fn run(component: &str) -> Result<u8> {
         Error::new(Kind::Usage, format!("there is no component `{component}`"))
             .expected(names.join(", "))
     })?;
+    if !supervised::begin()? && manager::is_claimed(&layout.data("")) {
+        return Err(manager::runs(&layout.data("")));
+    }
     match service {
         Service::Rootlesskit => rootlesskit::run(&layout, &config),
         Service::Flanneld => flannel::run(&layout, &config),

@@ -9,13 +9,14 @@ use super::output::{print, print_json};
 use crate::cidr::Cidr;
 use crate::config::{Cni, Cri, DnsName, PortSpec};
 use crate::error::Result;
-use crate::host::{self, Finding, Level, Machine};
+use crate::host::{self, Level, Machine};
 use crate::install::{self, Flags, Installed, Start};
 use crate::progress::Progress;
 use crate::signature::Verdict;
 
+/// What `install` and `run` have in common.
 #[derive(Debug, Args)]
-pub(super) struct Install {
+pub(super) struct Settings {
     /// Container runtime: "containerd", "crio", or "" for a control plane that runs no pods
     #[arg(long, value_name = "RUNTIME")]
     cri: Option<Cri>,
@@ -46,6 +47,12 @@ pub(super) struct Install {
     /// Start the cluster even if the checks find this machine unfit; the findings are shown
     #[arg(long)]
     force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Install {
+    #[command(flatten)]
+    settings: Settings,
     /// The known origin of the bundle; for `upgrade`
     #[arg(long, hide = true, value_parser = origin)]
     origin: Option<Verdict>,
@@ -69,9 +76,10 @@ fn cni(text: &str) -> Result<Cni> {
     }
 }
 
-impl Install {
-    pub(super) fn run(&self, progress: &Progress) -> Result<()> {
-        let flags = Flags {
+impl Settings {
+    /// As `install` takes them.
+    pub(super) fn flags(&self) -> Flags {
+        Flags {
             cri: self.cri,
             cni: self.cni,
             node_name: self.node_name.clone(),
@@ -82,8 +90,17 @@ impl Install {
             start: self.start.clone(),
             repair: self.repair,
             force: self.force,
+            ..Flags::default()
+        }
+    }
+}
+
+impl Install {
+    pub(super) fn run(&self, progress: &Progress) -> Result<()> {
+        let flags = Flags {
             origin: self.origin.clone(),
             generation: self.generation,
+            ..self.settings.flags()
         };
         let installed = install::install(&flags, &Machine::this(), progress)?;
         if self.json {
@@ -117,9 +134,7 @@ fn worth_saying(installed: &Installed) -> Vec<String> {
         );
         return if fatal > 0 { vec![line] } else { Vec::new() };
     }
-    // The user can still choose another name.
-    let told = |f: &&Finding| f.level >= Level::Warn && f.id != "linger" || f.id == "node-name";
-    let findings = installed.findings.iter().filter(told);
+    let findings = installed.findings.iter().filter(|f| f.is_telling());
     findings
         .map(|f| format!("{} {}: {}", f.level.as_str(), f.id, f.found))
         .collect()

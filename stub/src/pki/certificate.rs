@@ -282,7 +282,7 @@ fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) ->
 }
 
 /// A time as RFC 3339 writes it, in UTC: `2027-06-01T12:00:00Z`.
-pub(super) fn rfc3339(seconds: i64) -> String {
+pub(crate) fn rfc3339(seconds: i64) -> String {
     let Ok(time) = ASN1Time::from_timestamp(seconds) else {
         return format!("{seconds} seconds since 1970");
     };

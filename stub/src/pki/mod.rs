@@ -29,7 +29,7 @@ use serde::Serialize;
 use crate::config::DnsName;
 use crate::error::{Error, Kind, Result};
 pub use crate::layout::{MASTER, NODE};
-pub(crate) use certificate::Certificate;
+pub(crate) use certificate::{Certificate, rfc3339};
 pub use list::{CertInfo, Purpose, list};
 
 /// One day in seconds.

@@ -19,11 +19,12 @@ mod service;
 mod target;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::layout::Layout;
-use crate::services::{Services, TARGETS, UnitName};
+use crate::services::{Service, Services, TARGETS, UnitName};
 
 /// How long after its start `boot rootlesskit` may fail at the earliest. It waits for the rest, unless it is told to stop.
 ///
@@ -31,8 +32,26 @@ use crate::services::{Services, TARGETS, UnitName};
 /// minute, which left 1850 lines in the log (systemd 257); with it 6 times and 120 lines.
 pub const HOLD_OFF: Duration = Duration::from_secs(10);
 
+/// How long to wait before a service is started again: at first, and at the longest, which is reached after so many
+/// restarts. A person can wait that long.
+pub(crate) const RESTART_FIRST: Duration = Duration::from_secs(1);
+pub(crate) const RESTART_LONGEST: Duration = Duration::from_secs(15);
+pub(crate) const RESTART_STEPS: u32 = 8;
+
+/// How long a service may take to become ready. Minutes, because etcd and the API server need one on a slow machine.
+pub(crate) const START_PATIENCE: Duration = Duration::from_mins(5);
+
+/// How many files a service may have open, if it does not ask for more.
+pub(crate) const OPEN_FILES: u64 = 65536;
+
 /// Where to read more.
 const DOCUMENTATION: &str = "https://github.com/rootless-containers/usernetes";
+
+/// How a service is started, whoever starts it: the program and its arguments.
+#[must_use]
+pub(crate) fn exec(service: Service, layout: &Layout) -> (PathBuf, [&'static str; 2]) {
+    (layout.program("usernetes"), ["boot", service.as_str()])
+}
 
 /// Names and texts of all units of a generation, which the configuration needs.
 ///

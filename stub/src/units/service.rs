@@ -1,7 +1,11 @@
 //! The units of services.
 
-use super::DOCUMENTATION;
+use std::time::Duration;
+
 use super::ini::{Unit, command, word};
+use super::{
+    DOCUMENTATION, OPEN_FILES, RESTART_FIRST, RESTART_LONGEST, RESTART_STEPS, START_PATIENCE, exec,
+};
 use crate::config::Cri;
 use crate::layout::Layout;
 use crate::services::{Service, Services};
@@ -32,21 +36,23 @@ pub(super) fn text(
     let variables = layout
         .xdg_bases()
         .map(|(name, path)| word(&format!("{name}={}", path.display())));
-    let program = layout.program("usernetes");
+    let (program, args) = exec(service, layout);
     let unit = unit
-        .key("ExecStart", command(&program, &["boot", row.name]))
+        .key("ExecStart", command(&program, &args))
         .key("Environment", variables.join(" "))
         .key("SyslogIdentifier", format!("u7s-{}", row.name))
         .key("Restart", "always");
     let clean_exits: Vec<_> = row.clean_exits.iter().map(u8::to_string).collect();
     let unit = restart_delay(unit, systemd)
         .key("SuccessExitStatus", clean_exits.join(" "))
-        // Minutes, because etcd and the API server need one on a slow machine.
-        .key("TimeoutStartSec", "5min")
+        .key(
+            "TimeoutStartSec",
+            format!("{}min", START_PATIENCE.as_secs() / 60),
+        )
         .key("TimeoutStopSec", format!("{}s", row.stop_seconds))
         // The launcher passes SIGTERM on; sent to the whole group it would also hit pods and slirp4netns.
         .key("KillMode", "mixed")
-        .key("LimitNOFILE", "65536:524288");
+        .key("LimitNOFILE", format!("{OPEN_FILES}:524288"));
     if row.namespaces.is_none() {
         // Pods live in cgroups below this unit's. One that runs out of memory must not end the cluster.
         unit.key("Delegate", "yes")
@@ -61,9 +67,10 @@ pub(super) fn text(
 /// can wait for.
 fn restart_delay(unit: Unit, systemd: u32) -> Unit {
     if systemd >= 254 {
-        unit.key("RestartSec", "1s")
-            .key("RestartSteps", 8)
-            .key("RestartMaxDelaySec", "15s")
+        let seconds = |time: Duration| format!("{}s", time.as_secs());
+        unit.key("RestartSec", seconds(RESTART_FIRST))
+            .key("RestartSteps", RESTART_STEPS)
+            .key("RestartMaxDelaySec", seconds(RESTART_LONGEST))
     } else {
         unit.key("RestartSec", "3s")
     }

@@ -47,7 +47,14 @@ const FLOORS: [&[&str]; 6] = [
         "systemd",
         "user_kubeconfig",
     ],
-    &["boot", "cluster", "install", "lifecycle", "status"],
+    &[
+        "boot",
+        "cluster",
+        "install",
+        "lifecycle",
+        "status",
+        "supervise",
+    ],
     &["cli"],
 ];
 

@@ -27,6 +27,7 @@ mod places;
 mod ports;
 mod rollback;
 mod roots;
+mod run;
 mod signed;
 #[path = "../../../tests/support/signer.rs"]
 mod signer;
