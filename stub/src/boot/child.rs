@@ -67,6 +67,9 @@ fn run_containerd(layout: &Layout, probe: &Probe) -> Result<u8> {
         &pause,
         probe.cgroups,
     ))?;
+    if !probe.cgroups {
+        oci_runtime::link(layout, &containerd::oci_runtime(layout))?;
+    }
     let mut watches = vec![network::watch()?];
     if snapshotter == Snapshotter::FuseOverlayfs {
         watches.push(start_fuse_snapshotter(layout)?);
@@ -140,7 +143,7 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
         repositories: offer.repositories.clone(),
     };
     write_files(crio::files(layout, snapshotter, &images))?;
-    oci_runtime::link(layout)?;
+    oci_runtime::link(layout, &crio::oci_runtime(layout))?;
     let (own, waiters) = (layout.clone(), Waiters::admit(layout)?);
     cri::run(
         || {

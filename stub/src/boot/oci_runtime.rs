@@ -1,9 +1,11 @@
-//! crun as CRI-O can use it in a user namespace.
+//! crun as container runtimes can use it in a user namespace: CRI-O, and containerd where no cgroup can be made.
 //!
 //! The kubelet gives important containers a low score for the case that memory runs out, and CRI-O, unlike containerd with
 //! `restrict_oom_score_adj`, passes it on as it is. The kernel does not let a user lower the score a process has been given
 //! by its parent, so crun would fail with `write to /proc/self/oom_score_adj: Permission denied`. What CRI-O runs is
 //! therefore this program, which raises scores to the lowest that is possible and becomes crun.
+//!
+//! containerd calls it by another name, by which it knows that crun must make no cgroups.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -14,32 +16,35 @@ use std::process::Command;
 use fs_err as fs;
 use serde_json::Value;
 
-use crate::components::crio;
+use crate::components::{containerd, crio};
 use crate::error::{Context, Error, Result};
 use crate::files::{remove_if_there, write_atomically};
 use crate::layout::Layout;
 use crate::process::namespaces::replace_this_process;
 
-/// Makes the link by whose name this program knows what it is. It leads to the generation, where crun is.
-pub(super) fn link(layout: &Layout) -> Result<()> {
-    let link = crio::oci_runtime(layout);
-    remove_if_there(&link)?;
+/// Makes a link by whose name this program knows what it is. It leads to the generation, where crun is.
+pub(super) fn link(layout: &Layout, link: &Path) -> Result<()> {
+    remove_if_there(link)?;
     Ok(fs_err::os::unix::fs::symlink(
         layout.program("usernetes"),
         link,
     )?)
 }
 
-/// If this process was started as CRI-O's OCI runtime, it becomes crun; then this only returns on failure.
+/// If this process was started as an OCI runtime, it becomes crun; then this only returns on failure.
 #[must_use]
 pub fn as_oci_runtime() -> Option<Error> {
     let mut arguments = env::args_os();
     let name = PathBuf::from(arguments.next()?);
-    (name.file_name() == Some(OsStr::new(crio::OCI_RUNTIME)))
-        .then(|| become_crun(&name, &arguments.collect::<Vec<_>>()))
+    let options: &[&str] = match name.file_name().and_then(OsStr::to_str)? {
+        crio::OCI_RUNTIME => &[],
+        containerd::OCI_RUNTIME => &["--cgroup-manager=disabled"],
+        _ => return None,
+    };
+    Some(become_crun(&name, options, &arguments.collect::<Vec<_>>()))
 }
 
-fn become_crun(link: &Path, arguments: &[OsString]) -> Error {
+fn become_crun(link: &Path, options: &[&str], arguments: &[OsString]) -> Error {
     let prepared = fs::read_link(link)
         .map_err(Error::from)
         .and_then(|usernetes| {
@@ -51,7 +56,7 @@ fn become_crun(link: &Path, arguments: &[OsString]) -> Error {
     match prepared {
         Ok(crun) => {
             let mut command = Command::new(crun);
-            command.args(arguments);
+            command.args(options).args(arguments);
             replace_this_process(command)
         }
         Err(error) => error,

@@ -42,6 +42,16 @@ pub fn fuse_socket(layout: &Layout) -> PathBuf {
     layout.runtime("containerd/fuse-overlayfs.sock")
 }
 
+/// Name of the OCI runtime where no cgroup can be made: what this program is called then. containerd gives every
+/// container the path of a cgroup, even those that are to have none, and crun fails if it cannot make that.
+pub const OCI_RUNTIME: &str = "oci-runtime-without-cgroups";
+
+/// Where it is.
+#[must_use]
+pub fn oci_runtime(layout: &Layout) -> PathBuf {
+    layout.runtime(OCI_RUNTIME)
+}
+
 fn config_file(layout: &Layout) -> PathBuf {
     layout.runtime("containerd.toml")
 }
@@ -141,7 +151,7 @@ struct OciRuntime {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct OciOptions {
-    binary_name: &'static str,
+    binary_name: PathBuf,
     systemd_cgroup: bool,
 }
 
@@ -156,12 +166,17 @@ pub fn files(
     cgroups: bool,
 ) -> Vec<ConfigFile> {
     // By name, not by path: containers remember it for longer than a generation lives.
-    let runtime = |binary_name| OciRuntime {
+    let runtime = |binary_name: PathBuf| OciRuntime {
         runtime_type: "io.containerd.runc.v2",
         options: OciOptions {
             binary_name,
             systemd_cgroup: false,
         },
+    };
+    let crun = if cgroups {
+        "crun".into()
+    } else {
+        oci_runtime(layout)
     };
     let proxy_plugins = match snapshotter {
         Snapshotter::Overlayfs => BTreeMap::new(),
@@ -202,7 +217,7 @@ pub fn files(
                 },
                 containerd: Containers {
                     default_runtime_name: "crun",
-                    runtimes: [("crun", runtime("crun")), ("runc", runtime("runc"))].into(),
+                    runtimes: [("crun", runtime(crun)), ("runc", runtime("runc".into()))].into(),
                 },
             },
         },

@@ -68,6 +68,10 @@ fn without_cgroups() {
         false,
     ));
     assert!(containerd.contains("disable_cgroup = true"), "{containerd}");
+    assert!(
+        containerd.contains("usernetes/oci-runtime-without-cgroups"),
+        "{containerd}"
+    );
 }
 
 #[test]
