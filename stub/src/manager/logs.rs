@@ -195,11 +195,11 @@ mod tests {
             let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
             std::io::Write::write_all(&mut file, old.as_bytes()).unwrap();
         };
-        add("4Z fo");
+        add("4Z 4");
         assert_eq!(tail.new_lines(), [""; 0]);
-        add("ur\n");
+        add("4\n");
         fs::rename(&path, earlier(&path)).unwrap();
         fs::write(&path, "5Z five\n").unwrap();
-        assert_eq!(tail.new_lines(), ["4Z four", "5Z five"]);
+        assert_eq!(tail.new_lines(), ["4Z 44", "5Z five"]);
     }
 }
