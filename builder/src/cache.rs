@@ -15,11 +15,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use stub::digest::{Hasher, Sha256};
+use stub::digest::{Digest, DigestHasher, Hasher, Sha256};
 use stub::error::{Context, Error, Kind, Result};
 use stub::paths;
-
-use crate::digest::{Digest, DigestHasher};
 
 /// Verified files are not writable, because their content must never change.
 const MODE: u32 = 0o444;
@@ -32,7 +30,7 @@ pub struct Cache {
     damaged: Arc<Mutex<BTreeMap<Digest, Digest>>>,
 }
 
-enum Entry {
+enum Lookup {
     Whole(fs_err::File),
     Missing,
     Damaged { found: Digest },
@@ -104,9 +102,9 @@ impl Cache {
     /// and is an error, as is a missing one.
     pub fn open_verified(&self, digest: &Digest) -> Result<fs_err::File> {
         let (kind, what, found) = match self.entry(digest)? {
-            Entry::Whole(file) => return Ok(file),
-            Entry::Missing => (Kind::Failed, "this is not in the cache", None),
-            Entry::Damaged { found } => (
+            Lookup::Whole(file) => return Ok(file),
+            Lookup::Missing => (Kind::Failed, "this is not in the cache", None),
+            Lookup::Damaged { found } => (
                 Kind::Integrity,
                 "this was damaged and has been removed from the cache",
                 Some(found),
@@ -125,8 +123,8 @@ impl Cache {
     /// [`Cache::damaged`] tells the two apart.
     pub fn find(&self, digest: &Digest) -> Result<Option<fs_err::File>> {
         Ok(match self.entry(digest)? {
-            Entry::Whole(file) => Some(file),
-            Entry::Missing | Entry::Damaged { .. } => None,
+            Lookup::Whole(file) => Some(file),
+            Lookup::Missing | Lookup::Damaged { .. } => None,
         })
     }
 
@@ -222,11 +220,11 @@ impl Cache {
         Ok(path)
     }
 
-    fn entry(&self, digest: &Digest) -> Result<Entry> {
+    fn entry(&self, digest: &Digest) -> Result<Lookup> {
         let path = self.path(digest);
         let mut file = match fs_err::File::open(&path) {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Entry::Missing),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Lookup::Missing),
             Err(e) => return Err(e.into()),
         };
         let mut hasher = digest.hasher();
@@ -234,13 +232,13 @@ impl Cache {
         let found = hasher.finish();
         if found == *digest {
             file.rewind()?;
-            return Ok(Entry::Whole(file));
+            return Ok(Lookup::Whole(file));
         }
         fs_err::remove_file(&path)
             .about(|| format!("{} is damaged, and cannot be removed", path.display()))?;
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
         damaged.insert(*digest, found);
-        Ok(Entry::Damaged { found })
+        Ok(Lookup::Damaged { found })
     }
 }
 

@@ -5,14 +5,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use stub::error::Kind;
 use stub::progress::Progress;
-use stub::{output, signals};
+use stub::{child, output, signals};
 
 use crate::command::inputs::{Inputs, Selection};
 use crate::command::mirror::MirrorCommand;
-use crate::command::{build, fetch, lock, mirror, sbom, verify};
-use crate::demo;
+use crate::command::{build, demo, fetch, lock, mirror, sbom, verify};
 
-/// Make Usernetes bundles: recipes → lock → fetch → build → verify.
+/// Make Usernetes bundles: recipes → lock → fetch → build → verify
 #[derive(Debug, Parser)]
 #[command(name = "builder", version, after_help = Kind::EXIT_CODES, arg_required_else_help = true)]
 struct Cli {
@@ -24,20 +23,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Resolve the recipes into the lockfile, or check that the two agree
+    /// Compare the recipes with the lockfile, or write the newest allowed versions into it
     Lock(lock::LockArgs),
     /// Download the files that the lockfile pins into the cache
     Fetch(Selection),
-    /// Build the bundle, after downloading the files that the cache lacks
+    /// Download the files that the cache lacks, and build the bundle
     Build(build::BuildArgs),
-    /// Check every byte of a bundle; with --rebuild, also build it again and compare
+    /// Check every byte of a bundle, and its signature; with --rebuild, also build it again and compare
     Verify(verify::VerifyArgs),
-    /// Print the software bill of materials of a bundle
+    /// Print a bundle's software bill of materials (SBOM)
     Sbom(sbom::SbomArgs),
     /// Copy the downloads for machines without a network
     #[command(subcommand)]
     Mirror(MirrorCommand),
-    /// Run the whole pipeline on packages from a Debian mirror
+    /// Compile and run the demo: the whole pipeline on packages from a Debian mirror
+    #[command(disable_help_flag = true)]
     Demo(demo::DemoArgs),
 }
 
@@ -50,11 +50,14 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return output::command_line(&error),
     };
+    if inputs.verbose {
+        child::show();
+    }
     let progress = Progress::stderr();
     let result = match command {
         Command::Lock(args) => match lock::run(&inputs, &args, &progress) {
             // Not an error, but something a script wants to know.
-            Ok(lock::Outcome::Newer) => return ExitCode::from(Kind::Usage.exit_code()),
+            Ok(lock::End::Newer) => return ExitCode::from(Kind::Usage.exit_code()),
             other => other.map(drop),
         },
         Command::Fetch(args) => fetch::run(&inputs, &args, &progress),
@@ -65,7 +68,7 @@ pub fn main() -> ExitCode {
             directory,
             selection,
         }) => mirror::export(&inputs, &selection, &directory, &progress),
-        Command::Demo(args) => demo::run(&inputs, &args, &progress),
+        Command::Demo(args) => demo::run(&inputs, &args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use stub::bundle::{Arch, Name};
-use stub::digest::Sha256;
+use stub::digest::{Digest, Sha256};
 
-use crate::digest::Digest;
 use crate::oci::document::{self, Parsed};
 use crate::{debian, lock};
 
@@ -27,7 +26,7 @@ pub fn image(bytes: &[u8]) {
     let digest = Digest::from(Sha256::of(bytes));
     drop(document::config_platform(bytes));
     if let Ok((_, Parsed::Index(manifests))) = document::parse(bytes, &digest) {
-        drop(document::choose(&manifests, &digest, Arch::X86_64));
+        drop(document::candidates(manifests, Arch::X86_64));
     }
 }
 

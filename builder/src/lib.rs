@@ -1,14 +1,13 @@
 //! Makes Usernetes bundles: recipes → lock → fetch → pack.
 
+mod address;
 pub mod archive;
 pub mod cache;
 pub mod cli;
-mod closed;
-mod command;
+pub mod closed;
+pub mod command;
 mod date;
 pub mod debian;
-mod demo;
-pub mod digest;
 pub mod fetch;
 pub mod files;
 #[cfg(feature = "fuzz")]
@@ -20,9 +19,10 @@ pub mod lockfile;
 pub mod mirror;
 pub mod oci;
 pub mod pack;
-mod plural;
 pub mod recipe;
+mod registry;
 pub mod source;
 pub mod tbz;
 pub mod verify;
+pub mod wording;
 pub mod workspace;

@@ -9,11 +9,12 @@ use std::path::Path;
 use std::process::Command;
 
 use stub::bundle::Library;
+use stub::child;
 use stub::error::{Context, Error, Kind, Result};
 use stub::licenses::Expression;
 use stub::purl;
 
-use crate::closed::{Closed, Id, Source, run, surprise};
+use crate::closed::{Closed, Id, Source, surprise};
 
 /// The libraries of the stub that a checkout makes for a processor, sorted.
 pub(crate) fn of_stub(closed: &Closed) -> Result<Vec<Library>> {
@@ -96,7 +97,7 @@ fn rust(release: &str) -> Library {
 fn c_library(mut compiler: Command) -> Result<Library> {
     compiler.args(["-E", "-P", "-"]);
     let source = "#include <features.h>\nglibc __GLIBC__ __GLIBC_MINOR__\n";
-    let text = run(&mut compiler, Some(source))?;
+    let text = child::run_with(&mut compiler, source)?.success()?;
     let version = text.lines().find_map(|line| {
         let mut words = line.strip_prefix("glibc ")?.split_whitespace();
         let numbers: (u32, u32) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use stub::bundle::{Arch, Name};
+use stub::digest::Digest;
 use stub::error::{Context, Error, Kind, Result};
 
 use crate::cache::Cache;
-use crate::digest::Digest;
 use crate::lockfile::Lockfile;
 use crate::oci::Image;
 

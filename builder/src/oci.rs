@@ -8,6 +8,7 @@ pub(crate) mod document;
 mod reference;
 
 use stub::bundle::Arch;
+use stub::digest::Digest;
 use stub::error::{Error, Kind, Result};
 
 pub(crate) use self::document::NoPlatform;
@@ -16,7 +17,6 @@ pub use self::document::{DOCUMENT_TYPES, Descriptor, Platform};
 use self::document::{Fit, Parsed, candidates, config_platform, parse, wrong};
 pub use self::reference::{Reference, SCHEME};
 use crate::cache::Cache;
-use crate::digest::Digest;
 
 /// Indexes, manifests and configurations are at most this many bytes long. The OCI distribution specification 1.1 asks
 /// registries to take manifests of up to 4 MB, so nobody can count on more.
@@ -226,12 +226,12 @@ mod tests {
     use serde_json::{Value, json};
     use stub::digest::Sha256;
 
-    struct Registry {
+    struct Images {
         _dir: tempfile::TempDir,
         cache: Cache,
     }
 
-    impl Registry {
+    impl Images {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let cache = Cache::at(dir.path());
@@ -278,35 +278,32 @@ mod tests {
 
     #[test]
     fn an_index_leads_to_the_manifest_of_the_architecture() {
-        let registry = Registry::new();
-        let (amd64, arm64) = (registry.manifest("amd64"), registry.manifest("arm64"));
-        let index = registry.index(&[(arm64, Some("arm64")), (amd64.clone(), Some("amd64"))]);
-        let image = registry.read(&index, Arch::X86_64).unwrap();
+        let images = Images::new();
+        let (amd64, arm64) = (images.manifest("amd64"), images.manifest("arm64"));
+        let index = images.index(&[(arm64, Some("arm64")), (amd64.clone(), Some("amd64"))]);
+        let image = images.read(&index, Arch::X86_64).unwrap();
         assert_eq!(json!(image.manifest.digest), amd64["digest"]);
         assert_eq!((image.indexes.len(), image.layers.len()), (1, 1));
         assert_eq!(image.parts().count(), 4);
         assert_eq!(image.manifest.media_type, DOCUMENT_TYPES[1]);
         // By way of a second index, and without any.
-        let outer = registry.index(&[(index, None)]);
-        let nested = registry.read(&outer, Arch::X86_64).unwrap();
+        let outer = images.index(&[(index, None)]);
+        let nested = images.read(&outer, Arch::X86_64).unwrap();
         assert_eq!(
             (nested.manifest, nested.indexes.len()),
             (image.manifest.clone(), 2)
         );
-        let alone = registry.read(&amd64, Arch::X86_64).unwrap();
+        let alone = images.read(&amd64, Arch::X86_64).unwrap();
         assert_eq!(alone.manifest.digest, image.manifest.digest);
         assert!(alone.indexes.is_empty());
     }
 
     #[test]
     fn a_missing_platform_is_an_error_that_lists_those_there_are() {
-        let registry = Registry::new();
-        let (s390x, amd64) = (registry.manifest("s390x"), registry.manifest("amd64"));
-        let index = registry.index(&[(amd64.clone(), Some("amd64")), (s390x, Some("s390x"))]);
-        let error = registry
-            .read(&index, Arch::Aarch64)
-            .unwrap_err()
-            .to_string();
+        let images = Images::new();
+        let (s390x, amd64) = (images.manifest("s390x"), images.manifest("amd64"));
+        let index = images.index(&[(amd64.clone(), Some("amd64")), (s390x, Some("s390x"))]);
+        let error = images.read(&index, Arch::Aarch64).unwrap_err().to_string();
         let error = error.replace(index["digest"].as_str().unwrap(), "sha256:…");
         insta::assert_snapshot!(error, @r"
         image document sha256:…: there is nothing for this platform in it
@@ -315,16 +312,13 @@ mod tests {
 
         hint: pin another version of the image with `builder lock --update`
         ");
-        let error = registry
-            .read(&amd64, Arch::Aarch64)
-            .unwrap_err()
-            .to_string();
+        let error = images.read(&amd64, Arch::Aarch64).unwrap_err().to_string();
         assert!(
             error.contains("linux/arm64") && error.contains("linux/amd64"),
             "{error}"
         );
-        let empty = registry.index(&[]);
-        let error = registry.read(&empty, Arch::X86_64).unwrap_err().to_string();
+        let empty = images.index(&[]);
+        let error = images.read(&empty, Arch::X86_64).unwrap_err().to_string();
         assert!(error.contains("no platform at all"), "{error}");
     }
 
@@ -341,9 +335,9 @@ mod tests {
 
     #[test]
     fn a_variant_that_not_every_processor_has_is_never_taken() {
-        let registry = Registry::new();
+        let images = Images::new();
         let manifests: Vec<Value> = (0..5)
-            .map(|n| registry.configured(&json!({"os": "linux", "architecture": "amd64", "n": n})))
+            .map(|n| images.configured(&json!({"os": "linux", "architecture": "amd64", "n": n})))
             .collect();
         for (platforms, arch, chosen) in [
             (&["amd64/v3", "amd64"][..], Arch::X86_64, Some(1)),
@@ -356,9 +350,9 @@ mod tests {
             (&["arm/v8", "arm64/v8.2"], Arch::Aarch64, None),
         ] {
             let entries = manifests.iter().zip(platforms).map(|(m, p)| entry(m, p));
-            let index = registry
-                .add(&json!({"schemaVersion": 2, "manifests": entries.collect::<Vec<_>>()}));
-            let found = registry.read(&index, arch);
+            let index =
+                images.add(&json!({"schemaVersion": 2, "manifests": entries.collect::<Vec<_>>()}));
+            let found = images.read(&index, arch);
             let found = found.map(|image| json!(image.manifest.digest));
             match chosen {
                 Some(chosen) => {
@@ -371,8 +365,8 @@ mod tests {
             entry(&manifests[0], "amd64/v3"),
             entry(&manifests[1], "amd64/v2"),
         ];
-        let index = registry.add(&json!({"schemaVersion": 2, "manifests": entries}));
-        let error = registry.read(&index, Arch::X86_64).unwrap_err().to_string();
+        let index = images.add(&json!({"schemaVersion": 2, "manifests": entries}));
+        let error = images.read(&index, Arch::X86_64).unwrap_err().to_string();
         let error = error.replace(index["digest"].as_str().unwrap(), "sha256:…");
         insta::assert_snapshot!(error, @r"
         image document sha256:…: there is nothing for every processor of this platform in it
@@ -383,57 +377,57 @@ mod tests {
         ");
         // The same where no index says it.
         let alone =
-            registry.configured(&json!({"os": "linux", "architecture": "amd64", "variant": "v3"}));
-        let error = registry.read(&alone, Arch::X86_64).unwrap_err().to_string();
+            images.configured(&json!({"os": "linux", "architecture": "amd64", "variant": "v3"}));
+        let error = images.read(&alone, Arch::X86_64).unwrap_err().to_string();
         assert!(error.contains("found     linux/amd64/v3"), "{error}");
     }
 
     #[test]
     fn what_no_index_says_is_read_in_the_configuration() {
-        let registry = Registry::new();
-        let (arm64, amd64) = (registry.manifest("arm64"), registry.manifest("amd64"));
-        let attestation = registry.configured(&json!({"os": "unknown", "architecture": "unknown"}));
-        let chart = registry.configured(&json!({"name": "a Helm chart"}));
-        let mut signature = registry.add(&json!("a signature"));
+        let images = Images::new();
+        let (arm64, amd64) = (images.manifest("arm64"), images.manifest("amd64"));
+        let attestation = images.configured(&json!({"os": "unknown", "architecture": "unknown"}));
+        let chart = images.configured(&json!({"name": "a Helm chart"}));
+        let mut signature = images.add(&json!("a signature"));
         signature["mediaType"] = json!("application/vnd.dev.example.signature");
         let mut unsaid = entry(&amd64, "");
         unsaid["platform"]["os"] = json!("");
         let entries = [&signature, &attestation, &chart, &arm64, &unsaid];
-        let index = registry.add(&json!({"schemaVersion": 2, "manifests": entries}));
-        let image = registry.read(&index, Arch::X86_64).unwrap();
+        let index = images.add(&json!({"schemaVersion": 2, "manifests": entries}));
+        let image = images.read(&index, Arch::X86_64).unwrap();
         assert_eq!(json!(image.manifest.digest), amd64["digest"]);
         // A manifest and a configuration of each of the three that were looked into.
         assert_eq!((image.others.len(), image.parts().count()), (6, 10));
-        let error = registry.read(&attestation, Arch::X86_64).unwrap_err();
+        let error = images.read(&attestation, Arch::X86_64).unwrap_err();
         assert!(error.to_string().contains("linux/amd64"), "{error}");
         // An entry that states its platform comes first, and an index that leads nowhere is skipped.
-        let inner = registry.index(&[(arm64, None)]);
+        let inner = images.index(&[(arm64, None)]);
         let outer = [inner, entry(&amd64, "amd64")];
-        let outer = registry.add(&json!({"schemaVersion": 2, "manifests": outer}));
-        let image = registry.read(&outer, Arch::X86_64).unwrap();
+        let outer = images.add(&json!({"schemaVersion": 2, "manifests": outer}));
+        let image = images.read(&outer, Arch::X86_64).unwrap();
         assert_eq!((image.indexes.len(), image.others.len()), (1, 0));
-        let image = registry.read(&outer, Arch::Aarch64).unwrap();
+        let image = images.read(&outer, Arch::Aarch64).unwrap();
         assert_eq!(image.indexes.len(), 2);
         let many: Vec<Value> = (0..70)
-            .map(|n| registry.configured(&json!({"os": "linux", "architecture": "s390x", "n": n})))
+            .map(|n| images.configured(&json!({"os": "linux", "architecture": "s390x", "n": n})))
             .collect();
-        let many = registry.add(&json!({"schemaVersion": 2, "manifests": many}));
-        let error = registry.read(&many, Arch::X86_64).unwrap_err().to_string();
+        let many = images.add(&json!({"schemaVersion": 2, "manifests": many}));
+        let error = images.read(&many, Arch::X86_64).unwrap_err().to_string();
         assert!(error.contains("first 64 documents"), "{error}");
     }
 
     #[test]
     fn bad_documents_are_refused() {
-        let registry = Registry::new();
-        let deep = (0..4).fold(registry.manifest("amd64"), |inner, _| {
-            registry.index(&[(inner, None)])
+        let images = Images::new();
+        let deep = (0..4).fold(images.manifest("amd64"), |inner, _| {
+            images.index(&[(inner, None)])
         });
-        let mut lying = registry.manifest("amd64");
+        let mut lying = images.manifest("amd64");
         lying["size"] = json!(1);
-        let lying = registry.index(&[(lying, Some("amd64"))]);
-        let ambiguous = registry.add(&json!({"schemaVersion": 2, "manifests": [], "layers": []}));
-        let old = registry.add(&json!({"schemaVersion": 1}));
-        let page = registry.add(&json!("<html>"));
+        let lying = images.index(&[(lying, Some("amd64"))]);
+        let ambiguous = images.add(&json!({"schemaVersion": 2, "manifests": [], "layers": []}));
+        let old = images.add(&json!({"schemaVersion": 1}));
+        let page = images.add(&json!("<html>"));
         for (root, why) in [
             (deep, "more than 3 indexes"),
             (lying, "1 bytes"),
@@ -441,7 +435,7 @@ mod tests {
             (old, "schemaVersion 1"),
             (page, "invalid type"),
         ] {
-            let error = registry.read(&root, Arch::X86_64).unwrap_err().to_string();
+            let error = images.read(&root, Arch::X86_64).unwrap_err().to_string();
             assert!(
                 error.contains(why) && error.contains("hint: "),
                 "{why}: {error}"
@@ -451,12 +445,12 @@ mod tests {
 
     #[test]
     fn a_part_that_is_not_in_the_cache_is_named() {
-        let registry = Registry::new();
-        let manifest = registry.manifest("amd64");
-        let image = registry.read(&manifest, Arch::X86_64).unwrap();
+        let images = Images::new();
+        let manifest = images.manifest("amd64");
+        let image = images.read(&manifest, Arch::X86_64).unwrap();
         for part in [&image.layers[0], &image.config, &image.manifest] {
-            fs_err::remove_file(registry.cache.path(&part.digest)).unwrap();
-            let error = registry
+            fs_err::remove_file(images.cache.path(&part.digest)).unwrap();
+            let error = images
                 .read(&manifest, Arch::X86_64)
                 .unwrap_err()
                 .to_string();

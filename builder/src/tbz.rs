@@ -15,7 +15,7 @@ const DIRECTORY_MODE: u32 = 0o755;
 
 /// Something in the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct Member {
     /// Where it is, below `usernetes/`.
     pub path: BundlePath,
     /// Permission bits; those of links mean nothing.
@@ -24,7 +24,7 @@ pub struct Entry {
     pub content: Content,
 }
 
-/// The content of an [`Entry`].
+/// The content of an [`Member`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// A regular file of these bytes.
@@ -43,7 +43,7 @@ pub enum Content {
 ///
 /// # Errors
 /// An entry is out of order or was itself an error, or `out` failed. The bytes written until then are no archive.
-pub fn write(out: impl Write, entries: impl IntoIterator<Item = Result<Entry>>) -> Result<()> {
+pub fn write(out: impl Write, entries: impl IntoIterator<Item = Result<Member>>) -> Result<()> {
     let bzip2 = bzip2::write::BzEncoder::new(out, bzip2::Compression::best());
     let mut tree = Tree {
         tar: tar::Builder::new(bzip2),
@@ -74,7 +74,7 @@ struct Tree<W: Write> {
 }
 
 impl<W: Write> Tree<W> {
-    fn append(&mut self, entry: &Entry) -> io::Result<()> {
+    fn append(&mut self, entry: &Member) -> io::Result<()> {
         let path = format!("{TOP}/{}", entry.path);
         for (slash, _) in path.match_indices('/') {
             self.directory(&path[..slash], DIRECTORY_MODE)?;
@@ -124,16 +124,16 @@ mod tests {
 
     use super::*;
 
-    fn entry(path: &str, mode: u32, content: Content) -> Result<Entry> {
+    fn entry(path: &str, mode: u32, content: Content) -> Result<Member> {
         let path = BundlePath::new(path)?;
-        Ok(Entry {
+        Ok(Member {
             path,
             mode,
             content,
         })
     }
 
-    fn file(path: &str) -> Result<Entry> {
+    fn file(path: &str) -> Result<Member> {
         entry(path, 0o555, Content::File(path.as_bytes().to_vec()))
     }
 
@@ -141,7 +141,7 @@ mod tests {
         format!("share/{}/{}", "a".repeat(200), "b".repeat(200))
     }
 
-    fn sample() -> Vec<Result<Entry>> {
+    fn sample() -> Vec<Result<Member>> {
         let link = |target: &str| Content::Link(BundlePath::new(target).unwrap());
         vec![
             file("bin/cni/bridge"),
@@ -156,7 +156,7 @@ mod tests {
         ]
     }
 
-    fn written(entries: Vec<Result<Entry>>) -> Result<Vec<u8>> {
+    fn written(entries: Vec<Result<Member>>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         write(&mut bytes, entries).map(|()| bytes)
     }

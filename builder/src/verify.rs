@@ -13,7 +13,7 @@ use stub::signature::Verdict;
 
 /// The result of the check.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub struct Verified {
     /// The bundle id.
     pub id: Sha256,
     /// How many components it has.
@@ -27,21 +27,21 @@ pub struct Report {
 }
 
 /// Checks every byte of a bundle against its own digests. That is integrity; it says nothing of origin.
-pub fn integrity(file: &Path, progress: &Progress) -> Result<(Bundle, Report)> {
+pub fn integrity(file: &Path, progress: &Progress) -> Result<(Bundle, Verified)> {
     let bundle = Bundle::open(file)?;
     let manifest = bundle.manifest();
     let unpacked = manifest.frames.iter().map(|f| f.size).sum();
     let task = progress.task(format!("verify {}", file.display()), unpacked);
     bundle.verify(|frame| task.advance(frame.size))?;
     task.clear();
-    let report = Report {
+    let verified = Verified {
         id: bundle.id(),
         components: manifest.components.len(),
         unpacked,
         origin: None,
         rebuilt: false,
     };
-    Ok((bundle, report))
+    Ok((bundle, verified))
 }
 
 /// The components to name for building a bundle again: none when it holds all that the lockfile has.

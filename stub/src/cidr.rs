@@ -1,4 +1,4 @@
-//! An IPv4 network, as the configuration writes it: `10.0.0.0/24`.
+//! An IPv4 network, written as `10.0.0.0/24` in the configuration.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 
-/// An IPv4 network. Its address is the first one: `10.0.0.7/24` is refused, not rounded.
+/// An IPv4 network. It is written with its first address: `10.0.0.7/24` is refused, not rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Cidr {
@@ -33,7 +33,7 @@ impl Cidr {
         Ok(Self { first, prefix })
     }
 
-    /// The network that an address belongs to, written like `10.5.0.1/24`.
+    /// The network that contains an address, from a text such as `10.5.0.1/24`.
     pub fn around(text: &str) -> Result<Self> {
         let (address, prefix) = parts(text)?;
         if prefix > 32 {
@@ -48,13 +48,13 @@ impl Cidr {
         Ipv4Addr::from(self.first)
     }
 
-    /// How many bits its addresses share.
+    /// The number of bits that all its addresses share.
     #[must_use]
     pub fn prefix(self) -> u8 {
         self.prefix
     }
 
-    /// The address `n` after the first, unless it is outside.
+    /// The `n`th address after the first; `None` if it is outside the network.
     #[must_use]
     pub fn nth(self, n: u32) -> Option<Ipv4Addr> {
         let address = Ipv4Addr::from(self.first.checked_add(n)?);
@@ -67,7 +67,7 @@ impl Cidr {
         u32::from(address) & mask(self.prefix) == self.first
     }
 
-    /// Whether some address belongs to both.
+    /// Whether an address belongs to both networks.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
         self.contains(other.address()) || other.contains(self.address())
@@ -85,7 +85,7 @@ fn mask(prefix: u8) -> u32 {
 fn parts(text: &str) -> Result<(Ipv4Addr, u8)> {
     let parts = || {
         let (address, prefix) = text.split_once('/')?;
-        // `parse` alone would take `+8`.
+        // `parse` alone would accept `+8`.
         let digits = prefix.bytes().all(|c| c.is_ascii_digit());
         Some((
             address.parse().ok()?,
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_and_how() {
+    fn errors_say_what_was_expected() {
         insta::assert_snapshot!(Cidr::from_str("10.0.0.7/24").unwrap_err(), @r"
         bad network `10.0.0.7/24`
           expected  `10.0.0.0/24`, which begins the network

@@ -1,4 +1,6 @@
-//! SHA-256 digests: the names of everything that is stored, fetched or packed.
+//! Digests: [`Sha256`] names everything that is stored or packed, [`Digest`] is what upstreams publish of a download.
+
+mod published;
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -8,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use crate::error::{Error, Kind};
+
+pub use published::{Digest, DigestHasher};
 
 /// A SHA-256 digest. Written as 64 lower-case hexadecimal digits, and only read in that form.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,7 +55,7 @@ impl Sha256 {
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+        write_hex(&self.0, f)
     }
 }
 
@@ -85,9 +89,14 @@ impl FromStr for Sha256 {
     }
 }
 
+/// Writes bytes as lower-case hexadecimal digits.
+fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
 /// Decodes exactly `N` bytes of lower-case hexadecimal digits.
 #[must_use]
-pub fn decode_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn decode_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |c: u8| match c {
         b'0'..=b'9' => Some(c - b'0'),
         b'a'..=b'f' => Some(c - b'a' + 10),

@@ -90,6 +90,13 @@ impl Error {
         }))
     }
 
+    /// The same error without its next step, for a caller that takes another one.
+    #[must_use]
+    pub fn without_hint(mut self) -> Self {
+        self.0.hint = None;
+        self
+    }
+
     /// Adds a labelled line under the message, for example `url  https://…`.
     #[must_use]
     pub fn detail(mut self, label: &str, value: impl fmt::Display) -> Self {

@@ -1,4 +1,4 @@
-//! The file system that a path is on, or will be on once it is made.
+//! Examines the file system that a path is on, or will be on once it is created.
 
 use std::fs::Metadata;
 use std::io;
@@ -9,27 +9,27 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use crate::error::{Context, Error, Kind, Result};
 
-/// What there is of a path, and how the file system it is on is mounted.
+/// The existing part of a path, and the file system that it is on.
 pub(crate) struct FileSystem<'a> {
-    /// The deepest directory or file on the way to the path that exists.
+    /// The longest part of the path that exists. It may be a directory or a file.
     pub(crate) existing: &'a Path,
-    /// What that is.
+    /// The metadata of that part.
     pub(crate) metadata: Metadata,
-    /// How it is mounted.
+    /// The flags with which the file system is mounted.
     pub(crate) flags: StatVfsMountFlags,
 }
 
-/// A way of being mounted that keeps programs from being stored there and run from there.
+/// A mount flag that prevents programs from being stored on a file system or run from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Obstacle {
-    /// Nothing can be written.
+    /// Nothing can be written to it.
     ReadOnly,
-    /// No programs can be run.
+    /// No programs can be run from it.
     Noexec,
 }
 
 impl<'a> FileSystem<'a> {
-    /// Fails if the path is relative, or not even what there is of it may be looked at.
+    /// Examines a path. Fails if it is relative, or if the user may not even look at its existing part.
     pub(crate) fn of(path: &'a Path) -> Result<Self> {
         let (existing, metadata) = nearest_existing(path)?;
         let flags = statvfs(existing)
@@ -54,7 +54,7 @@ pub(crate) fn obstacle(flags: StatVfsMountFlags) -> Option<Obstacle> {
         .then_some(Obstacle::Noexec)
 }
 
-/// Whether two paths lead to the same directory or file, over whatever links. `false` if either leads to nothing.
+/// Whether two paths lead to the same directory or file, after following links. `false` if one of them does not exist.
 pub(crate) fn same(one: &Path, other: &Path) -> bool {
     match (fs_err::metadata(one), fs_err::metadata(other)) {
         (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
@@ -62,12 +62,12 @@ pub(crate) fn same(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// The first link on the way to a path that leads to nothing, as one to a disk that is not mounted.
+/// The link in a path that leads to nothing, for example to a disk that is not mounted; `None` if there is no such link.
 pub(crate) fn dangling(path: &Path) -> Option<&Path> {
     path.ancestors().find(|p| p.is_symlink() && !p.exists())
 }
 
-/// The path as the kernel will call it, links in what exists of it resolved.
+/// The path with all links in its existing part resolved, as the kernel reports it.
 pub(crate) fn resolved(path: &Path) -> PathBuf {
     let resolved = path.ancestors().find_map(|existing| {
         let real = fs_err::canonicalize(existing).ok()?;
@@ -82,7 +82,7 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
     resolved.unwrap_or_else(|| path.to_owned())
 }
 
-/// Whether an error says that there is nothing at a path, or that something on the way to it is no directory.
+/// Whether an error says that a path does not exist, or that a part of it is not a directory.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -90,7 +90,7 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// The text of a file; `None` if it [is absent](is_absent).
+/// The text of a file; `None` if the file [does not exist](is_absent).
 pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>> {
     match fs_err::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_in_what_exists_are_resolved() {
+    fn links_in_the_existing_part_are_resolved() {
         let dir = tempfile::tempdir().unwrap();
         let dir = fs_err::canonicalize(dir.path()).unwrap();
         fs_err::create_dir_all(dir.join("real/u")).unwrap();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exists_of_a_path() {
+    fn the_existing_part_of_a_path_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let wanted = dir.path().join("a/b");
         assert_eq!(FileSystem::of(&wanted).unwrap().existing, dir.path());

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all, and their removal.
+//! Writes files so that they appear completely or not at all, and removes files and directories.
 
 use std::ffi::OsString;
 use std::fs::Permissions;
@@ -11,10 +11,10 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use crate::error::Result;
 use crate::paths::At as _;
 
-/// Permissions of directories that are nobody else's business.
+/// Permissions of directories that only their owner may use.
 pub(crate) const PRIVATE: u32 = 0o700;
 
-/// Where a file is written before it gets its name. systemd does not look at names that begin with a dot.
+/// The path at which a file is written before it gets its name. systemd ignores names that begin with a dot.
 pub(crate) fn temporary(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -22,10 +22,10 @@ pub(crate) fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Writes what a file is to hold to its [`temporary`] name, which it gives. Afterwards that is on disk.
+/// Writes the new contents of a file to its [`temporary`] path, and returns that path. Durable when this returns.
 pub(crate) fn prepare(path: &Path, bytes: &[u8], mode: u32) -> Result<PathBuf> {
     let temporary = temporary(path);
-    // An interrupted run may have left it.
+    // An interrupted run may have left the file behind.
     remove_if_there(&temporary)?;
     write_new(&temporary, bytes, mode).at(path)?;
     Ok(temporary)
@@ -39,12 +39,12 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.write_all(bytes)?;
-    // Not by `open`: there the umask would have its say.
+    // `open` would apply the umask to the permissions.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
 }
 
-/// Gives a file a new content in one step, and makes its directory if that is missing. Afterwards that is on disk.
+/// Replaces the contents of a file in one step. Creates missing directories above it. Durable when this returns.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = path.parent().unwrap_or(path);
     make_directories(dir).at(dir)?;
@@ -53,15 +53,16 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     Ok(fs_err::File::open(dir)?.sync_all()?)
 }
 
-/// Gives a file a new content in one step. Not synced: for what can be made again.
+/// Replaces the contents of a file in one step. Not durable when this returns, so it is only for files that can be made
+/// again.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = temporary(path);
     fs_err::write(&temporary, bytes).at(path)?;
     Ok(fs_err::rename(&temporary, path)?)
 }
 
-/// Makes a directory, and those above it that are missing. Nobody but the user has rights to those it makes, whatever the
-/// umask; those that are there stay as they are.
+/// Creates a directory and all missing directories above it. Only the user may access new directories, whatever the umask
+/// is. Existing directories stay as they are.
 pub(crate) fn make_directories(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -70,7 +71,7 @@ pub(crate) fn make_directories(dir: &Path) -> io::Result<()> {
         make_directories(parent)?;
     }
     match std::fs::DirBuilder::new().mode(PRIVATE).create(dir) {
-        // Somebody was faster.
+        // Another process has created it in between.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => return Ok(()),
         Err(e) => {
             let text = format!("failed to create directory `{}`: {e}", dir.display());
@@ -78,12 +79,12 @@ pub(crate) fn make_directories(dir: &Path) -> io::Result<()> {
         }
         Ok(()) => {}
     }
-    // The umask can only have taken rights away, perhaps the user's own.
+    // The umask may have removed permissions, even the user's own.
     fs_err::set_permissions(dir, Permissions::from_mode(PRIVATE))
 }
 
-/// Makes a directory, and those above it, if it is missing. Nobody but its owner has rights to it afterwards, whatever
-/// the umask, and whatever it was before.
+/// Creates a directory and all missing directories above it. Afterwards, only its owner may access it, whatever the umask is
+/// and whatever its permissions were before.
 pub(crate) fn private_directory(dir: &Path) -> Result<()> {
     make_directories(dir).at(dir)?;
     if fs_err::metadata(dir)?.permissions().mode() & 0o777 != PRIVATE {
@@ -92,7 +93,8 @@ pub(crate) fn private_directory(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether an error of taking a lock says that the file system has no locks, as NFS without its lock service.
+/// Whether an error from taking a lock says that the file system does not support locks, for example NFS without its lock
+/// service.
 #[must_use]
 pub fn has_no_locks(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -100,7 +102,7 @@ pub fn has_no_locks(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| none.contains(&errno))
 }
 
-/// Removes a file that may not be there.
+/// Removes a file if it exists.
 pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     match fs_err::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.into()),
@@ -108,7 +110,7 @@ pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     }
 }
 
-/// What is in a directory; nothing if it is not there.
+/// The paths of all entries of a directory; none if it does not exist.
 pub(crate) fn contents(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs_err::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -119,8 +121,8 @@ pub(crate) fn contents(dir: &Path) -> Result<Vec<PathBuf>> {
         .collect::<io::Result<_>>()?)
 }
 
-/// Removes a file, a link, or a directory with all that is in it, read-only directories included, if it is there. Goes on
-/// when something cannot be removed, and then gives the first error.
+/// Removes a file, a link, or a directory with all its contents, even if directories are read-only. Does nothing if the path
+/// does not exist. If something cannot be removed, continues with the rest and then returns the first error.
 pub fn remove_tree(path: &Path) -> Result<()> {
     let metadata = match fs_err::symlink_metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -129,7 +131,8 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     if !metadata.is_dir() {
         return Ok(fs_err::remove_file(path)?);
     }
-    // The store's directories are read-only. Others' directories cannot be changed, and need not be if they are empty.
+    // The directories of the store are read-only. The permissions of another user's directory cannot be changed, but it can
+    // be removed if it is empty.
     let _ = fs_err::set_permissions(path, Permissions::from_mode(PRIVATE));
     let mut first = Ok(());
     for entry in contents(path)? {
@@ -138,8 +141,9 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     first.and_then(|()| Ok(fs_err::remove_dir(path)?))
 }
 
-/// Removes a directory with all that is in it, as [`remove_tree`] does. One that a link leads to is emptied, and the link
-/// is removed; one that another file system is mounted on is emptied. Gives the empty directory that stays, if one does.
+/// Removes a directory with all its contents, as [`remove_tree`] does. If the path is a link to a directory, that directory
+/// is emptied, and the link is removed. If a file system is mounted on the directory, it is only emptied. Returns the empty
+/// directory if it stays.
 pub(crate) fn remove_root(path: &Path) -> Result<Option<PathBuf>> {
     let link = path.is_symlink();
     if !path.is_dir() {
@@ -175,7 +179,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a/file");
         for (text, permissions) in [("one", 0o600), ("two", 0o666)] {
-            // As an interrupted run leaves it.
+            // A file that an interrupted run has left behind.
             let _ = fs_err::write(temporary(&file), "half");
             replace(&file, text.as_bytes(), permissions).unwrap();
             assert_eq!(fs_err::read_to_string(&file).unwrap(), text);
@@ -185,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn private_directories_are_the_owners_alone() {
+    fn only_the_owner_may_access_private_directories() {
         let dir = tempfile::tempdir().unwrap();
         let private = dir.path().join("a/b");
         private_directory(&private).unwrap();
@@ -196,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_on_the_way_is_private_and_what_is_there_stays_as_it_is() {
+    fn new_directories_are_private_and_existing_ones_stay_as_they_are() {
         let dir = tempfile::tempdir().unwrap();
         let there = dir.path().join("there");
         fs_err::create_dir(&there).unwrap();
@@ -226,14 +230,14 @@ mod tests {
         fill(&root);
         assert_eq!(remove_root(&root).unwrap(), None);
         assert_eq!(remove_root(&root).unwrap(), None);
-        // One that leads to nothing goes, too.
+        // A link to nothing is removed, too.
         fs_err::os::unix::fs::symlink("nowhere", &root).unwrap();
         assert_eq!(remove_root(&root).unwrap(), None);
         assert_eq!(contents(&dir).unwrap(), [disk]);
     }
 
     #[test]
-    fn a_tree_goes_with_its_read_only_directories() {
+    fn a_tree_is_removed_with_its_read_only_directories() {
         let dir = tempfile::tempdir().unwrap();
         let tree = dir.path().join("tree");
         fs_err::create_dir_all(tree.join("a")).unwrap();

@@ -1,4 +1,4 @@
-//! Kubeconfigs: written for the components and the administrator. Merging one into the user's own is in `user_kubeconfig`.
+//! The kubeconfigs of the components and of the administrator. `user_kubeconfig` merges entries into the user's own.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,22 +10,22 @@ use serde_json::{Value, json};
 use crate::error::{Error, Kind, Result};
 use crate::layout::MASTER;
 
-/// Name of the cluster, the user and the context in every kubeconfig the project writes.
+/// The name of the cluster, the user and the context in every kubeconfig that the project writes.
 pub const NAME: &str = "usernetes";
 
-/// The administrator's kubeconfig below the configuration directory, for use on the host itself.
+/// The path of the administrator's kubeconfig in the configuration directory. It is for use on the host itself.
 #[must_use]
 pub fn admin_file(config_dir: &Path) -> PathBuf {
     config_dir.join(MASTER).join("admin-localhost.kubeconfig")
 }
 
-/// Text of the administrator's kubeconfig. It contains a private key.
+/// The text of the administrator's kubeconfig. It contains a private key.
 pub fn print(config_dir: &Path) -> Result<String> {
     let file = admin_file(config_dir);
     match fs_err::read_to_string(&file) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::new(
             Kind::Host,
-            format!("{}: there is no such kubeconfig", file.display()),
+            format!("{}: this kubeconfig does not exist", file.display()),
         )
         .expected("the administrator's kubeconfig")
         .found("no such file")
@@ -34,7 +34,7 @@ pub fn print(config_dir: &Path) -> Result<String> {
     }
 }
 
-/// Cluster, user and context of a kubeconfig, in this order, with everything embedded. The texts are PEM.
+/// The cluster, user and context of a kubeconfig, in this order, with embedded certificates and key. The texts are PEM.
 pub(crate) fn entries(server: &str, authority: &str, certificate: &str, key: &str) -> [Value; 3] {
     [
         json!({ "name": NAME, "cluster": {
@@ -49,7 +49,7 @@ pub(crate) fn entries(server: &str, authority: &str, certificate: &str, key: &st
     ]
 }
 
-/// Who connects where: all that a kubeconfig says. The texts are PEM.
+/// The facts that make up a kubeconfig: the server, and the identity with which to connect. The texts are PEM.
 pub(crate) struct Access<'a> {
     pub(crate) server: String,
     pub(crate) authority: &'a str,
@@ -58,7 +58,7 @@ pub(crate) struct Access<'a> {
 }
 
 impl Access<'_> {
-    /// The kubeconfig with everything embedded. JSON is YAML, so whatever reads one reads the other.
+    /// The kubeconfig, with embedded certificates and key. It is JSON, which every YAML parser reads.
     pub(crate) fn to_json(&self) -> String {
         let [cluster, user, context] =
             entries(&self.server, self.authority, self.certificate, self.key);
@@ -73,8 +73,8 @@ impl Access<'_> {
         format!("{text:#}\n")
     }
 
-    /// What of this a kubeconfig of any make lacks, `None` if it has all. Looks for the embedded values themselves, so
-    /// the YAML that the shell scripts had kubectl write is as good as our JSON.
+    /// Names the first fact that a kubeconfig lacks; `None` if it has all. It searches for the embedded values, so it works
+    /// with our JSON and with the YAML that the shell scripts made with kubectl.
     pub(crate) fn missing_from(&self, text: &str) -> Option<&'static str> {
         let embedded = |pem: &str| text.contains(&BASE64.encode(pem));
         let server = text
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn json_form() {
+    fn snapshot_of_a_kubeconfig() {
         insta::assert_snapshot!(access().to_json(), @r#"
         {
           "apiVersion": "v1",
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_named() {
+    fn the_changed_part_is_named() {
         let json = access().to_json();
         let other_port = Access {
             server: "https://127.0.0.1:644".to_owned(),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn printing_before_installing_says_what_to_do() {
+    fn the_error_before_an_installation_names_the_next_step() {
         let dir = tempfile::tempdir().unwrap();
         let error = print(dir.path()).unwrap_err().to_string();
         assert!(

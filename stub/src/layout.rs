@@ -1,20 +1,20 @@
-//! Where everything of an installed cluster lies.
+//! The directories and files of an installed cluster.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::paths;
 
-/// Name of the configuration file in the directory of configuration.
+/// The name of the configuration file in the configuration directory.
 pub const CONFIG_FILE: &str = "config.toml";
 
-/// Directory of the control plane's files, below the configuration directory.
+/// The directory of the control plane's files, in the configuration directory.
 pub const MASTER: &str = "master";
-/// Directory of a worker's files, below the configuration directory.
+/// The directory of a worker's files, in the configuration directory.
 pub const NODE: &str = "node";
 
-/// The directories of one user's cluster and the generation that runs it. All are absolute UTF-8 paths which unit
-/// files, mount options and `PATH` can hold.
+/// The directories of one user's cluster, and of the generation that runs it. All are absolute UTF-8 paths that can be
+/// written into unit files, mount options and `PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     config: PathBuf,
@@ -24,8 +24,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The current user's directories, by the environment. `generation` is the generation's own directory, not the
-    /// link `current`: what is made of it goes on naming the same files when another generation is activated.
+    /// The current user's directories, according to environment variables. `generation` must be the generation's own
+    /// directory, not the link `current`. So paths made from it stay the same when another generation is activated.
     pub fn of_user(generation: PathBuf) -> Result<Self> {
         Self::new(
             paths::config_dir()?,
@@ -35,7 +35,7 @@ impl Layout {
         )
     }
 
-    /// A layout of these directories.
+    /// A layout with these directories.
     pub fn new(
         config: PathBuf,
         data: PathBuf,
@@ -77,13 +77,14 @@ impl Layout {
         self.config.join("node").join(name)
     }
 
-    /// `~/.local/share/usernetes` or something in it. Survives a reboot.
+    /// A path in `~/.local/share/usernetes`, or that directory if `name` is empty. It survives a reboot.
     #[must_use]
     pub fn data(&self, name: &str) -> PathBuf {
         self.data.join(name)
     }
 
-    /// `$XDG_RUNTIME_DIR/usernetes` or something in it: sockets and the configuration that `boot` writes. Gone after a reboot.
+    /// A path in `$XDG_RUNTIME_DIR/usernetes`, or that directory if `name` is empty. It contains sockets and the configuration
+    /// files that `boot` writes, and is gone after a reboot.
     #[must_use]
     pub fn runtime(&self, name: &str) -> PathBuf {
         self.runtime.join(name)
@@ -107,13 +108,13 @@ impl Layout {
         self.generation.join("libexec/cni")
     }
 
-    /// State directory of RootlessKit: `api.sock`, `child_pid`.
+    /// The state directory of RootlessKit, with `api.sock` and `child_pid`.
     #[must_use]
     pub fn rootlesskit(&self) -> PathBuf {
         self.runtime("rootlesskit")
     }
 
-    /// `$XDG_CONFIG_HOME`, `$XDG_DATA_HOME` for whoever must find the same layout with another environment.
+    /// The values of `$XDG_CONFIG_HOME` and `$XDG_DATA_HOME` with which another process finds the same layout.
     #[must_use]
     pub fn xdg_bases(&self) -> [(&'static str, &Path); 2] {
         [
@@ -123,12 +124,12 @@ impl Layout {
     }
 }
 
-/// The directory a path lies in.
+/// The directory that contains a path.
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// Fails for a path that would make another path, or another mount, of what it is written into.
+/// Fails for a path that would be misread as several paths or as several mount options.
 fn check(path: &Path) -> Result<()> {
     let Some(fault) = fault_by(path, ":,") else {
         return Ok(());
@@ -147,20 +148,22 @@ fn check(path: &Path) -> Result<()> {
     .hint(OTHER_PATHS))
 }
 
-/// What a path of the cluster must be.
+/// The description of a valid path, for error messages.
 pub(crate) const GOOD_PATH: &str =
     r"an absolute UTF-8 path without `:`, `;`, `,`, `\` and control characters";
 
-/// What to do about a path that is not so.
+/// The hint for a path that is not valid.
 pub(crate) const OTHER_PATHS: &str = "choose other directories by setting XDG_CONFIG_HOME and XDG_DATA_HOME, for this command and for your service manager (in a file below ~/.config/environment.d, then log in again)";
 
-/// What keeps a new cluster from living below a path, if anything does. Everything else is quoted wherever it is written. A
-/// [`Layout`] may still have such a path, so that what an earlier release put there can be removed.
+/// The reason why a new cluster cannot live below a path; `None` if it can. Other special characters are quoted wherever the
+/// path is written. A [`Layout`] accepts some of the paths refused here, so that an installation of an earlier release can
+/// be removed.
 pub(crate) fn fault(path: &Path) -> Option<String> {
     fault_by(path, r":;,\")
 }
 
-/// What keeps sockets from lying below a path: they are named in URLs, too.
+/// The reason why sockets cannot be below a path; `None` if they can. Fewer characters are allowed, because sockets are named
+/// in URLs, too.
 pub(crate) fn socket_fault(path: &Path) -> Option<String> {
     fault_by(path, r":;,\%?#")
 }
@@ -179,9 +182,9 @@ fn fault_by(path: &Path, characters: &str) -> Option<String> {
         ':' => "separates the directories of `PATH`",
         ';' => "separates the directories of `LD_LIBRARY_PATH`",
         ',' => "separates the options of a mount",
-        '\\' => "hides the next character from a mount",
-        '%' | '?' | '#' => "means something else in the URL of a socket",
-        _ => "a unit file cannot hold",
+        '\\' => "escapes the next character in the options of a mount",
+        '%' | '?' | '#' => "has a special meaning in the URL of a socket",
+        _ => "a unit file cannot contain",
     };
     Some(format!(
         "the character `{}`, which {why}",
@@ -193,7 +196,7 @@ fn fault_by(path: &Path, characters: &str) -> Option<String> {
 pub(crate) mod tests {
     use super::*;
 
-    /// What the snapshots are made with.
+    /// The layout for snapshots.
     pub(crate) fn example() -> Layout {
         Layout::new(
             "/home/u/.config/usernetes".into(),
@@ -219,14 +222,14 @@ pub(crate) mod tests {
         ");
         let error = refused("/a\nb").to_string();
         assert!(
-            error.contains(r"the character `\n`, which a unit file cannot hold"),
+            error.contains(r"the character `\n`, which a unit file cannot contain"),
             "{error}"
         );
         assert!(refused("home/a").to_string().contains("a relative path"));
     }
 
     #[test]
-    fn faults() {
+    fn faults_are_explained() {
         for (path, found) in [
             (
                 "/a;b",
@@ -238,7 +241,7 @@ pub(crate) mod tests {
             ),
             (
                 r"/CORP\b",
-                r"the character `\\`, which hides the next character from a mount",
+                r"the character `\\`, which escapes the next character in the options of a mount",
             ),
         ] {
             assert_eq!(fault(Path::new(path)).unwrap(), found);
@@ -246,21 +249,21 @@ pub(crate) mod tests {
         let found = socket_fault(Path::new("/tmp/run#1")).unwrap();
         assert_eq!(
             found,
-            "the character `#`, which means something else in the URL of a socket"
+            "the character `#`, which has a special meaning in the URL of a socket"
         );
         assert_eq!(socket_fault(Path::new("/run/user/1001")), None);
     }
 
-    /// Or what an earlier release installed there could not even be removed.
+    /// Otherwise an installation of an earlier release below such a path could not be removed.
     #[test]
-    fn some_faults_keep_nothing_from_being_found() {
+    fn a_layout_accepts_some_paths_that_are_refused_for_a_new_cluster() {
         let home =
             |config: &str| Layout::new(config.into(), "/d".into(), "/r%".into(), "/g".into());
         assert!(home(r"/home/CORP\jdoe;/.config/usernetes").is_ok());
     }
 
     #[test]
-    fn what_is_quoted_everywhere_is_no_fault() {
+    fn characters_that_are_quoted_everywhere_are_allowed() {
         for path in [
             "/home/o'brien",
             "/home/a \"b\"",

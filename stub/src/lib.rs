@@ -1,13 +1,14 @@
-//! The head of a Usernetes bundle, as a library.
+//! The program at the head of a Usernetes bundle, as a library.
 //!
-//! `builder` depends on it, without the feature `cluster`, for the one definition of the bundle format ([`bundle`]) and for
-//! the words both share: [`error`], [`digest`], [`progress`], [`paths`]. Everything else installs and runs a cluster; the
-//! program `usernetes` is [`cli`].
+//! `builder` depends on it, without the feature `cluster`, for the definition of the bundle format ([`bundle`]) and for the
+//! modules that both programs share: [`error`], [`digest`], [`progress`], [`paths`]. All other modules install and run a
+//! cluster. The program `usernetes` itself is [`cli`].
 
-// Without a cluster, much of what the ground floor offers is not used.
+// Without the feature `cluster`, much of the shared code is not used.
 #![cfg_attr(not(feature = "cluster"), allow(dead_code, unused_imports))]
 
 pub mod bundle;
+pub mod child;
 pub mod digest;
 pub mod error;
 mod file_system;
@@ -15,6 +16,7 @@ pub mod files;
 pub mod licenses;
 mod lock;
 pub mod memory;
+pub mod oci;
 pub mod output;
 pub mod paths;
 pub mod progress;
@@ -23,11 +25,14 @@ pub mod sbom;
 pub mod shell;
 pub mod signals;
 pub mod signature;
+pub mod table;
 pub mod text;
 pub mod threads;
 
 #[cfg(feature = "cluster")]
 pub mod api;
+#[cfg(feature = "cluster")]
+pub mod backup;
 #[cfg(feature = "cluster")]
 pub mod boot;
 #[cfg(feature = "cluster")]
@@ -61,9 +66,15 @@ pub mod pki;
 #[cfg(feature = "cluster")]
 pub mod process;
 #[cfg(feature = "cluster")]
+pub mod protocol;
+#[cfg(feature = "cluster")]
 pub mod render;
 #[cfg(feature = "cluster")]
+pub mod rootlesskit;
+#[cfg(feature = "cluster")]
 pub mod services;
+#[cfg(feature = "cluster")]
+pub mod snapshot;
 #[cfg(feature = "cluster")]
 pub mod status;
 #[cfg(feature = "cluster")]

@@ -1,4 +1,4 @@
-//! Locks that keep two processes from changing the same thing at once.
+//! Locks that keep two processes from changing the same files at the same time.
 
 use std::fs::TryLockError;
 use std::os::unix::fs::FileExt as _;
@@ -11,22 +11,22 @@ use crate::error::{Error, Kind, Result};
 use crate::files::has_no_locks;
 use crate::paths::At as _;
 
-/// Held until it is dropped or its process ends, however that happens.
+/// A lock. It is held until it is dropped or its process ends in any way.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
 }
 
 impl Lock {
-    /// Takes the lock and writes this process's id into the file. Fails at once if another process holds the lock; the
-    /// error says that that process is changing `what`.
+    /// Takes the lock and writes the PID of this process into the file. Fails at once if another process holds the lock. The
+    /// error says that the other process is changing `what`.
     pub(crate) fn take(path: &Path, what: &str) -> Result<Self> {
         let lock = Self::hold(path, what)?;
         lock.sign()?;
         Ok(lock)
     }
 
-    /// Takes the lock as [`take`](Self::take) does, but changes nothing if the file is there.
+    /// Takes the lock as [`take`](Self::take) does, but does not write the PID.
     pub(crate) fn hold(path: &Path, what: &str) -> Result<Self> {
         let mut options = fs_err::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -37,7 +37,7 @@ impl Lock {
         }
     }
 
-    /// Writes the own process id into the file.
+    /// Writes the PID of this process into the file.
     pub(crate) fn sign(&self) -> Result<()> {
         self.file.set_len(0)?;
         let text = format!("{}\n", std::process::id());
@@ -45,8 +45,8 @@ impl Lock {
     }
 }
 
-/// Closing the file is not enough: a process forked meanwhile shares it until it executes a program. The id in
-/// the file must not be taken for that of the next holder.
+/// Releases the lock. Closing the file would not be enough, because a child process shares it from its fork until it executes
+/// a program. The PID is removed so that nobody takes it for the PID of the next holder.
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.file.metadata().is_ok_and(|m| m.len() > 0) {
@@ -56,15 +56,15 @@ impl Drop for Lock {
     }
 }
 
-/// The error for a lock that was not taken. Without locks nothing is changed: two processes could remove each other's new
-/// files, and etcd and containerd lock their own files in the same directory.
+/// The error for a lock that was not taken. On a file system without locks, nothing is changed: two processes could remove
+/// each other's new files, and etcd and containerd need locks in the same directory.
 fn failure(path: &Path, what: &str, refused: TryLockError) -> Error {
     match refused {
         TryLockError::WouldBlock => busy(path, what),
         TryLockError::Error(error) if has_no_locks(&error) => Error::new(
             Kind::Host,
             format!(
-                "{}: the file system has no locks, without which {what} cannot be changed safely",
+                "{}: the file system does not support locks, without which {what} cannot be changed safely",
                 path.display()
             ),
         )
@@ -96,7 +96,7 @@ mod tests {
     use rustix::io::Errno;
 
     #[test]
-    fn a_file_system_without_locks_is_named_with_the_way_out() {
+    fn the_error_for_a_file_system_without_locks_has_a_hint() {
         let refused = |errno: Errno| {
             let error = TryLockError::Error(errno.into());
             failure(Path::new("/home/u/lock"), "the store", error)
@@ -105,7 +105,7 @@ mod tests {
             assert_eq!(refused(errno).kind(), Kind::Host);
         }
         insta::assert_snapshot!(refused(Errno::NOSYS), @r"
-        /home/u/lock: the file system has no locks, without which the store cannot be changed safely
+        /home/u/lock: the file system does not support locks, without which the store cannot be changed safely
           expected  a file system with flock(2)
           found     Function not implemented (os error 38)
 

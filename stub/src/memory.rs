@@ -1,14 +1,14 @@
-//! Large pieces of memory, whose lack is an error and not the end of the process.
+//! Allocates large blocks of memory. If memory is short, this returns an error, and the process does not abort.
 
 use std::io::{Error as IoError, ErrorKind};
 
 use crate::error::{Error, Result};
 use crate::progress::bytes;
 
-/// So many bytes, all zero.
+/// Allocates `len` bytes, all zero.
 ///
 /// # Errors
-/// The system does not give so much memory.
+/// The system does not provide this much memory.
 pub fn zeroed(len: u64) -> Result<Vec<u8>> {
     let size = usize::try_from(len).map_err(|_| lacking(len))?;
     let mut buffer = reserved(len)?;
@@ -16,7 +16,7 @@ pub fn zeroed(len: u64) -> Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// No bytes, with room for so many. Errors as [`zeroed`].
+/// Allocates an empty vector with room for `len` bytes. It has the same error as [`zeroed`].
 pub fn reserved(len: u64) -> Result<Vec<u8>> {
     let mut buffer = Vec::new();
     let size = usize::try_from(len).map_err(|_| lacking(len))?;
@@ -24,10 +24,10 @@ pub fn reserved(len: u64) -> Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// The error that so much memory is not to be had.
+/// The error for `len` bytes that cannot be allocated.
 pub(crate) fn lacking(len: u64) -> Error {
     Error::from(IoError::from(ErrorKind::OutOfMemory))
-        .expected(format!("{} in one piece", bytes(len)))
+        .expected(format!("{} of memory in one piece", bytes(len)))
 }
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ mod tests {
     use crate::error::Kind;
 
     #[test]
-    fn memory_that_is_not_there_is_an_error_of_the_machine() {
+    fn too_little_memory_is_an_error_of_the_host() {
         assert_eq!(zeroed(5).unwrap(), [0; 5]);
         for len in [1 << 60, u64::MAX] {
             let error = zeroed(len).unwrap_err();

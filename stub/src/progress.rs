@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::output;
+use crate::{child, output};
 
 pub use task::{Part, Task};
 pub use wait::Wait;
@@ -34,10 +34,11 @@ enum Style {
 }
 
 impl Progress {
-    /// Bars if stderr is a terminal, plain lines otherwise.
+    /// Bars if stderr is a terminal, plain lines otherwise. Also plain lines if the programs that run are shown, whose lines
+    /// would lie across the bars.
     #[must_use]
     pub fn stderr() -> Self {
-        let style = if output::on_terminal() {
+        let style = if output::on_terminal() && !child::shown() {
             Style::Bars(MultiProgress::with_draw_target(picture::target()))
         } else {
             Style::Plain

@@ -1,7 +1,7 @@
-//! Text for a shell that a person pastes it into.
+//! Quotes text in commands that a person pastes into a shell.
 
-/// A text as one word of a shell: as it is if it has only letters, digits and characters that mean nothing to a shell,
-/// else in single quotes.
+/// A text as one word for a shell. It is put in single quotes if it contains anything but letters, digits and characters
+/// without a special meaning.
 #[must_use]
 pub fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@".contains(c);
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words() {
+    fn words_are_quoted_if_needed() {
         for (text, expected) in [
             ("u", "u"),
             ("jdoe@corp.example", "jdoe@corp.example"),

@@ -1,6 +1,6 @@
-//! Signals whose usual effect, the end of the process, would be worse than what they report.
+//! Lets the process survive signals that would end it for a minor reason.
 //!
-//! They are caught and not ignored, because a program that is run from here would inherit that they are ignored.
+//! The signals are caught and not ignored, because programs started from this process would inherit ignored signals.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,18 +8,18 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGHUP, SIGXFSZ};
 use signal_hook::flag::register;
 
-/// Lets a file that becomes larger than `ulimit -f` allows be an error of writing, which names the file and the limit.
+/// Turns writing more than `ulimit -f` allows into an ordinary write error, which names the file and the limit.
 pub fn outlive_file_size_limit() {
     survive(SIGXFSZ);
 }
 
-/// Lets the work go on when the terminal is gone, as after a dropped ssh connection: half of an installation is of no
-/// use to anybody. ^C still ends it.
+/// Lets the work continue when the terminal is closed, for example by a dropped ssh connection, because half an installation
+/// is useless. Ctrl-C still ends it.
 pub(crate) fn outlive_terminal() {
     survive(SIGHUP);
 }
 
 fn survive(signal: i32) {
-    // Where it cannot be caught it does what it always did.
+    // If the signal cannot be caught, it keeps its usual effect.
     let _ = register(signal, Arc::new(AtomicBool::new(false)));
 }

@@ -1,4 +1,4 @@
-//! The user's service manager, through `systemctl --user`: as few runs of it as possible, because each takes a while.
+//! Uses the user's service manager through `systemctl --user`. It is run as rarely as possible, because each run takes time.
 
 mod quoting;
 
@@ -9,13 +9,14 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use crate::child::{self, Ended};
 use crate::error::{Context, Error, Kind, Result};
 use crate::file_system::same;
 use crate::host::Machine;
 
 use quoting::words;
 
-/// What a unit is asked for.
+/// The properties that are read for each unit.
 const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,NRestarts,UnitFileState,FragmentPath,StatusText,\
     ExecMainStatus,ExecMainStartTimestamp,InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic";
 
@@ -24,11 +25,11 @@ const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,NRestarts,Uni
 pub struct Systemd {
     machine: Machine,
     systemctl: PathBuf,
-    /// Where the units lie that it is asked for and told about; `None` for any.
+    /// The directory that units must come from; `None` for any directory.
     unit_dir: Option<PathBuf>,
 }
 
-/// What systemd says about a unit.
+/// The properties of a unit, as systemd reports them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Unit {
@@ -42,7 +43,7 @@ impl Unit {
         Self { properties }
     }
 
-    /// A property; empty if systemd does not know it.
+    /// The value of a property; empty if systemd does not know it.
     #[must_use]
     pub fn get(&self, name: &str) -> &str {
         self.properties.get(name).map_or("", String::as_str)
@@ -66,13 +67,13 @@ impl Unit {
         self.get("ActiveState") == "active"
     }
 
-    /// Whether nothing of it runs and nothing is about to.
+    /// Whether it does not run and is not about to start.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         matches!(self.get("ActiveState"), "inactive" | "failed" | "")
     }
 
-    /// Whether it has ended in a way it should not have.
+    /// Whether it has ended with a failure.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.get("ActiveState") == "failed"
@@ -81,19 +82,19 @@ impl Unit {
     /// When its main process was started, RFC 3339 in UTC, to the second.
     #[must_use]
     pub fn started(&self) -> Option<String> {
-        // `Thu 2026-11-26 11:22:41 UTC`, because that is the time zone `systemctl` is told.
+        // `Thu 2026-11-26 11:22:41 UTC`, because `systemctl` runs with `TZ=UTC`.
         let mut words = self.get("ExecMainStartTimestamp").split(' ').skip(1);
         let (date, time) = (words.next()?, words.next()?);
         (words.next() == Some("UTC")).then(|| format!("{date}T{time}Z"))
     }
 
-    /// Whether it starts by itself with the user's manager.
+    /// Whether it starts automatically with the user's service manager.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.get("UnitFileState") == "enabled"
     }
 
-    /// How often it was started again by itself.
+    /// How often systemd has restarted it automatically.
     #[must_use]
     pub fn restarts(&self) -> u32 {
         self.get("NRestarts").parse().unwrap_or_default()
@@ -106,8 +107,8 @@ impl Unit {
         time("ActiveEnterTimestampMonotonic")?.checked_sub(time("InactiveExitTimestampMonotonic")?)
     }
 
-    /// Whether the manager has it from a file that lies somewhere else than in `unit_dir`. A file that is gone, as after
-    /// its home was moved, is nobody's.
+    /// Whether the service manager has read it from a file outside `unit_dir`. A file that no longer exists, for example
+    /// because its home was moved, does not count.
     #[must_use]
     pub fn is_of_another(&self, unit_dir: &Path) -> bool {
         let file = Path::new(self.get("FragmentPath"));
@@ -115,7 +116,7 @@ impl Unit {
         file.exists() && !same(dir, unit_dir) && !same(file, &unit_dir.join(self.name()))
     }
 
-    /// Its state in two or three words: `active (running)`, `activating (auto-restart) after 3 restarts`.
+    /// Its state for people, for example `active (running)` or `activating (auto-restart) after 3 restarts`.
     #[must_use]
     pub fn state(&self) -> String {
         let mut text = match (self.get("ActiveState"), self.get("SubState")) {
@@ -148,8 +149,8 @@ impl Systemd {
         })
     }
 
-    /// The same service manager, of which only the units in a directory are meant: [`units`](Self::units) fails if it
-    /// has others of the same names. In a home that was copied, those are the original's.
+    /// Limits the service manager to the units in a directory: [`units`](Self::units) fails if it has read units with the same
+    /// names from another directory. In a home that was copied, those belong to the original.
     #[must_use]
     pub fn for_units_in(self, unit_dir: PathBuf) -> Self {
         Self {
@@ -158,7 +159,7 @@ impl Systemd {
         }
     }
 
-    /// `systemctl --user` with these arguments. What it prints is discarded; what it complains about is in the error.
+    /// Runs `systemctl --user` with these arguments and discards its output. If it fails, the error contains its stderr.
     pub fn run<S: AsRef<str>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<()> {
         self.output(arguments).map(drop)
     }
@@ -170,25 +171,13 @@ impl Systemd {
             .collect();
         let mut command = self.machine.command(&self.systemctl);
         command.arg("--user").args(&arguments).env("TZ", "UTC");
-        // The signal of a terminal that goes away is for a whole process group; the work goes on without the terminal.
+        // When a terminal is closed, its whole process group gets a signal. In a group of its own, `systemctl` goes on.
         command.process_group(0);
-        let output = command
-            .output()
-            .about(|| self.systemctl.display().to_string())?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(Error::new(
-            Kind::Host,
-            format!("`systemctl --user {}` failed", arguments.join(" ")),
-        )
-        .detail("status", output.status)
-        .detail("said", said.trim())
-        .hint("`usernetes doctor` says whether your service manager works"))
+        let ended = child::run(&mut command)?.success();
+        ended.hint(|| "`usernetes doctor` checks whether your service manager works".to_owned())
     }
 
-    /// The state of units, in the order of their names here, with one run of `systemctl`.
+    /// The states of units, in the order of `names`, with a single run of `systemctl`.
     pub fn units<S: AsRef<str>>(&self, names: &[S]) -> Result<Vec<Unit>> {
         if names.is_empty() {
             return Ok(Vec::new());
@@ -206,7 +195,7 @@ impl Systemd {
         }
     }
 
-    /// Lets units that have failed be as if they never had. None of them is no error.
+    /// Resets the failed state of all units that have failed. Does nothing if none has.
     pub fn reset_failed(&self, units: &[Unit]) -> Result<()> {
         let failed: Vec<_> = units
             .iter()
@@ -219,14 +208,14 @@ impl Systemd {
         self.run(["reset-failed"].into_iter().chain(failed))
     }
 
-    /// The directories it looks for units in; none if it does not say.
+    /// The directories in which it looks for units; none if it does not report them.
     pub fn unit_path(&self) -> Result<Vec<PathBuf>> {
         let text = self.output(["show", "--property=UnitPath"])?;
         let list = text.trim().strip_prefix("UnitPath=").unwrap_or_default();
         Ok(words(list).into_iter().map(PathBuf::from).collect())
     }
 
-    /// The last lines a unit has written, without those of earlier boots; empty if the user may not read the journal.
+    /// The last lines that a unit has written since the machine was booted. Empty if the user may not read the journal.
     #[must_use]
     pub fn log(&self, unit: &str, lines: u32) -> Vec<String> {
         let Ok(mut command) = self.journal(unit) else {
@@ -235,14 +224,12 @@ impl Systemd {
         command
             .args(["--boot", "--output=cat", "--quiet", "--lines"])
             .arg(lines.to_string());
-        let output = command.output().map(|o| o.stdout).unwrap_or_default();
-        String::from_utf8_lossy(&output)
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        let text = child::run(&mut command).and_then(Ended::success);
+        let text = text.unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
-    /// `journalctl` for a unit, or with an empty name for all of ours.
+    /// The command `journalctl` for a unit, or, with an empty name, for all our units.
     pub fn journal(&self, unit: &str) -> Result<Command> {
         let journalctl = self.machine.find("journalctl").ok_or_else(|| {
             Error::new(Kind::Host, "there is no `journalctl` in PATH")
@@ -254,7 +241,8 @@ impl Systemd {
         Ok(command)
     }
 
-    /// Lets the user's units start at boot and outlive the login, if the user may say so.
+    /// Sets whether the user's units start when the machine boots and keep running after the user logs out. Fails if the
+    /// user may not set this.
     pub fn linger(&self, enable: bool) -> Result<()> {
         let loginctl = self
             .machine
@@ -269,12 +257,7 @@ impl Systemd {
                 "disable-linger"
             },
         ]);
-        let output = command.output().about(|| loginctl.display().to_string())?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(Error::new(Kind::Host, "`loginctl` refused").detail("said", said.trim()))
+        child::run(&mut command)?.success().map(drop)
     }
 }
 
@@ -291,7 +274,7 @@ fn of_another(unit: &Unit, unit_dir: &Path) -> Error {
     .hint("if this home is a copy, run the `usernetes` of the original; `usernetes uninstall` removes the copy's units and leaves the original alone")
 }
 
-/// Blocks of `key=value`, one for each unit, separated by empty lines.
+/// Parses blocks of `key=value` lines, one for each unit, separated by empty lines.
 pub(crate) fn parse(text: &str) -> Vec<Unit> {
     let blocks = text.split("\n\n").filter(|block| !block.trim().is_empty());
     blocks
@@ -310,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_and_states() {
+    fn blocks_are_parsed_and_states_are_described() {
         let text = "Id=u7s-etcd.service\nLoadState=loaded\nActiveState=active\nSubState=running\nNRestarts=0\n\
             InactiveExitTimestampMonotonic=1000\nActiveEnterTimestampMonotonic=4000\nUnitFileState=enabled\n\
             ExecMainStartTimestamp=Thu 2026-11-26 11:22:41 UTC\n\n\

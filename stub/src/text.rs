@@ -1,17 +1,17 @@
-//! Text that a person or another program wrote: UTF-8, with or without a byte order mark.
+//! Reads text that a person or another program wrote: UTF-8, with or without a byte order mark.
 //!
-//! Editors and shells of other systems put a byte order mark before a text, or write UTF-16. The mark is no part of the
-//! text; UTF-16 is named as such, because all that a parser says of it is that the first character is wrong.
+//! Editors and shells of other systems may put a byte order mark before a text, or write UTF-16. The mark is removed. UTF-16
+//! has its own error message, because a parser would only complain about the first character.
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use crate::error::{Context as _, Error, Kind, Result};
 
-/// The byte order mark, as UTF-8 has it.
+/// The byte order mark in UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads a file of text. The error names the file.
+/// Reads a text file. The error names the file.
 pub fn read(path: &Path) -> Result<String> {
     decode(fs_err::read(path)?).about(|| path.display())
 }
@@ -28,29 +28,29 @@ pub fn decode(bytes: Vec<u8>) -> Result<String> {
         let line = before.split(|byte| *byte == b'\n').count();
         Error::new(Kind::Input, "this is not text in UTF-8")
             .expected("UTF-8")
-            .found(format!("other bytes in line {line}"))
+            .found(format!("bytes that are not UTF-8 in line {line}"))
             .hint("save it as UTF-8 in an editor")
     })
 }
 
-/// Does what [`decode`] does, but puts a replacement character where bytes are not UTF-8.
+/// Does the same as [`decode`], but replaces bytes that are not UTF-8 with a replacement character.
 pub fn decode_lossy(bytes: &[u8]) -> Result<Cow<'_, str>> {
     refuse_utf16(bytes)?;
     Ok(String::from_utf8_lossy(without_mark(bytes)))
 }
 
-/// The bytes behind a byte order mark, if there is one.
+/// The bytes without a byte order mark at their beginning.
 #[must_use]
 pub fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(MARK).unwrap_or(bytes)
 }
 
-/// What keeps a program from reading a text that takes its bytes as they are, such as those of shadow-utils.
+/// The reason why programs that know only plain bytes, such as those of shadow-utils, cannot read a text; `None` if they can.
 pub(crate) fn defect(bytes: &[u8]) -> Option<&'static str> {
     if bytes.starts_with(MARK) {
-        return Some("a byte order mark stands before its first line");
+        return Some("it begins with a byte order mark");
     }
-    utf16(bytes).map(|_| "it is UTF-16, which nothing reads there")
+    utf16(bytes).map(|_| "it is UTF-16, which the programs that use it cannot read")
 }
 
 fn utf16(bytes: &[u8]) -> Option<&'static str> {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_text() {
+    fn a_byte_order_mark_is_removed() {
         assert_eq!(decode(b"\xef\xbb\xbfa\n".to_vec()).unwrap(), "a\n");
         assert_eq!(decode_lossy(b"\xef\xbb\xbfa\xff").unwrap(), "a\u{fffd}");
         assert_eq!(decode(Vec::new()).unwrap(), "");
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn utf16_is_named_in_all_its_forms() {
+    fn every_form_of_utf16_has_its_own_error() {
         for encode in [u16::to_le_bytes, u16::to_be_bytes] {
             for (text, found) in [("\u{feff}schema", ", with a"), ("schema", "UTF-16\n")] {
                 let bytes = encoded(text, encode);
@@ -101,11 +101,11 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_found_by_their_line() {
+    fn the_error_names_the_line_with_bytes_that_are_not_utf8() {
         insta::assert_snapshot!(decode(b"a\nb\xe4\n".to_vec()).unwrap_err(), @r"
         this is not text in UTF-8
           expected  UTF-8
-          found     other bytes in line 2
+          found     bytes that are not UTF-8 in line 2
 
         hint: save it as UTF-8 in an editor
         ");

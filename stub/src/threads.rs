@@ -1,17 +1,17 @@
-//! Work shared by all cores.
+//! Shares work among all cores.
 
 use std::panic::resume_unwind;
 use std::thread;
 
 use crate::error::Result;
 
-/// More threads than this gain nothing on one disk, and each may hold a whole file in memory.
+/// The largest number of threads. With a single disk, more threads are not faster, and each may hold a whole file in memory.
 const MOST: usize = 8;
 
-/// Runs the same loop on as many threads as there are cores, at most eight, and gives the first error.
+/// Runs the same loop on as many threads as there are cores, at most eight. Returns the first error.
 ///
-/// `work` takes its next item from something shared, and returns when there is none. Where the machine refuses
-/// another thread, fewer do the work.
+/// `work` must take its items from a shared place, and return when there are none left. If the machine refuses to start a
+/// thread, the others do the work.
 pub fn on_all_cores(work: impl Fn() -> Result<()> + Sync) -> Result<()> {
     let helpers = thread::available_parallelism()
         .map_or(1, usize::from)
@@ -36,7 +36,7 @@ mod tests {
     use crate::error::{Error, Kind};
 
     #[test]
-    fn every_item_is_done_once_and_an_error_comes_out() {
+    fn every_item_is_done_once_and_an_error_is_returned() {
         let next = AtomicUsize::new(0);
         let done = AtomicUsize::new(0);
         let work = |bad: usize| {

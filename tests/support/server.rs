@@ -1,5 +1,4 @@
 //! A web server on a local port that misbehaves as a test wants it to.
-#![allow(dead_code, reason = "each program of tests uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,7 +10,7 @@ use std::thread;
 
 /// What is done with a request for a path.
 #[derive(Debug, Clone)]
-pub(crate) enum Behaviour {
+pub enum Behaviour {
     /// Everything as it should be: `ETag`, `Range`, `If-Range`.
     Good,
     /// Good, after as many requests as the barrier wants have come.
@@ -47,26 +46,26 @@ pub(crate) enum Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn status(status: u16) -> Self {
+    pub fn status(status: u16) -> Self {
         Self::Status(status, None)
     }
 }
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
+pub struct Request {
     /// `GET` or `HEAD`.
-    pub(crate) method: String,
+    pub method: String,
     /// With the query.
-    pub(crate) path: String,
+    pub path: String,
     /// Names in lower case.
-    pub(crate) headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, String>,
     /// How many bytes of body it was to be answered with, 0 if without end.
-    pub(crate) sent: usize,
+    pub sent: usize,
 }
 
 impl Request {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 }
@@ -109,13 +108,13 @@ enum Then {
 }
 
 /// The server. It ends with this value.
-pub(crate) struct Server {
+pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
 impl Server {
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
@@ -134,25 +133,25 @@ impl Server {
     }
 
     /// An address at which nobody listens: no server here is on this one of the machine's own addresses.
-    pub(crate) fn nobody(&self) -> SocketAddr {
+    pub fn nobody(&self) -> SocketAddr {
         ([127, 0, 0, 2], self.address.port()).into()
     }
 
-    pub(crate) fn host(&self) -> String {
+    pub fn host(&self) -> String {
         self.address.to_string()
     }
 
-    pub(crate) fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// Answers requests for a path well. Gives its URL.
-    pub(crate) fn good(&self, path: &str, content: &[u8]) -> String {
+    pub fn good(&self, path: &str, content: &[u8]) -> String {
         self.route(path, content, [Behaviour::Good])
     }
 
     /// Answers the first request for a path by the first behaviour, and so on; the last one stays.
-    pub(crate) fn route(
+    pub fn route(
         &self,
         path: &str,
         content: &[u8],
@@ -172,12 +171,12 @@ impl Server {
     }
 
     /// Wants `Authorization: Bearer <token>` for all paths that begin like this, and says where to get one.
-    pub(crate) fn guard(&self, prefix: &'static str, token: &str, challenge: String) {
+    pub fn guard(&self, prefix: &'static str, token: &str, challenge: String) {
         self.guard_by(prefix, token, vec![challenge]);
     }
 
     /// The same with several ways to log in, of which each is in a line of its own.
-    pub(crate) fn guard_by(&self, prefix: &'static str, token: &str, challenges: Vec<String>) {
+    pub fn guard_by(&self, prefix: &'static str, token: &str, challenges: Vec<String>) {
         *self.shared.guard.lock().unwrap() = Some(Guard {
             prefix,
             token: format!("Bearer {token}"),
@@ -186,19 +185,19 @@ impl Server {
     }
 
     /// The requests so far.
-    pub(crate) fn requests(&self) -> Vec<Request> {
+    pub fn requests(&self) -> Vec<Request> {
         self.shared.log.lock().unwrap().clone()
     }
 
     /// The requests so far for one path, whatever the query.
-    pub(crate) fn requests_for(&self, path: &str) -> Vec<Request> {
+    pub fn requests_for(&self, path: &str) -> Vec<Request> {
         let mut requests = self.requests();
         requests.retain(|r| r.path.split('?').next() == Some(path));
         requests
     }
 
     /// The greatest number of requests that were being answered at one time.
-    pub(crate) fn most_active(&self) -> usize {
+    pub fn most_active(&self) -> usize {
         self.shared.most_active.load(Ordering::SeqCst)
     }
 }

@@ -12,14 +12,14 @@ use fs_err as fs;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 /// Somebody who signs releases.
-pub(crate) struct Signer {
+pub struct Signer {
     id: [u8; 8],
     pair: Ed25519KeyPair,
 }
 
 impl Signer {
     /// Each number gives another key.
-    pub(crate) fn new(number: u8) -> Self {
+    pub fn new(number: u8) -> Self {
         Self {
             id: [number; 8],
             pair: Ed25519KeyPair::from_seed_unchecked(&[number; 32]).unwrap(),
@@ -27,18 +27,18 @@ impl Signer {
     }
 
     /// The public key, as it is given to `--key`.
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         let public = self.pair.public_key().as_ref();
         BASE64_STANDARD.encode([b"Ed", &self.id[..], public].concat())
     }
 
     /// The key's id, as minisign prints it.
-    pub(crate) fn key_id(&self) -> String {
+    pub fn key_id(&self) -> String {
         format!("{:016X}", u64::from_le_bytes(self.id))
     }
 
     /// Writes `<file>.minisig`, whose trusted comment names the file, as that of a release does. Gives its path.
-    pub(crate) fn sign(&self, file: &Path) -> PathBuf {
+    pub fn sign(&self, file: &Path) -> PathBuf {
         let name = file.file_name().unwrap().to_str().unwrap();
         let comment = format!("usernetes file:{name}");
         let digest = Blake2b512::digest(fs::read(file).unwrap());

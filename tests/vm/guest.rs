@@ -1,7 +1,7 @@
-//! The running machine: QEMU in software emulation, reached by ssh on a loopback port, with no network beyond.
+//! The running machine, reached by ssh, with no network beyond.
 
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::check;
+use crate::engine::Engine;
 use crate::image::{Image, USER};
 
 /// How long the machine may take to answer. It needs 30 seconds on two free cores.
@@ -20,16 +21,16 @@ const SCRIPT_TIME: &str = "1500";
 #[derive(Debug)]
 pub struct Guest {
     image: Image,
+    engine: Engine,
     disk: PathBuf,
     console: PathBuf,
-    port: u16,
-    qemu: Option<Child>,
+    machine: Option<Child>,
 }
 
 impl Guest {
     /// Boots from a fresh copy of the disk. The emulated kernel panics at random about once in six boots, in code
     /// that patches itself: then once more.
-    pub fn boot(image: &Image, work: &Path) -> Result<Self> {
+    pub fn boot(image: &Image, engine: Engine, work: &Path) -> Result<Self> {
         let disk = work.join("disk.img");
         check(
             Command::new("cp")
@@ -37,17 +38,12 @@ impl Guest {
                 .arg(&image.disk)
                 .arg(&disk),
         )?;
-        // Somebody else may take the port between here and QEMU's start; then QEMU says so.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .map_err(|e| format!("no free port: {e}"))?
-            .port();
         let mut guest = Self {
             image: image.clone(),
+            engine,
             disk,
             console: work.join("console.log"),
-            port,
-            qemu: None,
+            machine: None,
         };
         guest.start()?;
         Ok(guest)
@@ -75,6 +71,7 @@ impl Guest {
                 Err(why) => {
                     eprintln!("attempt {attempt}: {why}");
                     self.stop();
+                    self.engine.fall_back();
                     // A kernel that panicked leaves a file system to repair.
                     let _ = Command::new("e2fsck")
                         .args(["-p", "-f"])
@@ -92,58 +89,16 @@ impl Guest {
 
     fn try_start(&mut self) -> Result<f64> {
         let started = Instant::now();
-        // Seen: with cmpxchg16b or 5-level paging emulated, the kernel panics.
-        let qemu = Command::new("qemu-system-x86_64")
-            .args([
-                "-machine",
-                "q35",
-                "-accel",
-                "tcg,thread=multi,tb-size=1024",
-                "-cpu",
-                "max,cx16=off,la57=off,pks=off,pku=off",
-            ])
-            .args([
-                "-smp",
-                "2",
-                "-m",
-                "6144",
-                "-nographic",
-                "-nodefaults",
-                "-no-reboot",
-            ])
-            .arg("-kernel")
-            .arg(&self.image.kernel)
-            .arg("-initrd")
-            .arg(&self.image.initrd)
-            .args([
-                "-append",
-                "console=ttyS0 quiet mitigations=off nopti nokaslr panic=-1 audit=0",
-            ])
-            .args([
-                "-drive",
-                &format!(
-                    "file={},if=virtio,format=raw,cache=unsafe,discard=unmap",
-                    self.disk.display()
-                ),
-            ])
-            .args([
-                "-netdev",
-                &format!(
-                    "user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{}-:22",
-                    self.port
-                ),
-            ])
-            .args([
-                "-device",
-                "virtio-net-pci,netdev=n0",
-                "-device",
-                "virtio-rng-pci",
-            ])
-            .args(["-serial", &format!("file:{}", self.console.display())])
+        let mut command = self
+            .engine
+            .command(&self.image, &self.disk, &self.console)?;
+        let machine = command
             .stdin(Stdio::null())
+            // User Mode Linux is several processes, which end together only as a group.
+            .process_group(0)
             .spawn()
-            .map_err(|e| format!("cannot run qemu-system-x86_64: {e}"))?;
-        self.qemu = Some(qemu);
+            .map_err(|e| format!("cannot run {}: {e}", command.get_program().display()))?;
+        self.machine = Some(machine);
         while started.elapsed() < BOOT_TIME {
             if !self.running() {
                 return Err("the machine ended while booting".to_owned());
@@ -204,20 +159,19 @@ impl Guest {
 
     /// For a person who wants to look around.
     pub fn ssh_command(&self) -> String {
-        format!(
-            "ssh -i {} -o StrictHostKeyChecking=no -p {} {USER}@127.0.0.1",
-            self.image.key.display(),
-            self.port
-        )
+        let words = self.engine.ssh(&self.image.key, USER);
+        format!("{} -o StrictHostKeyChecking=no", words.join(" "))
     }
 
-    pub fn leave_running(&mut self) {
-        self.qemu = None;
+    pub fn leave_running(self) {
+        // Nothing is dropped, so nothing is stopped.
+        std::mem::forget(self);
     }
 
     fn ssh(&self, user: &str, command: &str) -> Command {
-        let mut ssh = Command::new("ssh");
-        ssh.arg("-i").arg(&self.image.key);
+        let words = self.engine.ssh(&self.image.key, user);
+        let mut ssh = Command::new(&words[0]);
+        ssh.args(&words[1..]);
         for option in [
             "StrictHostKeyChecking=no",
             "UserKnownHostsFile=/dev/null",
@@ -227,27 +181,22 @@ impl Guest {
         ] {
             ssh.args(["-o", option]);
         }
-        ssh.args([
-            "-p",
-            &self.port.to_string(),
-            &format!("{user}@127.0.0.1"),
-            command,
-        ])
-        .stdin(Stdio::null());
+        ssh.arg(command).stdin(Stdio::null());
         ssh
     }
 
     /// Whether the machine is still there.
     pub fn running(&mut self) -> bool {
-        self.qemu
+        self.machine
             .as_mut()
-            .is_some_and(|q| matches!(q.try_wait(), Ok(None)))
+            .is_some_and(|m| matches!(m.try_wait(), Ok(None)))
     }
 
     fn stop(&mut self) {
-        if let Some(mut qemu) = self.qemu.take() {
-            let _ = qemu.kill();
-            let _ = qemu.wait();
+        if let Some(mut machine) = self.machine.take() {
+            let group = format!("-{}", machine.id());
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+            let _ = machine.wait();
         }
     }
 }

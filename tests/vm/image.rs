@@ -125,7 +125,7 @@ pub fn prepare(suite: &str, cache: &Path) -> Result<Image> {
     )?;
     check(
         Command::new("mkfs.ext4")
-            .args(["-q", "-F", "-O", "^has_journal", "-d"])
+            .args(["-q", "-F", "-L", "root", "-O", "^has_journal", "-d"])
             .arg(&root)
             .arg(&image.disk),
     )?;
@@ -160,12 +160,12 @@ fn configure(root: &Path, public_key: &str) -> Result<()> {
         ("etc/subgid", &range),
         ("etc/hostname", "machine\n"),
         ("etc/hosts", "127.0.0.1 localhost\n10.0.2.15 machine\n"),
-        ("etc/fstab", "/dev/vda / ext4 defaults,noatime 0 1\n"),
+        ("etc/fstab", "LABEL=root / ext4 defaults,noatime 0 1\n"),
         ("etc/resolv.conf", "nameserver 10.0.2.3\n"),
         ("etc/modules-load.d/usernetes.conf", &modules),
         (
             "etc/systemd/network/10-eth.network",
-            "[Match]\nName=e*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n",
+            "[Match]\nName=e* vec*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n",
         ),
         (
             "etc/systemd/system/user@.service.d/delegate.conf",

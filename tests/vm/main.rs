@@ -1,12 +1,15 @@
 //! The virtual machine: a real systemd, an unprivileged user, real programs, no network.
 //!
-//! `cargo test -p builder --test vm` makes the machine out of Debian packages (kept for the next time), boots
-//! it under software emulation, copies a bundle in and runs the scenarios of `tests/vm/scenarios/` as the user.
-//! Without `--bundle FILE` the bundle is made from the Debian channel. A scenario says in its first lines what a
-//! bundle must hold for it; those that need more than this bundle has are named and left out.
+//! `cargo test -p builder --test vm` makes the machine out of Debian packages (kept for the next time), boots it, copies a
+//! bundle in and runs the scenarios of `tests/vm/scenarios/` as the user. The machine runs under QEMU, with KVM where that
+//! works and emulated otherwise. With `--kernel FILE`, a User Mode Linux kernel (`linux.uml`), it runs as an ordinary process
+//! instead, several times faster than emulation. Without `--bundle FILE` the bundle is made from the Debian channel. A
+//! scenario says in its first lines which components a bundle must have for it; scenarios that need others are named and left
+//! out. `--junit FILE` writes the results for other programs.
 //!
 //! Needs root (a file system image is made), a Debian mirror in apt's configuration, and the packages
-//! `mmdebstrap qemu-system-x86 e2fsprogs cpio openssh-client`.
+//! `mmdebstrap e2fsprogs openssh-client`, with `qemu-system-x86 cpio` for QEMU and `iproute2` for User Mode Linux. That kernel
+//! needs these built in: cgroup v2, overlay, fuse, tun, bridge, veth, vxlan, nftables, iptables, and the vector network device.
 
 // A test that cannot go on has failed: it panics.
 #![allow(
@@ -18,8 +21,10 @@
     unreachable_pub
 )]
 
+mod engine;
 mod guest;
 mod image;
+mod junit;
 mod scenario;
 
 use std::collections::BTreeSet;
@@ -27,7 +32,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use engine::Engine;
 use guest::Guest;
+use junit::Case;
 use scenario::Scenario;
 
 /// What goes wrong in here is told in one sentence.
@@ -38,6 +45,8 @@ const SUITE: &str = "trixie";
 
 struct Options {
     bundle: Option<PathBuf>,
+    kernel: Option<PathBuf>,
+    junit: Option<PathBuf>,
     only: Option<String>,
     keep: bool,
 }
@@ -55,6 +64,8 @@ fn main() -> ExitCode {
 fn options() -> Result<Options> {
     let mut options = Options {
         bundle: None,
+        kernel: None,
+        junit: None,
         only: None,
         keep: false,
     };
@@ -63,11 +74,13 @@ fn options() -> Result<Options> {
         let mut value = || args.next().ok_or_else(|| format!("`{arg}` needs a value"));
         match arg.as_str() {
             "--bundle" => options.bundle = Some(PathBuf::from(value()?)),
+            "--kernel" => options.kernel = Some(PathBuf::from(value()?)),
+            "--junit" => options.junit = Some(PathBuf::from(value()?)),
             "--only" => options.only = Some(value()?),
             "--keep" => options.keep = true,
             other => {
                 return Err(format!(
-                    "unknown argument `{other}`: there are `--bundle FILE`, `--only SCENARIO` and `--keep` (leave the machine running)"
+                    "unknown argument `{other}`: there are `--bundle FILE`, `--kernel FILE`, `--junit FILE`, `--only SCENARIO` and `--keep` (leave the machine running)"
                 ));
             }
         }
@@ -106,31 +119,20 @@ fn run(options: &Options) -> Result<()> {
             .map_err(|e| e.to_string())?
             .join("vm"),
     )?;
-    let mut run = Run::of(
-        &scenarios,
-        &components,
-        &bundle,
-        Guest::boot(&image, &work)?,
-    )?;
+    let boot = || Guest::boot(&image, Engine::new(options.kernel.as_deref())?, &work);
+    let mut run = Run::of(&scenarios, &components, &bundle, boot()?)?;
     if run.guest_ended() {
         // Seen with emulated processors: the guest's kernel panics at random. That is not what is being tested.
         eprintln!("the machine itself ended: once more, from the beginning");
-        run = Run::of(
-            &scenarios,
-            &components,
-            &bundle,
-            Guest::boot(&image, &work)?,
-        )?;
+        run = Run::of(&scenarios, &components, &bundle, boot()?)?;
     }
-    run.finish(options.keep)
+    run.finish(options)
 }
 
-/// What became of the scenarios in one machine.
+/// The results of the scenarios in one machine.
 struct Run {
     guest: Guest,
-    rows: Vec<String>,
-    passed: usize,
-    failed: usize,
+    cases: Vec<Case>,
 }
 
 impl Run {
@@ -142,47 +144,49 @@ impl Run {
         mut guest: Guest,
     ) -> Result<Self> {
         guest.copy(bundle, "usernetes-x86_64")?;
-        let (mut rows, mut passed, mut failed) = (Vec::new(), 0, 0);
+        let mut cases = Vec::new();
         for scenario in scenarios {
-            let name = &scenario.name;
+            let name = scenario.name.clone();
             if let Some(why) = scenario.unfit(components) {
-                rows.push(format!("{name:34} {:>8}  left out: {why}", ""));
+                cases.push(Case::left_out(name, why));
                 continue;
             }
             eprintln!("── {name}");
             let started = Instant::now();
-            let outcome = scenario.run(&mut guest);
-            let seconds = started.elapsed().as_secs_f64();
-            if let Err(why) = outcome {
-                rows.push(format!("{name:34} {seconds:>8.1}  FAILED: {why}"));
-                failed += 1;
+            let result = scenario.run(&mut guest);
+            let failed = result.is_err();
+            cases.push(Case::run(name, started.elapsed(), result));
+            if failed {
                 break;
             }
-            rows.push(format!("{name:34} {seconds:>8.1}  passed"));
-            passed += 1;
         }
-        Ok(Self {
-            guest,
-            rows,
-            passed,
-            failed,
-        })
+        Ok(Self { guest, cases })
+    }
+
+    fn failed(&self) -> usize {
+        self.cases.iter().filter(|case| case.has_failed()).count()
     }
 
     fn guest_ended(&mut self) -> bool {
-        self.failed > 0 && !self.guest.running()
+        self.failed() > 0 && !self.guest.running()
     }
 
     /// Prints the table, and ends the machine unless it is to be kept.
-    fn finish(mut self, keep: bool) -> Result<()> {
-        if keep {
+    fn finish(self, options: &Options) -> Result<()> {
+        let failed = self.failed();
+        println!("\n{:34} {:>8}  result", "scenario", "seconds");
+        self.cases.iter().for_each(|case| println!("{case}"));
+        let passed = self.cases.iter().filter(|case| case.has_passed()).count();
+        println!("\n{passed} passed, {failed} failed");
+        if let Some(file) = &options.junit {
+            std::fs::write(file, junit::document(&self.cases))
+                .map_err(|e| format!("{}: {e}", file.display()))?;
+        }
+        if options.keep {
             eprintln!("the machine is left running: {}", self.guest.ssh_command());
             self.guest.leave_running();
         }
-        println!("\n{:34} {:>8}  outcome", "scenario", "seconds");
-        self.rows.iter().for_each(|row| println!("{row}"));
-        println!("\n{} passed, {} failed", self.passed, self.failed);
-        if self.failed > 0 {
+        if failed > 0 {
             return Err("a scenario failed; its output is above".to_owned());
         }
         Ok(())

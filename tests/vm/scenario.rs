@@ -60,7 +60,8 @@ impl Scenario {
         let surplus = self.lacks.iter().find(|n| components.contains(*n));
         missing
             .map(|n| format!("the bundle has no {n}"))
-            .or(surplus.map(|n| format!("the bundle has {n}, with which others test more")))
+            .or(surplus
+                .map(|n| format!("the bundle has {n}, and other scenarios test more with it")))
     }
 
     /// Runs it. A line `# reboot` alone cuts the script: the machine is restarted there, and the rest goes on.

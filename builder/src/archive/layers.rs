@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use stub::error::{Context, Error, Kind, Result};
+use stub::oci;
 
 use super::codec::Codec;
 use super::search::Search;
@@ -72,11 +73,11 @@ pub fn layers(layers: &[Layer<'_>], wanted: &BTreeSet<String>, each: &mut Each<'
 /// Media types of the OCI image specification and of Docker's image manifest, version 2, schema 2.
 fn codec(media_type: &str) -> Result<Codec> {
     match media_type {
-        "application/vnd.oci.image.layer.v1.tar"
+        oci::LAYER
         | "application/vnd.docker.image.rootfs.diff.tar" => Ok(Codec::None),
-        "application/vnd.oci.image.layer.v1.tar+gzip"
+        oci::LAYER_GZIP
         | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Ok(Codec::Gzip),
-        "application/vnd.oci.image.layer.v1.tar+zstd"
+        oci::LAYER_ZSTD
         | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Ok(Codec::Zstd),
         other => Err(Error::new(Kind::Input, "the layer is of an unknown type")
             .expected("`application/vnd.oci.image.layer.v1.tar`, `…+gzip` or `…+zstd`, or Docker's name for one of these")

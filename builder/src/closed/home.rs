@@ -99,7 +99,7 @@ fn share(theirs: &Path, ours: &Path, kind: &Shared) -> Result<()> {
 }
 
 /// The home of the user's own cargo.
-pub(crate) fn of_user() -> Result<PathBuf> {
+pub fn of_user() -> Result<PathBuf> {
     let set = env::var_os("CARGO_HOME").filter(|home| !home.is_empty());
     let home = match (set, env::var_os("HOME")) {
         (Some(set), _) => PathBuf::from(set),

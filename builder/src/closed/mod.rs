@@ -6,7 +6,6 @@
 //! The downloads themselves are shared with the user's own cargo.
 
 mod home;
-mod program;
 mod settings;
 mod sources;
 mod toolchain;
@@ -20,12 +19,11 @@ use std::process::Command;
 
 use serde::Deserialize;
 use stub::bundle::Arch;
+use stub::child;
 use stub::error::{Error, Kind, Result};
 
 use self::home::Home;
-pub(crate) use self::home::of_user as home_of_user;
-use self::program::finish;
-pub(crate) use self::program::run;
+pub use self::home::of_user as home_of_user;
 pub(crate) use self::sources::Source;
 use self::toolchain::Toolchain;
 use crate::workspace::Workspace;
@@ -89,12 +87,16 @@ impl Closed {
             .arg(&self.target)
             .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&remaps));
         let triple = &self.triple;
-        finish(&mut cargo, None)?.map_err(|why| {
-            let what = format!("cargo cannot compile the stub for {triple}\n{why}");
-            Error::new(Kind::Failed, what).hint(format!(
+        let ended = child::run(&mut cargo)?;
+        if !ended.status.success() {
+            let what = format!(
+                "cargo cannot compile the stub for {triple}\n{}",
+                ended.said()
+            );
+            return Err(Error::new(Kind::Failed, what).hint(format!(
                 "for another processor than this machine's, run `rustup target add {triple}` and install a linker for it, or name a ready stub with `--stub`"
-            ))
-        })?;
+            )));
+        }
         let program = self.target.join(triple).join("stub/usernetes");
         require_no_trace(&program, &remaps)?;
         Ok(program)
@@ -150,18 +152,23 @@ impl Closed {
     fn download(&self) -> Result<()> {
         let mut cargo = self.cargo_online(&["tree", "--edges=normal,build"]);
         cargo.envs(env::vars_os().filter(|(name, _)| variables::may_lead_to_a_registry(name)));
-        finish(&mut cargo, None)?.map(drop).map_err(|why| {
-            let what = format!("cargo cannot download the crates of the stub\n{why}");
-            Error::new(Kind::Network, what)
-                .hint("correct the problem that cargo reports; without a network, use `--offline`")
-        })
+        let ended = child::run(&mut cargo)?;
+        if ended.status.success() {
+            return Ok(());
+        }
+        let what = format!(
+            "cargo cannot download the crates of the stub\n{}",
+            ended.said()
+        );
+        Err(Error::new(Kind::Network, what)
+            .hint("correct the problem that cargo reports; without a network, use `--offline`"))
     }
 
     /// The crates that such dependencies lead to.
     fn tree(&self, edges: &str) -> Result<BTreeSet<Id>> {
         let mut cargo = self.cargo(&["tree", "--prefix=none", "--no-dedupe", "--format={p}"]);
         cargo.args(["--edges", edges]);
-        let text = run(&mut cargo, None)?;
+        let text = child::run(&mut cargo)?.success()?;
         let id = |line: &str| {
             let mut words = line.split_whitespace();
             let name = words.next()?.to_owned();

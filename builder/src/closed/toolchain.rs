@@ -6,9 +6,10 @@ use std::process::Command;
 
 use serde::Deserialize;
 use stub::bundle::Arch;
+use stub::child;
 use stub::error::{Error, Kind, Result};
 
-use super::{read_toml, run, surprise};
+use super::{read_toml, surprise};
 
 /// The Rust toolchain itself, without the wrappers that rustup or others put in front of it.
 pub(super) struct Toolchain {
@@ -33,14 +34,14 @@ impl Toolchain {
         let ask = |argument: &str| {
             let mut command = Command::new(&rustc);
             // rustup looks for `rust-toolchain.toml` from here.
-            run(command.args(["--print", argument]).current_dir(root), None)
+            child::run(command.args(["--print", argument]).current_dir(root))?.success()
         };
         let sysroot = PathBuf::from(ask("sysroot")?.trim_end());
         let within = |name: &str| Some(sysroot.join("bin").join(name)).filter(|p| p.is_file());
         let rustc = within("rustc").unwrap_or(rustc);
         let cargo = within("cargo").or(cargo).unwrap_or_else(|| "cargo".into());
 
-        let text = run(Command::new(&rustc).arg("-vV").current_dir(root), None)?;
+        let text = child::run(Command::new(&rustc).arg("-vV").current_dir(root))?.success()?;
         let value = |name: &str| {
             let mut lines = text.lines();
             lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned()))
@@ -168,7 +169,7 @@ mod tests {
             if let Some((from, to)) = remap {
                 command.arg(format!("--remap-path-prefix={}={to}", from.display()));
             }
-            run(&mut command, None).unwrap();
+            child::run(&mut command).unwrap().success().unwrap();
             fs_err::read(object).unwrap()
         };
         let expected = compiled(&without, None);

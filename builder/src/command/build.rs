@@ -18,16 +18,16 @@ pub(crate) struct BuildArgs {
     /// The part of the lockfile
     #[command(flatten)]
     pub selection: Selection,
-    /// Write the result to this file, by default to `usernetes-<arch>` or `usernetes-<arch>.tbz` in the current directory
+    /// Write the result to this file [default: `usernetes-ARCH` or `usernetes-ARCH.tbz` in the current directory]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Compress at this level: 3 is quick, 19 is small
+    /// Compress at this level, from 1 to 22: 3 is fast, 19 makes a small file
     #[arg(long, default_value_t = frame::RELEASE_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
-    /// Make one executable, or the classic archive of a directory
+    /// Make a file of this kind
     #[arg(long, value_enum, default_value_t = OutputFormat::Exe)]
     pub format: OutputFormat,
-    /// Use this static stub instead of compiling the one in the checkout
+    /// Put this statically linked program at the beginning of the bundle, instead of compiling the checkout's stub
     #[arg(long, value_name = "FILE")]
     pub stub: Option<PathBuf>,
 }
@@ -35,9 +35,9 @@ pub(crate) struct BuildArgs {
 /// The kinds of file that `builder build` makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// The self-extracting executable
+    /// One executable that unpacks itself
     Exe,
-    /// A `.tbz` of the directory `usernetes/`
+    /// An archive of the directory `usernetes/`, compressed with bzip2
     Tbz,
 }
 
@@ -71,15 +71,15 @@ pub(crate) fn run(inputs: &Inputs, args: &BuildArgs, progress: &Progress) -> Res
         head: head(inputs, arch, args.stub.as_deref(), progress)?,
         output: &output,
     };
-    let report = match args.format {
+    let built = match args.format {
         OutputFormat::Exe => pack::build(&order, &cache, progress)?,
         OutputFormat::Tbz => pack::build_tbz(&order, &cache, progress)?,
     };
     let text = format!(
         "{}\n{}  {}\n",
-        report.table(),
-        report.sha256,
-        report.file.display()
+        built.table(),
+        built.sha256,
+        built.file.display()
     );
-    inputs::print(inputs, &text, &report)
+    inputs::print(inputs, &text, &built)
 }

@@ -6,7 +6,7 @@ use stub::progress::{Progress, bytes};
 use super::inputs::{self, Inputs, Selection, arch, fill_cache};
 use crate::cache::Cache;
 use crate::lockfile::Lockfile;
-use crate::plural::counted;
+use crate::wording::counted;
 
 /// `builder fetch`: everything the lockfile pins, into the cache.
 pub(crate) fn run(inputs: &Inputs, selection: &Selection, progress: &Progress) -> Result<()> {

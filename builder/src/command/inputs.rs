@@ -1,5 +1,6 @@
 //! The arguments that every command has, and the steps that several commands share.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -18,8 +19,8 @@ use crate::workspace::Workspace;
 use crate::{debian, fetch, mirror};
 
 /// The inputs of a build. Every command takes these arguments.
-#[derive(Debug, Args)]
-pub(crate) struct Inputs {
+#[derive(Debug, Clone, Args)]
+pub struct Inputs {
     /// Build from this checkout [default: the one that contains the current directory]
     #[arg(long, global = true, value_name = "DIR")]
     pub workspace: Option<PathBuf>,
@@ -29,23 +30,26 @@ pub(crate) struct Inputs {
     /// Use this lockfile [default: `lockfile.json` in the checkout]
     #[arg(long, global = true, value_name = "FILE")]
     pub lockfile: Option<PathBuf>,
-    /// Look for downloads here first: in a directory that `builder mirror export` made, in a copy of a cache, or at the http(s) address of one of these
+    /// Look for downloads here first: a directory that `builder mirror export` has made, a copy of a cache, or the web address of one of these
     #[arg(long, global = true, value_name = "DIR|URL")]
     pub mirror: Option<String>,
-    /// Do not use the network: every download must be in the cache or in a `--mirror` directory
+    /// Do not use the network. Every download must be in the cache, or in a directory that `--mirror` names
     #[arg(long, global = true)]
     pub offline: bool,
-    /// Use this Debian archive for recipes with `from = "debian"` [default: the one that this machine's apt uses]
+    /// Take Debian packages from this archive [default: the one that this machine's apt uses]
     #[arg(long, global = true, value_name = "URL")]
     pub debian_archive: Option<String>,
     /// Print the result as JSON
     #[arg(long, global = true)]
     pub json: bool,
+    /// Show each program that the builder runs, with its arguments, on stderr
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
 }
 
 impl Inputs {
     /// The checkout: the one named, or the one around the current directory.
-    fn workspace(&self) -> Result<Workspace> {
+    pub fn workspace(&self) -> Result<Workspace> {
         Workspace::find(self.workspace.as_deref())
     }
 
@@ -61,6 +65,32 @@ impl Inputs {
         self.recipes
             .clone()
             .map_or_else(|| Ok(self.workspace()?.recipes()), Ok)
+    }
+
+    /// The arguments that give these inputs to another process.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<OsString> {
+        let path = |path: &Option<PathBuf>| path.clone().map(OsString::from);
+        let text = |text: &Option<String>| text.clone().map(OsString::from);
+        let values = [
+            ("--workspace", path(&self.workspace)),
+            ("--recipes", path(&self.recipes)),
+            ("--lockfile", path(&self.lockfile)),
+            ("--mirror", text(&self.mirror)),
+            ("--debian-archive", text(&self.debian_archive)),
+        ];
+        let switches = [
+            ("--offline", self.offline),
+            ("--json", self.json),
+            ("--verbose", self.verbose),
+        ];
+        let switches = switches.into_iter().filter(|(_, on)| *on);
+        values
+            .into_iter()
+            .filter_map(|(name, value)| Some([name.into(), value?]))
+            .flatten()
+            .chain(switches.map(|(name, _)| name.into()))
+            .collect()
     }
 }
 
@@ -127,7 +157,7 @@ pub(super) fn head(
 }
 
 /// Prints a command's result on stdout: the text, or with `--json` the value. A closed pipe is no error.
-pub(crate) fn print(inputs: &Inputs, text: &str, value: &impl Serialize) -> Result<()> {
+pub fn print(inputs: &Inputs, text: &str, value: &impl Serialize) -> Result<()> {
     let text = if inputs.json {
         serde_json::to_string_pretty(value)
             .map_err(|e| Error::new(Kind::Failed, format!("cannot print the result: {e}")))?

@@ -14,36 +14,36 @@ use crate::http::Client;
 use crate::lock::newer::Newer;
 use crate::lock::update::{Tools, Update};
 use crate::lockfile::Lockfile;
-use crate::plural::counted;
 use crate::source::{self, Endpoints};
+use crate::wording::counted;
 use crate::{lock, recipe};
 
 /// Arguments of `builder lock`.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct LockArgs {
-    /// Resolve the newest allowed versions and write the lockfile. Components that are released together are updated together. If `GITHUB_TOKEN` is set, it is sent to GitHub's API and to no other host: with a token, GitHub answers more requests
+    /// Find the newest allowed versions, and write them into the lockfile. Components that are released together are updated together. If the variable `GITHUB_TOKEN` is set, the builder sends it to GitHub's API, which then answers more requests, and to no other host
     #[arg(long)]
     pub update: bool,
-    /// Compare the recipes with the lockfile, as `builder lock` without options does; it lists unpinned downloads and differences (exit code 3). If there are none, also ask upstreams and list newer versions (exit code 2), unless `--offline` is given. Change nothing
+    /// Compare the recipes with the lockfile, as `builder lock` does without options, and list unpinned downloads and differences (exit code 3). If there are none, ask upstreams, too, and list newer versions (exit code 2); with `--offline`, ask nobody. Change nothing
     #[arg(long, conflicts_with = "update")]
     pub check: bool,
     /// Show the changes that `--update` would make, and do not write the lockfile
     #[arg(long, requires = "update")]
     pub dry_run: bool,
-    /// Take only versions that have been out for at least this many days, if upstream gives a date
+    /// Take only versions that were released at least this many days ago. A version whose date is unknown is taken
     #[arg(long, value_name = "DAYS", default_value_t = 3)]
     pub min_age: u16,
-    /// Replace the locked version by an older one if upstream has no newer one
+    /// Replace a locked version by an older one if the older one is the newest that upstream still has
     #[arg(long)]
     pub allow_downgrade: bool,
-    /// Replace a pin even if the evidence for the new one is weaker
+    /// Replace a digest even if the evidence for the new one is weaker
     #[arg(long)]
     pub allow_weaker_evidence: bool,
-    /// Resolve only these components, and those that are released together with them
+    /// Look only at these components, and at those that are released together with them
     #[arg(value_name = "NAME")]
     pub names: Vec<Name>,
-    /// Resolve Debian packages for this processor [default: this machine's]
+    /// Take Debian packages for this processor: `x86_64` or `aarch64` [default: this machine's]
     #[arg(long)]
     pub arch: Option<Arch>,
     /// Take Debian packages from this suite if their recipe names none [default: this machine's]
@@ -53,15 +53,15 @@ pub(crate) struct LockArgs {
 
 /// The result of `builder lock` without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// There is nothing else to report.
+pub(crate) enum End {
+    /// There is nothing else to comparison.
     Done,
     /// Upstreams have newer versions than the lockfile.
     Newer,
 }
 
 /// `builder lock`: checks by default, asks upstreams with `--check`, resolves with `--update`.
-pub(crate) fn run(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Result<Outcome> {
+pub(crate) fn run(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Result<End> {
     let directory = inputs.recipes_path()?;
     let recipes = recipe::read_all(&directory)?;
     let path = inputs.lockfile_path()?;
@@ -80,27 +80,27 @@ pub(crate) fn run(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Resu
     };
     if !args.update {
         let lockfile = Lockfile::read(&path)?;
-        let report = lock::check::check(&recipes, &lockfile)?;
-        if !args.check || inputs.offline || report.verdict().is_err() {
-            inputs::print(inputs, &report.to_string(), &report)?;
-            return report.verdict().map(|()| Outcome::Done);
+        let comparison = lock::check::check(&recipes, &lockfile)?;
+        if !args.check || inputs.offline || comparison.verdict().is_err() {
+            inputs::print(inputs, &comparison.to_string(), &comparison)?;
+            return comparison.verdict().map(|()| End::Done);
         }
         let cache = Cache::of_user()?;
         let tools = tools(&client, &cache, progress);
         let newer = update.newer(&recipes, &lockfile, tools)?;
-        let text = format!("{report}\n{}", lock::newer::table(&newer));
+        let text = format!("{comparison}\n{}", lock::newer::table(&newer));
         inputs::print(
             inputs,
             &text,
             &Checked {
-                report: &report,
+                comparison: &comparison,
                 newer: &newer,
             },
         )?;
         return Ok(if newer.is_empty() {
-            Outcome::Done
+            End::Done
         } else {
-            Outcome::Newer
+            End::Newer
         });
     }
     if inputs.offline {
@@ -132,14 +132,14 @@ pub(crate) fn run(inputs: &Inputs, args: &LockArgs, progress: &Progress) -> Resu
     let text = format!("{text}{}: {done}\n", path.display());
     inputs::print(inputs, &text, &changes)?;
     new.require_pinned(&args.names)?;
-    Ok(Outcome::Done)
+    Ok(End::Done)
 }
 
 /// The output of `builder lock --check --json`.
 #[derive(Serialize)]
 struct Checked<'a> {
     #[serde(flatten)]
-    report: &'a lock::check::Report,
+    comparison: &'a lock::check::Comparison,
     newer: &'a [Newer],
 }
 

@@ -10,7 +10,7 @@ use super::inputs::{self, Inputs, Selection, arch, fill_cache};
 use crate::cache::Cache;
 use crate::lockfile::Lockfile;
 use crate::mirror;
-use crate::plural::counted;
+use crate::wording::counted;
 
 /// The commands below `builder mirror`.
 #[derive(Debug, Subcommand)]

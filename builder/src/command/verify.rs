@@ -11,7 +11,7 @@ use stub::signature;
 use super::inputs::{self, Inputs, fill_cache, head};
 use crate::cache::Cache;
 use crate::lockfile::Lockfile;
-use crate::plural::counted;
+use crate::wording::counted;
 use crate::{pack, verify};
 
 /// Arguments of `builder verify`.
@@ -20,37 +20,37 @@ pub(crate) struct VerifyArgs {
     /// The bundle to check
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Build it again from this checkout and compare every byte
+    /// Build the bundle again from this checkout, and compare every byte
     #[arg(long)]
     pub rebuild: bool,
     /// Check this minisign signature [default: FILE.minisig, if it exists]
     #[arg(long, value_name = "FILE")]
     pub signature: Option<PathBuf>,
-    /// Require a signature by this public key, or by the key in this file [default: the release's key]
+    /// Fail unless this public key, or the key in this file, has signed the bundle. Without this option, a bundle without a signature is accepted, and a signature is checked with the release's key
     #[arg(long, value_name = "KEY|FILE")]
     pub key: Option<String>,
 }
 
 /// `builder verify`: integrity, and on request whether the checkout makes the same bytes.
 pub(crate) fn run(inputs: &Inputs, args: &VerifyArgs, progress: &Progress) -> Result<()> {
-    let (original, mut report) = verify::integrity(&args.file, progress)?;
+    let (original, mut verified) = verify::integrity(&args.file, progress)?;
     // Of the bytes that were just checked, even if something else has taken the file's name since.
     let origin =
         signature::check_bundle(&original, args.signature.as_deref(), args.key.as_deref())?;
     let mut text = format!(
         "{}: every byte matches the manifest: {}, {} unpacked\nbundle id {}\n{origin}\n",
         args.file.display(),
-        counted(report.components, "component"),
-        bytes(report.unpacked),
-        report.id
+        counted(verified.components, "component"),
+        bytes(verified.unpacked),
+        verified.id
     );
-    report.origin = Some(origin);
+    verified.origin = Some(origin);
     if args.rebuild {
         rebuild(inputs, &original, progress)?;
-        report.rebuilt = true;
+        verified.rebuilt = true;
         text += "built again from this checkout, with the same bytes\n";
     }
-    inputs::print(inputs, &text, &report)
+    inputs::print(inputs, &text, &verified)
 }
 
 /// Builds a bundle again from the lockfile and components it names, and compares.

@@ -1,11 +1,11 @@
 //! Asks this machine's apt about the Debian archive: its address, the machine's suite, and the trusted keys.
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::SystemTime;
 
 use stub::bundle::Name;
+use stub::child;
 use stub::error::{Context, Error, Kind, Result};
 
 const OS_RELEASE: &str = "/etc/os-release";
@@ -152,28 +152,13 @@ fn asks_for_validity() -> Result<bool> {
 
 /// The standard output of a program; None if there is no such program.
 fn run(program: &str, arguments: &[&str]) -> Result<Option<String>> {
-    let output = match Command::new(program)
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .output()
-    {
-        Ok(output) => output,
-        // The second error comes from a PATH with a directory that may not be searched.
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
-            return Ok(None);
-        }
-        Err(e) => return Err(Error::from(e).about(format!("`{program}`"))),
-    };
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(
-            Error::new(Kind::Host, format!("`{program} {}` failed", arguments[0]))
-                .detail("status", output.status)
-                .detail("said", said.trim())
-                .hint(format!("check whether `{program} {}` works", arguments[0])),
-        );
-    }
-    Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
+    let mut command = Command::new(program);
+    child::try_run(command.args(arguments).env("LC_ALL", "C"))?
+        .map(|ended| {
+            let again = format!("check whether `{program} {}` works", arguments[0]);
+            ended.success().hint(|| again)
+        })
+        .transpose()
 }
 
 /// The address of the main archive, and the machine's suite, which is `codename` unless apt says that this is sid:

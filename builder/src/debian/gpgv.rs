@@ -1,14 +1,14 @@
 //! Signed text, checked by gpgv(1).
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use stub::child;
 use stub::error::{Context, Error, Kind, Result};
 
-use crate::source::beginning;
+use crate::wording::beginning;
 
 const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const END: &str = "-----END PGP SIGNATURE-----";
@@ -72,7 +72,8 @@ fn verify_with(program: &str, message: &[u8], keyring: &Path) -> Result<Signed> 
 /// Runs gpgv with a home that is an empty directory. Gives the fingerprint of the primary key of a good signature.
 fn run(program: &str, home: &Path, keyring: &Path, arguments: &[&Path]) -> Result<String> {
     let usable = usable(keyring, home)?;
-    let ran = Command::new(program)
+    let mut gpgv = Command::new(program);
+    gpgv
         // gpgv itself takes MD5 for weak; apt, too, no longer takes SHA-1 and RIPEMD-160.
         .args(["--weak-digest", "SHA1", "--weak-digest", "RIPEMD160"])
         .args(["--status-fd", "1", "--homedir"])
@@ -80,20 +81,17 @@ fn run(program: &str, home: &Path, keyring: &Path, arguments: &[&Path]) -> Resul
         .arg("--keyring")
         .arg(usable.as_deref().unwrap_or(keyring))
         .args(arguments)
-        .env("LC_ALL", "C")
-        .output()
-        .map_err(|e| match e.kind() {
-            // The second error comes from a PATH with a directory that may not be searched.
-            ErrorKind::NotFound | ErrorKind::PermissionDenied => Error::new(
-                Kind::Host,
-                format!("the program `{program}`, which checks signatures, is not on this machine"),
-            )
-            .hint("install it: `apt-get install gpgv`"),
-            _ => Error::from(e).about(format!("`{program}`")),
-        })?;
+        .env("LC_ALL", "C");
+    let ran = child::try_run(&mut gpgv)?.ok_or_else(|| {
+        Error::new(
+            Kind::Host,
+            format!("the program `{program}`, which checks signatures, is not on this machine"),
+        )
+        .hint("install it: `apt-get install gpgv`")
+    })?;
     let status = String::from_utf8_lossy(&ran.stdout);
     let Some(key) = good_key(&status) else {
-        let said = String::from_utf8_lossy(&ran.stderr);
+        let said = ran.said();
         let said: Vec<&str> = said
             .lines()
             .map(|l| l.trim_start_matches("gpgv:").trim())

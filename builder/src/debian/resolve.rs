@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stub::bundle::{Arch, Name, Version};
+use stub::digest::Digest;
 use stub::error::{Context, Error, Kind, Result};
 use stub::progress::Progress;
 
@@ -10,7 +11,6 @@ use super::apt::Archive;
 use super::packages::{self, Package};
 use super::release::{self, Release};
 use super::{Get, lockfile_url, version};
-use crate::digest::Digest;
 use crate::lockfile::{Artifact, Evidence, LockedComponent};
 use crate::recipe::{Fill, Recipe, Take, VersionSource};
 

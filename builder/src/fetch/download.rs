@@ -8,15 +8,15 @@ use reqwest::blocking::Response;
 use reqwest::header::{
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, IF_RANGE, LAST_MODIFIED, RANGE,
 };
+use stub::digest::Digest;
 use stub::error::Result;
 use stub::progress::{Progress, Task, bytes};
 
+use super::failures::Failures;
 use super::partial::{Origin, Partial};
-use super::registry::Registry;
-use super::report::Report;
 use crate::cache::Cache;
-use crate::digest::Digest;
 use crate::http::{Client, Failure, refused, status_text};
+use crate::registry::Repository;
 
 /// No download is longer than this many bytes. It limits a download without a pinned length.
 pub(super) const CAP: u64 = 2 << 30;
@@ -43,7 +43,7 @@ pub(super) enum Source<'a> {
     /// A path in the Debian archive, and a function that gives the archive's URL or the reason why there is none.
     Debian(String, &'a (dyn Fn() -> Result<String, String> + Sync)),
     /// A URL of a registry.
-    Registry(&'a Registry<'a>, String),
+    Repository(&'a Repository<'a>, String),
 }
 
 impl Source<'_> {
@@ -51,7 +51,7 @@ impl Source<'_> {
     fn place(&self) -> Result<String, Failure> {
         Ok(match self {
             Self::Directory(path) => path.display().to_string(),
-            Self::Url(url) | Self::Registry(_, url) => url.clone(),
+            Self::Url(url) | Self::Repository(_, url) => url.clone(),
             Self::Debian(path, base) => {
                 let base = base().map_err(Failure::Final)?;
                 format!("{}/{path}", base.trim_end_matches('/'))
@@ -69,7 +69,7 @@ impl Source<'_> {
 
 /// The result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Obtained {
     /// It was in the cache.
     Cached,
     /// It is in the cache now.
@@ -105,12 +105,12 @@ struct Incoming {
 
 impl Downloader<'_> {
     /// Gets a file into the cache, verified.
-    pub(super) fn obtain(&self, wanted: &Wanted) -> Result<Outcome> {
+    pub(super) fn obtain(&self, wanted: &Wanted) -> Result<Obtained> {
         if self.cache.find(&wanted.digest)?.is_some() {
-            return Ok(Outcome::Cached);
+            return Ok(Obtained::Cached);
         }
         if wanted.sources.is_empty() {
-            return Ok(Outcome::Missing);
+            return Ok(Obtained::Missing);
         }
         if let Some(found) = self.cache.damaged(&wanted.digest) {
             let path = self.cache.path(&wanted.digest);
@@ -133,33 +133,33 @@ impl Downloader<'_> {
         }
         if self.cache.find(&wanted.digest)?.is_some() {
             partial.leave()?;
-            return Ok(Outcome::Cached);
+            return Ok(Obtained::Cached);
         }
         let task = self.progress.task(wanted.what, wanted.size.unwrap_or(0));
-        let mut report = Report::default();
+        let mut failures = Failures::default();
         for source in &wanted.sources {
             let attempt = || self.attempt(source, wanted, &mut partial, &task);
             match self.client.retrying(attempt) {
                 Ok(()) => {
                     task.finish(bytes(partial.len()));
-                    return Ok(Outcome::Fetched);
+                    return Ok(Obtained::Fetched);
                 }
                 Err(Failure::Local(error)) => {
                     task.clear();
                     return Err(error.about(wanted.what));
                 }
-                Err(failure) => report.add(source.name(), failure),
+                Err(failure) => failures.add(source.name(), failure),
             }
         }
         task.clear();
         partial.leave()?;
-        if self.offline && !report.wrong {
-            return Ok(Outcome::Missing);
+        if self.offline && !failures.wrong {
+            return Ok(Obtained::Missing);
         }
-        if report.unreachable && !self.client.answered() {
+        if failures.unreachable && !self.client.answered() {
             self.hopeless.store(true, Ordering::Relaxed);
         }
-        Err(report.error(wanted.what))
+        Err(failures.error(wanted.what))
     }
 
     fn attempt(
@@ -184,7 +184,7 @@ impl Downloader<'_> {
             headers.push((IF_RANGE.as_str(), validator));
         }
         let answer = match source {
-            Source::Registry(registry, url) => registry.send(url, &headers)?,
+            Source::Repository(registry, url) => registry.send(url, &headers)?,
             _ => self.client.send_to_check(&url, &headers)?,
         };
         let note = note(&answer);

@@ -1,28 +1,26 @@
 //! `builder fetch`: everything the lockfile names, verified, into the cache.
 
-mod challenge;
 mod download;
+mod failures;
 mod partial;
-pub(crate) mod registry;
-mod report;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use stub::bundle::{Arch, Name};
+use stub::digest::Digest;
 use stub::error::{Context, Error, Kind, Result};
 use stub::progress::Progress;
 
-use self::download::{CAP, Downloader, Outcome, Source, Wanted};
-use self::registry::Registry;
+use self::download::{CAP, Downloader, Obtained, Source, Wanted};
 use crate::cache::Cache;
 use crate::debian;
-use crate::digest::Digest;
 use crate::http::Client;
 use crate::lockfile::Lockfile;
 use crate::mirror::Mirror;
 use crate::oci::{self, DOCUMENT_CAP, PIN_ANOTHER, Resolved};
+use crate::registry::Repository;
 
 /// How many downloads run at once.
 const AT_ONCE: usize = 4;
@@ -141,11 +139,11 @@ pub fn fetch(
             Err(error) => failures.push(error),
         }
     }
-    if let Some(error) = report::of_failures(failures) {
+    if let Some(error) = failures::of_failures(failures) {
         return Err(error);
     }
     if !missing.is_empty() {
-        return Err(report::of_missing(&missing, cache));
+        return Err(failures::of_missing(&missing, cache));
     }
     summary.bytes = run.downloader.received.into_inner();
     Ok(summary)
@@ -199,12 +197,12 @@ impl Run<'_> {
         let registries = job
             .urls
             .iter()
-            .map(|url| Registry::of(url, self.options.client).about(|| what));
+            .map(|url| Repository::of(url, self.options.client).about(|| what));
         let registries = registries.collect::<Result<Vec<_>>>()?;
         let mut get = |what: &str, digest: &Digest, size, cap, blob| {
             let sources = registries.iter().map(|registry| {
                 let url = registry.url(if blob { "blobs" } else { "manifests" }, digest);
-                Source::Registry(registry, url)
+                Source::Repository(registry, url)
             });
             self.file(what, *digest, size, cap, sources, done)
         };
@@ -270,10 +268,10 @@ impl Run<'_> {
             sources,
         })?;
         match outcome {
-            Outcome::Cached => done.cached += 1,
-            Outcome::Fetched => done.fetched += 1,
-            Outcome::Missing => done.missing.push((what.to_owned(), digest)),
+            Obtained::Cached => done.cached += 1,
+            Obtained::Fetched => done.fetched += 1,
+            Obtained::Missing => done.missing.push((what.to_owned(), digest)),
         }
-        Ok(outcome != Outcome::Missing)
+        Ok(outcome != Obtained::Missing)
     }
 }

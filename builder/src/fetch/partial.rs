@@ -9,12 +9,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use stub::digest::{Digest, DigestHasher};
 use stub::error::Result;
 use stub::files::has_no_locks;
 use tempfile::TempPath;
 
 use crate::cache::{Cache, feed};
-use crate::digest::{Digest, DigestHasher};
 
 /// The file that a download is written to, locked against other downloads of the same digest.
 pub(super) struct Partial<'a> {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use stub::bundle::{Name, Version};
+use stub::digest::Digest;
 use stub::progress::bytes;
 
 use super::evidence;
-use crate::digest::Digest;
 use crate::lockfile::{Artifact, LockedComponent, Lockfile};
 
 /// How a component changed.
@@ -76,7 +76,7 @@ fn download_size(component: &LockedComponent) -> Option<u64> {
 /// The changes as a table for people. Unchanged components are only counted.
 #[must_use]
 pub fn table(changes: &[Change]) -> String {
-    let mut rows = vec![["COMPONENT", "VERSION", "SIZE", "EVIDENCE"].map(str::to_owned)];
+    let mut rows = vec![["component", "version", "size", "evidence"].map(str::to_owned)];
     for c in changes.iter().filter(|c| c.changed) {
         let version = |v: &Option<Version>| v.as_ref().map(Version::to_string);
         let other = if c.other_bytes { " (other bytes)" } else { "" };
@@ -92,27 +92,7 @@ pub fn table(changes: &[Change]) -> String {
     if rows.len() == 1 {
         return count;
     }
-    columns(&rows) + &count
-}
-
-/// Formats rows as a table.
-pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
-            line += &format!("{cell:width$}  ");
-        }
-        text += line.trim_end();
-        text += "\n";
-    }
-    text
+    stub::table::table(&rows, &[]) + &count
 }
 
 /// `old → new`, or the one if both are the same.
@@ -200,7 +180,7 @@ mod tests {
             ("runc", &same),
         ]);
         insta::assert_snapshot!(table(&changes(&old, &new)), @r"
-        COMPONENT  VERSION         SIZE         EVIDENCE
+        component  version         size         evidence
         crun       1.28 → 1.29     -500.0 kB    checksums → github-digest
         etcd       3.5.0 → 3.6.14  ? → 48.0 MB  records → checksums
         gone       1.4 → –         -5 B         checksums → –
@@ -216,7 +196,7 @@ mod tests {
             }
         }
         insta::assert_snapshot!(table(&changes(&new, &again)), @r"
-        COMPONENT  VERSION            SIZE  EVIDENCE
+        component  version            size  evidence
         runc       1.4 (other bytes)  +0 B  checksums
         1 changed, 3 as before
         ");

@@ -8,15 +8,16 @@ use std::fmt;
 use serde::Serialize;
 use stub::bundle::{Arch, Name};
 use stub::error::{Error, Kind, Result};
+use stub::table::table;
 
 use super::resolve::locked;
 use crate::lockfile::{Artifact, LockedComponent, Lockfile};
-use crate::plural::counted;
 use crate::recipe::{Recipe, VersionSource};
+use crate::wording::counted;
 
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct Comparison {
     /// How many components the lockfile has.
     pub components: usize,
     /// Problems that must be solved before a release is built, sorted by component.
@@ -83,8 +84,8 @@ impl What {
 /// Compares recipes and lockfile.
 ///
 /// # Errors
-/// Only if a recipe cannot be filled in. Problems of the lockfile are in the report: see [`Report::verdict`].
-pub fn check(recipes: &BTreeMap<Name, Recipe>, lockfile: &Lockfile) -> Result<Report> {
+/// Only if a recipe cannot be filled in. Problems of the lockfile are in the report: see [`Comparison::verdict`].
+pub fn check(recipes: &BTreeMap<Name, Recipe>, lockfile: &Lockfile) -> Result<Comparison> {
     let mut findings = Findings(Vec::new());
     for name in lockfile.components.keys() {
         if !recipes.contains_key(name) {
@@ -104,7 +105,7 @@ pub fn check(recipes: &BTreeMap<Name, Recipe>, lockfile: &Lockfile) -> Result<Re
     all.sort();
     let only_note = |f: &Finding| matches!(f.what, What::Absent | What::NoSize);
     let (notes, problems) = all.into_iter().partition(only_note);
-    Ok(Report {
+    Ok(Comparison {
         components: lockfile.components.len(),
         problems,
         notes,
@@ -224,7 +225,7 @@ fn plain(value: &impl Serialize) -> String {
     serde_json::to_value(value).map_or_else(|e| e.to_string(), |v| v.to_string())
 }
 
-impl Report {
+impl Comparison {
     /// The error that ends `builder lock --check`, if there is a problem.
     pub fn verdict(&self) -> Result<()> {
         let count = self.problems.len();
@@ -252,25 +253,18 @@ impl Report {
 }
 
 /// A table for people, with the next steps below it.
-impl fmt::Display for Report {
+impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.problems.iter().map(|p| p.component.as_str().len());
-        let width = names.max().unwrap_or(0).max("COMPONENT".len());
         if self.problems.is_empty() {
             let components = counted(self.components, "component");
             writeln!(f, "{components} locked, as the recipes say")?;
         } else {
-            writeln!(f, "{:width$}  {:11}  DETAIL", "COMPONENT", "PROBLEM")?;
-            for Finding {
-                component,
-                what,
-                detail,
-                ..
-            } in &self.problems
-            {
-                writeln!(f, "{component:width$}  {:11}  {detail}", what.as_str())?;
-            }
-            writeln!(f, "\nnext:")?;
+            let mut rows = vec![["component", "problem", "detail"].map(str::to_owned)];
+            rows.extend(self.problems.iter().map(|problem| {
+                let what = problem.what.as_str().to_owned();
+                [problem.component.to_string(), what, problem.detail.clone()]
+            }));
+            writeln!(f, "{}\nnext:", table(&rows, &[]))?;
             for step in self.next() {
                 writeln!(f, "  {step}")?;
             }

@@ -1,10 +1,11 @@
 //! Files of digests, as upstreams publish them.
 
+use stub::digest::Digest;
 use stub::error::{Error, Kind, Result};
 use stub::text::decode_lossy;
 
-use crate::digest::Digest;
-use crate::source::{beginning, path};
+use crate::address::path;
+use crate::wording::beginning;
 
 /// The digest of a download, out of a file of digests: the strongest, where it has several by different algorithms.
 ///

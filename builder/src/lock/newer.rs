@@ -6,7 +6,6 @@ use serde::Serialize;
 use stub::bundle::{Name, Version};
 use stub::error::Result;
 
-use super::changes::columns;
 use super::evidence::pairs;
 use super::update::{Tools, Update};
 use crate::debian;
@@ -77,12 +76,12 @@ pub fn table(newer: &[Newer]) -> String {
     if newer.is_empty() {
         return "nothing newer upstream\n".to_owned();
     }
-    let mut rows = vec![["COMPONENT", "LOCKED", "NEWEST"].map(str::to_owned)];
+    let mut rows = vec![["component", "locked", "newest"].map(str::to_owned)];
     for n in newer {
         let locked = n.locked.clone().unwrap_or_else(|| "–".to_owned());
         rows.push([n.name.to_string(), locked, n.newest.clone()]);
     }
-    columns(&rows) + "\nnext:\n  builder lock --update\n"
+    stub::table::table(&rows, &[]) + "\nnext:\n  builder lock --update\n"
 }
 
 #[cfg(test)]
@@ -126,7 +125,7 @@ mod tests {
             newer("kubelet", None, "1.36.4"),
         ];
         insta::assert_snapshot!(table(&all), @r"
-        COMPONENT  LOCKED  NEWEST
+        component  locked  newest
         etcd       3.6.14  3.6.15
         kubelet    –       1.36.4
 

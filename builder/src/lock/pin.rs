@@ -6,13 +6,13 @@ use std::io::Read;
 use std::path::Path;
 
 use stub::bundle::{Arch, Name, Version};
+use stub::digest::Digest;
 use stub::error::{Context, Error, Kind, Result};
 
 use super::checksums;
 use super::resolve::locked;
 use super::signature;
 use crate::cache;
-use crate::digest::Digest;
 use crate::http::{Failure, explained, refused};
 use crate::lockfile::{Artifact, Evidence, LockedComponent};
 use crate::recipe::{ArtifactRecipe, Check, Fill, Recipe};

@@ -6,7 +6,7 @@ use stub::error::{Context, Error, Kind, Result};
 use stub::signature::{self, Fault};
 
 use crate::debian::gpgv;
-use crate::source::beginning;
+use crate::wording::beginning;
 
 /// Checks a minisign signature of a file. `key` is the public key, base64.
 pub(super) fn minisign(signature: &[u8], file: &Path, key: &str) -> Result<()> {

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use stub::bundle::places::Places;
 use stub::bundle::{Arch, BundlePath, Link, Name, Version};
-use stub::digest::Sha256;
+use stub::digest::{Digest, Sha256};
 use stub::error::{Context, Error, Kind, Result};
 use stub::{purl, text};
 
-use crate::digest::Digest;
-use crate::recipe::{Format, Places, Take};
-use crate::source::path;
+use crate::address::path;
+use crate::recipe::{Format, Take, claim_all};
 
 /// The schema this program writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -190,7 +190,7 @@ impl Lockfile {
                     artifact
                         .check(&component.version, index == 0)
                         .about(|| format!("{name} {} ({arch})", component.version))?;
-                    places.claim_all(name, artifact.paths())?;
+                    claim_all(&mut places, name, artifact.paths())?;
                 }
             }
         }

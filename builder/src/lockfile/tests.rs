@@ -185,9 +185,9 @@ fn two_components_cannot_have_one_path() {
     let other = component().replacen("tool", "other", 1);
     let both = format!("{other},\n    {}", component());
     insta::assert_snapshot!(refused(component(), &both), @r"
-    two recipes want the path `bin/tool`: other and tool
+    two components have the path `bin/tool`: other and tool
 
-    hint: change `to` in one of the two recipes
+    hint: change `to` in the recipe
     ");
 }
 

@@ -5,14 +5,13 @@ use std::fmt;
 
 use serde::Deserialize;
 use stub::bundle::Arch;
+use stub::digest::Digest;
 use stub::error::{Error, Kind, Result};
-
-use crate::digest::Digest;
 
 /// The media types in the request for a document.
 pub const DOCUMENT_TYPES: [&str; 4] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.oci.image.manifest.v1+json",
+    stub::oci::INDEX,
+    stub::oci::MANIFEST,
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
@@ -51,7 +50,7 @@ pub struct Platform {
 
 /// Whether something is for Linux on an architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fit {
+pub(crate) enum Fit {
     /// It runs on every processor of the architecture.
     Yes,
     No,
@@ -143,7 +142,7 @@ pub(crate) fn parse(bytes: &[u8], digest: &Digest) -> Result<(String, Parsed)> {
 /// The entries of an index that may lead to something for Linux on this architecture, the best first: those that say so,
 /// in the index's order, then those that say nothing, whose platform only their own documents tell. Second: the platforms of
 /// the others.
-pub(super) fn candidates(
+pub(crate) fn candidates(
     manifests: Vec<Descriptor>,
     arch: Arch,
 ) -> (Vec<(Descriptor, Fit)>, Vec<Platform>) {

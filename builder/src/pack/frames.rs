@@ -13,7 +13,7 @@ use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
 
 use crate::cache::Cache;
-use crate::plural::counted;
+use crate::wording::counted;
 
 /// A file smaller than this is compressed on its own: a prefix would not pay for its decoding.
 const MIN_SIBLING: u64 = 64 << 10;

@@ -9,13 +9,13 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stub::bundle::{Arch, BundlePath, Component, File, Mode, Name, Source};
-use stub::digest::Sha256;
+use stub::digest::{Digest, Sha256};
 use stub::error::{Context, Error, Kind, Result};
+use stub::oci::{BLOBS, FULL_NAME, REFERENCE};
 use stub::progress::Progress;
 
 use crate::archive;
 use crate::cache::Cache;
-use crate::digest::Digest;
 use crate::lockfile::{Artifact, LockedComponent};
 use crate::oci;
 use crate::recipe::Format;
@@ -171,33 +171,25 @@ fn image(
     // In full, because that is the name a container runtime looks for when a pod asks for `busybox`.
     let reference = oci::Reference::parse(artifact.url())?;
     let (name, tag) = (reference.to_string(), reference.tag.unwrap_or_default());
-    let index = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [{
-            "mediaType": image.manifest.media_type,
-            "digest": image.manifest.digest,
-            "size": image.manifest.size,
-            "platform": { "architecture": arch.go_name(), "os": "linux" },
-            // The first is containerd's name for the imported image, the second is the one of the specification.
-            "annotations": { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag },
-        }],
-    });
+    let index = stub::oci::index(&[json!({
+        "mediaType": image.manifest.media_type,
+        "digest": image.manifest.digest,
+        "size": image.manifest.size,
+        "platform": { "architecture": arch.go_name(), "os": "linux" },
+        "annotations": { FULL_NAME: name, REFERENCE: tag },
+    })]);
     let mut members = BTreeMap::new();
     let mut put = |path: String, content: Content| -> Result<()> {
         members.insert(BundlePath::new(format!("{}/{path}", take.to))?, content);
         Ok(())
     };
-    for (path, document) in [
-        ("oci-layout", json!({ "imageLayoutVersion": "1.0.0" })),
-        ("index.json", index),
-    ] {
-        let (sha256, size) = cache.take_in(&mut document.to_string().as_bytes())?;
+    for (path, document) in [("oci-layout", stub::oci::layout()), ("index.json", index)] {
+        let (sha256, size) = cache.take_in(&mut document.as_bytes())?;
         put(path.to_owned(), Content { sha256, size })?;
     }
     for blob in [&image.manifest].into_iter().chain(image.blobs()) {
         let (sha256, size) = Sha256::of_reader(cache.open_verified(&blob.digest)?)?;
-        put(format!("blobs/sha256/{sha256}"), Content { sha256, size })?;
+        put(format!("{BLOBS}/{sha256}"), Content { sha256, size })?;
     }
     Ok(members)
 }

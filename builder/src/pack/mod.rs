@@ -20,6 +20,7 @@ use stub::digest::{Hasher, Sha256};
 use stub::error::{Context, Error, Kind, Result};
 use stub::paths::At as _;
 use stub::progress::{Progress, bytes};
+use stub::table::table;
 
 use self::frames::FrameCache;
 use self::head::Head;
@@ -46,7 +47,7 @@ pub struct Order<'a> {
 
 /// The result of a build.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub struct Built {
     /// Where the bundle lies.
     pub file: PathBuf,
     /// The bundle id, if it is a bundle.
@@ -56,14 +57,14 @@ pub struct Report {
     /// Length of the file in bytes.
     pub size: u64,
     /// Sizes by component, the stub first. Nothing for an archive, which is compressed as a whole.
-    pub components: Vec<ComponentReport>,
+    pub components: Vec<BuiltComponent>,
     /// How long it took, in seconds.
     pub seconds: f64,
 }
 
 /// The size of a component in a bundle.
 #[derive(Debug, Clone, Serialize)]
-pub struct ComponentReport {
+pub struct BuiltComponent {
     /// Its name.
     pub name: Name,
     /// Its version.
@@ -79,7 +80,7 @@ pub struct ComponentReport {
 /// Builds a bundle from the cache.
 ///
 /// The file appears in one step, synced and executable; a failure leaves a previous one as it was.
-pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report> {
+pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Built> {
     let started = Instant::now();
     let parts = Parts::gather(order, cache, progress).at(cache.root())?;
     let plan = frames::plan(&parts.components, &parts.families, &parts.sizes);
@@ -96,7 +97,7 @@ pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report
         Ok(())
     })?;
     drop(waiting);
-    Ok(Report {
+    Ok(Built {
         file: order.output.to_owned(),
         id,
         sha256,
@@ -108,7 +109,7 @@ pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report
 
 /// Packs the same files as the classic archive of a directory `usernetes/`, as reproducibly. It carries no manifest:
 /// only its digest identifies it.
-pub fn build_tbz(order: &Order, cache: &Cache, progress: &Progress) -> Result<Report> {
+pub fn build_tbz(order: &Order, cache: &Cache, progress: &Progress) -> Result<Built> {
     /// Where an entry's content comes from.
     enum From {
         Stub,
@@ -146,7 +147,7 @@ pub fn build_tbz(order: &Order, cache: &Cache, progress: &Progress) -> Result<Re
                 if let tbz::Content::File(bytes) = &content {
                     task.advance(bytes.len() as u64);
                 }
-                Ok(tbz::Entry {
+                Ok(tbz::Member {
                     path,
                     mode: mode.bits(),
                     content,
@@ -155,7 +156,7 @@ pub fn build_tbz(order: &Order, cache: &Cache, progress: &Progress) -> Result<Re
         )
     })?;
     task.clear();
-    Ok(Report {
+    Ok(Built {
         file: order.output.to_owned(),
         id: None,
         sha256,
@@ -275,13 +276,13 @@ pub fn require_pinned(lockfile: &Lockfile, arch: Arch, only: &[Name]) -> Result<
     )))
 }
 
-fn component_reports(manifest: &Manifest) -> Result<Vec<ComponentReport>> {
+fn component_reports(manifest: &Manifest) -> Result<Vec<BuiltComponent>> {
     let mut packed: BTreeMap<Sha256, u64> = manifest
         .frames
         .iter()
         .map(|f| (f.sha256, f.length))
         .collect();
-    let report = |component: &Component, unpacked, packed| ComponentReport {
+    let report = |component: &Component, unpacked, packed| BuiltComponent {
         name: component.name.clone(),
         version: component.version.clone(),
         files: component.files.len(),
@@ -304,31 +305,35 @@ fn component_reports(manifest: &Manifest) -> Result<Vec<ComponentReport>> {
     Ok(reports)
 }
 
-impl Report {
+impl Built {
     /// The table for people.
     #[must_use]
     pub fn table(&self) -> String {
         if self.components.is_empty() {
             return format!("{} packed\n", bytes(self.size));
         }
-        let mut text = format!(
-            "{:28} {:16} {:>5} {:>10} {:>10} {:>6}\n",
-            "component", "version", "files", "unpacked", "packed", "ratio"
-        );
-        let mut line = |name: &str, version: &str, files: usize, unpacked: u64, packed: u64| {
+        let heads = [
+            "component",
+            "version",
+            "files",
+            "unpacked",
+            "packed",
+            "ratio",
+        ];
+        let mut rows = vec![heads.map(str::to_owned)];
+        let mut row = |name: &str, version: &str, files: usize, unpacked: u64, packed: u64| {
             let ratio = (packed * 1000).checked_div(unpacked).unwrap_or_default();
-            let row = format!(
-                "{name:28} {version:16} {files:>5} {:>10} {:>10} {:>4}.{}%",
+            rows.push([
+                name.to_owned(),
+                version.to_owned(),
+                files.to_string(),
                 bytes(unpacked),
                 bytes(packed),
-                ratio / 10,
-                ratio % 10
-            );
-            text.push_str(row.trim_end());
-            text.push('\n');
+                format!("{}.{}%", ratio / 10, ratio % 10),
+            ]);
         };
         for c in &self.components {
-            line(
+            row(
                 c.name.as_str(),
                 c.version.as_str(),
                 c.files,
@@ -338,7 +343,7 @@ impl Report {
         }
         let files = self.components.iter().map(|c| c.files).sum();
         let unpacked = self.components.iter().map(|c| c.unpacked).sum();
-        line("total", "", files, unpacked, self.size);
-        text
+        row("total", "", files, unpacked, self.size);
+        table(&rows, &[2, 3, 4, 5])
     }
 }

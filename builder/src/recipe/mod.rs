@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
+use stub::bundle::places::Places;
 use stub::bundle::{BundlePath, Link, Name};
 use stub::error::{Context, Error, Kind, Result};
 use stub::text;
 
 pub use fill::Fill;
-pub(crate) use places::Places;
+pub(crate) use places::claim_all;
 pub use version::comparable;
 
 /// The next step for every fault of a recipe that has no better one.
@@ -213,7 +214,7 @@ pub fn read_all(directory: &Path) -> Result<BTreeMap<Name, Recipe>> {
     }
     let mut places = Places::default();
     for (name, recipe) in &recipes {
-        places.claim_all(name, recipe.paths())?;
+        claim_all(&mut places, name, recipe.paths())?;
     }
     Ok(recipes)
 }

@@ -1,165 +1,24 @@
-//! The owners of paths: all components are joined into one tree, so each path has one owner.
+//! The owners of paths, with the next step of those who write recipes.
 
-use std::collections::BTreeMap;
+use stub::bundle::places::{Places, check_name, check_path};
+use stub::bundle::{BundlePath, Name};
+use stub::error::{Context as _, Result};
 
-use stub::bundle::{BundlePath, Name, STUB_COMPONENT, TOP_DIRECTORIES};
-use stub::error::{Error, Kind, Result};
-
-/// The paths that are taken, and by which component.
-#[derive(Debug, Default)]
-pub(crate) struct Places<'a>(BTreeMap<&'a str, &'a Name>);
-
-impl<'a> Places<'a> {
-    /// Gives paths to a component, unless one of them is outside the tree or taken.
-    pub(crate) fn claim_all(
-        &mut self,
-        owner: &'a Name,
-        paths: impl Iterator<Item = &'a BundlePath>,
-    ) -> Result<()> {
-        if owner.as_str() == STUB_COMPONENT {
-            return Err(Error::new(
-                Kind::Input,
-                format!(
-                    "no component can be named `{STUB_COMPONENT}`: that name belongs to the stub"
-                ),
-            )
-            .hint("give the recipe's file another name"));
-        }
-        for path in paths {
-            self.claim(owner, path)?;
-        }
-        Ok(())
-    }
-
-    fn claim(&mut self, owner: &'a Name, path: &'a BundlePath) -> Result<()> {
-        in_tree(path).map_err(|e| e.about(owner))?;
-        let path = path.as_str();
-        let below = format!("{path}/");
-        let inside = self
-            .0
-            .range(below.as_str()..)
-            .next()
-            .filter(|(other, _)| other.starts_with(&below));
-        let around = path
-            .match_indices('/')
-            .find_map(|(at, _)| self.0.get_key_value(&path[..at]));
-        if let Some((other, holder)) = inside.or(around) {
-            return Err(Error::new(
-                Kind::Input,
-                format!("`{path}` of {owner} and `{other}` of {holder}: a path cannot be a file and a directory"),
-            )
-            .hint("change `to` in one of the two recipes"));
-        }
-        match self.0.insert(path, owner) {
-            None => Ok(()),
-            Some(other) if other == owner => Err(Error::new(
-                Kind::Input,
-                format!("{owner}: its recipe puts two files at the path `{path}`"),
-            )
-            .hint("change `to` of one of the two")),
-            Some(other) => Err(Error::new(
-                Kind::Input,
-                format!("two recipes want the path `{path}`: {other} and {owner}"),
-            )
-            .hint("change `to` in one of the two recipes")),
-        }
-    }
+/// Gives paths to a component, unless one of them is outside the tree or taken.
+pub(crate) fn claim_all<'a>(
+    places: &mut Places<'a>,
+    owner: &'a Name,
+    paths: impl Iterator<Item = &'a BundlePath>,
+) -> Result<()> {
+    check_name(owner).hint(|| "give the recipe's file another name".to_owned())?;
+    places.claim_all(owner, paths).hint(change)
 }
 
-/// Whether a path lies in one of the directories a component may have.
+/// Whether a path lies in one of the directories that a component may have.
 pub(super) fn in_tree(path: &BundlePath) -> Result<()> {
-    let top = path.as_str().split_once('/').map(|(top, _)| top);
-    if !top.is_some_and(|t| TOP_DIRECTORIES.contains(&t)) {
-        return Err(Error::new(
-            Kind::Input,
-            format!("`{path}` is not an allowed path in the installed tree"),
-        )
-        .expected(format!("a path below {}/", TOP_DIRECTORIES.join("/, ")))
-        .hint("change `to` in the recipe"));
-    }
-    if path.as_str() == format!("bin/{STUB_COMPONENT}") {
-        return Err(
-            Error::new(Kind::Input, format!("`{path}` is the stub's own place"))
-                .hint("change `to` in the recipe"),
-        );
-    }
-    Ok(())
+    check_path(path).hint(change)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The error for components that want these paths, in this order.
-    fn refused(wants: &[(&str, &str)]) -> String {
-        let wants: Vec<_> = wants
-            .iter()
-            .map(|(n, p)| (Name::new(*n).unwrap(), BundlePath::new(*p).unwrap()))
-            .collect();
-        let mut places = Places::default();
-        let (last, before) = wants.split_last().unwrap();
-        for (name, path) in before {
-            places.claim_all(name, [path].into_iter()).unwrap();
-        }
-        let error = places.claim_all(&last.0, [&last.1].into_iter());
-        error.unwrap_err().to_string()
-    }
-
-    #[test]
-    fn two_components_cannot_have_one_path() {
-        insta::assert_snapshot!(refused(&[("runc", "bin/runc"), ("cri-o", "bin/runc")]), @r"
-        two recipes want the path `bin/runc`: runc and cri-o
-
-        hint: change `to` in one of the two recipes
-        ");
-        insta::assert_snapshot!(refused(&[("runc", "bin/runc"), ("runc", "bin/runc")]), @r"
-        runc: its recipe puts two files at the path `bin/runc`
-
-        hint: change `to` of one of the two
-        ");
-    }
-
-    #[test]
-    fn a_file_is_no_directory() {
-        insta::assert_snapshot!(refused(&[("a", "images/x"), ("b", "images/x/y")]), @r"
-        `images/x/y` of b and `images/x` of a: a path cannot be a file and a directory
-
-        hint: change `to` in one of the two recipes
-        ");
-        insta::assert_snapshot!(refused(&[("b", "images/x/y"), ("a", "images/x")]), @r"
-        `images/x` of a and `images/x/y` of b: a path cannot be a file and a directory
-
-        hint: change `to` in one of the two recipes
-        ");
-        let mut places = Places::default();
-        let name = Name::new("a").unwrap();
-        let paths = ["bin/ip", "bin/ip-x", "bin/ip.d/x"].map(|p| BundlePath::new(p).unwrap());
-        places.claim_all(&name, paths.iter()).unwrap();
-    }
-
-    #[test]
-    fn there_are_four_directories_and_the_stub_has_its_place() {
-        insta::assert_snapshot!(refused(&[("a", "etc/passwd")]), @r"
-        a: `etc/passwd` is not an allowed path in the installed tree
-          expected  a path below bin/, images/, lib/, libexec/, share/
-
-        hint: change `to` in the recipe
-        ");
-        insta::assert_snapshot!(refused(&[("a", "bin")]), @r"
-        a: `bin` is not an allowed path in the installed tree
-          expected  a path below bin/, images/, lib/, libexec/, share/
-
-        hint: change `to` in the recipe
-        ");
-        insta::assert_snapshot!(refused(&[("a", "bin/usernetes")]), @r"
-        a: `bin/usernetes` is the stub's own place
-
-        hint: change `to` in the recipe
-        ");
-        insta::assert_snapshot!(refused(&[("usernetes", "bin/a")]), @r"
-        no component can be named `usernetes`: that name belongs to the stub
-
-        hint: give the recipe's file another name
-        ");
-    }
+fn change() -> String {
+    "change `to` in the recipe".to_owned()
 }

@@ -241,9 +241,9 @@ fn a_directory_of_recipes() {
 
     fs_err::write(path("other.toml"), GOOD).unwrap();
     insta::assert_snapshot!(hide(read_all(directory.path()).unwrap_err()), @r"
-    two recipes want the path `bin/tool`: other and tool
+    two components have the path `bin/tool`: other and tool
 
-    hint: change `to` in one of the two recipes
+    hint: change `to` in the recipe
     ");
 
     fs_err::write(path("other.toml"), "summary = 1").unwrap();

@@ -7,12 +7,12 @@
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use stub::digest::Sha256;
+use stub::digest::{Digest, Sha256};
 use stub::error::{Context, Error, Kind, Result};
 
-use super::{Announced, Enough, Files, Upstreams, json, link, path};
+use super::{Announced, Enough, Files, Upstreams, json, link};
+use crate::address::path;
 use crate::date;
-use crate::digest::Digest;
 use crate::files;
 use crate::http::{Response, failed};
 use crate::recipe::VersionSource;

@@ -6,7 +6,7 @@ use reqwest::Url;
 use stub::error::{Error, Kind, Result};
 
 use crate::http::Response;
-use crate::plural::counted;
+use crate::wording::counted;
 
 /// The pages of a list that were asked for. A list that is not read to its end is an error: the missing part may
 /// hold the newest version.

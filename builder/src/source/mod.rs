@@ -13,7 +13,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
-use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use stub::bundle::Version;
 use stub::error::{Context, Error, Kind, Result};
@@ -27,6 +26,7 @@ use crate::cache::Cache;
 use crate::date;
 use crate::http::{Client, failed, status_text};
 use crate::recipe::VersionSource;
+use crate::wording::beginning;
 
 /// Files of digests, signatures and files with a version are at most this many bytes long.
 const DOCUMENT_CAP: u64 = 1 << 20;
@@ -219,22 +219,6 @@ fn json<T: DeserializeOwned>(url: &str, body: &[u8]) -> Result<T> {
                 .hint("a proxy that wants a login may have answered in upstream's place: open the address in a browser")
         })
         .about(|| url)
-}
-
-/// The path of an address or its end, without query and fragment, decoded: the file's name as its publisher writes it.
-pub(crate) fn path(url: &str) -> String {
-    let path = url.split(['?', '#']).next().unwrap_or(url);
-    percent_decode_str(path).decode_utf8_lossy().into_owned()
-}
-
-/// The beginning of a document, for messages.
-pub(crate) fn beginning(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let text = text.trim();
-    let lower = text.get(..9).unwrap_or_default().to_ascii_lowercase();
-    let page = lower.starts_with("<html") || lower.starts_with("<!doctype");
-    let shown: String = text.chars().take(60).collect();
-    format!("{}{shown:?}", if page { "a web page: " } else { "" })
 }
 
 #[cfg(test)]

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use reqwest::Url;
 use serde::Deserialize;
 use stub::bundle::Arch;
-use stub::digest::Sha256;
+use stub::digest::{Digest, Sha256};
 use stub::error::{Context, Error, Kind, Result};
 
 use super::{Announced, Upstreams, json, link};
-use crate::digest::Digest;
-use crate::fetch::registry::Registry;
+
 use crate::http::{Response, explained, failed};
 use crate::oci::{self, DOCUMENT_CAP, NoPlatform, Reference, Resolved};
 use crate::recipe::VersionSource;
+use crate::registry::Repository;
 
 /// How many pages of tags are read, of a thousand tags each unless the registry prefers fewer.
 const PAGES: usize = 100;
@@ -146,7 +146,7 @@ impl Upstreams<'_> {
     /// there is no manifest.
     fn pull_manifests(
         &self,
-        registry: &Registry,
+        registry: &Repository,
         digest: &Digest,
         arch: Arch,
     ) -> Result<Option<NoPlatform>> {
@@ -173,7 +173,7 @@ impl Upstreams<'_> {
         }
     }
 
-    fn manifest(&self, registry: &Registry, url: &str) -> Result<Response> {
+    fn manifest(&self, registry: &Repository, url: &str) -> Result<Response> {
         let response = self.ask(registry, url, true, DOCUMENT_CAP)?;
         if response.status == 200 {
             return Ok(response);
@@ -182,7 +182,7 @@ impl Upstreams<'_> {
     }
 
     /// Asks with the registry's token, or as a stranger where the token is no business of the host.
-    fn ask(&self, registry: &Registry, url: &str, ours: bool, cap: u64) -> Result<Response> {
+    fn ask(&self, registry: &Repository, url: &str, ours: bool, cap: u64) -> Result<Response> {
         let attempt = || {
             let answer = if ours {
                 registry.send(url, &[])?
@@ -195,13 +195,13 @@ impl Upstreams<'_> {
         response.map_err(|failure| explained(url, failure))
     }
 
-    fn registry(&self, url: &str) -> Result<Registry<'_>> {
+    fn registry(&self, url: &str) -> Result<Repository<'_>> {
         let reference = Reference::parse(url)?;
         let (host, repository) = (reference.host(), &reference.repository);
         let address = self
             .endpoints
             .address(&format!("oci://{host}/{repository}"));
-        Registry::of(&address, self.client)
+        Repository::of(&address, self.client)
     }
 }
 

@@ -3,9 +3,10 @@
 use stub::error::{Context, Error, Kind, Result};
 use stub::text::decode_lossy;
 
-use super::{Announced, DOCUMENT_CAP, Upstreams, beginning};
+use super::{Announced, DOCUMENT_CAP, Upstreams};
 use crate::http::failed;
 use crate::recipe::VersionSource;
+use crate::wording::beginning;
 
 impl Upstreams<'_> {
     /// The one version in the file. How old the file is says nothing about the version: some are written anew every day.

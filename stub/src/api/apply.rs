@@ -1,18 +1,18 @@
-//! Making the cluster's own objects, by server-side apply (Kubernetes documentation, "Server-Side Apply"): what others have
-//! set in an object stays, and an object that is as it should be is left alone.
+//! Creates and updates the cluster's own objects with server-side apply (Kubernetes documentation, "Server-Side Apply").
+//! Fields that others have set stay, and an object that is already right is not changed.
 //!
-//! `kubectl` would do it too, but first asks for descriptions of everything the API server knows: on a slow machine
-//! that took 25 s.
+//! `kubectl` could do this, too. But it first requests the description of every type that the API server knows, which took
+//! 25 s on a slow machine.
 
 use serde_json::Value;
 
 use super::Client;
 use crate::error::Result;
 
-/// JSON is YAML, too.
+/// The only media type for server-side apply. JSON is valid YAML.
 const MEDIA_TYPE: &str = "application/apply-patch+yaml";
 
-/// Makes or updates objects. If the API server does not take one of them, gives what it says, and leaves the rest.
+/// Creates or updates objects. If the API server refuses one of them, returns its message and leaves out the rest.
 pub(crate) fn apply(client: &Client, objects: &[Value]) -> Result<Option<String>> {
     for object in objects {
         let path = format!("{}?fieldManager=usernetes&force=true", path(object));
@@ -24,7 +24,7 @@ pub(crate) fn apply(client: &Client, objects: &[Value]) -> Result<Option<String>
     Ok(None)
 }
 
-/// Where the API server keeps an object. The kinds we make are named in the plural as English would.
+/// The path of an object at the API server. It contains the plural of the kind, which has an added `s` for all our objects.
 fn path(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let version = text(&object["apiVersion"]);
@@ -40,7 +40,7 @@ fn path(object: &Value) -> String {
     )
 }
 
-/// The message of a `Status` object, or else the number.
+/// The message in a `Status` object. If there is none, the HTTP status.
 fn complaint(status: u16, body: &str) -> String {
     let said: Value = serde_json::from_str(body).unwrap_or_default();
     said["message"]
@@ -56,7 +56,7 @@ mod tests {
     use crate::config::{Cni, Config, DnsName};
 
     #[test]
-    fn where_objects_are() {
+    fn snapshot_of_the_paths_of_objects() {
         let config = Config::new(DnsName::new("node").unwrap(), Cni::Flannel);
         let mut objects = rbac::objects(&config);
         objects.extend(coredns::objects(&config, "image"));
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_does_not_take() {
+    fn a_refusal_is_reported_with_the_servers_message() {
         let status = r#"{"kind":"Status","message":"namespaces \"kube-system\" not found\nmore"}"#;
         assert_eq!(
             complaint(404, status),

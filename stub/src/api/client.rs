@@ -1,4 +1,4 @@
-//! Asking or telling the API server one thing over HTTPS, with a client certificate, and nothing more.
+//! Sends single requests to the API server over HTTPS, with a client certificate.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,12 +12,12 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::error::{Context, Error, Kind, Result};
 
-/// How long the server may keep silent.
+/// How long the server may send nothing before the request fails.
 const SILENCE: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// A server and how to prove to it who asks.
+/// A server, and the certificate with which to authenticate to it.
 #[derive(Debug, Clone)]
 pub struct Client {
     server: SocketAddr,
@@ -34,7 +34,7 @@ pub struct Answer {
 }
 
 impl Client {
-    /// A client that trusts the authority `ca` only. All three files are PEM.
+    /// A client that trusts only the authority `ca`. All three files are PEM.
     pub fn new(server: SocketAddr, ca: &Path, certificate: &Path, key: &Path) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(ca)? {
@@ -57,12 +57,12 @@ impl Client {
         })
     }
 
-    /// `GET path`. An answer of any status is a success.
+    /// Sends `GET path`. An answer with any status is a success.
     pub fn get(&self, path: &str) -> Result<Answer> {
         self.ask("GET", path, "", "")
     }
 
-    /// `PATCH path` with a body of a media type. An answer of any status is a success.
+    /// Sends `PATCH path` with a body of the given media type. An answer with any status is a success.
     pub fn patch(&self, path: &str, media_type: &str, body: &str) -> Result<Answer> {
         let headers = format!(
             "Content-Type: {media_type}\r\nContent-Length: {}\r\n",
@@ -79,7 +79,7 @@ impl Client {
         .about(|| format!("https://{}{path}", self.server))
     }
 
-    /// Sends a request of HTTP/1.0, which has no chunks and ends the answer by closing the connection.
+    /// Sends a request. With HTTP/1.0, the answer is not chunked, and it ends when the connection is closed.
     fn exchange(&self, request: &str) -> Result<Answer> {
         let stream = TcpStream::connect_timeout(&self.server, SILENCE)?;
         stream.set_read_timeout(Some(SILENCE))?;
@@ -92,9 +92,9 @@ impl Client {
         let mut answer = Vec::new();
         match stream.take(LONGEST).read_to_end(&mut answer) {
             Ok(_) => {}
-            // Go closes without a TLS good-bye when it is in a hurry.
+            // A server written in Go may close the connection without the final TLS message.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            // What a read that takes too long is called.
+            // A read that exceeds the time limit returns this error.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let silence = format!("no answer within {} s", SILENCE.as_secs());
                 return Err(Error::new(Kind::Failed, silence));
@@ -110,14 +110,14 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
         .collect::<Result<_, _>>()
         .map_err(|error| bad(path, &error))?;
     if found.is_empty() {
-        return Err(bad(path, &"it holds no certificate"));
+        return Err(bad(path, &"it does not contain a certificate"));
     }
     Ok(found)
 }
 
 fn bad(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::Input, format!("{}: {error}", path.display()))
-        .hint("`usernetes certs list` says what is wrong with the certificates")
+        .hint("`usernetes certs list` shows faults of the certificates")
 }
 
 fn parse(answer: &[u8]) -> Result<Answer> {
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers() {
+    fn answers_are_parsed() {
         let good = parse(b"HTTP/1.0 403 Forbidden\r\nA: b\r\n\r\nno\r\n\r\nreally").unwrap();
         assert_eq!(
             good,
@@ -168,6 +168,9 @@ mod tests {
         let file = dir.path().join("ca.pem");
         fs_err::write(&file, "nothing").unwrap();
         let error = certificates(&file).unwrap_err().to_string();
-        assert!(error.contains("ca.pem: it holds no certificate"), "{error}");
+        assert!(
+            error.contains("ca.pem: it does not contain a certificate"),
+            "{error}"
+        );
     }
 }

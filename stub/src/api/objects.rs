@@ -1,23 +1,23 @@
-//! What the API server says about the objects an installation waits for.
+//! Asks the API server about the health of the objects that `install` waits for.
 
 use serde_json::Value;
 
 use super::Client;
 use crate::config::Config;
 
-/// Nothing if it is as it should be, or else what is said about it.
+/// Nothing if an object is healthy; otherwise the reason why it is not.
 pub(crate) type Health = std::result::Result<(), String>;
 
-/// Whether the node is ready, or else what the API server says about it. `since`, RFC 3339 in UTC, is when the kubelet
-/// started: what is known of an earlier one does not count. A kubelet reports itself when it starts.
+/// Checks that the node is ready. `since`, RFC 3339 in UTC, is the time when the kubelet was started. Reports from before do
+/// not count; every kubelet reports when it starts.
 pub(crate) fn node(client: &Client, config: &Config, since: Option<&str>) -> Health {
     let node = ask(client, &format!("/api/v1/nodes/{}", config.node_name))?;
     reported(&node, since)
 }
 
-/// Whether CoreDNS runs and answers, or else what the API server says about it: the latest warning, because its
-/// deployment only knows that something is missing. `since`, RFC 3339 in UTC, is when the container runtime started: what
-/// ran in an earlier one is gone, whatever is known of it.
+/// Checks that CoreDNS runs and answers. If not, the reason is the latest warning in its namespace, because the deployment
+/// itself only says that a pod is missing. `since`, RFC 3339 in UTC, is the time when the container runtime was started.
+/// Pods from before do not run any more, even if the API server still lists them as running.
 pub(crate) fn dns(client: &Client, since: Option<&str>) -> Health {
     const NAMESPACE: &str = "kube-system";
     let deployment = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/coredns");
@@ -34,15 +34,15 @@ pub(crate) fn dns(client: &Client, since: Option<&str>) -> Health {
     run(&ask(client, &pods)?, since)
 }
 
-fn ask(client: &Client, path: &str) -> std::result::Result<Value, String> {
+pub(super) fn ask(client: &Client, path: &str) -> std::result::Result<Value, String> {
     let answer = client
         .get(path)
         .map_err(|error| error.message().to_owned())?;
     Ok(serde_json::from_str(&answer.body).unwrap_or_default())
 }
 
-/// Whether a node's kubelet says that it is ready, and not before a moment. Times in RFC 3339 and UTC are in the order of
-/// their texts.
+/// Checks that a node's kubelet has reported at `since` or later that it is ready. Times in RFC 3339 and UTC can be compared
+/// as texts.
 fn reported(node: &Value, since: Option<&str>) -> Health {
     let ready = condition(node, "Ready")?;
     let heartbeat = ready["lastHeartbeatTime"].as_str().unwrap_or_default();
@@ -52,7 +52,7 @@ fn reported(node: &Value, since: Option<&str>) -> Health {
     Ok(())
 }
 
-/// Whether one of the pods is ready with all containers started not before a moment.
+/// Checks that one of the pods is ready, and that all its containers were started at `since` or later.
 fn run(pods: &Value, since: &str) -> Health {
     let new = |container: &Value| {
         let started = container["state"]["running"]["startedAt"].as_str();
@@ -71,7 +71,7 @@ fn run(pods: &Value, since: &str) -> Health {
     Err("its pod has not run since the container runtime was started".to_owned())
 }
 
-/// The message of the latest event of a list. Times in RFC 3339 and UTC are in the order of their texts.
+/// The message of the latest event in a list. Times in RFC 3339 and UTC can be compared as texts.
 fn latest_message(body: &str) -> Option<String> {
     let list: Value = serde_json::from_str(body).ok()?;
     let events = list["items"].as_array()?.iter();
@@ -84,8 +84,11 @@ fn latest_message(body: &str) -> Option<String> {
     Some(latest["message"].as_str()?.lines().next()?.to_owned())
 }
 
-/// The condition of an object of Kubernetes if that says `True` to it, or else what it says.
-fn condition<'a>(object: &'a Value, wanted: &str) -> std::result::Result<&'a Value, String> {
+/// A condition of a Kubernetes object if its status is `True`; otherwise the message of the condition.
+pub(super) fn condition<'a>(
+    object: &'a Value,
+    wanted: &str,
+) -> std::result::Result<&'a Value, String> {
     let conditions = object["status"]["conditions"].as_array();
     let found = conditions
         .into_iter()
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_kubelet_reported_does_not_count() {
+    fn reports_of_an_earlier_kubelet_do_not_count() {
         let node = serde_json::json!({ "status": { "conditions": [
             { "type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-26T11:22:41Z" },
         ]}});
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_of_the_warnings_is_the_one_to_tell() {
+    fn the_latest_warning_is_reported() {
         let list = r#"{"items": [
             {"lastTimestamp": "2026-11-23T10:20:00Z", "message": "unknown version specified\nmore"},
             {"lastTimestamp": null, "message": "never"},

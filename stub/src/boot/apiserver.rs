@@ -1,4 +1,4 @@
-//! Waiting for the API server.
+//! Waits for the API server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,18 +13,18 @@ use crate::error::Result;
 use crate::layout::Layout;
 use crate::process::notify::Wait;
 
-/// How long to wait before asking again. Every question costs the API server a TLS handshake it has no time for now.
+/// How long to wait before asking again. Each request costs the API server a TLS handshake, and it is busy while it starts.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Waits until `/readyz` says yes, however long it takes. This process must be in the network namespace. `certificate` is
-/// the file name without `.pem` of who asks; every component may ask for that, if for little else.
+/// Waits until `/readyz` succeeds, without a limit. This process must be in the network namespace. `certificate` is the path
+/// of the certificate with which to ask, without `.pem`. Every component's certificate is allowed to ask for `/readyz`.
 pub(super) fn wait_ready(layout: &Layout, certificate: &Path) -> Result<()> {
     wait(layout, certificate, "the API server", "/readyz", |answer| {
         answer.status == 200
     })
 }
 
-/// The same, until the node has been given a network for its pods. Who asks must be allowed to read nodes.
+/// Waits until the node has been assigned a network for its pods. The certificate must be allowed to read nodes.
 pub(super) fn wait_pod_network(layout: &Layout, certificate: &Path, node: &str) -> Result<()> {
     let path = format!("/api/v1/nodes/{node}");
     let what = "a network for this node's pods";

@@ -1,5 +1,5 @@
-//! The first program of ours inside the namespaces. It is their root, and RootlessKit, which is their first process,
-//! reaps what others leave.
+//! Our first process inside the namespaces, where it is root. RootlessKit's own process in the namespaces is their init
+//! process, which reaps orphaned processes.
 
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
@@ -23,7 +23,7 @@ use crate::process::notify::notify;
 use crate::process::supervise::Supervisor;
 use crate::process::{command, crictl, say};
 
-/// Prepares the namespaces and runs the container runtime to its end. Gives its exit code.
+/// Prepares the namespaces and runs the container runtime to its end. Returns its exit code.
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     let started = Instant::now();
     mounts::prepare(layout, config)?;
@@ -47,7 +47,7 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
             let watch = network::watch()?;
             thread::spawn(move || {
                 say(watch().message());
-                // Which ends the wait below.
+                // This ends the wait below.
                 let _ = kill_process(getpid(), Signal::TERM);
             });
             ready(layout)?;
@@ -99,13 +99,14 @@ fn run_containerd(layout: &Layout, probe: &Probe) -> Result<u8> {
     )
 }
 
-/// Tells the service manager. Whatever needs no images can start now; the kubelet waits for them itself.
+/// Tells the service manager that RootlessKit is ready. Services that need no images can start now. The kubelet's launcher
+/// waits for the images.
 fn ready(layout: &Layout) -> Result<()> {
     rootlesskit::wait_complete(layout)?;
     notify("READY=1")
 }
 
-/// containerd asks its snapshotter when it starts, so that one must answer first.
+/// Starts the FUSE snapshotter and waits until it answers, because containerd connects to it when it starts.
 fn start_fuse_snapshotter(layout: &Layout) -> Result<Watch> {
     const PATIENCE: Duration = Duration::from_secs(30);
     let socket = containerd::fuse_socket(layout);
@@ -115,7 +116,7 @@ fn start_fuse_snapshotter(layout: &Layout) -> Result<Watch> {
     while UnixStream::connect(&socket).is_err() {
         if let Some(status) = child.try_wait()? {
             return Err(Error::new(Kind::Failed, format!("the FUSE snapshotter ended: {status}"))
-                .hint("`/dev/fuse` must be readable and writable for you: ask the administrator to load the module `fuse`"));
+                .hint("you must be able to read and write `/dev/fuse`: ask an administrator to load the kernel module `fuse`"));
         }
         if started.elapsed() > PATIENCE {
             return Err(
@@ -161,4 +162,123 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
         },
         || pods::stop_containers(layout, &crio::socket(layout)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+    use std::path::Path;
+
+    use super::*;
+    use crate::process::CHILD_PID;
+    use crate::process::notify::NOTIFY_SOCKET;
+    use crate::process::supervise::output;
+
+    /// A cluster in a directory, with the places that the launcher expects.
+    fn layout(dir: &Path) -> Layout {
+        let dir = |name: &str| dir.join(name);
+        for name in ["run/containerd", "run/rootlesskit", "gen/bin"] {
+            fs::create_dir_all(dir(name)).unwrap();
+        }
+        Layout::new(dir("config"), dir("data"), dir("run"), dir("gen")).unwrap()
+    }
+
+    /// A cluster with a shell script as the FUSE snapshotter. A shell writes it: a file that this process has open for
+    /// writing while another test forks cannot be run.
+    fn with_snapshotter(dir: &Path, script: &str) -> Layout {
+        let layout = layout(dir);
+        let mut write = Command::new("/bin/sh");
+        write.args([
+            "-c",
+            r#"printf '#!/bin/sh\n%s\n' "$1" >"$0" && chmod +x "$0""#,
+        ]);
+        write.arg(layout.program("containerd-fuse-overlayfs-grpc"));
+        write.arg(script);
+        output(write).unwrap();
+        layout
+    }
+
+    #[test]
+    fn containerd_can_start_once_the_snapshotter_answers_and_its_end_is_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "echo \"$*\" >\"${1%/*}/args\"; until [ -e \"${1%/*}/stop\" ]; do sleep 0.01; done; exit 7";
+        let layout = with_snapshotter(dir.path(), script);
+        let starting = thread::spawn({
+            let layout = layout.clone();
+            move || start_fuse_snapshotter(&layout)
+        });
+        let socket = containerd::fuse_socket(&layout);
+        let args = socket.with_file_name("args");
+        while !args.exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        thread::sleep(Duration::from_millis(50));
+        assert!(!starting.is_finished(), "the socket does not exist yet");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let watch = starting.join().unwrap().unwrap();
+        let given = fs::read_to_string(args).unwrap();
+        assert_eq!(given.trim(), containerd::fuse_args(&layout)[1..].join(" "));
+        fs::write(socket.with_file_name("stop"), "").unwrap();
+        assert_eq!(
+            watch().message(),
+            "the FUSE snapshotter ended: exit status: 7"
+        );
+    }
+
+    #[test]
+    fn a_snapshotter_that_ends_at_once_is_an_error_despite_an_old_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = with_snapshotter(dir.path(), "exit 3");
+        let _old = UnixListener::bind(containerd::fuse_socket(&layout)).unwrap();
+        let error = start_fuse_snapshotter(&layout).err().unwrap();
+        insta::assert_snapshot!(error, @r"
+        the FUSE snapshotter ended: exit status: 3
+
+        hint: you must be able to read and write `/dev/fuse`: ask an administrator to load the kernel module `fuse`
+        ");
+    }
+
+    /// The next message on a socket; `None` if there is none in time. The signals of other tests may interrupt the wait.
+    fn received(socket: &UnixDatagram, patience: Duration) -> Option<String> {
+        let started = Instant::now();
+        let mut message = [0; 64];
+        socket.set_nonblocking(true).unwrap();
+        while started.elapsed() < patience {
+            if let Ok(length) = socket.recv(&mut message) {
+                return Some(String::from_utf8_lossy(&message[..length]).into_owned());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+
+    /// The test runs itself again as the process inside the namespaces, because the service manager's socket is named in the
+    /// environment.
+    #[test]
+    fn the_service_manager_is_told_only_when_rootlesskit_can_be_found() {
+        const CHILD: &str = "USERNETES_TEST_CHILD";
+        if let Some(dir) = std::env::var_os(CHILD) {
+            ready(&layout(Path::new(&dir))).unwrap();
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let layout = layout(dir.path());
+        let manager = UnixDatagram::bind(dir.path().join("notify")).unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "boot::child::tests::the_service_manager_is_told_only_when_rootlesskit_can_be_found",
+            ])
+            .env(CHILD, dir.path())
+            .env(NOTIFY_SOCKET, dir.path().join("notify"))
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let patience = Duration::from_millis(300);
+        assert_eq!(received(&manager, patience), None, "it was told too early");
+        fs::write(layout.rootlesskit().join(CHILD_PID), "2\n").unwrap();
+        let patience = Duration::from_mins(1);
+        assert_eq!(received(&manager, patience).as_deref(), Some("READY=1"));
+        assert!(child.wait().unwrap().success());
+    }
 }

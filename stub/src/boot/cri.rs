@@ -1,4 +1,4 @@
-//! The container runtime inside the namespaces, up to the moment it can start pods and beyond.
+//! Runs the container runtime inside the namespaces, and starts it again if it crashes.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,16 +15,16 @@ use crate::process::notify::{Listener, NOTIFY_SOCKET};
 use crate::process::say;
 use crate::process::supervise::Supervisor;
 
-/// Returns when something the runtime cannot do without has ended, with an error that says so.
+/// Returns, with an error that describes it, when something has ended that the runtime needs.
 pub(super) type Watch = Box<dyn FnOnce() -> Error + Send>;
 
-/// Runs the container runtime to its end and gives its exit code. `on_serving` is called, in a thread of its own, when the
-/// runtime first says that it serves. If that fails, the runtime is stopped and the error is the outcome.
+/// Runs the container runtime to its end and returns its exit code.
 ///
-/// The same happens when one of the `watches` returns.
+/// When the runtime first reports that it is ready, `on_serving` is called in a thread of its own. If that fails, the
+/// runtime is stopped, and the error is returned. The same happens when one of the `watches` returns.
 ///
-/// A runtime that has served and ends without being asked to is started again: containers outlive it. Before one that serves
-/// is passed the request to end, `farewell` is called.
+/// If the runtime was ready and ends without being asked to, it is started again, because containers keep running without
+/// it. If it is ready and this process is asked to end, `farewell` is called before the request is passed on.
 pub(super) fn run(
     runtime: impl Fn() -> Command,
     watches: Vec<Watch>,
@@ -43,13 +43,13 @@ pub(super) fn run(
         command.env(NOTIFY_SOCKET, listener.path());
         let served = Arc::new(AtomicBool::new(false));
         let started = |pid| {
-            // Nobody listens when there are no watches.
+            // This fails if there are no watches.
             let _ = pids.send(pid);
             let (served, on_serving, failed) =
                 (Arc::clone(&served), on_serving.take(), failed.clone());
             thread::spawn(move || {
                 if let Err(error) = once_serving(&listener, &served, on_serving) {
-                    // The receiver lives until the runtime has ended.
+                    // The receiver exists until the runtime has ended.
                     let _ = failed.send(error);
                     stop(pid);
                 }
@@ -82,7 +82,7 @@ fn once_serving(
     listener.wait_ready()?;
     served.store(true, Ordering::Relaxed);
     say(format!(
-        "the container runtime serves after {:.1} s",
+        "the container runtime is ready after {:.1} s",
         started.elapsed().as_secs_f64()
     ));
     on_serving.map_or(Ok(()), |on_serving| on_serving())
@@ -93,12 +93,12 @@ fn spawn_watches(watches: Vec<Watch>, failed: &mpsc::Sender<Error>, pids: mpsc::
     let (ended, first_end) = mpsc::channel();
     for watch in watches {
         let ended = ended.clone();
-        // Nobody asks for a second end.
+        // Only the first end is received; sending another one may fail.
         thread::spawn(move || drop(ended.send(watch())));
     }
     let failed = failed.clone();
     thread::spawn(move || {
-        // It may not have started yet, and it may have been started again since.
+        // The runtime may not have started yet, and it may have been started again since.
         if let Ok(error) = first_end.recv()
             && failed.send(error).is_ok()
             && let Ok(first) = pids.recv()
@@ -109,7 +109,7 @@ fn spawn_watches(watches: Vec<Watch>, failed: &mpsc::Sender<Error>, pids: mpsc::
 }
 
 fn stop(pid: Pid) {
-    // It may have ended by itself.
+    // This fails if the runtime has already ended.
     let _ = kill_process(pid, Signal::TERM);
 }
 
@@ -124,7 +124,7 @@ mod tests {
         command
     }
 
-    /// Says `READY=1` on the socket as soon as somebody listens.
+    /// Sends `READY=1` as soon as somebody listens on the socket.
     fn say_ready(socket: &Path) {
         let to = socket.to_owned();
         thread::spawn(move || {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_once_it_serves_ends_the_runtime_and_is_the_outcome() {
+    fn a_failure_after_the_runtime_is_ready_stops_the_runtime_and_is_returned() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("notify");
         say_ready(&socket);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_that_never_served_gives_its_code() {
+    fn the_exit_code_of_a_runtime_that_was_never_ready_is_returned() {
         let dir = tempfile::tempdir().unwrap();
         let code = run(
             || sh("exit 3"),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_what_it_needs_is_the_end_of_the_runtime() {
+    fn the_runtime_is_stopped_when_a_watch_returns() {
         let dir = tempfile::tempdir().unwrap();
         let watch: Watch = Box::new(|| Error::new(Kind::Failed, "the network is gone"));
         let socket = dir.path().join("notify");

@@ -1,7 +1,7 @@
-//! What the units run: each brings one component up in RootlessKit's namespaces and then is that component.
+//! The launcher that every unit runs: it starts one service in RootlessKit's namespaces.
 //!
-//! [`rootlesskit`] makes the namespaces; its child, [`child`], prepares their inside and runs the container runtime.
-//! Everything else enters the namespaces that are there ([`namespaces`]).
+//! [`rootlesskit`] creates the namespaces. Its child, [`child`], prepares them from the inside and runs the container
+//! runtime. All other services enter the existing namespaces ([`namespaces`]).
 
 mod apiserver;
 mod child;
@@ -31,30 +31,30 @@ use crate::images;
 use crate::layout::Layout;
 use crate::manager;
 use crate::paths::At as _;
-use crate::process::{command, namespaces, supervised};
+use crate::process::{command, namespaces, say, supervised};
+use crate::protocol;
 use crate::render::ConfigFile;
 use crate::services::{Namespaces, Service};
+use crate::snapshot;
+use crate::store::Store;
 
 pub use oci_runtime::as_oci_runtime;
 pub use probe::Probe;
 
-/// What RootlessKit runs inside the namespaces, as an argument of `boot`.
-const CHILD: &str = "rootlesskit-child";
-
-/// Tells that program that the cgroup RootlessKit was started in cannot be divided. Inside, nothing would tell it.
+/// Tells the program inside that RootlessKit's cgroup cannot be divided. Inside, nothing else would tell it.
 const NO_CGROUPS: &str = "USERNETES_NO_CGROUPS";
 
-/// Becomes the component of this name. Returns its exit code if it had to be a child of this process.
-pub fn run(component: &str) -> Result<u8> {
+/// Runs the service with this name. If its program must be a child of this process, returns its exit code; otherwise the
+/// program replaces this process.
+pub fn run(name: &str) -> Result<u8> {
     let layout = Layout::of_user(generation_of_this_program()?)?;
     let config = cluster::applied(&layout)?;
-    if component == CHILD {
+    if name == protocol::ROOTLESSKIT_CHILD {
         return child::run(&layout, &config);
     }
-    let service = Service::named(component).ok_or_else(|| {
+    let service = Service::named(name).ok_or_else(|| {
         let names: Vec<_> = Service::all().map(Service::as_str).collect();
-        Error::new(Kind::Usage, format!("there is no component `{component}`"))
-            .expected(names.join(", "))
+        Error::new(Kind::Usage, format!("there is no service `{name}`")).expected(names.join(", "))
     })?;
     if !supervised::begin()? && manager::is_claimed(&layout.data("")) {
         return Err(manager::runs(&layout.data("")));
@@ -66,9 +66,12 @@ pub fn run(component: &str) -> Result<u8> {
     }
 }
 
-/// Runs a service as its row in the table of services says.
+/// Runs a service according to its row in the table of services.
 fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8> {
     let row = service.row();
+    if service == Service::Etcd {
+        keep_snapshot(layout)?;
+    }
     let start = components::start(service, layout, config, &Here(layout))?;
     write_files(start.files)?;
     if row.after_images {
@@ -85,7 +88,23 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
     namespaces::run_joined(namespaces, command(layout, start.args))
 }
 
-/// What the services' command lines depend on, found out on this machine.
+/// Keeps a copy of etcd's data before another generation's etcd uses it.
+fn keep_snapshot(layout: &Layout) -> Result<()> {
+    let name = layout.generation().file_name().unwrap_or_default();
+    let Ok(number) = name.to_string_lossy().parse() else {
+        return Ok(());
+    };
+    let generation = Store::at(layout.data("")).generation(number)?;
+    if let Some(snapshot) = snapshot::before_etcd(layout, &generation)? {
+        say(format!(
+            "kept a snapshot of the data as generation {} left it",
+            snapshot.generation
+        ));
+    }
+    Ok(())
+}
+
+/// The facts about this machine that some services need to start.
 struct Here<'a>(&'a Layout);
 
 impl components::Found for Here<'_> {
@@ -106,7 +125,8 @@ impl components::Found for Here<'_> {
     }
 }
 
-/// A unit names the program of its own generation, absolutely, which is the first thing a program is told.
+/// The generation that this program belongs to. A unit names the program by its absolute path in a generation, and the program
+/// gets this path as its first argument.
 fn generation_of_this_program() -> Result<PathBuf> {
     let program = env::args_os().next().map(PathBuf::from).unwrap_or_default();
     program
@@ -122,8 +142,8 @@ fn generation_of_this_program() -> Result<PathBuf> {
         })
 }
 
-/// Writes configuration files, making their directories. They come from `config.toml` at every start, so they never
-/// differ from it.
+/// Writes configuration files and creates their directories. They are made from `config.toml` at every start, so they
+/// always agree with it.
 fn write_files(files: Vec<ConfigFile>) -> Result<()> {
     for (path, text) in files {
         if let Some(directory) = path.parent() {
@@ -139,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_replaced_with_their_directories() {
+    fn directories_are_created_and_files_are_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/file");
         for text in ["one\n", "two\n"] {

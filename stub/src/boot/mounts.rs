@@ -1,4 +1,4 @@
-//! Making the inside of the namespaces fit for containers, as their root and before anything runs in them.
+//! Prepares directories and kernel parameters inside the namespaces. It runs as their root, before any other program.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -12,8 +12,8 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
 use crate::process::say;
 
-/// RootlessKit's copy-up fills `/etc`, `/run`, `/var/lib` and `/opt` with links to the host's files. Behind these links
-/// are the host's own container programs, whose state is neither ours nor writable.
+/// Links that are removed. RootlessKit's copy-up fills `/etc`, `/run`, `/var/lib` and `/opt` with links to the host's files.
+/// These ones lead to the state of the host's container programs, which we must not use and cannot write.
 const HOST_STATE: [&str; 13] = [
     "/etc/cni",
     "/etc/containerd",
@@ -30,7 +30,8 @@ const HOST_STATE: [&str; 13] = [
     "/run/xtables.lock",
 ];
 
-/// Where programs insist on writing, each with the directory of the user's data that backs it and survives a reboot.
+/// Directories that programs always write to. For each, the directory in the data directory that is mounted there, so that
+/// its contents survive a reboot.
 const OURS: [(&str, &str); 5] = [
     (kubelet::ROOT, "kubelet"),
     ("/var/lib/cni", "_var_lib_cni"),
@@ -39,14 +40,15 @@ const OURS: [(&str, &str); 5] = [
     ("/var/cache", "_var_cache"),
 ];
 
-/// What earlier releases showed at the kubelet's root directory, while the kubelet itself used another one.
+/// The directory that earlier releases mounted at the kubelet's root directory, while the kubelet itself used another one.
 const EARLIER_KUBELET: &str = "_var_lib_kubelet";
 
-/// Parameters of the network namespace: pods are routed, and what crosses their bridge passes the service rules.
+/// The kernel parameter that lets the network namespace forward packets of pods.
 const FORWARDING: &str = "net/ipv4/ip_forward";
+/// The kernel parameter that applies the rules for services to packets on the pods' bridge.
 const BRIDGE: &str = "net/bridge/bridge-nf-call-iptables";
 
-/// Hides the host's container state and puts ours in its place.
+/// Hides the state of the host's container programs, mounts our directories, and sets kernel parameters.
 pub(super) fn prepare(layout: &Layout, config: &Config) -> Result<()> {
     HOST_STATE.into_iter().map(Path::new).try_for_each(unlink)?;
     adopt(&layout.data(EARLIER_KUBELET), &layout.data("kubelet"))?;
@@ -58,7 +60,7 @@ pub(super) fn prepare(layout: &Layout, config: &Config) -> Result<()> {
         return Ok(());
     }
     match sysctl(BRIDGE, "1") {
-        // There may never be a pod.
+        // A cluster that runs no pods does not need it.
         Err(error) if !config.runs_pods() => {
             say(error.message());
             Ok(())
@@ -67,7 +69,7 @@ pub(super) fn prepare(layout: &Layout, config: &Config) -> Result<()> {
     }
 }
 
-/// Removes a link. What is no link stays.
+/// Removes a path if it is a link. Anything else stays.
 fn unlink(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_symlink() => Ok(fs::remove_file(path)?),
@@ -76,8 +78,8 @@ fn unlink(path: &Path) -> Result<()> {
     }
 }
 
-/// Moves what a directory holds into another one, except where that has something of the same name, and removes the
-/// directory if nothing is left in it.
+/// Moves the contents of a directory into another one, except entries whose names exist there. Removes the directory if it is
+/// empty then.
 fn adopt(from: &Path, to: &Path) -> Result<()> {
     let entries = match fs::read_dir(from) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -91,12 +93,12 @@ fn adopt(from: &Path, to: &Path) -> Result<()> {
             fs::rename(entry.path(), target)?;
         }
     }
-    // It stays if anything does.
+    // This fails if the directory is not empty.
     let _ = fs::remove_dir(from);
     Ok(())
 }
 
-/// Shows the directory `source` at `target`, making both.
+/// Mounts the directory `source` at `target`. Creates both.
 fn bind(source: &Path, target: &Path) -> Result<()> {
     fs::create_dir_all(source)?;
     if target.starts_with("/var/lib") {
@@ -105,10 +107,16 @@ fn bind(source: &Path, target: &Path) -> Result<()> {
     fs::create_dir_all(target)?;
     mount_bind(source, target)
         .map_err(std::io::Error::from)
-        .about(|| format!("mounting `{}` on `{}`", source.display(), target.display()))
+        .about(|| {
+            format!(
+                "cannot mount `{}` on `{}`",
+                source.display(),
+                target.display()
+            )
+        })
 }
 
-/// Sets a kernel parameter unless it has the value.
+/// Sets a kernel parameter, unless it already has the value.
 fn sysctl(key: &str, value: &str) -> Result<()> {
     let path = Path::new("/proc/sys").join(key);
     match fs::read_to_string(&path) {
@@ -118,7 +126,7 @@ fn sysctl(key: &str, value: &str) -> Result<()> {
             Kind::Host,
             format!("the kernel has no parameter `{}`", key.replace('/', ".")),
         )
-        .hint("ask the administrator to load the module `br_netfilter`")),
+        .hint("ask an administrator to load the kernel module `br_netfilter`")),
         Err(error) => Err(error.into()),
     }
 }
@@ -145,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_release_showed_to_pods_moves_along() {
+    fn the_kubelet_directory_of_an_earlier_release_is_moved() {
         let dir = tempfile::tempdir().unwrap();
         let (old, new) = (
             dir.path().join("_var_lib_kubelet"),
@@ -178,7 +186,7 @@ mod tests {
         insta::assert_snapshot!(error, @r"
         the kernel has no parameter `net.bridge.no-such-parameter`
 
-        hint: ask the administrator to load the module `br_netfilter`
+        hint: ask an administrator to load the kernel module `br_netfilter`
         ");
     }
 }

@@ -1,5 +1,5 @@
-//! The way out of the namespaces. RootlessKit does not notice when slirp4netns ends; but the device between them then loses
-//! its carrier, as if a cable were pulled.
+//! Watches slirp4netns, which connects the namespaces to the host's network. RootlessKit does not notice when it ends. But
+//! the network device between them then loses its carrier, as if a cable were pulled.
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
@@ -9,23 +9,24 @@ use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketType, bind, recv, so
 use super::cri::Watch;
 use crate::error::{Context, Error, Kind, Result};
 
-/// Says `1` while slirp4netns holds its end of the device (Documentation/ABI/testing/sysfs-class-net).
+/// Contains `1` while slirp4netns holds its end of the device (Documentation/ABI/testing/sysfs-class-net).
 const CARRIER: &str = "/sys/class/net/tap0/carrier";
-/// The protocol for devices, addresses and routes has the number 0, which is how the system call is told none.
+/// The netlink protocol for devices, addresses and routes. Its number is 0, which the library writes as `None`.
 const NETLINK_ROUTE: Option<Protocol> = None;
-/// The multicast group of news about devices, `RTMGRP_LINK` (rtnetlink(7)).
+/// The multicast group for changes of devices, `RTMGRP_LINK` (rtnetlink(7)).
 const LINKS: u32 = 1;
 
-/// Returns when slirp4netns is gone.
+/// Watches the network. The watch returns when slirp4netns has ended.
 pub(super) fn watch() -> Result<Watch> {
-    // From here on, so that nothing is missed.
+    // The socket is opened before the first look at the device, so that no change is missed.
     let news = socket(AddressFamily::NETLINK, SocketType::RAW, NETLINK_ROUTE)
         .and_then(|news| bind(&news, &SocketAddrNetlink::new(0, LINKS)).map(|()| news))
         .map_err(std::io::Error::from)
-        .about(|| "listening to the kernel's news about network devices")?;
+        .about(|| "cannot listen for changes of network devices")?;
     Ok(Box::new(move || {
         while connected() {
-            // What the news is does not matter, nor that some got lost because too much came at once.
+            // The message itself does not matter, because the device is looked at again. So lost messages do not matter
+            // either.
             match recv(
                 &news,
                 spare_capacity(&mut Vec::with_capacity(4096)),
@@ -34,13 +35,13 @@ pub(super) fn watch() -> Result<Watch> {
                 Ok(_) | Err(Errno::NOBUFS | Errno::INTR) => {}
                 Err(error) => {
                     return Error::from(std::io::Error::from(error))
-                        .about("the kernel's news about network devices");
+                        .about("cannot receive changes of network devices");
                 }
             }
         }
         Error::new(
             Kind::Failed,
-            "slirp4netns ended: the namespaces have no network",
+            "slirp4netns ended, so the namespaces have no network",
         )
     }))
 }
@@ -54,9 +55,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_device_is_the_end_of_the_network() {
+    fn the_watch_returns_if_the_device_is_missing() {
         let watch = watch().unwrap();
-        // No machine has the device outside of the namespaces, except one with a network of that very kind.
+        // Outside the namespaces, only a machine that itself uses slirp4netns or the like has such a device.
         if !connected() {
             assert!(watch().message().contains("slirp4netns ended"));
         }

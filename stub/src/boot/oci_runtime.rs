@@ -1,11 +1,11 @@
-//! crun as container runtimes can use it in a user namespace: CRI-O, and containerd where no cgroup can be made.
+//! Makes crun work in a user namespace: with CRI-O, and with containerd where no cgroup can be made.
 //!
-//! The kubelet gives important containers a low score for the case that memory runs out, and CRI-O, unlike containerd with
-//! `restrict_oom_score_adj`, passes it on as it is. The kernel does not let a user lower the score a process has been given
-//! by its parent, so crun would fail with `write to /proc/self/oom_score_adj: Permission denied`. What CRI-O runs is
-//! therefore this program, which raises scores to the lowest that is possible and becomes crun.
+//! The kubelet gives important containers a low OOM score, so that the kernel kills them last when memory runs out. CRI-O
+//! passes this score on unchanged, unlike containerd with `restrict_oom_score_adj`. But the kernel does not let a user lower
+//! the score that a process has inherited, so crun would fail with `write to /proc/self/oom_score_adj: Permission denied`.
+//! Therefore CRI-O runs this program, which raises the score to the lowest possible one and replaces itself with crun.
 //!
-//! containerd calls it by another name, by which it knows that crun must make no cgroups.
+//! containerd calls this program by another name, which says that crun must not make cgroups.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -16,13 +16,14 @@ use std::process::Command;
 use fs_err as fs;
 use serde_json::Value;
 
-use crate::components::{containerd, crio};
 use crate::error::{Context, Error, Result};
 use crate::files::{remove_if_there, write_atomically};
 use crate::layout::Layout;
 use crate::process::namespaces::replace_this_process;
+use crate::protocol;
 
-/// Makes a link by whose name this program knows what it is. It leads to the generation, where crun is.
+/// Creates a link for a container runtime. By its name, this program recognizes that it is called as an OCI runtime. It
+/// leads to the generation, which contains crun.
 pub(super) fn link(layout: &Layout, link: &Path) -> Result<()> {
     remove_if_there(link)?;
     Ok(fs_err::os::unix::fs::symlink(
@@ -31,14 +32,15 @@ pub(super) fn link(layout: &Layout, link: &Path) -> Result<()> {
     )?)
 }
 
-/// If this process was started as an OCI runtime, it becomes crun; then this only returns on failure.
+/// Replaces this process with crun if it was started as an OCI runtime; then this returns only on failure. Otherwise returns
+/// `None`.
 #[must_use]
 pub fn as_oci_runtime() -> Option<Error> {
     let mut arguments = env::args_os();
     let name = PathBuf::from(arguments.next()?);
     let options: &[&str] = match name.file_name().and_then(OsStr::to_str)? {
-        crio::OCI_RUNTIME => &[],
-        containerd::OCI_RUNTIME => &["--cgroup-manager=disabled"],
+        protocol::OCI_RUNTIME => &[],
+        protocol::OCI_RUNTIME_WITHOUT_CGROUPS => &["--cgroup-manager=disabled"],
         _ => return None,
     };
     Some(become_crun(&name, options, &arguments.collect::<Vec<_>>()))
@@ -63,8 +65,8 @@ fn become_crun(link: &Path, options: &[&str], arguments: &[OsString]) -> Error {
     }
 }
 
-/// The file that describes the process to be started, and where in it that is: a bundle's `config.json`, or for `exec` a
-/// file with nothing else (OCI runtime command line interface).
+/// The file that describes the process to be started, and the place of its OOM score in this file. It is the bundle's
+/// `config.json` or, for `exec`, a file that describes only the process (OCI runtime command line interface).
 fn process_of(arguments: &[OsString]) -> Option<(PathBuf, &'static str)> {
     let value = |names: [&str; 2]| {
         let mut arguments = arguments.iter();
@@ -92,7 +94,7 @@ fn process_of(arguments: &[OsString]) -> Option<(PathBuf, &'static str)> {
     }
 }
 
-/// The lowest score this process can give.
+/// The lowest OOM score that this process can set, which is its own.
 fn own_score() -> Result<i64> {
     let path = "/proc/self/oom_score_adj";
     let text = fs::read_to_string(path)?;
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_started_is_found_on_the_command_line() {
+    fn the_file_with_the_process_is_found_in_the_arguments() {
         for (line, file) in [
             (
                 "--root=/run/crun create --bundle /b --pid-file /p id",

@@ -1,4 +1,4 @@
-//! The end of pods. With the namespaces everything in them is killed, so containers are asked to end before that.
+//! Stops containers. When the namespaces end, every process in them is killed, so containers are asked to end before that.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -13,13 +13,14 @@ use crate::process::{crictl, say, supervise};
 
 /// How long a container may take to end, in seconds.
 const GRACE: u64 = 8;
-/// How long all of them together may take. With what the container runtime takes it is less than the unit may.
+/// How long all containers together may take. With the time that the container runtime needs to stop, this is less than
+/// the unit may take.
 const PATIENCE: Duration = Duration::from_secs(12);
-/// How many are asked at a time: `crictl` asks one after the other.
+/// How many containers are asked at the same time. A single `crictl` would ask one after the other.
 const AT_ONCE: usize = 16;
 
-/// Asks the containers of all pods to end, with the signal that their images name, and waits for that as long as it
-/// is reasonable. Whatever goes wrong, the namespaces end all the same.
+/// Asks the containers of all pods to end, with the signal that their images specify, and waits for a limited time. Failures
+/// are only reported, because the namespaces end in any case.
 pub(super) fn stop_containers(layout: &Layout, socket: &Path) {
     if !layout.program("crictl").exists() {
         return;
@@ -31,17 +32,20 @@ pub(super) fn stop_containers(layout: &Layout, socket: &Path) {
     match stop_all(command) {
         Ok(Ended { all: 0, .. }) => {}
         Ok(Ended { in_time, all }) if in_time == all => {
-            say(format!("{all} containers ended in {}", seconds()));
+            say(format!(
+                "asked containers to end: {all} ended in {}",
+                seconds()
+            ));
         }
         Ok(Ended { in_time, all }) => say(format!(
-            "{in_time} of {all} containers ended in {}, the others are killed",
+            "asked containers to end: {in_time} of {all} ended in {}; killing the others",
             seconds()
         )),
-        Err(error) => say(format!("containers are not asked to end: {error}")),
+        Err(error) => say(format!("cannot ask containers to end: {error}")),
     }
 }
 
-/// How many containers there were, and how many have ended in time.
+/// How many containers there were, and how many ended in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ended {
     in_time: usize,
@@ -61,7 +65,7 @@ fn stop_all(crictl: impl Fn() -> Command + Clone + Send + 'static) -> Result<End
     let (done, ends) = mpsc::channel();
     for _ in 0..AT_ONCE.min(all) {
         let (queue, done, crictl) = (Arc::clone(&queue), done.clone(), crictl.clone());
-        // They are not waited for: whoever is still at it ends with the namespaces.
+        // These threads are not joined. Those that still run end with the namespaces.
         thread::spawn(move || {
             let next = || {
                 let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +76,7 @@ fn stop_all(crictl: impl Fn() -> Command + Clone + Send + 'static) -> Result<End
                 stop.args(["stop", "--timeout", &GRACE.to_string(), &id]);
                 stop.stdin(Stdio::null());
                 let outcome = supervise::output(stop);
-                // When nobody listens any more, the container runtime is being stopped too.
+                // If the receiver is gone, the time is over and the container runtime is already being stopped.
                 if done.send((id, outcome)).is_err() {
                     return;
                 }
@@ -95,7 +99,7 @@ fn stop_all(crictl: impl Fn() -> Command + Clone + Send + 'static) -> Result<End
 mod tests {
     use super::*;
 
-    /// A `crictl` that lists containers, and writes down which it was told to stop.
+    /// A fake `crictl` that lists containers, and logs the ones that it is told to stop.
     fn crictl(dir: &Path, ids: &str) -> impl Fn() -> Command + Clone + Send + 'static {
         let script = format!(
             r#"case "$1" in
@@ -135,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_stopped_keeps_no_other_from_it() {
+    fn the_others_are_stopped_if_one_cannot_be_stopped() {
         let dir = tempfile::tempdir().unwrap();
         let ended = stop_all(crictl(dir.path(), "stubborn\\nc1\\n")).unwrap();
         assert_eq!(ended, Ended { in_time: 1, all: 2 });

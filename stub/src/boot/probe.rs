@@ -1,13 +1,14 @@
-//! What this machine's kernel allows inside the namespaces, found by doing it.
+//! Finds out by trying what this machine's kernel allows inside the namespaces.
 
-use std::io::{self, Write};
+use std::io::{self};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use fs_err as fs;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde::{Deserialize, Serialize};
 
+use crate::child;
 use crate::components::containerd::Snapshotter;
 use crate::components::kube_proxy::Mode;
 use crate::error::{Context, Error, Kind, Result};
@@ -15,24 +16,24 @@ use crate::files::write_atomically;
 use crate::layout::Layout;
 use crate::process::supervise;
 
-/// What was found, for those who start later and for `status`.
+/// The result, for services that start later and for `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// What stores the layers of containers.
+    /// The program that stacks the layers of images.
     pub snapshotter: Snapshotter,
-    /// How kube-proxy programs the kernel.
+    /// The kernel interface that kube-proxy uses.
     pub proxy_mode: Mode,
-    /// Whether the containers can have cgroups of their own.
+    /// Whether containers can have cgroups of their own.
     #[serde(default = "yes")]
     pub cgroups: bool,
-    /// Why the first choice was not taken, one line each.
+    /// The reasons why a first choice was not possible, one line each.
     pub notes: Vec<String>,
 }
 
-/// File name of the result, in the runtime directory.
+/// The name of the file with the result, in the runtime directory.
 const FILE: &str = "probe.json";
 
-/// Rules of the kinds kube-proxy makes. The table goes in the same transaction it came.
+/// Rules of the same kinds as kube-proxy's. Their table is deleted in the transaction that adds it.
 const NFT_RULES: &str = "\
 add table ip usernetes-probe
 add chain ip usernetes-probe a { type nat hook prerouting priority dstnat; }
@@ -48,7 +49,8 @@ fn yes() -> bool {
 }
 
 impl Probe {
-    /// Tries everything. `cgroups` is what is known of that before the namespaces are made. Must run as the root of the namespaces, before anything else uses them.
+    /// Tries everything and writes the result to a file. `cgroups` is known before the namespaces are made. Must run as root
+    /// in the namespaces, before other programs use them.
     pub(super) fn run(layout: &Layout, cgroups: bool) -> Result<Self> {
         let mut notes = Vec::new();
         let mut works = |what: &str, result: Result<()>| match result {
@@ -63,8 +65,8 @@ impl Probe {
         } else {
             Snapshotter::FuseOverlayfs
         };
-        // Published ports arrive on the namespace's loopback address, where kube-proxy answers for a NodePort in
-        // iptables mode only (Kubernetes documentation, "Virtual IPs and Service Proxies", nftables: NodePort interfaces).
+        // A port may be published to the namespace's loopback address. There, kube-proxy answers for a NodePort only in
+        // iptables mode (Kubernetes documentation, "Virtual IPs and Service Proxies", nftables: NodePort interfaces).
         let proxy_mode = if works("iptables", iptables()) || !works("nftables", nftables()) {
             Mode::Iptables
         } else {
@@ -83,7 +85,7 @@ impl Probe {
         Ok(probe)
     }
 
-    /// What [`Self::run`] found when RootlessKit was last started.
+    /// Reads the result from when RootlessKit was last started.
     pub fn read(layout: &Layout) -> Result<Self> {
         let path = layout.runtime(FILE);
         serde_json::from_slice(&fs::read(&path)?)
@@ -93,7 +95,7 @@ impl Probe {
     }
 }
 
-/// Mounts an overlay as containerd does in a user namespace and deletes a file of its lower layer.
+/// Mounts an overlay as containerd does in a user namespace, and deletes a file of its lower layer.
 fn overlay(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir)?;
     let dir = dir.join(".probe");
@@ -126,7 +128,7 @@ fn overlay(dir: &Path) -> Result<()> {
 }
 
 fn iptables() -> Result<()> {
-    // The rule needs the modules that the first services would need.
+    // The rule needs the same kernel modules as kube-proxy's rules.
     let rule = [
         "OUTPUT",
         "-w",
@@ -152,24 +154,9 @@ fn iptables() -> Result<()> {
 }
 
 fn nftables() -> Result<()> {
-    let mut nft = Command::new("nft")
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .about(|| "`nft`")?;
-    if let Some(mut stdin) = nft.stdin.take() {
-        stdin.write_all(NFT_RULES.as_bytes())?;
-    }
-    let output = nft.wait_with_output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(
-        Error::new(Kind::Host, format!("`nft` failed: {}", output.status))
-            .detail("said", String::from_utf8_lossy(&output.stderr).trim()),
-    )
+    let mut nft = Command::new("nft");
+    let ended = child::run_with(nft.args(["-f", "-"]), NFT_RULES)?;
+    ended.success().map(drop)
 }
 
 #[cfg(test)]
@@ -177,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stored_form() {
+    fn snapshot_of_the_file() {
         let probe = Probe {
             snapshotter: Snapshotter::FuseOverlayfs,
             proxy_mode: Mode::Iptables,

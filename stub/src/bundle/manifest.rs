@@ -7,9 +7,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::frame::MAX_SIZE;
-use super::{BundlePath, Library, Name, STUB_COMPONENT, TOP_DIRECTORIES, Version};
+use super::places::Places;
+use super::{BundlePath, Library, Name, STUB_COMPONENT, Version};
 use crate::digest::Sha256;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 
 /// Everything a bundle says about itself. It holds no time, no owner and nothing of the machine it was built on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -381,58 +382,19 @@ impl Manifest {
                 pair[0].name, pair[1].name
             ));
         }
-        let mut owners: BTreeMap<&str, &Name> = BTreeMap::new();
+        let mut places = Places::default();
         for component in &self.components {
-            if component.name.as_str() == STUB_COMPONENT {
-                return wrong(format!(
-                    "a component is named `{STUB_COMPONENT}`, which is the stub's own name"
-                ));
-            }
-            let sorted = component.files.is_sorted_by(|a, b| a.path < b.path)
-                && component.links.is_sorted_by(|a, b| a.path < b.path);
+            let Component { files, links, .. } = component;
+            let sorted = files.is_sorted_by(|a, b| a.path < b.path)
+                && links.is_sorted_by(|a, b| a.path < b.path);
             if !sorted {
                 return wrong(format!("the paths of `{}` are not sorted", component.name));
             }
-            let paths = component
-                .files
-                .iter()
-                .map(|f| &f.path)
-                .chain(component.links.iter().map(|l| &l.path));
-            for path in paths {
-                if !path
-                    .as_str()
-                    .split_once('/')
-                    .is_some_and(|(top, _)| TOP_DIRECTORIES.contains(&top))
-                {
-                    return wrong(format!(
-                        "`{path}` of `{}` is not below {}",
-                        component.name,
-                        TOP_DIRECTORIES.join("/, ") + "/"
-                    ));
-                }
-                if path.as_str() == "bin/usernetes" {
-                    return wrong(format!(
-                        "`{path}` of `{}` is the stub's own place",
-                        component.name
-                    ));
-                }
-                if let Some(other) = owners.insert(path.as_str(), &component.name) {
-                    return wrong(format!(
-                        "`{path}` belongs to `{other}` and to `{}`",
-                        component.name
-                    ));
-                }
-            }
-        }
-        for (path, owner) in &owners {
-            let ancestors = path.match_indices('/').map(|(at, _)| &path[..at]);
-            for ancestor in ancestors {
-                if let Some(other) = owners.get(ancestor) {
-                    return wrong(format!(
-                        "`{ancestor}` of `{other}` is a file, but `{path}` of `{owner}` needs it as a directory"
-                    ));
-                }
-            }
+            let paths = files.iter().map(|f| &f.path);
+            let paths = paths.chain(links.iter().map(|l| &l.path));
+            places
+                .claim_all(&component.name, paths)
+                .about(|| "bad bundle manifest")?;
         }
         Ok(())
     }

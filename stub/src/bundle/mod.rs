@@ -23,6 +23,7 @@ pub mod frame;
 mod library;
 mod manifest;
 mod names;
+pub mod places;
 mod reader;
 pub mod trailer;
 mod writer;
@@ -37,7 +38,7 @@ pub use writer::write;
 pub const STUB_COMPONENT: &str = "usernetes";
 
 /// The directories a component may have: the generation joins those of all components into one tree.
-pub const TOP_DIRECTORIES: [&str; 5] = ["bin", "images", "lib", "libexec", "share"];
+pub(crate) const TOP_DIRECTORIES: [&str; 5] = ["bin", "images", "lib", "libexec", "share"];
 
 /// The payload begins at a multiple of this many bytes.
 const ALIGNMENT: u64 = 4096;

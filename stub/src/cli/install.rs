@@ -1,6 +1,7 @@
 //! `install`, `uninstall`, `show-cleanup-command`
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
@@ -10,8 +11,9 @@ use crate::cidr::Cidr;
 use crate::config::{Cni, Cri, DnsName, PortSpec};
 use crate::error::Result;
 use crate::host::{self, Level, Machine};
-use crate::install::{self, Flags, Installed, Start};
+use crate::install::{self, Flags, Outcome, Report, Start};
 use crate::progress::Progress;
+use crate::services::Service;
 use crate::signature::Verdict;
 
 /// What `install` and `run` have in common.
@@ -44,9 +46,13 @@ pub(super) struct Settings {
     /// Read every installed file and unpack damaged components again, even if nothing seems to be wrong
     #[arg(long)]
     repair: bool,
-    /// Start the cluster even if the checks find this machine unfit; the findings are shown
+    /// Go on even if the checks find this machine unfit, or the bundle is older, skips a minor version of Kubernetes or does
+    /// not work
     #[arg(long)]
     force: bool,
+    /// Give up, or return to the installed release, if a step of the start takes longer than this [default: 600]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +96,7 @@ impl Settings {
             start: self.start.clone(),
             repair: self.repair,
             force: self.force,
+            timeout: self.timeout.map(Duration::from_secs),
             ..Flags::default()
         }
     }
@@ -102,29 +109,34 @@ impl Install {
             generation: self.generation,
             ..self.settings.flags()
         };
-        let installed = install::install(&flags, &Machine::this(), progress)?;
-        if self.json {
-            return print_json(&as_json(&installed));
-        }
-        for finding in worth_saying(&installed) {
-            progress.line(finding);
-        }
-        progress.line(summary(&installed).trim_end());
-        Ok(())
+        let report = install::install(&flags, &Machine::this(), progress)?;
+        show(&report, self.json, progress)
     }
 }
 
+/// Prints a report, for people or as JSON.
+pub(super) fn show(report: &Report, json: bool, progress: &Progress) -> Result<()> {
+    if json {
+        return print_json(&json!(report));
+    }
+    for finding in findings(report) {
+        progress.line(finding);
+    }
+    progress.line(summary(report).trim_end());
+    Ok(())
+}
+
 /// The findings to show. If nothing was to be started, one line about the fatal ones is enough.
-fn worth_saying(installed: &Installed) -> Vec<String> {
-    if !installed.changed {
+fn findings(report: &Report) -> Vec<String> {
+    if !report.changed {
         return Vec::new();
     }
-    let fatal = installed
+    let fatal = report
         .findings
         .iter()
         .filter(|f| f.level == Level::Fatal)
         .count();
-    if installed.started.is_empty() {
+    if report.started.is_empty() {
         let findings = match fatal {
             1 => "1 finding keeps".to_owned(),
             fatal => format!("{fatal} findings keep"),
@@ -134,55 +146,54 @@ fn worth_saying(installed: &Installed) -> Vec<String> {
         );
         return if fatal > 0 { vec![line] } else { Vec::new() };
     }
-    let findings = installed.findings.iter().filter(|f| f.is_telling());
+    let findings = report.findings.iter().filter(|f| f.is_telling());
     findings
         .map(|f| format!("{} {}: {}", f.level.as_str(), f.id, f.found))
         .collect()
 }
 
-fn as_json(installed: &Installed) -> serde_json::Value {
-    json!({
-        "changed": installed.changed, "changes": installed.changes, "findings": installed.findings,
-        "generation": installed.generation, "kubeconfig": installed.kubeconfig, "lingering": installed.lingering,
-        "missing": installed.missing, "outcome": installed.outcome, "phases": installed.phases, "release": installed.release,
-        "started": installed.started,
-    })
-}
-
 /// The summary for the user.
-fn summary(installed: &Installed) -> String {
-    let (number, release, what) = (installed.generation, &installed.release, installed.outcome);
-    let headline = format!("generation {number} (release {release}) {what}\n");
-    if !installed.changed && installed.phases.is_empty() {
+fn summary(report: &Report) -> String {
+    let (number, release, outcome) = (report.generation, &report.release, report.outcome);
+    let headline = format!("generation {number} (release {release}) {outcome}\n");
+    if outcome == Outcome::Unchanged && report.phases.is_empty() {
         return headline;
     }
     let mut text = String::new();
-    for change in &installed.changes {
+    for change in &report.changes {
         let _ = writeln!(text, "changed  {change}");
     }
-    for phase in &installed.phases {
+    if let Some(old) = &report.old_config {
+        let _ = writeln!(
+            text,
+            "changed  config.toml: restored for this generation; the previous file is {}",
+            old.display()
+        );
+    }
+    for phase in &report.phases {
         let _ = writeln!(text, "{:7.1} s  {}", phase.seconds, phase.name);
     }
     text.push_str(&headline);
     let _ = writeln!(
         text,
         "the command `usernetes` and all programs are in {}",
-        installed.bin.display()
+        report.bin.display()
     );
-    if !installed.missing.is_empty() {
-        let _ = writeln!(text, "this bundle has no {}", installed.missing.join(", "));
+    if !report.missing.is_empty() {
+        let names: Vec<_> = report.missing.iter().map(|s| s.as_str()).collect();
+        let _ = writeln!(text, "this bundle has no {}", names.join(", "));
     }
-    match installed.started.as_str() {
+    match report.started.as_str() {
         "" => text.push_str("nothing was started: to start a unit, run `usernetes start UNIT`\n"),
         unit => {
             let _ = writeln!(text, "{unit} is up");
-            if !installed.lingering {
+            if !report.lingering {
                 text.push_str("to keep it running when you log out: `sudo loginctl enable-linger $(id -un)`\n");
             }
         }
     }
-    if !installed.missing.contains(&"kube-apiserver") {
-        let path = installed.kubeconfig.display();
+    if !report.missing.contains(&Service::KubeApiserver) {
+        let path = report.kubeconfig.display();
         let _ = write!(
             text,
             "to use the cluster:\n  usernetes kubectl get pods --all-namespaces\nor with a kubectl of your own:\n  export KUBECONFIG={path}\nor, for good:\n  usernetes kubeconfig merge\n"

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::kubeconfig::{self, NAME};
 use crate::paths;
 use crate::progress::Progress;
-use crate::user_kubeconfig::{self, Merges, Outcome};
+use crate::user_kubeconfig::{self, Edited, Merges};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Kubeconfig {
@@ -74,7 +74,7 @@ impl Kubeconfig {
 impl Output {
     fn show(
         &self,
-        outcome: &Outcome,
+        outcome: &Edited,
         progress: &Progress,
         done: impl FnOnce() -> String,
     ) -> Result<()> {

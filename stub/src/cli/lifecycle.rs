@@ -7,9 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::{print, print_json, table};
+use crate::child;
 use crate::cluster::Current;
-use crate::config::Target;
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Context as _, Result};
 use crate::lifecycle;
 use crate::manager::logs;
 use crate::progress::Progress;
@@ -24,53 +24,19 @@ pub(super) struct Unit {
 
 impl Unit {
     pub(super) fn start(&self, progress: &Progress) -> Result<()> {
-        let current = Current::read()?;
-        current.check_in_place()?;
-        let unit = match &self.unit {
-            Some(unit) => unit.clone(),
-            None => start_target(&current)?,
-        };
-        lifecycle::start(&current, unit.as_str(), progress)
+        lifecycle::start(&Current::read()?, self.unit.as_ref(), progress)
     }
 
-    /// Stops the unit or the whole cluster, and waits until it has stopped.
     pub(super) fn stop(&self, progress: &Progress) -> Result<()> {
         let current = Current::read()?;
-        if let Some(unit) = &self.unit {
-            return lifecycle::stop_unit(current.manager()?.as_ref(), unit, progress);
+        match &self.unit {
+            Some(unit) => lifecycle::stop_unit(current.manager()?.as_ref(), unit, progress),
+            None => lifecycle::stop_all(&current, progress),
         }
-        if lifecycle::end_run(&current.machine, &current.layout.data(""), progress)? {
-            return Ok(());
-        }
-        lifecycle::stop(&current.systemd()?, progress)
     }
 
     pub(super) fn restart(&self, progress: &Progress) -> Result<()> {
-        let current = Current::read()?;
-        current.check_in_place()?;
-        let manager = current.manager()?;
-        if let Some(unit) = &self.unit {
-            // Does it belong to this installation?
-            manager.units(std::slice::from_ref(unit))?;
-            return manager.restart(&[unit.as_str()]);
-        }
-        let target = start_target(&current)?;
-        lifecycle::stop(manager.as_ref(), progress)?;
-        lifecycle::start(&current, target.as_str(), progress)
-    }
-}
-
-fn start_target(current: &Current) -> Result<UnitName> {
-    match current.config.start {
-        Target::Nothing => Err(
-            Error::new(Kind::Usage, "the configuration names no unit to start")
-                .found(format!(
-                    "`start = \"\"` in {}",
-                    current.layout.config_file().display()
-                ))
-                .hint("name the unit, as in `usernetes start u7s.target`"),
-        ),
-        target => Ok(UnitName::target(target)),
+        lifecycle::restart(&Current::read()?, self.unit.as_ref(), progress)
     }
 }
 
@@ -169,6 +135,7 @@ impl Logs {
         if let Some(lines) = self.lines {
             command.args(["--lines", &lines.to_string()]);
         }
+        child::announce(&command);
         let error = command.exec();
         Err(error).about(|| "journalctl")
     }

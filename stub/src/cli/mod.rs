@@ -1,5 +1,6 @@
 //! The command line of `usernetes`.
 
+mod backup;
 mod certs;
 mod inspect;
 mod install;
@@ -16,10 +17,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::cluster::{check_data_home, check_owner, check_whole};
+use crate::child;
+use crate::cluster::{Program, check_data_home, check_owner, check_whole};
 use crate::error::{Kind, Result};
 use crate::paths;
 use crate::progress::Progress;
+use crate::protocol;
 use crate::signals;
 
 /// Rootless Kubernetes under $HOME.
@@ -29,6 +32,10 @@ struct Cli {
     /// Print the release and, for a bundle, the beginning of its id
     #[arg(short = 'V', long)]
     version: bool,
+    // Not for every command: `usernetes kubectl -v 6` is kubectl's.
+    /// Show each program that the command runs
+    #[arg(short, long)]
+    verbose: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -79,6 +86,10 @@ enum Command {
     /// List or renew the cluster's certificates
     #[command(subcommand)]
     Certs(certs::Certs),
+    /// Write the whole cluster into one file: data, keys, configuration and your images
+    Backup(backup::Backup),
+    /// Restore a cluster from a file that `backup` has written, and start it
+    Restore(backup::Restore),
     /// List the components with their versions, licences and sizes
     List(inspect::List),
     /// Check every byte of a bundle, or of the installed generation
@@ -94,13 +105,13 @@ enum Command {
     /// Remove unused generations and components; keep the current and the previous generation
     Gc(store::Gc),
     /// Become a service of the cluster; for units
-    #[command(hide = true)]
+    #[command(name = protocol::BOOT, hide = true)]
     Boot {
         /// Name of the service
-        component: String,
+        service: String,
     },
     /// Try to make namespaces; for the checks of this machine
-    #[command(name = crate::host::PROBE, hide = true)]
+    #[command(name = protocol::PROBE_NAMESPACES, hide = true)]
     ProbeNamespaces,
 }
 
@@ -117,6 +128,8 @@ impl Command {
             | Self::Stop(_)
             | Self::Restart(_)
             | Self::Rollback(_)
+            | Self::Restore(_)
+            | Self::Backup(_)
             | Self::Gc(_) => true,
             Self::Kubeconfig(command) => command.changes(),
             Self::Port(command) => command.changes(),
@@ -193,6 +206,9 @@ pub fn main() -> ExitCode {
 
 /// Gives the exit code where there is no error to report.
 fn run(cli: &Cli) -> Result<u8> {
+    if cli.verbose {
+        child::show();
+    }
     let progress = Progress::stderr();
     let Some(command) = cli.command.as_ref().filter(|_| !cli.version) else {
         return inspect::version().map(|()| 0);
@@ -205,13 +221,13 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Doctor(args) => return args.run(),
         Command::Status(args) => return args.run(),
         Command::Logs(args) => return args.run(),
-        Command::Kubectl(args) => return args.kubectl(),
-        Command::Ctr(args) => return args.ctr(),
-        Command::Crictl(args) => return args.crictl(),
-        Command::Etcdctl(args) => return args.etcdctl(),
-        Command::Rootlessctl(args) => return args.rootlessctl(),
-        Command::Nsenter(args) => return args.nsenter(),
-        Command::Boot { component } => return crate::boot::run(component),
+        Command::Kubectl(args) => return args.run(Program::Kubectl),
+        Command::Ctr(args) => return args.run(Program::Ctr),
+        Command::Crictl(args) => return args.run(Program::Crictl),
+        Command::Etcdctl(args) => return args.run(Program::Etcdctl),
+        Command::Rootlessctl(args) => return args.run(Program::Rootlessctl),
+        Command::Nsenter(args) => return args.run(Program::Nsenter),
+        Command::Boot { service } => return crate::boot::run(service),
         Command::ProbeNamespaces => crate::host::probe_child(),
         Command::Install(args) => args.run(&progress),
         Command::Run(args) => args.run(&progress),
@@ -224,6 +240,8 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Kubeconfig(command) => command.run(&progress),
         Command::Port(command) => command.run(&progress),
         Command::Certs(command) => command.run(&progress),
+        Command::Backup(args) => args.run(&progress),
+        Command::Restore(args) => args.run(&progress),
         Command::List(args) => args.run(),
         Command::Verify(args) => args.run(&progress),
         Command::Licenses(args) => args.run(),

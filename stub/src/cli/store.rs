@@ -1,14 +1,12 @@
 //! `generations`, `rollback`, `gc`
 
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
-
 use clap::Args;
 use serde_json::json;
 
 use super::output::{print, print_json, table};
 use crate::cluster::Receipt;
-use crate::error::{Context as _, Result};
+use crate::error::Result;
+use crate::install;
 use crate::manager::Session;
 use crate::paths;
 use crate::progress::{Progress, bytes};
@@ -69,24 +67,7 @@ pub(super) struct Rollback {
 
 impl Rollback {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
-        let store = Store::open_default()?;
-        if Receipt::read(store.dir())?.is_none_or(|r| r.units.is_empty()) {
-            let generation = store.rollback(self.generation)?;
-            let (number, release) = (generation.number(), &generation.manifest().release);
-            progress.line(format!(
-                "generation {number} (release {release}) is current now"
-            ));
-            return Ok(());
-        }
-        // Only the generation's own program knows its units and the other files it makes from the configuration. It also
-        // checks whether it can run here before it becomes current.
-        let generation = store.complete(self.generation)?;
-        let program = generation.bin_dir().join("usernetes");
-        let number = generation.number().to_string();
-        let error = Command::new(&program)
-            .args(["install", "--generation", &number])
-            .exec();
-        Err(error).about(|| program.display().to_string())
+        install::rollback(self.generation, progress)
     }
 }
 

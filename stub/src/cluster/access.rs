@@ -1,4 +1,4 @@
-//! How the cluster is reached, and what its certificates are made for.
+//! The addresses of the cluster, and the names in its certificates.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use crate::host::Machine;
 use crate::layout::Layout;
 use crate::pki;
 
-/// Whether the host itself reaches the API server by it at 127.0.0.1.
+/// Whether it leads from 127.0.0.1 of this machine to the API server.
 pub(crate) fn is_local_api(port: &PortSpec, config: &Config) -> bool {
     is_api(port, config)
         && [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED]
@@ -23,7 +23,7 @@ fn is_api(port: &PortSpec, config: &Config) -> bool {
     port.child_port == API_PORT && port.proto == Proto::Tcp && port.child_ip.is_none_or(here)
 }
 
-/// Where this machine reaches the API server, if that is published where it can.
+/// The address at which this machine reaches the API server; `None` if it is not published there.
 #[must_use]
 pub fn api_address(config: &Config) -> Option<SocketAddr> {
     let mut ports = config.publish.iter();
@@ -31,7 +31,8 @@ pub fn api_address(config: &Config) -> Option<SocketAddr> {
     Some(SocketAddr::from(([127, 0, 0, 1], port.port.get())))
 }
 
-/// What the certificates are made for. `machine` tells the addresses a port published everywhere is reached at.
+/// The names and addresses for the certificates. `machine` has the addresses at which a port published everywhere is
+/// reached.
 #[must_use]
 pub(crate) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
     let mut names = Vec::new();
@@ -56,12 +57,12 @@ pub(crate) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
     }
 }
 
-/// Whether the PKI could be made or completed, without making it.
+/// Fails if the PKI could not be made or completed. Changes nothing.
 pub(crate) fn check_pki(
     layout: &Layout,
     config: &Config,
     machine: &Machine,
-) -> Result<pki::Report> {
+) -> Result<pki::Ensured> {
     pki::check(
         layout.config(),
         &pki_request(config, machine),

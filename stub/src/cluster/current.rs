@@ -1,7 +1,10 @@
-//! What is installed, for the commands that use it.
+//! The installed cluster, for the commands that use it.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
+
+use rustix::process::Pid;
 
 use super::access::{self, api_address};
 use super::receipt;
@@ -14,11 +17,12 @@ use crate::layout::Layout;
 use crate::manager::{Direct, Manager, Session};
 use crate::paths;
 use crate::pki;
+use crate::process::child_pid;
 use crate::store::{Generation, Store};
 use crate::systemd::Systemd;
 
 /// The current generation and its configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Current {
     /// The machine it is on.
     pub machine: Machine,
@@ -26,12 +30,13 @@ pub struct Current {
     pub generation: Generation,
     /// Its directories.
     pub layout: Layout,
-    /// The configuration that was applied last, which what runs follows. [`Self::written`] may be another one.
+    /// The configuration that was applied last, which the running services have. The [written](Self::written) one may
+    /// differ.
     pub config: Config,
 }
 
 impl Current {
-    /// Fails if nothing is installed, or only programs are.
+    /// Reads it. Fails if nothing is installed, or only programs are.
     pub fn read() -> Result<Self> {
         Self::read_for(Machine::this())
     }
@@ -49,7 +54,7 @@ impl Current {
         })
     }
 
-    /// The configuration as `config.toml` says, which the next `install` applies.
+    /// The configuration in `config.toml`, which the next `install` applies.
     pub fn written(&self) -> Result<Config> {
         Config::read(&self.layout.config_file())
     }
@@ -65,7 +70,7 @@ impl Current {
         Direct::of(&self.machine, &self.layout.data(""))
     }
 
-    /// Whoever runs the services: a `usernetes run`, or else the service manager.
+    /// The manager that runs the services: a `usernetes run`, or else the service manager.
     pub fn manager(&self) -> Result<Box<dyn Manager>> {
         Ok(match self.direct()? {
             Some(direct) => Box::new(direct),
@@ -73,33 +78,33 @@ impl Current {
         })
     }
 
-    /// Whether there are units for a service manager. Where there are none, `usernetes run` was all that ever ran.
+    /// Whether there are units for a service manager. If there are none, only `usernetes run` has ever run the services.
     pub fn has_units(&self) -> Result<bool> {
         let receipt = receipt::Receipt::read(&self.layout.data(""))?;
         Ok(receipt.is_some_and(|receipt| !receipt.units.is_empty()))
     }
 
-    /// Where everything was when the units were written, if it was moved or copied since: they name what is there.
+    /// Where everything was when the units were written, if it was moved or copied since. The units name that place.
     pub fn moved_from(&self) -> Result<Option<PathBuf>> {
         let receipt = receipt::Receipt::read(&self.layout.data(""))?;
         Ok(receipt.and_then(|receipt| receipt.moved_from(&self.layout)))
     }
 
-    /// Fails if the units cannot start what is here, because it was [moved](Self::moved_from).
+    /// Fails if the units cannot start this installation, because it was [moved](Self::moved_from).
     pub fn check_in_place(&self) -> Result<()> {
         let Some(old) = self.moved_from()? else {
             return Ok(());
         };
         Err(Error::new(
             Kind::Host,
-            "the units name another place than this one: the home was moved or copied",
+            "the units name another place: the home was moved or copied",
         )
         .expected(self.layout.config().display())
         .found(old.display())
         .hint(WRITE_ANEW))
     }
 
-    /// How the administrator asks the API server; `None` if it is not published on this machine.
+    /// The administrator's client of the API server; `None` if it is not published on this machine.
     pub fn api(&self) -> Result<Option<Client>> {
         let Some(server) = api_address(&self.config) else {
             return Ok(None);
@@ -114,20 +119,26 @@ impl Current {
         access::check_pki(&self.layout, config, &self.machine).map(drop)
     }
 
-    /// Makes the certificates that this configuration lacks. Nothing is stopped by it. Afterwards they are on disk.
-    pub fn ensure_pki(&self, config: &Config) -> Result<pki::Report> {
+    /// Makes the certificates that this configuration lacks. It stops nothing. Afterwards they are on disk.
+    pub fn ensure_pki(&self, config: &Config) -> Result<pki::Ensured> {
         let request = access::pki_request(config, &self.machine);
         let (dir, now) = (self.layout.config(), SystemTime::now());
         pki::ensure(dir, &request, pki::Renew::Due, now)
     }
 
-    /// What its certificates are made for.
+    /// The names and addresses that its certificates are made for.
     #[must_use]
     pub fn pki_request(&self) -> pki::Request {
         access::pki_request(&self.config, &self.machine)
     }
 
-    /// The name of a program of the generation, as an absolute path.
+    /// Whether any of it runs: whether there are processes in its namespaces.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        first_process(&self.layout, &self.machine).is_some()
+    }
+
+    /// The absolute path of a program of the generation.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
         let program = self.layout.program(name);
         if program.exists() {
@@ -138,10 +149,11 @@ impl Current {
             format!("generation {} has no `{name}`", self.generation.number()),
         )
         .expected(program.display())
-        .hint("`usernetes list` says what it has; install a bundle that has it"))
+        .hint("`usernetes list` shows what it has; install a bundle that has this program"))
     }
 
-    /// Replaces the configuration that is [written](Self::written), and the one that what runs follows already.
+    /// Replaces the [written](Self::written) configuration, and the applied one, which running services must have already.
+    /// Afterwards both are on disk.
     pub fn set_config(&self, written: &Config, applied: &Config) -> Result<()> {
         let data = self.layout.data("");
         let receipt = receipt::Receipt::read(&data)?;
@@ -168,12 +180,21 @@ impl Current {
     }
 }
 
-/// What to do about units that name another place than the present one.
+/// The first process in the cluster's namespaces, if there is one.
+pub(crate) fn first_process(layout: &Layout, machine: &Machine) -> Option<Pid> {
+    let pid = child_pid(&layout.rootlesskit()).ok()?;
+    // Inside its namespaces it is root; outside it is the user.
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let ours = fs_err::metadata(process).is_ok_and(|m| m.uid() == machine.uid);
+    ours.then_some(pid)
+}
+
+/// The next step if the units name another place than the present one.
 pub(crate) const WRITE_ANEW: &str =
     "run `usernetes install`, which writes the units for where everything is now";
 
-/// The user's directories. Sockets are where a `usernetes run` has them, if there is one. Where there is no session, they
-/// go where one would have them.
+/// The user's directories. The directory for sockets is that of a running `usernetes run`, if there is one. Without a session,
+/// it is the one that a session would have.
 pub fn layout(machine: &Machine, generation: PathBuf) -> Result<Layout> {
     let data = paths::data_dir()?;
     let private = machine

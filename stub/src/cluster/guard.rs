@@ -1,4 +1,4 @@
-//! What must hold before a command changes anything, whichever command it is.
+//! Checks that come before every command that changes anything.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use crate::file_system::dangling;
 use crate::paths;
 use crate::store;
 
-/// Fails if the directories belong to another user, as when root runs a command with a user's `HOME`: what it made there
-/// the user could not change, and what it started would be root's.
+/// Fails if the directories belong to another user, for example if root runs a command with a user's `HOME`. The user could
+/// not change the files that it makes there, and it would start services of root.
 pub fn check_owner() -> Result<()> {
     [paths::data_dir()?, paths::config_dir()?]
         .iter()
@@ -47,7 +47,7 @@ pub fn check_data_home() -> Result<()> {
     )))
 }
 
-/// A link to a disk that is not mounted looks like a directory that was never made.
+/// Fails if a link on the way leads nowhere. A link to a disk that is not mounted would look like a missing directory.
 fn check_links(dir: &Path) -> Result<()> {
     let Some(link) = dangling(dir) else {
         return Ok(());
@@ -55,7 +55,10 @@ fn check_links(dir: &Path) -> Result<()> {
     let target = fs_err::read_link(link)?;
     Err(Error::new(
         Kind::Host,
-        format!("{} is a link to what is not there", link.display()),
+        format!(
+            "{} is a link to a place that does not exist",
+            link.display()
+        ),
     )
     .detail("wanted for", dir.display())
     .expected("a directory")

@@ -4,12 +4,16 @@
 mod access;
 mod current;
 mod guard;
+mod programs;
 mod receipt;
+mod versions;
 
 pub use access::api_address;
 pub(crate) use access::{check_pki, is_local_api, pki_request};
-pub(crate) use current::WRITE_ANEW;
 pub use current::{Current, layout};
+pub(crate) use current::{WRITE_ANEW, first_process};
 pub use guard::{check_data_home, check_owner, check_whole};
+pub use programs::Program;
 pub(crate) use receipt::{NAME as RECEIPT, WANTS, missing_directories, remember_places};
 pub use receipt::{Receipt, applied, unit_dir};
+pub use versions::Versions;

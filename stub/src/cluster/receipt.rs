@@ -1,4 +1,5 @@
-//! What an installation has written outside its own directories, so that `uninstall` removes this and nothing else.
+//! The receipt: everything that an installation has written outside its own directories, so that `uninstall` removes this
+//! and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Versions;
 use crate::config::Config;
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
@@ -24,35 +26,37 @@ pub(crate) const NAME: &str = "installed.json";
 /// The directory, in that of units, with links to those that start with the login.
 pub(crate) const WANTS: &str = "default.target.wants";
 
-/// What was installed, and how. Other versions may know other fields: what is not there is as if nothing had been
-/// done, what is not known is left out.
+/// What was installed, and how. Other releases may know other fields: a missing field means that nothing was done, an unknown
+/// one is left out.
 ///
-/// It says nothing of where it lies itself but in `places`: units are names in the present directory of units, and
-/// directories begin at the present home.
+/// Only `places` says where it was written. Units are names in the present directory of units, and directories begin at the
+/// present home.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Receipt {
     /// The generation whose programs the units run; 0 if there are no units.
     pub generation: u64,
+    /// The versions of its programs that the data depends on.
+    pub versions: Versions,
     /// The text of the configuration that everything was made from.
     pub config: String,
-    /// Names of unit files, with the digests of the contents they may have: one, or two where an installation was cut
-    /// short. A unit with another content is not ours.
+    /// Names of unit files, with the digests of the contents they may have: one, or two if an installation was interrupted.
+    /// A unit with another content is not ours.
     pub units: BTreeMap<String, BTreeSet<Sha256>>,
     /// Unit names that were enabled: those of links in `default.target.wants`.
     pub enabled: BTreeSet<String>,
-    /// Directories that were not there before, shared with others, to be removed when they are empty: from the home if
-    /// they lie in there.
+    /// Directories that the installation made and shares with other programs, to be removed when they are empty. Those in
+    /// the home are relative to it.
     pub directories: BTreeSet<PathBuf>,
-    /// Where the units were written and what they name.
+    /// Where the units were written, and the places that they name.
     pub places: Places,
     /// Whether lingering was switched on by the installation.
     pub linger: bool,
-    /// Whether what runs may have been started before the last change, in the boot that `boot` names.
+    /// Whether running services may have been started before the last change, in the boot that `boot` names.
     pub stale: bool,
     /// The kernel's id of the boot in which `stale` was set; empty if that is not known.
     pub boot: String,
-    /// What `kubeconfig merge` has written into the user's own kubeconfigs.
+    /// The entries that `kubeconfig merge` has written into the user's own kubeconfigs.
     pub kubeconfigs: Merges,
 }
 
@@ -63,7 +67,6 @@ impl Receipt {
     /// Reads it; `None` if nothing was installed.
     pub fn read(data_dir: &Path) -> Result<Option<Self>> {
         let path = data_dir.join(NAME);
-        // A home that is no directory is for others to name.
         let Some(text) = read_if_there(&path)? else {
             return Ok(None);
         };
@@ -79,7 +82,7 @@ impl Receipt {
         Ok(Some(receipt.normalized()))
     }
 
-    /// What an earlier release wrote, as this one would have: that named units and directories by their absolute paths.
+    /// Converts the receipt of an earlier release, which named units and directories by their absolute paths.
     fn normalized(mut self) -> Self {
         let units = std::mem::take(&mut self.units);
         for (path, digests) in units {
@@ -108,15 +111,15 @@ impl Receipt {
         self
     }
 
-    /// Adds directories that are not there yet and are about to be made.
+    /// Adds directories that do not exist yet and are about to be made.
     pub(crate) fn remember_directories(&mut self, dirs: impl IntoIterator<Item = PathBuf>) {
         let home = &self.places.home;
         self.directories
             .extend(dirs.into_iter().map(|dir| from_home(&dir, home)));
     }
 
-    /// The directories to be removed when they are empty, the deepest first: those on the way to what the layout has, and
-    /// none of another home.
+    /// The directories to remove when they are empty, the deepest first: those that lead to the layout's own directories,
+    /// and none of another home.
     pub(crate) fn directories_of(&self, layout: &Layout) -> Vec<PathBuf> {
         let home = paths::home_dir().unwrap_or_default();
         let ours = shared_directories(layout);
@@ -126,7 +129,7 @@ impl Receipt {
     }
 
     /// Where everything was when the units were written, if that is another place than now: the home was moved or copied.
-    /// What the units name is there, or nowhere.
+    /// The units name that place.
     #[must_use]
     pub fn moved_from(&self, layout: &Layout) -> Option<PathBuf> {
         if self.units.is_empty() {
@@ -148,12 +151,12 @@ impl Receipt {
             .map(|(_, old, _)| old)
     }
 
-    /// Whether what runs may have been started before the last change: not if the machine was started again since.
+    /// Whether running services may have been started before the last change. After a reboot none can.
     pub(crate) fn is_stale(&self, machine: &Machine) -> bool {
         self.stale && (self.boot.is_empty() || self.boot == machine.boot_id())
     }
 
-    /// Remembers that what runs was started before a change.
+    /// Remembers whether running services were started before a change.
     pub(crate) fn set_stale(&mut self, stale: bool, machine: &Machine) {
         self.stale = stale;
         self.boot = if stale {
@@ -180,9 +183,10 @@ impl Receipt {
         replace(&data_dir.join(NAME), format!("{text}\n").as_bytes(), 0o600)
     }
 
-    /// What is to be remembered when the units are removed.
+    /// The part to keep when the units are removed.
     pub(crate) fn without_units(self) -> Self {
         Self {
+            versions: self.versions,
             config: self.config,
             directories: self.directories,
             places: self.places,
@@ -191,8 +195,7 @@ impl Receipt {
         }
     }
 
-    /// Fails if a file that is about to be written to the directory of units is there already and is not ours. What has
-    /// the new text may be.
+    /// Fails if a unit file that is about to be written exists already, is not ours, and has another text.
     pub fn check_units(&self, dir: &Path, units: &BTreeMap<UnitName, String>) -> Result<()> {
         for (name, text) in units {
             let name = name.as_str();
@@ -206,11 +209,11 @@ impl Receipt {
             let what = if self.units.contains_key(name) {
                 (
                     "was changed since it was installed",
-                    "the unit as it was installed; own settings go into drop-ins, see `systemctl --user edit`",
+                    "the unit as it was installed; put settings of your own into drop-ins, see `systemctl --user edit`",
                 )
             } else {
                 (
-                    "is there already, and was not written by `usernetes install`",
+                    "exists already, and was not written by `usernetes install`",
                     "no unit of this name",
                 )
             };
@@ -263,7 +266,7 @@ impl Receipt {
             replace(&path, text.as_bytes(), 0o644)?;
         }
         for name in unwanted {
-            // One that somebody changed stays; it is no longer ours.
+            // A unit that somebody has changed stays. It is no longer ours.
             let path = dir.join(&name);
             if let Some(found) = digest(&path)?
                 && self.owns(&name, found)
@@ -293,8 +296,8 @@ impl Receipt {
         Ok(())
     }
 
-    /// Lets these units, and no other one of ours, start with the login, by links that survive a home that is moved: what
-    /// `systemctl --user enable` would do with absolute ones. The receipt on disk covers every state in between.
+    /// Lets these units, and no other one of ours, start with the login. `systemctl --user enable` would make absolute
+    /// links; these are relative, so that they survive a move of the home. The receipt on disk covers every state in between.
     pub(crate) fn enable(
         &mut self,
         data_dir: &Path,
@@ -321,7 +324,10 @@ impl Receipt {
             fs_err::os::unix::fs::symlink(target, &new)?;
             fs_err::rename(&new, &link)?;
         }
-        self.enabled.clone_from(wanted);
+        if self.enabled != *wanted {
+            self.enabled.clone_from(wanted);
+            self.write(data_dir)?;
+        }
         Ok(())
     }
 }

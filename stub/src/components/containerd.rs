@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
 use crate::network::bridge;
+use crate::protocol;
 use crate::render::{Args, ConfigFile, toml};
 
-/// How layers of images are stacked.
+/// The program that stacks the layers of an image into one file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Snapshotter {
-    /// By the kernel, where it lets a user namespace mount overlayfs.
+    /// The kernel's overlayfs, on machines where it can be mounted in a user namespace.
     Overlayfs,
-    /// By a FUSE program.
+    /// fuse-overlayfs, a FUSE program.
     FuseOverlayfs,
 }
 
@@ -30,26 +31,23 @@ impl Snapshotter {
     }
 }
 
-/// Where containerd answers.
+/// containerd's socket.
 #[must_use]
 pub fn socket(layout: &Layout) -> PathBuf {
     layout.runtime("containerd/containerd.sock")
 }
 
-/// Where the FUSE snapshotter answers.
+/// The FUSE snapshotter's socket.
 #[must_use]
 pub fn fuse_socket(layout: &Layout) -> PathBuf {
     layout.runtime("containerd/fuse-overlayfs.sock")
 }
 
-/// Name of the OCI runtime where no cgroup can be made: what this program is called then. containerd gives every
-/// container the path of a cgroup, even those that are to have none, and crun fails if it cannot make that.
-pub const OCI_RUNTIME: &str = "oci-runtime-without-cgroups";
-
-/// Where it is.
+/// The path of the OCI runtime where no cgroup can be made. It is this program under another name: containerd gives every
+/// container the path of a cgroup, even if the container is to have none, and crun fails if it cannot make that cgroup.
 #[must_use]
 pub fn oci_runtime(layout: &Layout) -> PathBuf {
-    layout.runtime(OCI_RUNTIME)
+    layout.runtime(protocol::OCI_RUNTIME_WITHOUT_CGROUPS)
 }
 
 fn config_file(layout: &Layout) -> PathBuf {
@@ -68,7 +66,7 @@ pub fn args(layout: &Layout) -> Vec<String> {
         .0
 }
 
-/// The command line of the FUSE snapshotter, which must answer before containerd starts.
+/// The command line of the FUSE snapshotter. It must answer before containerd is started.
 #[must_use]
 pub fn fuse_args(layout: &Layout) -> Vec<String> {
     let mut args = Args::of(layout, "containerd-fuse-overlayfs-grpc").0;
@@ -155,9 +153,9 @@ struct OciOptions {
     systemd_cgroup: bool,
 }
 
-/// Its configuration file, in the form of containerd 2.0 and later. `pause_image` is the name of the image of pods'
-/// sandboxes; it must be imported before the first pod and is kept from garbage collection. `cgroups` says whether
-/// containers can have cgroups.
+/// containerd's configuration file, in the format of containerd 2.0 and later. `pause_image` is the name of the image for
+/// pod sandboxes. It must be imported before the first pod starts, and is never removed by garbage collection. `cgroups` says
+/// whether containers can have cgroups.
 #[must_use]
 pub fn files(
     layout: &Layout,
@@ -165,7 +163,7 @@ pub fn files(
     pause_image: &str,
     cgroups: bool,
 ) -> Vec<ConfigFile> {
-    // By name, not by path: containers remember it for longer than a generation lives.
+    // By name, not by path: a container remembers it, and may outlive the generation that started it.
     let runtime = |binary_name: PathBuf| OciRuntime {
         runtime_type: "io.containerd.runc.v2",
         options: OciOptions {
@@ -185,7 +183,7 @@ pub fn files(
             ProxyPlugin {
                 r#type: "snapshot",
                 address: fuse_socket(layout),
-                // Tells the kubelet which file system fills up.
+                // Tells the kubelet which file system the images use.
                 exports: [("root", fuse_root(layout))].into(),
             },
         )]
@@ -206,7 +204,7 @@ pub fn files(
                 },
             },
             runtime: Runtime {
-                // None of these can be changed by an unprivileged user.
+                // An unprivileged user can change none of these.
                 disable_apparmor: true,
                 disable_cgroup: (!cgroups).then_some(true),
                 disable_hugetlb_controller: true,

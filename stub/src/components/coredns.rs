@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::render::{cluster_role, cluster_role_binding};
 
-/// Namespace, and name of every object in it but the service.
+/// The namespace of the objects.
 const NAMESPACE: &str = "kube-system";
+/// The name of every object except the service.
 const NAME: &str = "coredns";
-/// The service's name: what programs that look for the cluster's name server expect.
+/// The name of the service. Programs look for the cluster's name server under this name.
 const SERVICE: &str = "kube-dns";
 
-/// The objects to apply once the API server is ready. The image must have been imported: it is never pulled.
+/// The objects to apply once the API server is ready. The image must have been imported, because it is never pulled.
 #[must_use]
 pub fn objects(config: &Config, image: &str) -> Vec<Value> {
     let named = |name: &str| json!({ "name": name, "namespace": NAMESPACE, "labels": { "k8s-app": SERVICE } });
@@ -99,7 +100,7 @@ fn pod(image: &str) -> Value {
     json!({
         "serviceAccountName": NAME,
         "priorityClassName": "system-cluster-critical",
-        // The host's name servers, as the kubelet sees them, not the cluster's: that is itself.
+        // It asks the host's name servers, as the kubelet sees them. The cluster's name server would be itself.
         "dnsPolicy": "Default",
         "tolerations": [{ "key": "CriticalAddonsOnly", "operator": "Exists" }],
         "containers": [{
@@ -117,7 +118,7 @@ fn pod(image: &str) -> Value {
                 "limits": { "memory": "170Mi" },
             },
             "livenessProbe": probe("/health", 8080, 10),
-            // Often, because the first answer is what an installation waits for.
+            // The period is short because `install` waits until this probe succeeds.
             "readinessProbe": probe("/ready", 8181, 2),
             "securityContext": {
                 "allowPrivilegeEscalation": false,

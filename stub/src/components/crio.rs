@@ -1,7 +1,7 @@
 //! CRI-O.
 //!
-//! Sockets and state that CRI-O names itself go to `/run/crio`: that is private to the namespaces, and short enough for
-//! the 107 bytes of a socket's path.
+//! CRI-O creates further sockets and files with names of its own. They go to `/run/crio`, which is private to the
+//! namespaces and short enough for the path of a socket, which may have 107 bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -12,24 +12,25 @@ use serde::Serialize;
 use super::containerd::Snapshotter;
 use crate::layout::Layout;
 use crate::network::bridge;
+use crate::protocol;
 use crate::render::{Args, ConfigFile, json, toml};
 
-/// Where it answers.
+/// CRI-O's socket.
 #[must_use]
 pub fn socket(layout: &Layout) -> PathBuf {
     layout.runtime("crio/crio.sock")
 }
 
-/// Where the bundle's and the user's images can be pulled from.
+/// The images of the bundle and of the user, and the local registry that CRI-O pulls them from.
 #[derive(Debug, Clone, Default)]
 pub struct Images<'a> {
-    /// Of pods' sandboxes.
+    /// The image for pod sandboxes.
     pub pause: &'a str,
-    /// Those that must not be removed when disk space gets short.
+    /// The images that must not be removed when disk space runs out.
     pub pinned: &'a [String],
-    /// Port of a registry on the loopback address.
+    /// The registry's port on the loopback address.
     pub port: u16,
-    /// The repositories it mirrors: `registry.k8s.io/pause`.
+    /// The repositories that the registry mirrors, for example `registry.k8s.io/pause`.
     pub repositories: BTreeSet<String>,
 }
 
@@ -37,14 +38,11 @@ fn registries_dir(layout: &Layout) -> PathBuf {
     layout.runtime("crio/registries.conf.d")
 }
 
-/// The program that CRI-O runs as crun. It is a link to `usernetes`, which looks at the name it is called by.
+/// The program that CRI-O runs instead of crun. It is a link to `usernetes`, which recognizes the name it is called by.
 #[must_use]
 pub fn oci_runtime(layout: &Layout) -> PathBuf {
-    layout.runtime("crio").join(OCI_RUNTIME)
+    layout.runtime("crio").join(protocol::OCI_RUNTIME)
 }
-
-/// Name of that link.
-pub const OCI_RUNTIME: &str = "oci-runtime";
 
 fn drop_in_dir(layout: &Layout) -> PathBuf {
     layout.runtime("crio/crio.conf.d")
@@ -62,7 +60,7 @@ fn storage_file(layout: &Layout) -> PathBuf {
     layout.runtime("crio/storage.conf")
 }
 
-/// Its command line. It reads nothing of the host's `/etc`.
+/// CRI-O's command line. With it, CRI-O reads no configuration from the host's `/etc`.
 #[must_use]
 pub fn args(layout: &Layout) -> Vec<String> {
     Args::of(layout, "crio")
@@ -73,7 +71,7 @@ pub fn args(layout: &Layout) -> Vec<String> {
         .0
 }
 
-/// The environment variables it needs besides `PATH`.
+/// The environment variables that CRI-O needs besides `PATH`.
 #[must_use]
 pub fn env(layout: &Layout) -> Vec<(&'static str, String)> {
     vec![(
@@ -202,7 +200,7 @@ struct PolicyRule {
     r#type: &'static str,
 }
 
-/// Its configuration files.
+/// CRI-O's configuration files.
 #[must_use]
 pub fn files(layout: &Layout, snapshotter: Snapshotter, images: &Images<'_>) -> Vec<ConfigFile> {
     let (graphroot, runroot) = (layout.data("containers"), layout.runtime("containers"));
@@ -281,7 +279,7 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, images: &Images<'_>) -> 
             })
             .collect(),
     };
-    // What comes from a registry is checked by its digest or not at all, as with containerd.
+    // An image from a registry is verified only if its name contains a digest, as with containerd.
     let policy = Policy {
         default: [PolicyRule {
             r#type: "insecureAcceptAnything",

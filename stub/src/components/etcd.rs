@@ -1,16 +1,27 @@
-//! etcd, one member. The flags are those that 3.5 and 3.6 both take.
+//! etcd with a single member. etcd 3.5 and 3.6 both accept the flags used here.
 
 use crate::layout::Layout;
 use crate::render::Args;
 
-/// Where it answers clients. Only the namespaces' own loopback interface: nothing but the API server needs it.
+/// The address at which it answers clients. It is on the loopback interface of the namespaces, because only the API server
+/// needs it.
 pub const CLIENT_URL: &str = "https://127.0.0.1:2379";
-/// Where it would answer other members.
+/// The address at which it would answer other members.
 const PEER_URL: &str = "https://127.0.0.1:2380";
-/// The member's name. Not the node's, which may change while the data directory stays.
+/// The member's name. It differs from the node's name, which may change while the data directory stays.
 const MEMBER: &str = "u7s";
 
-/// Its command line. Clients and peers must both show a certificate of etcd's own authority.
+/// The flags with which its data is made, for a single member.
+#[must_use]
+pub fn membership() -> Vec<String> {
+    Args::default()
+        .flag("name", MEMBER)
+        .flag("initial-cluster", format!("{MEMBER}={PEER_URL}"))
+        .flag("initial-advertise-peer-urls", PEER_URL)
+        .0
+}
+
+/// etcd's command line. Clients and peers must present a certificate that etcd's own authority has signed.
 #[must_use]
 pub fn args(layout: &Layout) -> Vec<String> {
     Args::of(layout, "etcd")

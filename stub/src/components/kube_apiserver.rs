@@ -5,9 +5,9 @@ use crate::config::{API_PORT, Config};
 use crate::layout::Layout;
 use crate::render::Args;
 
-/// Its command line.
+/// The API server's command line.
 ///
-/// It advertises its address in the RootlessKit network, so that pods reach it whether or not its port is published.
+/// It advertises its address in RootlessKit's network, so that pods reach it whether or not its port is published.
 #[must_use]
 pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
     Args::of(layout, "kube-apiserver")
@@ -20,7 +20,7 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         )
         .flag("tls-min-version", "VersionTLS12")
         .path("client-ca-file", layout.master("ca.pem"))
-        // Nobody needs to ask without a certificate or token: `boot` polls `/readyz` with a certificate.
+        // No client needs anonymous requests: even `boot` uses a certificate to poll `/readyz`.
         .flag("anonymous-auth", false)
         .flag("authorization-mode", "Node,RBAC")
         .flag("enable-admission-plugins", "NodeRestriction")
@@ -45,7 +45,7 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
             "kubelet-client-key",
             layout.master("apiserver-kubelet-client-key.pem"),
         )
-        // RootlessKit's /etc/hosts gives the node's name the address 127.0.0.1.
+        // The address comes first: RootlessKit's /etc/hosts maps the node's name to 127.0.0.1.
         .flag("kubelet-preferred-address-types", "InternalIP,Hostname")
         .path(
             "proxy-client-cert-file",
@@ -76,7 +76,7 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
             layout.master("service-account-key.pem"),
         )
         .flag("service-cluster-ip-range", config.network.services)
-        // Without it a single open watch holds up the end for 60 seconds (seen with 1.36).
+        // Without it, a single open watch delays the end of the API server by 60 seconds (seen with 1.36).
         .flag("shutdown-watch-termination-grace-period", "3s")
         .0
 }

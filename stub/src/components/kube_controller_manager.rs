@@ -5,8 +5,8 @@ use crate::config::Config;
 use crate::layout::Layout;
 use crate::render::Args;
 
-/// Its command line. Without leader election it gives up when the API server is not ready within ten seconds:
-/// start it after `/readyz`.
+/// The controller manager's command line. Without leader election, it exits if the API server is not ready within ten
+/// seconds, so start it only after `/readyz` has succeeded.
 #[must_use]
 pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
     let kubeconfig = layout.master("kube-controller-manager.kubeconfig");
@@ -27,7 +27,7 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
             layout.master("service-account-key.pem"),
         )
         .flag("use-service-account-credentials", true)
-        // The default lies in /usr, where nobody but root may make it.
+        // The default is below /usr, where only root can create it.
         .path("flex-volume-plugin-dir", kubelet::volume_plugins(layout));
     let args = if config.cni.facts().network_per_node {
         args.flag("allocate-node-cidrs", true)

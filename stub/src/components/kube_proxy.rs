@@ -8,13 +8,13 @@ use crate::config::Config;
 use crate::layout::Layout;
 use crate::render::{Args, ConfigFile, json};
 
-/// How it makes the kernel forward packets.
+/// The kernel interface with which it forwards packets to pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// With nftables. Node ports then do not answer on 127.0.0.1.
+    /// nftables. Node ports do not answer on 127.0.0.1.
     Nftables,
-    /// With iptables. Node ports answer on 127.0.0.1 too.
+    /// iptables. Node ports also answer on 127.0.0.1.
     Iptables,
 }
 
@@ -22,7 +22,7 @@ fn config_file(layout: &Layout) -> PathBuf {
     layout.runtime("kube-proxy.json")
 }
 
-/// Its command line.
+/// kube-proxy's command line.
 #[must_use]
 pub fn args(layout: &Layout) -> Vec<String> {
     Args::of(layout, "kube-proxy")
@@ -57,7 +57,7 @@ struct Conntrack {
     tcp_close_wait_timeout: &'static str,
 }
 
-/// Its configuration file.
+/// kube-proxy's configuration file.
 #[must_use]
 pub fn files(layout: &Layout, config: &Config, mode: Mode) -> Vec<ConfigFile> {
     let configuration = KubeProxyConfiguration {
@@ -67,7 +67,7 @@ pub fn files(layout: &Layout, config: &Config, mode: Mode) -> Vec<ConfigFile> {
             kubeconfig: layout.node("kube-proxy.kubeconfig"),
         },
         cluster_cidr: config.network.pods.to_string(),
-        // Zero means leave the kernel's settings alone, which an unprivileged user cannot change.
+        // Zero leaves the kernel's settings as they are. An unprivileged user cannot change them.
         conntrack: Conntrack {
             max_per_core: 0,
             tcp_established_timeout: "0s",
@@ -75,7 +75,7 @@ pub fn files(layout: &Layout, config: &Config, mode: Mode) -> Vec<ConfigFile> {
         },
         hostname_override: config.node_name.to_string(),
         mode,
-        // A user's services begin at 200 and cannot go lower.
+        // systemd starts a user's services with 200, and they cannot lower it.
         oom_score_adj: 200,
     };
     vec![(config_file(layout), json(&configuration))]

@@ -3,7 +3,7 @@
 use crate::layout::Layout;
 use crate::render::Args;
 
-/// Its command line. Start it after `/readyz`.
+/// The scheduler's command line. Start it only after the API server's `/readyz` has succeeded.
 #[must_use]
 pub fn args(layout: &Layout) -> Vec<String> {
     let kubeconfig = layout.master("kube-scheduler.kubeconfig");

@@ -11,12 +11,12 @@ use crate::config::Config;
 use crate::layout::Layout;
 use crate::render::{Args, ConfigFile, json};
 
-/// Its root directory, inside the namespaces. `boot` shows the directory `kubelet` of the user's data there: the sockets that
-/// the kubelet and its plugins make below it must fit into the 107 bytes of a socket's path, however long the path of
-/// the user's home is.
+/// The kubelet's root directory, inside the namespaces. `boot` mounts the directory `kubelet` of the data directory there.
+/// The kubelet and its plugins create sockets below it, and the path of a socket may have only 107 bytes, however long the
+/// path of the user's home is.
 pub const ROOT: &str = "/var/lib/kubelet";
 
-/// Where volume plugins of the old kind are looked for.
+/// The directory of `FlexVolume` plugins.
 pub(super) fn volume_plugins(layout: &Layout) -> PathBuf {
     layout.data("kubelet-plugins-exec")
 }
@@ -25,7 +25,7 @@ fn config_file(layout: &Layout) -> PathBuf {
     layout.runtime("kubelet.json")
 }
 
-/// Its command line. It exits at once unless the container runtime answers.
+/// The kubelet's command line. It exits at once if the container runtime does not answer.
 #[must_use]
 pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
     Args::of(layout, "kubelet")
@@ -34,7 +34,7 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         .flag("root-dir", ROOT)
         .flag("cert-dir", format!("{ROOT}/pki"))
         .flag("hostname-override", &config.node_name)
-        // Otherwise it looks its own name up, which RootlessKit's /etc/hosts answers with 127.0.0.1.
+        // Without it, the kubelet looks up the node's name, which RootlessKit's /etc/hosts maps to 127.0.0.1.
         .flag("node-ip", config.node_ip())
         .0
 }
@@ -94,8 +94,8 @@ struct Authorization {
     mode: &'static str,
 }
 
-/// Its configuration file. Without `cgroups` pods run without limits: where nobody lets us divide a cgroup, the kubelet
-/// would end because it cannot.
+/// The kubelet's configuration file. Without `cgroups`, pods run without limits: where no cgroup can be divided, the kubelet
+/// would otherwise exit.
 #[must_use]
 pub fn files(layout: &Layout, config: &Config, cgroups: bool) -> Vec<ConfigFile> {
     let socket = cri_socket(layout, config.cri);
@@ -119,19 +119,20 @@ pub fn files(layout: &Layout, config: &Config, cgroups: bool) -> Vec<ConfigFile>
         volume_plugin_dir: volume_plugins(layout),
         feature_gates: [("KubeletInUserNamespace", true)].into(),
         fail_swap_on: false,
-        // The cgroups below the RootlessKit unit are delegated to us; systemd cannot be asked from inside.
+        // The cgroups below RootlessKit's unit are delegated to us, and systemd cannot be reached from the namespaces.
         cgroup_driver: "cgroupfs",
         cgroups_per_qos: cgroups,
         enforce_node_allocatable: [],
-        // Homes are fuller than servers' disks: begin to tidy up late, and evict pods only when it is nearly too late.
+        // Home directories are often on nearly full disks. So images are removed late, and pods are evicted only when the
+        // disk is almost full.
         eviction_hard: [("nodefs.available", "3%")].into(),
         image_gc_high_threshold_percent: 95,
         image_gc_low_threshold_percent: 90,
-        // Without it the file system of images is not found and nothing is ever evicted.
+        // Without it, the kubelet does not find the file system of images and never evicts a pod.
         local_storage_capacity_isolation: true,
-        // Not more than the unit's LimitNOFILE.
+        // It must not exceed LimitNOFILE of the unit.
         max_open_files: 65536,
-        // A user's services begin at 200 and cannot go lower.
+        // systemd starts a user's services with 200, and they cannot lower it.
         oom_score_adj: 200,
     };
     vec![(config_file(layout), json(&configuration))]

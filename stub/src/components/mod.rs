@@ -1,8 +1,8 @@
-//! What every component is started with: its command line and its configuration files.
+//! The command line and the configuration files of every component.
 //!
-//! Each module is one component. `args` gives the whole command line, the program's absolute path first; `files` gives
-//! the configuration files it needs, with their contents. Nothing here touches the machine: `boot` probes, writes the
-//! files and runs the commands.
+//! Each module describes one component. `args` returns the whole command line, beginning with the program's absolute path.
+//! `files` returns the configuration files that it needs, with their contents. Nothing here touches the machine: `boot`
+//! looks at the machine, writes the files and runs the commands.
 
 pub mod containerd;
 pub mod coredns;
@@ -29,25 +29,25 @@ use crate::services::Service;
 /// How a service is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
-    /// The command line, the program's absolute path first.
+    /// The command line, beginning with the program's absolute path.
     pub args: Vec<String>,
-    /// The configuration files that must be there before.
+    /// The configuration files that must exist before it starts.
     pub files: Vec<ConfigFile>,
 }
 
-/// What a service's start depends on and only the machine it runs on knows. It is asked only for what is needed.
+/// Facts about this machine that some services need to start. Each is determined only when a service needs it.
 pub trait Found {
-    /// How kube-proxy can program the kernel here.
+    /// The kernel interface that kube-proxy can use on this machine.
     fn proxy_mode(&self) -> Result<kube_proxy::Mode>;
-    /// Whether the cgroup of this process may be divided.
+    /// Whether the cgroup of this process can be divided.
     fn divides_cgroup(&self) -> bool;
-    /// Whether pods can have cgroups of their own here.
+    /// Whether pods can have cgroups of their own.
     fn pods_have_cgroups(&self) -> Result<bool>;
-    /// The address at which other machines see this one.
+    /// The address at which other machines reach this one.
     fn public_address(&self) -> Result<Ipv4Addr>;
 }
 
-/// How a service is started on this machine.
+/// Determines how a service is started on this machine.
 pub fn start(
     service: Service,
     layout: &Layout,
@@ -81,7 +81,7 @@ pub fn start(
     Ok(Start { args, files })
 }
 
-/// Where the container runtime answers; where there is none, where containerd would.
+/// The container runtime's socket. If there is no container runtime, it is containerd's.
 #[must_use]
 pub fn cri_socket(layout: &Layout, cri: Cri) -> PathBuf {
     match cri {
@@ -90,8 +90,8 @@ pub fn cri_socket(layout: &Layout, cri: Cri) -> PathBuf {
     }
 }
 
-/// The sockets that the cluster makes below the runtime directory. Those below [`kubelet::ROOT`] and `/run` are inside the
-/// namespaces, where their paths do not depend on the user's directories.
+/// The sockets that the cluster creates below the runtime directory. Sockets below [`kubelet::ROOT`] and `/run` are not among
+/// them: they are inside the namespaces, where their paths do not depend on the user's directories.
 #[must_use]
 pub fn sockets(layout: &Layout) -> Vec<PathBuf> {
     let rootlesskits = ["api.sock", ".bp.sock", ".s4nn.sock"];
@@ -106,7 +106,7 @@ pub fn sockets(layout: &Layout) -> Vec<PathBuf> {
     sockets
 }
 
-/// By what `crictl` finds a container runtime, and not the configuration of another one.
+/// The environment variables with which `crictl` uses this container runtime, and no configuration for another one.
 #[must_use]
 pub fn cri_environment(socket: &Path) -> [(&'static str, String); 3] {
     let endpoint = format!("unix://{}", socket.display());

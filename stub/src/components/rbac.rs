@@ -1,5 +1,6 @@
-//! Bindings that Kubernetes does not make by itself. kube-proxy, the kubelet, the controller manager and the scheduler
-//! have theirs from the API server's own start ("Using RBAC Authorization", default roles and role bindings).
+//! Bindings that Kubernetes does not create by itself. When the API server starts, it creates those of kube-proxy, the
+//! kubelet, the controller manager and the scheduler (Kubernetes documentation, "Using RBAC Authorization", default roles
+//! and role bindings).
 
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::render::{cluster_role_binding, user};
 /// The objects to apply once the API server is ready.
 #[must_use]
 pub fn objects(config: &Config) -> Vec<Value> {
-    // `kubectl logs` and `exec`: the kubelet asks whether the API server may.
+    // For `kubectl logs` and `kubectl exec`, the API server needs permission to use the kubelet.
     let mut items = vec![cluster_role_binding(
         "u7s:kubelet-api-admin",
         "system:kubelet-api-admin",

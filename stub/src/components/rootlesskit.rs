@@ -1,18 +1,19 @@
-//! RootlessKit and slirp4netns: the user, network, process and mount namespaces everything else runs in.
+//! RootlessKit and slirp4netns, which create the namespaces that everything else runs in.
 
 use crate::config::Config;
 use crate::layout::Layout;
 use crate::render::Args;
 
-/// The cgroup below the unit's own into which processes are moved, because a cgroup with children cannot hold any.
+/// The cgroup, below that of the unit, that RootlessKit moves all processes into: a cgroup that passes controllers on to
+/// cgroups below it must not contain processes itself.
 pub const EVACUATED: &str = "rootlesskit_evac";
 
-/// The largest MTU that slirp4netns has: there is no wire whose frames must be small.
+/// The largest MTU that slirp4netns allows. Packets can be large because slirp4netns passes their data to sockets of the host.
 const MTU: u32 = 65520;
 
-/// Its command line, to which the program that runs inside must be appended. The ports of the configuration are
-/// published before that program starts; a port that is taken makes RootlessKit fail and name it. `divides` says whether
-/// the cgroup it is started in may be divided.
+/// RootlessKit's command line, to which the program that runs inside must be appended. RootlessKit publishes the ports of
+/// the configuration before it starts that program. If a port is taken, it fails with a message that names the port.
+/// `divides` says whether the cgroup in which it starts can be divided.
 #[must_use]
 pub fn args(layout: &Layout, config: &Config, divides: bool) -> Vec<String> {
     let mut args = Args::of(layout, "rootlesskit")
@@ -23,7 +24,7 @@ pub fn args(layout: &Layout, config: &Config, divides: bool) -> Vec<String> {
         .flag("slirp4netns-seccomp", true)
         .flag("cidr", config.network.rootlesskit)
         .flag("mtu", MTU)
-        // What listens on the host's loopback interface was not meant for pods.
+        // Programs that listen only on the host's loopback interface are not meant to be reached by pods.
         .flag("disable-host-loopback", true)
         .flag("port-driver", "builtin");
     for port in &config.publish {

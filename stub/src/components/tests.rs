@@ -75,7 +75,7 @@ fn without_cgroups() {
 }
 
 #[test]
-fn only_flannel_has_the_controller_manager_give_out_pod_networks() {
+fn the_controller_manager_assigns_pod_networks_only_with_flannel() {
     let args = kube_controller_manager::args(&layout(), &config(Cni::Flannel));
     let bridge = kube_controller_manager::args(&layout(), &config(Cni::Bridge));
     let more: Vec<_> = args.into_iter().filter(|a| !bridge.contains(a)).collect();
@@ -134,7 +134,7 @@ fn configuration_files_with_flannel() {
 }
 
 #[test]
-fn what_a_choice_changes() {
+fn configuration_files_follow_the_choices_of_runtime_and_modes() {
     let (layout, mut config) = (layout(), config(Cni::Bridge));
     let nftables = text(&kube_proxy::files(
         &layout,
@@ -156,9 +156,9 @@ fn what_a_choice_changes() {
     );
 }
 
-/// The kernel takes 107 bytes for the path of a socket.
+/// The kernel allows 107 bytes for the path of a socket.
 #[test]
-fn no_socket_has_a_longer_path_in_a_longer_home() {
+fn paths_of_sockets_stay_short_in_a_home_with_a_long_path() {
     let home = format!("/home/{}", "h".repeat(200));
     let long = Layout::new(
         format!("{home}/.config/usernetes").into(),
@@ -188,9 +188,9 @@ fn no_socket_has_a_longer_path_in_a_longer_home() {
     }
 }
 
-/// Keys that would be ignored or mistaken by a parser are not made by odd names: a home with spaces, quotes and percent signs.
+/// A home with spaces, quotes and percent signs in its path must not break the configuration files.
 #[test]
-fn odd_paths_stay_one_value() {
+fn parsers_read_odd_paths_unchanged() {
     let odd = Layout::new(
         "/home/a b\"c%h$x/.config/usernetes".into(),
         "/home/a b\"c%h$x/.local/share/usernetes".into(),

@@ -4,6 +4,7 @@
 mod choice;
 mod dns;
 mod port;
+mod setting;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -16,6 +17,7 @@ pub use choice::{Cni, CniFacts, Cri, Target};
 pub use dns::DnsName;
 pub(crate) use dns::host_name_fault;
 pub use port::{API_PORT, PortSpec, Proto};
+pub use setting::{Change, Setting};
 
 use crate::cidr::Cidr;
 use crate::error::{Context, Error, Kind, Result};
@@ -96,13 +98,13 @@ impl Config {
 
     /// Checks that the settings fit together. An error names the keys of the file.
     pub fn check(&self) -> Result<()> {
-        self.check_as(Kind::Input, |key| format!("`{key}`"))
+        self.check_as(Kind::Input, |setting| format!("`{setting}`"))
             .map_err(|error| error.about("bad configuration"))
     }
 
-    /// Checks that the settings fit together. An error has this kind and names each setting as `name` does, which is given
-    /// its key.
-    pub fn check_as(&self, kind: Kind, name: impl Fn(&str) -> String) -> Result<()> {
+    /// Checks that the settings fit together. An error has this kind and calls each setting what
+    /// `name` gives.
+    pub fn check_as(&self, kind: Kind, name: impl Fn(Setting) -> String) -> Result<()> {
         self.check_networks(kind, &name)?;
         for (index, port) in self.publish.iter().enumerate() {
             if let Some(other) = self.publish[..index]
@@ -111,7 +113,10 @@ impl Config {
             {
                 return Err(Error::new(
                     kind,
-                    format!("{} has the same port of the host twice", name("publish")),
+                    format!(
+                        "{} has the same port of the host twice",
+                        name(Setting::Publish)
+                    ),
                 )
                 .found(format!("`{other}` and `{port}`"))
                 .hint("remove one of them"));
@@ -122,8 +127,8 @@ impl Config {
                 kind,
                 format!(
                     "{} needs a node, but {} says that there is none",
-                    name("start"),
-                    name("cri")
+                    name(Setting::Start),
+                    name(Setting::Cri)
                 ),
             )
             .expected("`cri = \"containerd\"` or `cri = \"crio\"`")
@@ -133,7 +138,7 @@ impl Config {
         Ok(())
     }
 
-    fn check_networks(&self, kind: Kind, name: &impl Fn(&str) -> String) -> Result<()> {
+    fn check_networks(&self, kind: Kind, name: &impl Fn(Setting) -> String) -> Result<()> {
         let Network {
             rootlesskit,
             services,
@@ -142,9 +147,9 @@ impl Config {
         // slirp4netns needs at least /25 (its DHCP range and the tap device's address); the API server takes a service network of at most
         // 2^20 addresses, and CoreDNS's address is the 53rd.
         let sizes = [
-            (name("network.rootlesskit"), rootlesskit, 8..=25),
-            (name("network.services"), services, 12..=26),
-            (name("network.pods"), pods, self.cni.facts().prefixes),
+            (name(Setting::Rootlesskit), rootlesskit, 8..=25),
+            (name(Setting::Services), services, 12..=26),
+            (name(Setting::Pods), pods, self.cni.facts().prefixes),
         ];
         for (name, cidr, range) in &sizes {
             if !range.contains(&cidr.prefix()) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statfs};
 
-use super::{Finding, Level, Machine};
+use super::{CheckId, Finding, Level, Machine};
 use crate::config::{Config, Cri};
 
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -26,7 +26,7 @@ pub(super) fn magic(path: &Path) -> Option<u64> {
 }
 
 pub(super) fn judge_version(magic: Option<u64>) -> Finding {
-    let id = "cgroup-v2";
+    let id = CheckId::CgroupV2;
     if magic == Some(CGROUP2_MAGIC) {
         return Finding::ok(id, format!("{MOUNT} is cgroup v2"));
     }
@@ -69,7 +69,7 @@ fn lacking(given: &str) -> Vec<&'static str> {
 
 /// The cgroup that `usernetes run` was started in.
 pub(super) fn own(machine: &Machine, config: &Config) -> Finding {
-    let id = "cgroup-delegation";
+    let id = CheckId::CgroupDelegation;
     let reason = match delegated(machine) {
         Ok(dir) => return Finding::ok(id, format!("{} is yours to divide", dir.display())),
         Err(reason) => reason,
@@ -91,7 +91,7 @@ pub(super) fn own(machine: &Machine, config: &Config) -> Finding {
 
 /// `control_group` is the group of the user's manager as systemd reports it; without it, systemd's usual one is examined.
 pub(super) fn controllers(machine: &Machine, control_group: Option<&str>) -> Finding {
-    let id = "cgroup-controllers";
+    let id = CheckId::CgroupControllers;
     let usual = format!(
         "/user.slice/user-{uid}.slice/user@{uid}.service",
         uid = machine.uid

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileTypeExt;
 
 use rustix::fs::{Access, access};
 
-use super::{Finding, Level, Machine};
+use super::{CheckId, Finding, Level, Machine};
 
 const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 const WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
@@ -15,7 +15,7 @@ const ENOUGH_WATCHES: u64 = 8192;
 const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-inotify.conf";
 
 pub(super) fn tun(machine: &Machine) -> Finding {
-    let id = "tun";
+    let id = CheckId::Tun;
     device(machine, "/dev/net/tun", id).unwrap_or_else(|found| {
         Finding::new(id, Level::Fatal, found)
             .expected("a device that you may open: slirp4netns needs it to connect the cluster")
@@ -32,14 +32,14 @@ pub(super) fn tun(machine: &Machine) -> Finding {
 }
 
 pub(super) fn fuse(machine: &Machine) -> Finding {
-    let id = "fuse";
+    let id = CheckId::Fuse;
     device(machine, "/dev/fuse", id).unwrap_or_else(|found| {
         Finding::new(id, Level::Note, found)
             .expected("only needed if the kernel's own overlay file system cannot be mounted in a user namespace")
     })
 }
 
-fn device(machine: &Machine, path: &str, id: &'static str) -> Result<Finding, String> {
+fn device(machine: &Machine, path: &str, id: CheckId) -> Result<Finding, String> {
     let file = machine.at(path);
     match fs_err::metadata(&file) {
         Err(_) => Err(format!("{path} is missing")),
@@ -55,7 +55,7 @@ fn device(machine: &Machine, path: &str, id: &'static str) -> Result<Finding, St
 
 /// The kernel does not report how many instances of a user are left, so those among the processes' files are counted.
 pub(super) fn inotify(machine: &Machine) -> Finding {
-    let id = "inotify";
+    let id = CheckId::Inotify;
     let (Some(instances), Some(watches)) = (machine.number(INSTANCES), machine.number(WATCHES))
     else {
         return Finding::new(id, Level::Note, format!("{INSTANCES} cannot be read"));

@@ -5,12 +5,9 @@ use std::path::Path;
 use rustix::fs::StatVfsMountFlags;
 
 use super::cgroup::magic;
-use super::{Finding, Level, Machine};
+use super::{CheckId, Finding, Level, Machine};
 use crate::file_system::{FileSystem, Obstacle, obstacle, resolved};
 
-/// Names of the checks, see [`Finding::prevents_installing`](super::Finding::prevents_installing).
-pub(super) const DATA_DIR: &str = "data-dir";
-pub(super) const CONFIG_DIR: &str = "config-dir";
 /// Unfit file systems by their magic numbers, which are from linux/magic.h or else from their own sources.
 const UNFIT: [(u64, &str); 9] = [
     (0x6969, "NFS"),
@@ -33,7 +30,7 @@ pub(super) fn data_dir(machine: &Machine, dir: &Path) -> Finding {
             magic(found.existing),
             found.flags,
         ),
-        Err(error) => Finding::new(DATA_DIR, Level::Fatal, error.message())
+        Err(error) => Finding::new(CheckId::DataDir, Level::Fatal, error.message())
             .expected("a directory of yours, or a place where you can make one")
             .fix(ELSEWHERE),
     }
@@ -52,7 +49,7 @@ pub(super) fn judge(
             Obstacle::Noexec => ("noexec", "a file system from which programs may be run"),
         };
         return Finding::new(
-            DATA_DIR,
+            CheckId::DataDir,
             Level::Fatal,
             format!("{on}, which is mounted {name}"),
         )
@@ -63,19 +60,19 @@ pub(super) fn judge(
     }
     if let Some((_, name)) = UNFIT.iter().find(|(number, _)| Some(*number) == magic) {
         // These do not keep other users' ids and trusted attributes, and they delay etcd's writes.
-        return Finding::new(DATA_DIR, Level::Fatal, format!("{on}, which is {name}"))
+        return Finding::new(CheckId::DataDir, Level::Fatal, format!("{on}, which is {name}"))
             .expected("a local file system: containers' files belong to other user ids, and etcd needs a fast disk")
             .fix(ELSEWHERE);
     }
     if flags.contains(StatVfsMountFlags::NOSUID) {
         return Finding::new(
-            DATA_DIR,
+            CheckId::DataDir,
             Level::Note,
             format!("{on}, which is mounted nosuid"),
         )
         .expected("a mount without nosuid, which keeps programs such as `sudo` and `ping` from gaining privileges in containers");
     }
-    Finding::ok(DATA_DIR, on)
+    Finding::ok(CheckId::DataDir, on)
 }
 
 /// Where the file system that holds a path is mounted, by the longest matching entry of `/proc/self/mounts`.
@@ -92,7 +89,7 @@ fn mount_point(machine: &Machine, path: &Path) -> String {
 
 /// Configuration and keys are small and rarely read, so any writable file system will do.
 pub(super) fn config_dir(dir: &Path) -> Finding {
-    let id = CONFIG_DIR;
+    let id = CheckId::ConfigDir;
     let obstacle = match FileSystem::of(dir) {
         Ok(found) => obstacle(found.flags),
         Err(error) => {

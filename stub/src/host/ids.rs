@@ -3,7 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Admin, Finding, Level, Machine};
+use super::{Admin, CheckId, Finding, Level, Machine};
+use crate::child;
 use crate::shell;
 
 /// As many ids as images may use: user `nobody` is 65534.
@@ -12,13 +13,13 @@ const NEEDED: u64 = 65536;
 const FIRST: u64 = 100_000;
 
 pub(super) fn programs(machine: &Machine) -> Vec<Finding> {
-    ["newuidmap", "newgidmap"]
-        .map(|name| program(machine, name))
+    [CheckId::Newuidmap, CheckId::Newgidmap]
+        .map(|id| program(machine, id))
         .into()
 }
 
-fn program(machine: &Machine, id: &'static str) -> Finding {
-    let Some(path) = machine.find(id) else {
+fn program(machine: &Machine, id: CheckId) -> Finding {
+    let Some(path) = machine.find(id.as_str()) else {
         return Finding::new(id, Level::Fatal, format!("there is no `{id}` in PATH"))
             .expected("the package `uidmap` (Debian, Ubuntu) or `shadow-utils` (Fedora, RHEL)")
             .fix("install that package")
@@ -36,12 +37,7 @@ fn program(machine: &Machine, id: &'static str) -> Finding {
     judge_program(id, &shown, mode & 0o4000 != 0 && owner == 0, capable)
 }
 
-pub(super) fn judge_program(
-    id: &'static str,
-    path: &str,
-    set_uid_root: bool,
-    capable: bool,
-) -> Finding {
+pub(super) fn judge_program(id: CheckId, path: &str, set_uid_root: bool, capable: bool) -> Finding {
     match (set_uid_root, capable) {
         (true, _) => Finding::ok(id, format!("{path}, set-user-ID root")),
         (_, true) => Finding::ok(id, format!("{path}, with file capabilities")),
@@ -152,10 +148,10 @@ fn by_getsubids(machine: &Machine, group: bool) -> Vec<(u64, u64)> {
     if group {
         command.arg("-g");
     }
-    let Ok(output) = command.arg(name).output() else {
+    let Ok(ended) = child::run(command.arg(name)) else {
         return Vec::new();
     };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
     text.lines()
         .filter_map(Range::parse_getsubids)
         .map(|r| (r.first, r.count))
@@ -165,8 +161,8 @@ fn by_getsubids(machine: &Machine, group: bool) -> Vec<(u64, u64)> {
 pub(super) fn ranges(machine: &Machine) -> Vec<Finding> {
     let free = first_free(machine);
     vec![
-        range(machine, "subuid", false, free),
-        range(machine, "subgid", true, free),
+        range(machine, CheckId::Subuid, false, free),
+        range(machine, CheckId::Subgid, true, free),
     ]
 }
 
@@ -217,7 +213,7 @@ fn give(machine: &Machine, group: bool, first: u64) -> Admin {
     }
 }
 
-fn range(machine: &Machine, id: &'static str, group: bool, free: Option<u64>) -> Finding {
+fn range(machine: &Machine, id: CheckId, group: bool, free: Option<u64>) -> Finding {
     let file = file(group);
     let Given { ranges, source } = given(machine, group);
     let total: u64 = ranges.iter().map(|(_, count)| count).sum();

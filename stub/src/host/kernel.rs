@@ -6,10 +6,10 @@
 use std::io;
 use std::path::Path;
 
-use super::{Finding, Level, netlink};
+use super::{CheckId, Finding, Level, netlink};
 use crate::config::{Cni, Config, Cri};
 
-const ID: &str = "kernel-network";
+const ID: CheckId = CheckId::KernelNetwork;
 /// The kernel shows this file for the network namespace of the process that reads it, since Linux 5.3.
 const BRIDGE: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 /// This file exists if iptables works without `nf_tables`.

@@ -7,6 +7,7 @@
 mod addresses;
 pub mod admin;
 mod cgroup;
+mod check_id;
 mod devices;
 mod disk;
 mod ids;
@@ -28,8 +29,9 @@ use std::path::Path;
 use serde::Serialize;
 
 pub use cgroup::delegated;
+pub use check_id::CheckId;
 pub use machine::Machine;
-pub use namespaces::{PROBE, probe_child};
+pub use namespaces::probe_child;
 pub use session::Manager;
 
 use crate::config::Config;
@@ -66,8 +68,8 @@ impl Level {
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The check's name. Scripts may rely on it.
-    pub id: &'static str,
+    /// The check that found it.
+    pub id: CheckId,
     /// How bad it is.
     pub level: Level,
     /// The state of the machine.
@@ -94,11 +96,11 @@ pub struct Admin {
 
 impl Finding {
     /// Everything is as it should be.
-    fn ok(id: &'static str, found: impl Into<String>) -> Self {
+    fn ok(id: CheckId, found: impl Into<String>) -> Self {
         Self::new(id, Level::Ok, found)
     }
 
-    fn new(id: &'static str, level: Level, found: impl Into<String>) -> Self {
+    fn new(id: CheckId, level: Level, found: impl Into<String>) -> Self {
         Self {
             id,
             level,
@@ -134,14 +136,14 @@ impl Finding {
     /// Whether it is worth a line before a cluster starts: the user can still do something about it.
     #[must_use]
     pub(crate) fn is_telling(&self) -> bool {
-        self.level >= Level::Warn && self.id != "linger" || self.id == "node-name"
+        self.level >= Level::Warn && self.id != CheckId::Linger || self.id == CheckId::NodeName
     }
 
     /// Whether it rules out even unpacking programs and writing units. All other findings matter only once units start.
     #[must_use]
     pub fn prevents_installing(&self) -> bool {
         self.level == Level::Fatal
-            && [disk::DATA_DIR, disk::CONFIG_DIR, paths::CHARACTERS].contains(&self.id)
+            && [CheckId::DataDir, CheckId::ConfigDir, CheckId::Paths].contains(&self.id)
     }
 }
 
@@ -226,7 +228,7 @@ pub fn refusal(fatal: &[Finding]) -> Error {
         format!("{number} {problems} must be fixed before a cluster can run here"),
     );
     for finding in fatal {
-        error = error.detail(finding.id, &finding.found);
+        error = error.detail(finding.id.as_str(), &finding.found);
         if !finding.expected.is_empty() {
             error = error.detail("", format!("expected: {}", finding.expected));
         }

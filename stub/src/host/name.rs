@@ -1,9 +1,9 @@
 //! The name that this machine has in its cluster.
 
-use super::{Finding, Level, Machine};
+use super::{CheckId, Finding, Level, Machine};
 use crate::config::{Config, DnsName};
 
-const ID: &str = "node-name";
+const ID: CheckId = CheckId::NodeName;
 
 /// Notes that the node's name differs from the host name that it was made from.
 pub(super) fn node_name(machine: &Machine, config: &Config) -> Finding {

@@ -7,19 +7,18 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use rustix::mount::{MountFlags, mount};
 use rustix::thread::UnshareFlags;
 
-use super::{Finding, Level, Machine, ids, kernel};
+use super::{CheckId, Finding, Level, Machine, ids, kernel};
+use crate::child;
 use crate::error::{Context, Error, Kind, Result};
 use crate::output;
+use crate::protocol;
 
-const ID: &str = "user-namespaces";
+const ID: CheckId = CheckId::UserNamespaces;
 const MAX: &str = "/proc/sys/user/max_user_namespaces";
 const CLONE: &str = "/proc/sys/kernel/unprivileged_userns_clone";
 const APPARMOR: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 const PROFILE: &str = "/etc/apparmor.d/usernetes";
 const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-userns.conf";
-
-/// The argument with which this program is to call [`probe_child`].
-pub const PROBE: &str = "probe-namespaces";
 
 /// The results of the probe.
 pub(super) struct Probed {
@@ -150,10 +149,11 @@ fn apparmor(machine: &Machine, data_dir: &Path, because: &str) -> Finding {
 fn run(machine: &Machine, program: &Path) -> Result<Probed> {
     let mut command = Command::new(program);
     command
-        .arg(PROBE)
+        .arg(protocol::PROBE_NAMESPACES)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
+    child::announce(&command);
     let mut child = command
         .spawn()
         .about(|| "starting this program once more")?;
@@ -221,14 +221,13 @@ fn map(
         command.args([inside, *first, *count].map(|n| n.to_string()));
         inside += count;
     }
-    let output = command.output().about(|| name.to_owned())?;
-    if output.status.success() {
+    let ended = child::run(&mut command)?;
+    if ended.status.success() {
         return Ok(None);
     }
-    let said = String::from_utf8_lossy(&output.stderr);
     Err(Error::new(
         Kind::Host,
-        format!("{name} failed: {}", said.trim()),
+        format!("{name} failed: {}", ended.said()),
     ))
 }
 

@@ -2,13 +2,10 @@
 
 use std::path::Path;
 
-use super::{Finding, Level, Machine};
+use super::{CheckId, Finding, Level, Machine};
 use crate::components;
 use crate::layout::{GOOD_PATH, Layout, OTHER_PATHS, fault, socket_fault};
 use crate::paths::{PROJECT, XDG_RUNTIME_DIR};
-
-/// Name of the check of characters, see [`Finding::prevents_installing`](super::Finding::prevents_installing).
-pub(super) const CHARACTERS: &str = "paths";
 
 /// The longest path of a socket: `sun_path` of unix(7) has 108 bytes, the last of which is zero.
 const LONGEST: usize = 107;
@@ -17,7 +14,7 @@ const LONGEST: usize = 107;
 pub(super) fn characters(machine: &Machine, data_dir: &Path, config_dir: &Path) -> Vec<Finding> {
     let bad = |dir: &Path, fault: Option<String>, fix: &str| {
         let found = format!("{} has {}", dir.display(), fault?);
-        let finding = Finding::new(CHARACTERS, Level::Fatal, found);
+        let finding = Finding::new(CheckId::Paths, Level::Fatal, found);
         Some(finding.expected(GOOD_PATH).fix(fix))
     };
     let mut findings: Vec<_> = [data_dir, config_dir]
@@ -33,7 +30,7 @@ pub(super) fn characters(machine: &Machine, data_dir: &Path, config_dir: &Path) 
     }
     if findings.is_empty() {
         return vec![Finding::ok(
-            CHARACTERS,
+            CheckId::Paths,
             "unit files, mounts and `PATH` can hold the names of your directories",
         )];
     }
@@ -42,7 +39,7 @@ pub(super) fn characters(machine: &Machine, data_dir: &Path, config_dir: &Path) 
 
 /// Whether the longest socket fits. Gives nothing without a runtime directory, which another check reports.
 pub(super) fn sockets(machine: &Machine) -> Option<Finding> {
-    let id = "sockets";
+    let id = CheckId::Sockets;
     let dir = machine.session_dir()?;
     let root = || "/".into();
     let layout = Layout::new(root(), root(), dir.join(PROJECT), root()).ok()?;

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
-use super::{Finding, Level, Machine};
+use super::{CheckId, Finding, Level, Machine};
 use crate::config::{PortSpec, Proto};
 
-const ID: &str = "ports";
+const ID: CheckId = CheckId::Ports;
 const FIRST_UNPRIVILEGED: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-ports.conf";
 
@@ -210,7 +210,7 @@ pub(super) fn privileged(machine: &Machine, ports: &[PortSpec]) -> Option<Findin
         .min()?;
     Some(
         Finding::new(
-            "privileged-ports",
+            CheckId::PrivilegedPorts,
             Level::Fatal,
             format!("port {lowest} is to be published, but only root may use ports below {first}"),
         )

@@ -2,11 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Finding, Level, Machine};
+use super::{CheckId, Finding, Level, Machine};
 use crate::cidr::Cidr;
 use crate::config::Network;
 
-const ID: &str = "networks";
+const ID: CheckId = CheckId::Networks;
 /// The IPv4 routes of the machine, after a line of headings.
 pub(super) const ROUTES: &str = "/proc/net/route";
 /// `RTF_REJECT` of linux/route.h: a route to nowhere.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Finding, Level, Machine};
+use super::{CheckId, Finding, Level, Machine};
+use crate::child;
 use crate::paths::{LOG_IN, XDG_RUNTIME_DIR};
 use crate::shell;
 
@@ -13,7 +14,7 @@ const LINGER: &str = "/var/lib/systemd/linger";
 const OLDEST_SYSTEMD: u32 = 249;
 
 pub(super) fn user(machine: &Machine) -> Finding {
-    let id = "user";
+    let id = CheckId::User;
     if machine.uid == 0 {
         return Finding::new(id, Level::Fatal, "this is root")
             .expected("an ordinary user, who will own the cluster")
@@ -32,7 +33,7 @@ pub(super) fn user(machine: &Machine) -> Finding {
 }
 
 pub(super) fn runtime_dir(machine: &Machine) -> Finding {
-    let id = "runtime-dir";
+    let id = CheckId::RuntimeDir;
     let usual = machine.usual_session_dir();
     let said = match &machine.runtime_dir {
         None => format!("{XDG_RUNTIME_DIR} is not set"),
@@ -88,19 +89,15 @@ impl Manager {
                 "show",
                 "--property=Version,SystemState,ControlGroup",
             ]);
-            let output = command
-                .output()
-                .map_err(|e| Silence::Failed(e.to_string()))?;
-            if output.status.success() {
-                return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+            let ended = child::run(&mut command).map_err(|e| Silence::Failed(e.to_string()))?;
+            if ended.status.success() {
+                return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
             }
             // sd_booted(3) looks for this directory.
             if !machine.at("/run/systemd/system").is_dir() {
                 return Err(Silence::NotBooted);
             }
-            Err(Silence::Failed(
-                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            ))
+            Err(Silence::Failed(ended.said()))
         };
         Self { answer: answer() }
     }
@@ -151,7 +148,7 @@ impl Manager {
 }
 
 pub(super) fn manager(machine: &Machine, manager: &Manager) -> Finding {
-    let id = "systemd-user";
+    let id = CheckId::SystemdUser;
     let fatal = |found: String| {
         Finding::new(id, Level::Fatal, found)
             .expected("an answer from your own systemd (`systemctl --user`)")
@@ -176,7 +173,7 @@ pub(super) fn manager(machine: &Machine, manager: &Manager) -> Finding {
     }
 }
 
-fn version(id: &'static str, manager: &Manager) -> Finding {
+fn version(id: CheckId, manager: &Manager) -> Finding {
     let version = manager.property("Version").unwrap_or("of unknown version");
     let state = manager
         .property("SystemState")
@@ -205,7 +202,7 @@ impl Machine {
 }
 
 pub(super) fn linger(machine: &Machine) -> Finding {
-    let id = "linger";
+    let id = CheckId::Linger;
     let Some(name) = machine.user_name() else {
         return Finding::new(id, Level::Note, "unknown, because the user has no name");
     };

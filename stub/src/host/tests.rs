@@ -128,7 +128,7 @@ fn all_that_is_fatal_is_one_error() {
         .into_iter()
         .filter(|f| f.level == Level::Fatal)
         .collect();
-    let ids: Vec<_> = fatal.iter().map(|f| f.id).collect();
+    let ids: Vec<_> = fatal.iter().map(|f| f.id.as_str()).collect();
     assert_eq!(
         ids,
         [

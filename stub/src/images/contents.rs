@@ -1,5 +1,5 @@
-//! What there is in an image layout: in a directory, or in a tar archive as `docker save`, `skopeo copy … oci-archive:` and
-//! `ctr images export` write them. It is read where it is: nothing is unpacked.
+//! The images in an image layout. It may be a directory, or a tar archive as `docker save`, `skopeo copy … oci-archive:` and
+//! `ctr images export` write it. Archives are read without unpacking them.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -13,12 +13,12 @@ use crate::error::{Context, Error, Kind, Result};
 /// The longest index that is read, in bytes.
 const LONGEST_INDEX: u64 = 4 << 20;
 
-/// Where the bytes of a part of an image lie.
+/// The place of a part of an image: a file, or a range of bytes in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Blob {
     file: PathBuf,
     offset: u64,
-    /// Length in bytes.
+    /// Its size in bytes.
     pub(super) size: u64,
 }
 
@@ -32,7 +32,7 @@ impl Blob {
         })
     }
 
-    /// Gives its bytes. They are not compared with its digest: who asks for them does that.
+    /// Reads its bytes. They are not checked against the digest, because the container runtime does that.
     pub(super) fn open(&self) -> Result<impl Read> {
         let mut file = fs::File::open(&self.file)?;
         file.seek(SeekFrom::Start(self.offset))?;
@@ -43,14 +43,14 @@ impl Blob {
 /// The images of a directory or archive, and their parts.
 #[derive(Debug)]
 pub(super) struct Contents {
-    /// Its images.
+    /// The images.
     pub(super) images: Vec<Entry>,
-    /// Their parts, by their digests without `sha256:`.
+    /// The parts of all images, by their digests without `sha256:`.
     pub(super) blobs: BTreeMap<String, Blob>,
 }
 
 impl Contents {
-    /// Finds out what a layout or an archive of one holds.
+    /// Finds the images in a layout, or in an archive of a layout.
     pub(super) fn of(path: &Path) -> Result<Self> {
         if path.is_dir() {
             let layout = ImageLayout::read(path)?;
@@ -90,9 +90,9 @@ impl Contents {
             }
         }
         let index = index.ok_or_else(|| {
-            Error::new(Kind::Input, "it holds no image layout")
-                .expected("a file `index.json`, as archives of the Open Container Initiative have")
-                .hint("write it with Docker 25 or later, or with `skopeo copy docker-archive:OLD oci-archive:NEW:NAME`")
+            Error::new(Kind::Input, "this archive does not contain an image layout")
+                .expected("a file `index.json`, as in archives of the Open Container Initiative")
+                .hint("write the archive with Docker 25 or later, or convert it with `skopeo copy docker-archive:OLD oci-archive:NEW:NAME`")
         })?;
         Ok(Self {
             images: entries(&index, Path::new("index.json"))?,
@@ -143,15 +143,15 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_image_archive_is_refused() {
+    fn other_archives_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("old.tar");
         archive(&path, &[("manifest.json", "[]")]);
         insta::assert_snapshot!(Contents::of(&path).unwrap_err(), @r"
-        it holds no image layout
-          expected  a file `index.json`, as archives of the Open Container Initiative have
+        this archive does not contain an image layout
+          expected  a file `index.json`, as in archives of the Open Container Initiative
 
-        hint: write it with Docker 25 or later, or with `skopeo copy docker-archive:OLD oci-archive:NEW:NAME`
+        hint: write the archive with Docker 25 or later, or convert it with `skopeo copy docker-archive:OLD oci-archive:NEW:NAME`
         ");
         fs::write(
             &path,

@@ -1,7 +1,7 @@
-//! Images for containerd, through `ctr images import`.
+//! Loads images into containerd with `ctr images import`.
 //!
-//! What a layout holds its index says. What an archive holds is remembered beside containerd's data, so that it is
-//! imported again only when it changed, was away, or its images are gone.
+//! The index of a layout names its images. For an archive, the names are recorded in containerd's data directory, so that it
+//! is imported again only if it has changed, has been missing in between, or its images have been removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -20,23 +20,23 @@ use crate::files::write_atomically;
 use crate::layout::Layout;
 use crate::process::supervise;
 
-/// Keeps the kubelet's image garbage collection away (containerd, `internal/cri/labels`).
+/// The label that protects an image from the kubelet's garbage collection (containerd, `internal/cri/labels`).
 const PINNED: &str = "io.cri-containerd.pinned=pinned";
 
-/// Names with digests, `registry.k8s.io/pause:3.10.1 sha256:5e…`.
+/// Images by name and digest, for example `registry.k8s.io/pause:3.10.1 sha256:5e…`.
 type Images = BTreeSet<String>;
 
-/// Asks containerd.
+/// Loads images into containerd.
 pub(crate) struct Loader<'a> {
-    /// Gives a `ctr` that knows where containerd answers.
+    /// Returns a `ctr` with the address of containerd's socket.
     pub ctr: &'a dyn Fn() -> Command,
-    /// What the layers are unpacked with.
+    /// The name of the snapshotter that unpacks the layers.
     pub snapshotter: &'a str,
 }
 
 impl Loader<'_> {
-    /// Loads what containerd does not have yet. Images of the generation must load; one of the user's that does not
-    /// is reported and passed over.
+    /// Loads the images that containerd does not have yet. If an image of the generation cannot be loaded, this fails. If
+    /// one of the user's cannot be loaded, this is reported, and the others are loaded.
     pub(crate) fn load(&self, layout: &Layout) -> Result<()> {
         let [bundled, own] = all_sources(layout)?;
         if bundled.is_empty() && own.is_empty() {
@@ -95,7 +95,7 @@ impl Loader<'_> {
             .map_or(Ok(()), |stdin| ImageLayout::write_tar(&missing, stdin));
         let status = import.wait()?;
         if !status.success() {
-            // It said why itself, on the stderr it shares with this process.
+            // It has written the reason to the stderr that it shares with this process.
             return Err(Error::new(
                 Kind::Failed,
                 format!("`ctr images import` failed: {status}"),
@@ -108,10 +108,7 @@ impl Loader<'_> {
             if !present.contains(&wanted) {
                 return Err(Error::new(
                     Kind::Integrity,
-                    format!(
-                        "image {} is not there after it was loaded",
-                        image.image.name
-                    ),
+                    format!("image {} is missing after it was loaded", image.image.name),
                 )
                 .expected(wanted));
             }
@@ -166,7 +163,7 @@ impl Loader<'_> {
         command
     }
 
-    /// All images there are.
+    /// All images that containerd has.
     fn list(&self) -> Result<Images> {
         let mut command = (self.ctr)();
         command.args(["--namespace", "k8s.io", "images", "list"]);
@@ -178,9 +175,9 @@ fn row_of(image: &Entry) -> String {
     format!("{} {}", image.name, image.digest)
 }
 
-/// The images that an archive holds, of those there are now that it is imported. Some may have been there before, so
-/// `new` need not be all of them. Of an archive that does not say, any image may be: it is read again once one of those
-/// there are is gone.
+/// The images of an archive that has just been imported. `present` are all images that containerd has now, `new` are those
+/// that it did not have before; the archive may contain more images than these. If the archive does not name its images and
+/// none is new, any image may come from it. Then the archive is imported again as soon as any image is removed.
 fn held(archive: &Path, new: Images, present: &Images) -> Images {
     let rows = Contents::of(archive).map(|contents| {
         let rows = contents.images.iter().map(row_of);
@@ -193,7 +190,7 @@ fn held(archive: &Path, new: Images, present: &Images) -> Images {
         .unwrap_or_else(|| present.clone())
 }
 
-/// What each archive held, by [`identity`]. A damaged record costs a second reading of the archives, no more.
+/// The images of each archive, by [`identity`]. If the record is damaged, it is empty, and the archives are imported again.
 fn read_record(record: &Path) -> Result<BTreeMap<String, Images>> {
     match fs::read(record) {
         Ok(json) => Ok(serde_json::from_slice(&json).unwrap_or_default()),
@@ -202,7 +199,7 @@ fn read_record(record: &Path) -> Result<BTreeMap<String, Images>> {
     }
 }
 
-/// What changes when an archive is replaced: where it lies, its size and when it was written.
+/// A text that changes when an archive is replaced: its path, its size and the time when it was written.
 fn identity(archive: &Path) -> Result<String> {
     let file = fs::canonicalize(archive)?;
     let metadata = fs::metadata(&file)?;
@@ -215,7 +212,7 @@ fn identity(archive: &Path) -> Result<String> {
     ))
 }
 
-/// `ctr` prints a table `REF TYPE DIGEST SIZE …`.
+/// Parses the table of `ctr`: `REF TYPE DIGEST SIZE …`.
 fn parse(table: &str) -> Images {
     let row = |line: &str| {
         let mut fields = line.split_whitespace();

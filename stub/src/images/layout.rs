@@ -1,39 +1,38 @@
-//! OCI image layouts holding one image each (Open Container Initiative, Image Layout Specification 1.1), and their form as
-//! a stream, which is what container runtimes take.
+//! OCI image layouts with one image each (Open Container Initiative, Image Layout Specification 1.1), and tar streams of
+//! them, which container runtimes import.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::oci;
+pub(super) use crate::oci::BLOBS;
 
-/// Where the parts of images lie in a layout.
-pub(super) const BLOBS: &str = "blobs/sha256";
-
-/// What an index says of an image.
+/// An image in an index.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// Its full name, for example `registry.k8s.io/pause:3.10.1`.
     pub(super) name: String,
-    /// Digest of its manifest, or of its index of platforms.
+    /// The digest of its manifest, or of its index of platforms.
     pub(super) digest: String,
-    /// All of it.
+    /// Its whole entry in the index.
     descriptor: Value,
 }
 
-/// Reads the index of an image layout. An image without a full name is an error: nobody could ask for it.
+/// Reads the index of an image layout. An image without a full name is an error, because no pod could refer to it.
 pub(super) fn entries(index: &[u8], path: &Path) -> Result<Vec<Entry>> {
     let index: Value = serde_json::from_slice(index)
         .map_err(io::Error::from)
         .about(|| path.display())?;
     let entry = |descriptor: &Value| {
         let annotation = |key: &str| descriptor["annotations"][key].as_str();
-        // The second is the specification's, and may be a tag only.
-        let name = annotation("io.containerd.image.name")
-            .or(annotation("org.opencontainers.image.ref.name"))
+        // The second annotation is the one of the specification. It may contain only a tag.
+        let name = annotation(oci::FULL_NAME)
+            .or(annotation(oci::REFERENCE))
             .filter(|name| name.contains('/'))?;
         Some(Entry {
             name: name.to_owned(),
@@ -47,7 +46,7 @@ pub(super) fn entries(index: &[u8], path: &Path) -> Result<Vec<Entry>> {
         .ok_or_else(|| {
             Error::new(
                 Kind::Input,
-                format!("{}: not an index of named images", path.display()),
+                format!("{}: not every image has a full name", path.display()),
             )
             .expected(
                 "manifests with their full names in the annotation `io.containerd.image.name`",
@@ -71,7 +70,7 @@ impl ImageLayout {
         let [image] = <[Entry; 1]>::try_from(entries).map_err(|_| {
             Error::new(
                 Kind::Input,
-                format!("{}: not the index of one image", path.display()),
+                format!("{}: not exactly one image", path.display()),
             )
             .found(format!("{found} images"))
         })?;
@@ -81,7 +80,7 @@ impl ImageLayout {
         })
     }
 
-    /// The image's parts: the digests without `sha256:`, and where they lie.
+    /// The parts of the image: their digests without `sha256:`, and their paths.
     pub(super) fn blobs(&self) -> Result<Vec<(String, PathBuf)>> {
         let mut blobs = Vec::new();
         for entry in fs::read_dir(self.directory.join(BLOBS))? {
@@ -95,13 +94,12 @@ impl ImageLayout {
         Ok(blobs)
     }
 
-    /// Writes one layout with all these images as a tar stream.
+    /// Writes a single layout with all these images as a tar stream.
     pub(super) fn write_tar(images: &[Self], to: impl Write) -> Result<()> {
         let mut tar = tar::Builder::new(to);
-        let manifests: Vec<_> = images.iter().map(|i| &i.image.descriptor).collect();
-        let index = json!({ "schemaVersion": 2, "manifests": manifests }).to_string();
-        let version = json!({ "imageLayoutVersion": "1.0.0" }).to_string();
-        for (name, text) in [("oci-layout", version), ("index.json", index)] {
+        let manifests: Vec<_> = images.iter().map(|i| i.image.descriptor.clone()).collect();
+        let index = oci::index(&manifests);
+        for (name, text) in [("oci-layout", oci::layout()), ("index.json", index)] {
             append(&mut tar, name, text.as_bytes(), text.len() as u64)?;
         }
         // Images may share layers.
@@ -109,7 +107,7 @@ impl ImageLayout {
         for image in images {
             for (digest, path) in image.blobs()? {
                 if written.insert(digest.clone()) {
-                    // The generation is made of links into the store.
+                    // The files of a generation are links into the store, so the size is that of the link's target.
                     let size = fs::metadata(&path)?.len();
                     let name = format!("{BLOBS}/{digest}");
                     append(&mut tar, &name, fs::File::open(path)?, size)?;
@@ -120,7 +118,7 @@ impl ImageLayout {
     }
 }
 
-/// Writes a file of so many bytes.
+/// Writes a file of `size` bytes.
 fn append(
     tar: &mut tar::Builder<impl Write>,
     name: &str,
@@ -143,7 +141,7 @@ fn append(
 mod tests {
     use super::*;
 
-    /// A layout of an image with these blobs, whose index is a link as in a generation.
+    /// A layout of an image with these blobs. Its index is a link, as in a generation.
     fn layout(dir: &Path, name: &str, blobs: &[(char, usize)]) -> PathBuf {
         let layout = dir.join(name);
         fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
@@ -164,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stream_is_what_tar_understands() {
+    fn tar_can_unpack_the_stream() {
         let dir = tempfile::tempdir().unwrap();
         let directories = [
             layout(dir.path(), "pause", &[('a', 513), ('b', 0)]),
@@ -186,11 +184,11 @@ mod tests {
                 digit.to_string().repeat(size)
             );
         }
-        insta::assert_snapshot!(fs::read_to_string(out.join("index.json")).unwrap(), @r#"{"manifests":[{"annotations":{"io.containerd.image.name":"k8s/pause:3"},"digest":"sha256:pause"},{"annotations":{"io.containerd.image.name":"k8s/dns:3"},"digest":"sha256:dns"}],"schemaVersion":2}"#);
+        insta::assert_snapshot!(fs::read_to_string(out.join("index.json")).unwrap(), @r#"{"manifests":[{"annotations":{"io.containerd.image.name":"k8s/pause:3"},"digest":"sha256:pause"},{"annotations":{"io.containerd.image.name":"k8s/dns:3"},"digest":"sha256:dns"}],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}"#);
     }
 
     #[test]
-    fn a_blob_that_shrinks_is_noticed() {
+    fn a_blob_that_shrinks_while_it_is_read_is_an_error() {
         let mut tar = tar::Builder::new(io::sink());
         let error = append(&mut tar, "blobs/sha256/a", &b"abc"[..], 4).unwrap_err();
         assert!(error.message().starts_with("blobs/sha256/a: "), "{error}");

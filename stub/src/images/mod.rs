@@ -1,8 +1,8 @@
-//! Making images known to the container runtime without a network, before the kubelet asks for them.
+//! Loads images into the container runtime without a network, before the kubelet needs them.
 //!
-//! The images of the generation are OCI image layouts, one directory each below its `images/`. The user's own, below
-//! `images/` in the data directory, may be that or archives (`*.tar`). containerd imports them ([`import`]); CRI-O, which
-//! can only pull, pulls them from a registry that this process is ([`registry`], [`pull`]).
+//! Each image of the generation is an OCI image layout, a directory in its `images/`. The user's own images are in `images/`
+//! in the data directory, as layouts or as archives (`*.tar`). containerd imports them ([`import`]). CRI-O can only pull
+//! images, so it pulls them from a registry in this process ([`registry`], [`pull`]).
 
 mod contents;
 mod import;
@@ -27,22 +27,22 @@ use crate::layout::Layout;
 use crate::process::notify::Wait;
 use crate::process::say;
 
-/// Directory of the image layouts, in a generation as in the data directory.
+/// The directory of images, in a generation and in the data directory.
 const IMAGES: &str = "images";
 
-/// Where whoever needs the images waits for them.
+/// The socket on which other processes wait until the images are loaded.
 fn socket(layout: &Layout) -> PathBuf {
     layout.runtime("images.sock")
 }
 
-/// What is said to those who wait.
+/// The message to the waiting processes.
 const LOADED: &[u8] = b"loaded";
 
-/// Those who wait for the images.
+/// The processes that wait for the images.
 pub(crate) struct Waiters(UnixListener);
 
 impl Waiters {
-    /// From now on others can wait.
+    /// Creates the socket. From now on, other processes can wait.
     pub(crate) fn admit(layout: &Layout) -> Result<Self> {
         let path = socket(layout);
         remove_if_there(&path)?;
@@ -51,10 +51,10 @@ impl Waiters {
         ))
     }
 
-    /// The images are loaded: tells everybody who asks, as long as this process lives.
+    /// Tells every process that waits, now or later, that the images are loaded. Runs as long as this process.
     pub(crate) fn tell(self) {
         for client in self.0.incoming().flatten() {
-            // One who does not wait any more.
+            // This fails only if the process does not wait any more.
             let _ = (&client).write_all(LOADED);
         }
     }
@@ -72,7 +72,7 @@ pub(crate) fn wait_loaded(layout: &Layout) -> Result<()> {
             Ok(_) if said == LOADED => return wait.end(),
             Ok(_) => {
                 return Err(Error::new(Kind::Failed, "the images were not loaded")
-                    .hint("`usernetes logs u7s-rootlesskit.service` says why"));
+                    .hint("`usernetes logs u7s-rootlesskit.service` shows the reason"));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 wait.goes_on("not all are loaded")?;
@@ -82,13 +82,14 @@ pub(crate) fn wait_loaded(layout: &Layout) -> Result<()> {
     }
 }
 
-/// The name of one of the images the generation brings, by the name of its directory.
+/// The name of an image of the generation, found by the name of its directory.
 pub fn bundled_name(layout: &Layout, directory: &str) -> Result<String> {
     let directory = layout.generation().join(IMAGES).join(directory);
     Ok(ImageLayout::read(&directory)?.image.name)
 }
 
-/// The name of the image of sandboxes: the bundle's, or where it has none, as without a kubelet, upstream's.
+/// The name of the image for pod sandboxes. If the bundle has no such image, for example because it has no kubelet, it is
+/// the name that Kubernetes uses.
 pub(crate) fn pause_name(layout: &Layout) -> Result<String> {
     if layout.generation().join(IMAGES).join("pause").exists() {
         return bundled_name(layout, "pause");
@@ -128,7 +129,7 @@ fn report(images: &str, started: Instant) {
     ));
 }
 
-/// One of the user's images cannot be used. That is no reason not to start.
+/// Reports that one of the user's images cannot be used. The cluster starts without it.
 fn report_failure(error: &Error) {
     say(format!("image not loaded: {error}"));
 }
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_is_told_before_and_after() {
+    fn processes_that_wait_before_or_after_the_images_are_loaded_are_told() {
         let dir = tempfile::tempdir().unwrap();
         let layout = layout(dir.path());
         let waiters = Waiters::admit(&layout).unwrap();
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_what_will_not_come() {
+    fn waiting_fails_if_the_images_cannot_be_loaded_any_more() {
         let dir = tempfile::tempdir().unwrap();
         let layout = layout(dir.path());
         let waiters = Waiters::admit(&layout).unwrap();

@@ -1,4 +1,4 @@
-//! Images for CRI-O, which pulls them from a registry of ours with `crictl pull`.
+//! Loads images into CRI-O: `crictl pull` pulls them from a registry in this process.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -14,19 +14,19 @@ use crate::process::supervise;
 /// The images that can be pulled on this machine without a network.
 #[derive(Debug)]
 pub(crate) struct Offer {
-    /// The port on the loopback address where they are.
+    /// The registry's port on the loopback address.
     pub(crate) port: u16,
-    /// Where they seem to be: `registry.k8s.io/pause`.
+    /// The repositories that their names contain, for example `registry.k8s.io/pause`.
     pub(crate) repositories: BTreeSet<String>,
-    /// Names of the generation's.
+    /// The names of the generation's images.
     pub(crate) bundled: Vec<String>,
-    /// Names of the user's.
+    /// The names of the user's images.
     own: Vec<String>,
 }
 
 impl Offer {
-    /// Offers what is there, as long as this process lives. Images of the generation must be readable; one of the user's that
-    /// is not is reported and passed over.
+    /// Starts a registry with all images, which runs as long as this process. If an image of the generation cannot be read,
+    /// this fails. If one of the user's cannot be read, this is reported, and the others are offered.
     pub(crate) fn open(layout: &Layout) -> Result<Self> {
         let mut registry = Registry::default();
         let mut names = [Vec::new(), Vec::new()];
@@ -51,7 +51,7 @@ impl Offer {
         })
     }
 
-    /// Pulls all of them. What is there already is not read again.
+    /// Pulls all images. CRI-O does not read parts that it already has.
     pub(crate) fn pull(&self, crictl: impl Fn() -> Command) -> Result<()> {
         for (name, must) in marked(&self.bundled, &self.own) {
             let started = Instant::now();
@@ -72,7 +72,7 @@ impl Offer {
     }
 }
 
-/// First what is the generation's, then what is the user's; with each, whether the cluster cannot do without.
+/// The generation's items, then the user's. Each is marked with whether the cluster must have it.
 fn marked<'a, T>(bundled: &'a [T], own: &'a [T]) -> impl Iterator<Item = (&'a T, bool)> {
     let bundled = bundled.iter().map(|one| (one, true));
     bundled.chain(own.iter().map(|one| (one, false)))

@@ -1,5 +1,5 @@
-//! A registry that only gives (Open Container Initiative, Distribution Specification 1.1, "Pull"), on the loopback address
-//! of the namespaces: the way into a container runtime that takes images from registries only.
+//! A read-only registry (Open Container Initiative, Distribution Specification 1.1, "Pull") on the loopback address of the
+//! namespaces. It is for a container runtime that can only pull images from a registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -12,21 +12,23 @@ use serde_json::Value;
 
 use super::contents::{Blob, Contents};
 use crate::error::{Context, Result};
+use crate::oci;
 use crate::process::say;
 
-/// How long a client may keep silent.
+/// How long a client may send nothing before the connection is closed.
 const SILENCE: Duration = Duration::from_secs(30);
 /// The longest request that is read, in bytes.
 const LONGEST_REQUEST: u64 = 16 << 10;
-/// The longest manifest that is read to find out what it is, in bytes; the specification asks for no more.
+/// The longest manifest that is read to determine its media type, in bytes. The specification requires no more.
 const LONGEST_MANIFEST: u64 = 4 << 20;
 
-/// What it gives. The name of an image's registry is part of its repository here: `registry.k8s.io/pause`.
+/// The images of the registry. The name of an image's original registry is part of the repository:
+/// `registry.k8s.io/pause`.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    /// Digests of images, by repository and tag.
+    /// The digests of images, by repository and tag.
     tags: BTreeMap<(String, String), String>,
-    /// Parts of images, by digest.
+    /// The parts of images, by digest.
     blobs: BTreeMap<String, Blob>,
 }
 
@@ -43,15 +45,15 @@ impl Registry {
             .extend(blobs.map(|(digest, blob)| (format!("sha256:{digest}"), blob)));
     }
 
-    /// The repositories it has something of.
+    /// The repositories of its images.
     pub(super) fn repositories(&self) -> BTreeSet<String> {
         self.tags.keys().map(|(name, _)| name.clone()).collect()
     }
 
-    /// Answers from now on, as long as this process lives. Gives the port.
+    /// Starts to answer requests, as long as this process runs. Returns the port.
     pub(super) fn serve(self) -> Result<u16> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .about(|| "the registry of the bundle's images")?;
+            .about(|| "cannot start the registry for images")?;
         let port = listener.local_addr()?.port();
         let registry = Arc::new(self);
         thread::spawn(move || {
@@ -59,7 +61,7 @@ impl Registry {
                 let registry = Arc::clone(&registry);
                 thread::spawn(move || {
                     if let Err(error) = registry.talk(&stream) {
-                        say(format!("the registry of the bundle's images: {error}"));
+                        say(format!("the registry for images could not answer: {error}"));
                     }
                 });
             }
@@ -120,19 +122,19 @@ impl Registry {
     }
 }
 
-/// Repository and tag, or digest, of an image's name.
+/// Splits an image's name into the repository and the tag or digest.
 fn split(name: &str) -> (&str, &str) {
     if let Some(parts) = name.split_once('@') {
         return parts;
     }
     match name.rsplit_once(':') {
-        // Otherwise it was the port of the registry.
+        // Otherwise the text after the colon is the port of the registry.
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),
         _ => (name, "latest"),
     }
 }
 
-/// What a manifest says it is; if it does not, what it looks like.
+/// The media type that a manifest contains. If it contains none, the type that fits its contents.
 fn media_type(manifest: &Blob) -> Result<String> {
     let mut bytes = Vec::new();
     manifest
@@ -141,9 +143,9 @@ fn media_type(manifest: &Blob) -> Result<String> {
         .read_to_end(&mut bytes)?;
     let manifest: Value = serde_json::from_slice(&bytes).map_err(io::Error::from)?;
     let looks_like = if manifest["manifests"].is_array() {
-        "application/vnd.oci.image.index.v1+json"
+        oci::INDEX
     } else {
-        "application/vnd.oci.image.manifest.v1+json"
+        oci::MANIFEST
     };
     Ok(manifest["mediaType"]
         .as_str()
@@ -153,7 +155,7 @@ fn media_type(manifest: &Blob) -> Result<String> {
 
 struct Answer {
     status: &'static str,
-    /// Each ends with a line break.
+    /// Header lines, each with a line break at its end.
     headers: String,
     body: Option<Blob>,
 }
@@ -188,7 +190,7 @@ mod tests {
 
     const INDEX: &str = r#"{"manifests":[{"digest":"sha256:a","annotations":{"io.containerd.image.name":"x.example:5000/some/tool:1"}}]}"#;
 
-    /// A registry's port, and the directory with what it gives.
+    /// The port of a registry, and the directory with its archive.
     fn registry() -> (u16, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tool.tar");
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn it_speaks_the_protocol() {
+    fn the_registry_answers_according_to_the_specification() {
         let (port, _dir) = registry();
         let ok = |answer: &str| answer.starts_with("HTTP/1.1 200 OK\r\n");
         assert!(ok(&ask(port, "GET /v2/")));
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_images() {
+    fn names_of_images_are_split() {
         for (name, parts) in [
             (
                 "registry.k8s.io/pause:3.10.1",

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
-use super::remove::{present, running};
-use crate::cluster::Receipt;
+use super::remove::present;
+use crate::child;
+use crate::cluster::{Receipt, first_process};
 use crate::error::{Error, Kind, Result};
 use crate::files::contents;
 use crate::host::Machine;
@@ -19,14 +20,14 @@ pub fn cleanup_command(machine: &Machine) -> Result<String> {
     let store = Store::open_default()?;
     let layout = present(&store, machine)?;
     let receipt = Receipt::read(store.dir())?.unwrap_or_default();
-    let process = running(&layout, machine);
+    let process = first_process(&layout, machine);
     if process.is_some() || !receipt.units.is_empty() {
         return Err(still_installed(process));
     }
     let data: PathBuf = layout.data("").components().collect();
     let roots = [data.as_path(), layout.config()];
     let rootlesskit = layout.program("rootlesskit");
-    // Inside, its user may do everything: also write to the store's read-only directories.
+    // Inside, the user may do everything, even write to the store's read-only directories.
     let mut command = match able(&rootlesskit, machine) {
         Ok(()) => removal(&roots, &format!("{} ", quoted(&rootlesskit))),
         Err(reason) => match of_others(&roots, machine.uid) {
@@ -38,7 +39,7 @@ pub fn cleanup_command(machine: &Machine) -> Result<String> {
             ),
         },
     };
-    // Those that were made for these two. One that somebody else uses by now is not empty, and stays.
+    // Directories that were made for these two. If another program uses one by now, it is not empty and stays.
     let above = |dir: &PathBuf| dir.exists() && !roots.iter().any(|root| dir.starts_with(root));
     let directories: Vec<_> = receipt
         .directories_of(&layout)
@@ -58,7 +59,7 @@ pub fn cleanup_command(machine: &Machine) -> Result<String> {
 fn still_installed(process: Option<Pid>) -> Error {
     let mut error = Error::new(
         Kind::Failed,
-        "the cluster is still installed, and this would remove its data under it",
+        "the cluster is still installed, and this would remove the data that it uses",
     );
     if let Some(pid) = process {
         error = error.detail("process", pid);
@@ -66,13 +67,14 @@ fn still_installed(process: Option<Pid>) -> Error {
     error.hint("run `usernetes uninstall` first, which stops it and removes its units; `usernetes uninstall --purge` does all of it at once")
 }
 
-/// What removes directories, run by a program that runs others. `rm` would leave what a link leads to.
+/// The command that removes directories, run by a program that runs others. If a directory is a link, `rm` alone would leave
+/// its contents.
 fn removal(roots: &[&Path], by: &str) -> String {
     let list = |roots: &[&Path]| {
         let roots: Vec<_> = roots.iter().map(|root| quoted(root)).collect();
         roots.join(" ")
     };
-    // Either may be gone already.
+    // Either of them may have been removed already.
     let all = list(roots);
     if !roots.iter().any(|root| root.is_symlink()) {
         return format!("{by}rm -rf -- {all}");
@@ -84,7 +86,7 @@ fn removal(roots: &[&Path], by: &str) -> String {
     )
 }
 
-/// Why RootlessKit cannot give the rights of the subordinate ids that containers have written files as.
+/// Fails with the reason if RootlessKit cannot act as the subordinate ids under which containers have written files.
 fn able(rootlesskit: &Path, machine: &Machine) -> std::result::Result<(), String> {
     if !rootlesskit.exists() {
         return Err(format!("there is no {}", rootlesskit.display()));
@@ -94,17 +96,17 @@ fn able(rootlesskit: &Path, machine: &Machine) -> std::result::Result<(), String
             return Err(format!("there is no `{program}` in PATH"));
         }
     }
-    let output = machine.command(rootlesskit).arg("true").output();
-    let output = output.map_err(|e| format!("{}: {e}", rootlesskit.display()))?;
-    if output.status.success() {
+    let ended = child::run(machine.command(rootlesskit).arg("true"));
+    let ended = ended.map_err(|e| e.to_string())?;
+    if ended.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().last().unwrap_or_default();
-    Err(format!("RootlessKit does not work here: {said}"))
+    let said = ended.said();
+    let last = said.lines().last().unwrap_or_default();
+    Err(format!("RootlessKit does not work here: {last}"))
 }
 
-/// The first thing in directories that does not belong to the user.
+/// The first file in the directories that does not belong to the user.
 fn of_others(roots: &[&Path], uid: u32) -> Option<PathBuf> {
     let mut waiting: Vec<PathBuf> = roots.iter().map(|root| root.join("")).collect();
     while let Some(path) = waiting.pop() {
@@ -129,7 +131,7 @@ fn needs_namespace(path: &Path, reason: &str, roots: &[&Path]) -> Error {
     )
     .detail("because", reason)
     .hint(format!(
-        "`usernetes doctor` says what is missing and who can mend it; or have an administrator run `rm -rf -- {}`",
+        "run `usernetes doctor`, which shows what is missing and how to fix it; or ask an administrator to run `rm -rf -- {}`",
         roots.join(" ")
     ))
 }

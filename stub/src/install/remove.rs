@@ -1,32 +1,29 @@
 //! Uninstalling.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::process::Pid;
-
 use super::cleanup::quoted;
-use crate::cluster::{Receipt, WANTS, layout, unit_dir};
+use crate::child::{self, Ended};
+use crate::cluster::{Receipt, WANTS, first_process, layout, unit_dir};
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::{contents, remove_root, remove_tree};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::lifecycle::{end_run, stop};
-use crate::process::child_pid;
 use crate::progress::Progress;
 use crate::services::{UnitName, all_unit_names};
 use crate::store::Store;
 use crate::systemd::Systemd;
 use crate::user_kubeconfig;
 
-/// What in the data directory is not data.
+/// Directories in the data directory that do not hold data.
 const PROGRAMS: [&str; 3] = ["store", "generations", "current"];
 
-/// The directory in that of the data which is the user's own.
+/// The directory in the data directory that is the user's own.
 const IMAGES: &str = "images";
 
-/// Something that is still there afterwards, and why.
+/// Something that is left afterwards, and why.
 struct Left {
     what: String,
     why: String,
@@ -41,13 +38,14 @@ impl Left {
     }
 }
 
-/// Who runs the units of this installation.
+/// The service manager that runs the units of this installation.
 enum Manager {
     /// The user's service manager.
     Ours(Systemd),
-    /// The user's service manager has the units of another installation, which this one is a copy of: a file of those.
+    /// The user's service manager has the units of another installation, of which this one is a copy. This is one of their
+    /// files.
     Foreign(String),
-    /// None answers.
+    /// No service manager answers.
     Silent,
 }
 
@@ -70,8 +68,7 @@ impl Manager {
 }
 
 /// Stops everything and removes the units that `install` wrote; with `purge` also programs, configuration, keys and
-/// data. Then compares what is there with what was written: what is left is the error. Works on what an interrupted run
-/// has left.
+/// data. Then compares the disk with the receipt, and fails if anything is left. It completes an interrupted run.
 pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<()> {
     let store = Store::open_default()?;
     end_run(machine, store.dir(), progress)?;
@@ -109,13 +106,13 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
     }
     left.extend(residue(&layout, &receipt, purge)?);
     if left.is_empty() && !purge && receipt != Receipt::default() {
-        // What data were made with, and which directories are to go with them, must be known as long as they are there.
+        // As long as there is data, the configuration it was made with and the directories to remove with it must be known.
         receipt.without_units().write(store.dir())?;
     }
     report(&left, purge, progress)
 }
 
-/// Says that all was removed that was to be, or fails with what was not.
+/// Says that everything was removed, or fails and names the rest.
 fn report(left: &[Left], purge: bool, progress: &Progress) -> Result<()> {
     if left.is_empty() {
         progress.line(if purge {
@@ -132,7 +129,7 @@ fn report(left: &[Left], purge: bool, progress: &Progress) -> Result<()> {
     Err(error.hint("look at each of them, and remove what you do not need"))
 }
 
-/// The layout of what is installed, or of what is left of it.
+/// The layout of the installation, or of what is left of it.
 pub(super) fn present(store: &Store, machine: &Machine) -> Result<Layout> {
     let generation = store.current().ok().flatten();
     let path = generation.map_or_else(|| store.current_link(), |g| g.path().to_owned());
@@ -141,32 +138,23 @@ pub(super) fn present(store: &Store, machine: &Machine) -> Result<Layout> {
 
 /// Fails if the cluster runs, although the service manager could not be asked because of `error`.
 fn nothing_runs(layout: &Layout, machine: &Machine, error: &Error) -> Result<()> {
-    let Some(pid) = running(layout, machine) else {
+    let Some(pid) = first_process(layout, machine) else {
         return Ok(());
     };
     Err(Error::new(
         Kind::Host,
-        "the cluster cannot be stopped: your service manager does not answer, and it runs",
+        "the cluster cannot be stopped: it is running, but your service manager does not answer",
     )
     .detail("process", pid)
     .detail("because", error.message())
     .hint(format!(
-        "log in so that `systemctl --user` works and try again; if that process is none of the cluster's, remove {}",
+        "log in so that `systemctl --user` works and try again; if that process does not belong to the cluster, remove {}",
         layout.rootlesskit().display()
     )))
 }
 
-/// The first process in the cluster's namespaces, if there is one.
-pub(crate) fn running(layout: &Layout, machine: &Machine) -> Option<Pid> {
-    let pid = child_pid(&layout.rootlesskit()).ok()?;
-    // Inside its namespaces it is root; outside it is the user.
-    let process = PathBuf::from(format!("/proc/{pid}"));
-    let ours = fs_err::metadata(process).is_ok_and(|m| m.uid() == machine.uid);
-    ours.then_some(pid)
-}
-
-/// Stops what runs, and removes the unit files. Without a service manager nothing of it runs. What another installation
-/// runs is left alone.
+/// Stops the units and removes their files. Without a service manager none of them runs. Units of another installation are
+/// left alone.
 fn remove_units(
     layout: &Layout,
     receipt: &Receipt,
@@ -180,7 +168,7 @@ fn remove_units(
     match manager {
         Manager::Silent => {}
         Manager::Foreign(file) => progress.line(format!(
-            "your service manager has the units of another installation, such as {file}: they are left as they are"
+            "your service manager has the units of another installation, such as {file}; they are left as they are"
         )),
         Manager::Ours(systemd) => {
             systemd.run(["daemon-reload"])?;
@@ -188,7 +176,7 @@ fn remove_units(
                 && let Err(error) = systemd.linger(false)
             {
                 return Ok(Some(Left {
-                    what: "lingering, which `install` switched on".to_owned(),
+                    what: "lingering, which `install` turned on".to_owned(),
                     why: error.to_string().replace('\n', ";"),
                 }));
             }
@@ -197,8 +185,8 @@ fn remove_units(
     Ok(None)
 }
 
-/// Removes data, configuration and programs, the programs last: RootlessKit is one of them. What lies outside of the two
-/// directories and is only linked to stays, and is given.
+/// Removes data, configuration and programs. The programs come last, because RootlessKit is one of them. Files outside of the
+/// two directories that links lead to stay; gives them.
 fn purge(layout: &Layout, machine: &Machine, progress: &Progress) -> Result<Vec<Left>> {
     let wait = progress.wait("remove data");
     let data = layout.data("");
@@ -224,7 +212,7 @@ fn purge(layout: &Layout, machine: &Machine, progress: &Progress) -> Result<Vec<
     Ok(left)
 }
 
-/// What links in a directory, at most so many levels deep, lead to outside of it.
+/// The places outside of a directory that links in it lead to. Looks at most so many levels deep.
 fn links_out(dir: &Path, levels: u32) -> Result<Vec<Left>> {
     let Ok(inside) = fs_err::canonicalize(dir) else {
         return Ok(Vec::new());
@@ -232,7 +220,7 @@ fn links_out(dir: &Path, levels: u32) -> Result<Vec<Left>> {
     let mut left = Vec::new();
     for path in contents(dir)? {
         if path.is_symlink() {
-            // One that leads to nothing leaves nothing.
+            // A link that leads nowhere leaves nothing behind.
             let target = fs_err::canonicalize(&path).ok();
             let outside = target.filter(|target| !target.starts_with(&inside));
             left.extend(
@@ -247,29 +235,21 @@ fn links_out(dir: &Path, levels: u32) -> Result<Vec<Left>> {
     Ok(left)
 }
 
-/// Removes what containers have written: it belongs to subordinate ids, so only in a user namespace can it be removed
-/// without root. RootlessKit makes one.
+/// Removes files that containers have written. They belong to subordinate ids, so without root they can be removed only in a
+/// user namespace. RootlessKit makes one.
 fn remove_in_namespace(layout: &Layout, machine: &Machine, path: &Path) -> Result<()> {
     let by_hand = || format!("`sudo rm -rf {}` removes it", quoted(path));
     let rootlesskit = layout.program("rootlesskit");
     let mut command = machine.command(&rootlesskit);
-    let output = command.args(["rm", "-rf", "--"]).arg(path).output();
-    let output = output
-        .about(|| rootlesskit.display().to_string())
-        .hint(by_hand)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(
-        Kind::Failed,
-        format!("{}: cannot be removed", path.display()),
-    )
-    .detail("rootlesskit", said.lines().last().unwrap_or_default())
-    .hint(by_hand()))
+    let ended = child::run(command.args(["rm", "-rf", "--"]).arg(path));
+    ended
+        .and_then(Ended::success)
+        .map(drop)
+        .about(|| format!("{} cannot be removed", path.display()))
+        .hint(by_hand)
 }
 
-/// What of ours is still there, by its name.
+/// Files with our names that are left.
 fn residue(layout: &Layout, receipt: &Receipt, purged: bool) -> Result<Vec<Left>> {
     let dir = unit_dir(layout);
     let mut names: BTreeSet<_> = all_unit_names().iter().map(ToString::to_string).collect();
@@ -279,7 +259,7 @@ fn residue(layout: &Layout, receipt: &Receipt, purged: bool) -> Result<Vec<Left>
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let unit = name.trim_start_matches('.').trim_end_matches(".new");
         let why = match unit.strip_suffix(".d") {
-            Some(unit) if names.contains(unit) => "settings of yours for a unit of ours",
+            Some(unit) if names.contains(unit) => "your own settings for a unit of the cluster",
             _ if !names.contains(unit) => continue,
             _ if path.parent().is_some_and(|dir| dir.ends_with(WANTS)) => {
                 "a link that `install` did not make"

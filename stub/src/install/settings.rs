@@ -1,18 +1,19 @@
-//! The settings of an installation: those of the existing configuration, with the command line's on top.
+//! The settings of an installation: those of the existing configuration, changed by the command line's.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::bundle::Manifest;
 use crate::cidr::Cidr;
 use crate::cluster::{RECEIPT, Receipt, is_local_api};
-use crate::config::{Cni, Config, Cri, DnsName, PortSpec, Target};
+use crate::config::{Change, Cni, Config, Cri, DnsName, PortSpec, Setting, Target};
 use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
 use crate::lifecycle::missing;
 use crate::services::{Service, Services, UnitName, all_unit_names};
 use crate::signature::Verdict;
 
-/// What the command line says. What it does not say stays as it is.
+/// The command line. Settings that it does not name stay as they are.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// `--cri`
@@ -27,45 +28,47 @@ pub struct Flags {
     pub services: Option<Cidr>,
     /// `--pods`: the network of pods.
     pub pods: Option<Cidr>,
-    /// `--publish`: all ports that are to be published, besides the API server's.
+    /// `--publish`: all ports to publish, besides the API server's.
     pub publish: Option<Vec<PortSpec>>,
     /// `--start`
     pub start: Option<Start>,
     /// `--repair`: read and compare every installed byte.
     pub repair: bool,
-    /// `--force`: start even on a machine that is found unfit.
+    /// `--force`: go on although the machine is unfit, or the release is older, skips a version or does not work.
     pub force: bool,
-    /// `--origin`: what is known of the bundle's origin; `None` to look for a signature beside it.
+    /// `--timeout`: how long each step of the start may take; `None` for the usual time.
+    pub timeout: Option<Duration>,
+    /// `--origin`: the known origin of the bundle; `None` to look for a signature beside it.
     pub origin: Option<Verdict>,
     /// For `run`: no service manager is asked, and no units are made.
     pub supervised: bool,
-    /// `--generation`: the one to make current, of those there are; `None` for that of this program.
+    /// `--generation`: the existing generation to make current; `None` for the one of this program.
     pub generation: Option<u64>,
 }
 
 impl Flags {
-    /// What a setting is to be called: by the flag that sets it, or by its key in `config.toml`.
-    fn name(&self, key: &str) -> String {
-        let flag = match key {
-            "cri" if self.cri.is_some() => "--cri",
-            "node_name" if self.node_name.is_some() => "--node-name",
-            "network.pods" if self.pods.is_some() => "--pods",
-            "network.rootlesskit" if self.cidr.is_some() => "--cidr",
-            "network.services" if self.services.is_some() => "--services",
-            "publish" if self.publish.is_some() => "--publish",
-            "start" if self.start.is_some() => "--start",
-            key => key,
+    /// The name of a setting for the user: the flag that sets it, or else its key in `config.toml`.
+    fn name(&self, setting: Setting) -> String {
+        let flag = match setting {
+            Setting::Cri if self.cri.is_some() => "--cri",
+            Setting::NodeName if self.node_name.is_some() => "--node-name",
+            Setting::Pods if self.pods.is_some() => "--pods",
+            Setting::Rootlesskit if self.cidr.is_some() => "--cidr",
+            Setting::Services if self.services.is_some() => "--services",
+            Setting::Publish if self.publish.is_some() => "--publish",
+            Setting::Start if self.start.is_some() => "--start",
+            setting => setting.key(),
         };
         format!("`{flag}`")
     }
 }
 
-/// What is started at the end.
+/// The unit to start at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// A target, which also starts with every login, or nothing.
+    /// A target, which also starts at every login, or nothing.
     Target(Target),
-    /// One service, this once.
+    /// One service, only this once.
     Service(UnitName),
 }
 
@@ -96,23 +99,23 @@ impl Start {
     }
 }
 
-/// A configuration that was checked, and what became of the flags.
+/// A checked configuration, and the effect of the flags.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
-    /// What `config.toml` is to say.
+    /// The settings for `config.toml`.
     pub config: Config,
-    /// What is to be started now.
+    /// The unit to start now.
     pub start: Start,
-    /// What the command line or the user's editor changed, each as `cni: bridge → flannel`.
-    pub changes: Vec<String>,
+    /// The settings that the command line or the user's editor changed.
+    pub changes: Vec<Change>,
 }
 
-/// Merges the flags into the configuration that is there, or into what the manifest's programs and this machine suggest.
-/// `applied` is the configuration of the last installation, which the running cluster has.
+/// Merges the flags into the existing configuration, or into the default one for this bundle and this machine. `last` is the
+/// configuration of the last installation, which the running cluster has.
 pub(super) fn merge(
     flags: &Flags,
     existing: Option<Config>,
-    applied: Option<&Config>,
+    last: Option<&Config>,
     manifest: &Manifest,
     machine: &Machine,
     has_data: bool,
@@ -126,7 +129,7 @@ pub(super) fn merge(
     }
     if let Some(cni) = flags.cni.filter(|cni| *cni != config.cni) {
         let default = |cni| Config::new(config.node_name.clone(), cni).network.pods;
-        // A network that somebody chose stays.
+        // A network that the user chose stays.
         if config.network.pods == default(config.cni) {
             config.network.pods = default(cni);
         }
@@ -151,11 +154,11 @@ pub(super) fn merge(
         Some(service) => service.clone(),
         None => Start::Target(config.start),
     };
-    // Without the flags it was checked when it was read.
-    config.check_as(Kind::Usage, |key| flags.name(key))?;
-    let changes = applied.map_or_else(Vec::new, |applied| differences(applied, &config));
-    if let Some(applied) = applied.filter(|_| has_data) {
-        refuse_what_data_depends_on(applied, &config)?;
+    // The settings of the file were checked when it was read.
+    config.check_as(Kind::Usage, |setting| flags.name(setting))?;
+    let changes = last.map_or_else(Vec::new, |last| Change::between(last, &config));
+    if has_data {
+        refuse_changes_that_break_data(&changes)?;
     }
     Ok(Settings {
         config,
@@ -164,9 +167,9 @@ pub(super) fn merge(
     })
 }
 
-/// The configuration of the last installation, which the data was made with; `None` if there was none. One that cannot be
-/// read counts as none only where there is no data that could have been made with it.
-pub(super) fn applied(
+/// The configuration of the last installation, which the data was made with; `None` if there was none. An unreadable one
+/// counts as none only if there is no data that could have been made with it.
+pub(super) fn last(
     receipt: Option<&Receipt>,
     data_dir: &Path,
     has_data: bool,
@@ -180,11 +183,11 @@ pub(super) fn applied(
                 file.display()
             )))
         }
-        applied => applied,
+        last => last,
     }
 }
 
-/// The defaults, for this machine and for as much of a cluster as there are programs for.
+/// The defaults for this machine. They start as much of a cluster as the bundle has programs for.
 fn fresh(manifest: &Manifest, machine: &Machine) -> Config {
     let mut config = Config::new(DnsName::derive(&machine.host_name()), Cni::Bridge);
     config.start = complete_target(&config, manifest);
@@ -199,14 +202,14 @@ fn complete_target(config: &Config, manifest: &Manifest) -> Target {
         let needed = services.started_by(target.as_str());
         !needed.is_empty() && !needed.iter().any(|service| lacking.contains(service))
     };
-    // A node alone, or a control plane whose etcd is elsewhere, is nothing that one would get without asking for it.
+    // A node alone, or a control plane without etcd, is started only if the user asks for it.
     [Target::All, Target::MasterWithEtcd, Target::Etcd]
         .into_iter()
         .find(complete)
         .unwrap_or(Target::Nothing)
 }
 
-/// Fails if what is to be started has no program, or is not part of the configuration.
+/// Fails if the unit to start has no program, or is not part of the configuration.
 pub(super) fn check_start(start: &Start, config: &Config, manifest: &Manifest) -> Result<()> {
     let services = Services::of(config);
     let wanted = services.started_by(start.unit());
@@ -239,7 +242,7 @@ pub(super) fn check_start(start: &Start, config: &Config, manifest: &Manifest) -
     .hint("choose the runtime or the pod network it belongs to with `--cri` or `--cni`"))
 }
 
-/// These ports, and the API server's on the loopback interface unless one of them is that.
+/// These ports and, unless one of them is it already, the API server's on the loopback interface.
 fn with_api(ports: &[PortSpec], config: &Config) -> Vec<PortSpec> {
     let mut all: Vec<_> = ports
         .iter()
@@ -250,59 +253,17 @@ fn with_api(ports: &[PortSpec], config: &Config) -> Vec<PortSpec> {
     all
 }
 
-/// A line for every setting that differs.
-fn differences(before: &Config, after: &Config) -> Vec<String> {
-    let quoted = |text: &str| {
-        if text.is_empty() {
-            "\"\"".to_owned()
-        } else {
-            text.to_owned()
-        }
-    };
-    let ports = |config: &Config| {
-        config
-            .publish
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    let values = |c: &Config| {
-        [
-            ("cri", quoted(c.cri.as_str())),
-            ("cni", c.cni.to_string()),
-            ("node_name", c.node_name.to_string()),
-            ("cluster_domain", c.cluster_domain.to_string()),
-            ("publish", ports(c)),
-            ("start", quoted(c.start.as_str())),
-            ("network.rootlesskit", c.network.rootlesskit.to_string()),
-            ("network.services", c.network.services.to_string()),
-            ("network.pods", c.network.pods.to_string()),
-        ]
-    };
-    let pairs = values(before).into_iter().zip(values(after));
-    pairs
-        .filter(|((_, old), (_, new))| old != new)
-        .map(|((key, old), (_, new))| format!("{key}: {old} → {new}"))
-        .collect()
-}
-
-/// Objects in etcd carry service addresses and the node's name: another value would leave them behind.
-fn refuse_what_data_depends_on(applied: &Config, wanted: &Config) -> Result<()> {
-    let fixed = ["network.services", "node_name", "cluster_domain"];
-    let Some(change) = differences(applied, wanted)
-        .into_iter()
-        .find(|change| fixed.iter().any(|key| change.starts_with(key)))
+/// Fails if a setting changes that the objects of the existing cluster depend on.
+fn refuse_changes_that_break_data(changes: &[Change]) -> Result<()> {
+    let Some(Change { setting, old, new }) = changes.iter().find(|c| c.setting.is_fixed_by_data())
     else {
         return Ok(());
     };
-    let (key, values) = change.split_once(": ").unwrap_or((&change, ""));
-    let (old, new) = values.split_once(" → ").unwrap_or((values, ""));
-    Err(Error::new(Kind::Usage, format!("`{key}` of an existing cluster cannot be changed"))
+    Err(Error::new(Kind::Usage, format!("`{setting}` of an existing cluster cannot be changed"))
         .expected(format!("`{old}`, which the cluster's data was made with"))
         .found(format!("`{new}`"))
         .hint(format!(
-            "set `{key}` back to `{old}`, or remove the cluster and all its data with `usernetes uninstall --purge` first"
+            "set `{setting}` back to `{old}`, or remove the cluster and all its data with `usernetes uninstall --purge` first"
         )))
 }
 
@@ -318,7 +279,7 @@ mod tests {
         config
     }
 
-    /// What is published, and where the host reaches the API server.
+    /// The published ports, and the address at which the host reaches the API server.
     fn published(port: &str) -> (Vec<String>, Option<String>) {
         let config = config(&[port]);
         let ports = config.publish.iter().map(ToString::to_string).collect();
@@ -339,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_hosts_way_does_not_take_the_place_of_it() {
+    fn another_port_does_not_replace_the_hosts_way_to_the_api_server() {
         for port in [
             "127.0.0.2:6443:6443/tcp",
             "192.0.2.7:6443:6443/tcp",

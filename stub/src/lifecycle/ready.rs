@@ -1,4 +1,4 @@
-//! Starting, and waiting until it is true that the cluster works.
+//! Waiting until the cluster works.
 
 use std::fmt::Write as _;
 use std::thread;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api::Client;
 use crate::api::apply;
-use crate::api::{dns, node};
+use crate::api::{ReadyPods, dns, node};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::manager::Manager;
@@ -17,27 +17,27 @@ use crate::progress::Progress;
 use crate::services::UnitName;
 use crate::systemd::Unit;
 
-/// Between two looks at how far things are.
+/// Time between two checks of a goal.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Between two looks at the units, which costs a process each time.
+/// Time between two checks of the units, each of which starts a process.
 const UNITS_INTERVAL: Duration = Duration::from_secs(2);
 /// How long each goal may take. The slowest machine seen needed two minutes for all of them.
-const PATIENCE: Duration = Duration::from_mins(10);
-/// A unit that was started again by itself so often will not become ready.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
+/// A unit that has restarted this often will not become ready.
 const FLAPPING: u32 = 5;
-/// How much of a late unit's log is shown.
+/// The number of log lines that are shown of a unit that is late.
 const LOG_LINES: u32 = 20;
 
 /// A part of an installation, and how long it took.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Phase {
-    /// What was done or waited for.
+    /// The step.
     pub name: String,
-    /// How long it took.
+    /// The time it took.
     pub seconds: f64,
 }
 
-/// Does something and notes how long it took.
+/// Does something and records the time it took.
 pub(crate) fn timed<T>(
     phases: &mut Vec<Phase>,
     name: &str,
@@ -52,10 +52,10 @@ pub(crate) fn timed<T>(
     Ok(result)
 }
 
-/// How far something is.
+/// The state of a goal.
 enum State {
     Reached,
-    /// What is still in the way; if it is empty, the units that are not active yet.
+    /// The reason why it is not reached yet; if it is empty, the units that are not active yet.
     Pending(String),
 }
 
@@ -65,13 +65,15 @@ impl State {
     }
 }
 
-/// Waits for one goal after the other, with an eye on the units that work towards them.
+/// Waits for one goal after the other, and fails early if a unit fails.
 pub(crate) struct Waiter<'a> {
     manager: &'a dyn Manager,
     progress: &'a Progress,
     units: Vec<UnitName>,
-    /// All units as they were before we began.
+    /// All units before anything was started.
     before: Vec<Unit>,
+    /// How long each goal may take.
+    patience: Duration,
 }
 
 impl<'a> Waiter<'a> {
@@ -81,17 +83,19 @@ impl<'a> Waiter<'a> {
         progress: &'a Progress,
         units: Vec<UnitName>,
         before: Vec<Unit>,
+        patience: Duration,
     ) -> Self {
         Self {
             manager,
             progress,
             units,
             before,
+            patience,
         }
     }
 
-    /// When a unit was started, RFC 3339 in UTC, if that was after we began; `None` for one that runs on. What the API
-    /// server says about what a new one does may still be of the time before.
+    /// When a unit was started, RFC 3339 in UTC; `None` if it was running before. The API server may still report the state
+    /// of the unit's previous run.
     pub(crate) fn started(&self, unit: &Unit) -> Option<String> {
         let before = self.before.iter().find(|u| u.name() == unit.name());
         let runs_on = before.is_some_and(|u| u.is_active() && u.started() == unit.started());
@@ -106,19 +110,19 @@ impl<'a> Waiter<'a> {
         })
     }
 
-    /// Waits until the API server says that it is ready.
+    /// Waits until the API server reports that it is ready.
     pub(crate) fn api(&self, client: &Client) -> Result<Phase> {
         self.wait("API server ready", "u7s-kube-apiserver.service", || {
             Ok(match client.get("/readyz") {
                 Ok(answer) if answer.status == 200 => State::Reached,
                 Ok(answer) => State::Pending(format!("it answers {}", answer.status)),
-                // Nothing listens yet, or not with our certificate: whose fault it is the log will say.
+                // Nothing listens yet, or with another certificate. The unit's log has the reason.
                 Err(_) => State::Pending(String::new()),
             })
         })
     }
 
-    /// Waits until the API server has taken the objects. The first namespaces appear only after it is ready.
+    /// Waits until the API server has accepted the objects. The first namespaces appear only after it is ready.
     pub(crate) fn apply(&self, client: &Client, objects: &[Value]) -> Result<Phase> {
         self.wait(
             "roles and CoreDNS applied",
@@ -132,7 +136,7 @@ impl<'a> Waiter<'a> {
         )
     }
 
-    /// Waits until the node says that it is ready; if the kubelet is a new one, that one.
+    /// Waits until the node is ready. If the kubelet was started now, only its own report counts.
     pub(crate) fn node(&self, client: &Client, config: &Config, kubelet: &Unit) -> Result<Phase> {
         let since = self.started(kubelet);
         self.wait("node Ready", kubelet.name(), || {
@@ -140,7 +144,7 @@ impl<'a> Waiter<'a> {
         })
     }
 
-    /// Waits until CoreDNS runs and answers; if the container runtime is a new one, in that one.
+    /// Waits until CoreDNS runs and answers. If the container runtime was started now, only a pod of that one counts.
     pub(crate) fn dns(&self, client: &Client, runtime: &Unit, kubelet: &str) -> Result<Phase> {
         let since = self.started(runtime);
         self.wait("CoreDNS running", kubelet, || {
@@ -148,8 +152,21 @@ impl<'a> Waiter<'a> {
         })
     }
 
-    /// Looks again and again. `culprit` is the unit whose log says why it takes so long; if it is empty, the first
-    /// that is not active.
+    /// Waits until pods that were ready are ready again. `since`, RFC 3339 in UTC, is the time when the container runtime was
+    /// started.
+    pub(crate) fn pods(
+        &self,
+        client: &Client,
+        ready: &ReadyPods,
+        since: Option<&str>,
+    ) -> Result<Phase> {
+        self.wait("pods ready again", "u7s-rootlesskit.service", || {
+            Ok(State::of(ready.are_back(client, since)))
+        })
+    }
+
+    /// Checks again and again. `culprit` is the unit whose log explains a delay; if it is empty, the first unit that is not
+    /// active.
     fn wait(
         &self,
         name: &str,
@@ -168,7 +185,7 @@ impl<'a> Waiter<'a> {
                     });
                 }
                 Ok(State::Pending(state)) => state,
-                // A server that restarts. If it does not come back its unit is the one to name.
+                // The server may be restarting. If it does not come back, its unit has failed, which is checked below.
                 Err(error) => error.message().to_owned(),
             };
             let state = if state.is_empty() {
@@ -181,24 +198,24 @@ impl<'a> Waiter<'a> {
                 units = self.check_units()?;
                 units_seen = Instant::now();
             }
-            if started.elapsed() > PATIENCE {
-                let seconds = PATIENCE.as_secs();
+            if started.elapsed() > self.patience {
+                let seconds = self.patience.as_secs();
                 let units = self.manager.units(&self.units)?;
                 let first = units.iter().find(|u| !u.is_active()).map_or("", Unit::name);
                 let unit = if culprit.is_empty() { first } else { culprit };
                 return Err(self
-                    .failure(unit, format!("{name}: not after {seconds} s"))
+                    .failure(unit, format!("{name}: not reached after {seconds} s"))
                     .detail("state", state));
             }
             thread::sleep(INTERVAL);
         }
     }
 
-    /// Fails if a unit has failed or keeps failing. Gives those that are not active yet.
+    /// Fails if a unit has failed or keeps restarting. Gives the units that are not active yet, as text.
     fn check_units(&self) -> Result<String> {
         let units = self.manager.units(&self.units)?;
         for unit in &units {
-            // A unit keeps the number as long as it is not stopped.
+            // systemd counts restarts until a unit is stopped.
             let before = self.before.iter().find(|u| u.name() == unit.name());
             let before = before.map_or(0, Unit::restarts);
             if unit.has_failed() || unit.restarts().saturating_sub(before) >= FLAPPING {
@@ -214,11 +231,11 @@ impl<'a> Waiter<'a> {
         for line in self.manager.log(unit, LOG_LINES) {
             error = error.detail("log", line);
         }
-        error.hint(format!("`usernetes logs {unit}` shows the whole log; what was installed stays, so the same command can be run again"))
+        error.hint(format!("`usernetes logs {unit}` shows the whole log; the installation is complete, so you can run the same command again"))
     }
 }
 
-/// Which units are not active yet.
+/// The units that are not active yet, as text; `None` if all are.
 fn starting(units: &[Unit]) -> Option<String> {
     let waiting: Vec<_> = units.iter().filter(|u| !u.is_active()).collect();
     let first = waiting.first()?;

@@ -1,11 +1,11 @@
-//! What a unit starts, and whether there are programs for it.
+//! The services that a unit starts, and whether there are programs for them.
 
 use crate::bundle::Manifest;
 use crate::config::{Config, Target};
 use crate::services::{Service, Services, with_wanted};
 use crate::systemd::Unit;
 
-/// The services that the configuration asks for and the bundle has no program for.
+/// The services that the configuration needs and the bundle has no program for.
 #[must_use]
 pub fn missing(config: &Config, manifest: &Manifest) -> Vec<Service> {
     let has = |program: &str| {
@@ -29,9 +29,9 @@ pub(crate) fn upholder(unit: &str) -> Option<Target> {
     Service::of_unit(unit)?.upheld_by()
 }
 
-/// What systemd must be told to start so that all of a unit is there, with the states of all units. A target that is
-/// active already is not looked through by systemd for targets that were stopped since (seen with 252); and a service
-/// whose target was stopped so that it could be, needs that again.
+/// The units that systemd must start so that all of a unit runs, given the states of all units. If a target is active
+/// already, systemd does not start targets below it that were stopped since (seen with 252). If a service's target was
+/// stopped together with the service, it is needed again.
 pub(crate) fn to_start(unit: &str, states: &[Unit]) -> Vec<String> {
     let state = |name: &str| states.iter().find(|u| u.name() == name);
     let active = |name: &str| state(name).is_some_and(Unit::is_active);
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stopped_below_an_active_target_is_started_by_name() {
+    fn targets_that_were_stopped_below_an_active_one_are_started_by_name() {
         let all = "u7s.target";
         assert_eq!(to_start(all, &states(&[])), [all]);
         let with_etcd = "u7s-master-with-etcd.target";
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_gets_its_target_back_if_that_was_there() {
+    fn a_service_gets_its_target_back_if_that_was_stopped_with_it() {
         let (scheduler, target) = ("u7s-kube-scheduler.service", "u7s-master.target");
         for running in [&["u7s.target"][..], &["u7s-kube-apiserver.service"]] {
             assert_eq!(to_start(scheduler, &states(running)), [scheduler, target]);

@@ -1,13 +1,14 @@
-//! From a unit to a cluster that works.
+//! Starting units, until the cluster works.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::ready::{Phase, Waiter};
+use super::ready::{PATIENCE, Phase, Waiter};
 use super::services::to_start;
 use crate::cluster::Current;
 use crate::components::{coredns, rbac};
-use crate::error::Result;
+use crate::config::Target;
+use crate::error::{Error, Kind, Result};
 use crate::images;
 use crate::layout::Layout;
 use crate::manager::Manager;
@@ -18,18 +19,39 @@ use crate::systemd::Unit;
 /// Directory of CoreDNS's image in a generation's `images/`.
 const COREDNS_IMAGE: &str = "coredns";
 
-/// Starts a unit of what is installed, and waits until it works.
-pub fn start(current: &Current, unit: &str, progress: &Progress) -> Result<()> {
+/// Starts a unit, or the whole cluster, and waits until it works.
+pub fn start(current: &Current, unit: Option<&UnitName>, progress: &Progress) -> Result<()> {
+    current.check_in_place()?;
+    let unit = match unit {
+        Some(unit) => unit.to_string(),
+        None => start_target(current)?.to_string(),
+    };
     let manager = current.manager()?;
-    bring_up(manager.as_ref(), current, &[unit.to_owned()], progress).map(drop)
+    bring_up(manager.as_ref(), current, &[unit], PATIENCE, progress).map(drop)
 }
 
-/// Starts units, and waits for as much of a cluster as they are: API server ready, roles and CoreDNS applied, all units
-/// active, node Ready, CoreDNS running.
+/// The target that is the whole cluster. Fails if the configuration names none.
+pub fn start_target(current: &Current) -> Result<UnitName> {
+    match current.config.start {
+        Target::Nothing => Err(
+            Error::new(Kind::Usage, "the configuration names no unit to start")
+                .found(format!(
+                    "`start = \"\"` in {}",
+                    current.layout.config_file().display()
+                ))
+                .hint("name the unit, as in `usernetes start u7s.target`"),
+        ),
+        target => Ok(UnitName::target(target)),
+    }
+}
+
+/// Starts units, and waits for the part of a cluster that they are: API server ready, roles and CoreDNS applied, all units
+/// active, node Ready, CoreDNS running. Each of these may take as long as `patience`.
 pub(crate) fn bring_up(
     manager: &dyn Manager,
     current: &Current,
     starting: &[String],
+    patience: Duration,
     progress: &Progress,
 ) -> Result<Vec<Phase>> {
     let (layout, config) = (&current.layout, &current.config);
@@ -41,13 +63,13 @@ pub(crate) fn bring_up(
     let wanted = services.units(&running);
     let names: Vec<UnitName> = all_unit_names().into_iter().collect();
     let before = manager.units(&names)?;
-    // One whose turn has not come yet would go on being what it was, and look as if it failed now.
+    // A unit that failed earlier and is not started yet would look as if it failed now.
     manager.reset_failed(&before)?;
     if before.iter().all(Unit::is_stopped) {
         current.restarted()?;
     }
     let starting: Vec<_> = starting.iter().flat_map(|u| to_start(u, &before)).collect();
-    let waiter = Waiter::new(manager, progress, wanted.clone(), before);
+    let waiter = Waiter::new(manager, progress, wanted.clone(), before, patience);
     let names: Vec<_> = starting.iter().map(String::as_str).collect();
     manager.start(&names)?;
     let api = if running.contains(&Service::KubeApiserver) {
@@ -59,7 +81,7 @@ pub(crate) fn bring_up(
     let mut phases = Vec::new();
     if let Some(client) = &api {
         phases.push(waiter.api(client)?);
-        // The node comes up meanwhile; flannel's daemon cannot before it has its role.
+        // The node comes up meanwhile. flannel's daemon cannot, before it has its role.
         let mut objects = rbac::objects(config);
         if let Some(image) = &image {
             objects.extend(coredns::objects(config, image));

@@ -5,6 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::services::upholder;
+use super::start::{start, start_target};
+use crate::cluster::Current;
 use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
 use crate::manager::{Direct, Manager, is_claimed, runs};
@@ -12,7 +14,7 @@ use crate::progress::Progress;
 use crate::services::{Service, UnitName, stop_order};
 use crate::systemd::Unit;
 
-/// Longer than all units together may take to end.
+/// All units together may take less time than this to end.
 const PATIENCE: Duration = Duration::from_mins(3);
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -30,9 +32,17 @@ pub fn stop(manager: &dyn Manager, progress: &Progress) -> Result<()> {
         manager.stop(&running)?;
         units = wait_for_end(manager, &order, progress)?;
     }
-    // Before, or by taking too long to end. Otherwise they would be listed as such for ever, and the next start
-    // could not tell whose failure it is.
+    // Units may have failed before, or by taking too long to end. systemd would list them as failed for ever, and the next
+    // start could not tell old failures from new ones.
     manager.reset_failed(&units)
+}
+
+/// Stops the whole cluster: the `usernetes run` that runs it, if there is one, or else its units.
+pub fn stop_all(current: &Current, progress: &Progress) -> Result<()> {
+    if end_run(&current.machine, &current.layout.data(""), progress)? {
+        return Ok(());
+    }
+    stop(&current.systemd()?, progress)
 }
 
 /// Ends the `usernetes run` of a data directory with everything it runs, and waits for that. Gives whether there was one.
@@ -57,7 +67,7 @@ pub fn end_run(machine: &Machine, data: &Path, progress: &Progress) -> Result<bo
     Ok(true)
 }
 
-/// Gives the units as they are then.
+/// Waits until no unit runs. Gives their last states.
 fn wait_for_end(
     manager: &dyn Manager,
     order: &[UnitName],
@@ -89,14 +99,29 @@ fn wait_for_end(
     }
 }
 
-/// Stops one unit so that it stays stopped: a service whose target is active would be back at once. So that target is
-/// stopped as well, but none of its other services. Everything runs inside RootlessKit, so with it everything stops.
+/// Restarts one unit, or stops the whole cluster and starts it again.
+pub fn restart(current: &Current, unit: Option<&UnitName>, progress: &Progress) -> Result<()> {
+    current.check_in_place()?;
+    let manager = current.manager()?;
+    if let Some(unit) = unit {
+        // Does it belong to this installation?
+        manager.units(std::slice::from_ref(unit))?;
+        return manager.restart(&[unit.as_str()]);
+    }
+    let target = start_target(current)?;
+    stop(manager.as_ref(), progress)?;
+    start(current, Some(&target), progress)
+}
+
+/// Stops one unit so that it stays stopped. An active target would start its service again at once, so that target is
+/// stopped as well, without its other services. RootlessKit stops together with everything, because everything runs inside
+/// it.
 pub fn stop_unit(manager: &dyn Manager, unit: &UnitName, progress: &Progress) -> Result<()> {
     if Service::of_unit(unit.as_str()) == Some(Service::Rootlesskit) {
         progress.line("everything runs inside RootlessKit, so everything stops");
         return stop(manager, progress);
     }
-    // Is it one of this installation?
+    // Does it belong to this installation?
     manager.units(std::slice::from_ref(unit))?;
     if let Some(target) = upholder(unit.as_str())
         && manager
@@ -106,7 +131,7 @@ pub fn stop_unit(manager: &dyn Manager, unit: &UnitName, progress: &Progress) ->
     {
         manager.stop_target_only(target.as_str())?;
         progress.line(format!(
-            "{target} would start {unit} again at once, so it is stopped, too; what else belongs to it goes on running, but would not come back after a crash; `usernetes start` brings both back"
+            "stopped {target} as well, because it would start {unit} again at once; its other services keep running, but would not restart after a crash; `usernetes start` starts both again"
         ));
     }
     manager.stop_and_wait(unit.as_str())

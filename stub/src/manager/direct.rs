@@ -171,6 +171,14 @@ impl Manager for Direct {
         logs::last(&self.data, unit, lines)
     }
 
+    fn restart_by_hand(&self, units: &[&str]) -> String {
+        let lines: Vec<_> = units
+            .iter()
+            .map(|unit| format!("usernetes restart {unit}"))
+            .collect();
+        lines.join("\n  ")
+    }
+
     fn kill_by_hand(&self, _: &[&str]) -> String {
         format!("kill -KILL {}", self.pid)
     }

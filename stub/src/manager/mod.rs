@@ -40,6 +40,9 @@ pub trait Manager {
     /// The last lines that a unit has written; empty if they cannot be read.
     fn log(&self, unit: &str, lines: u32) -> Vec<String>;
 
+    /// The commands for a person that restart units.
+    fn restart_by_hand(&self, units: &[&str]) -> String;
+
     /// The command for a person that kills units which do not end.
     fn kill_by_hand(&self, units: &[&str]) -> String;
 }
@@ -78,7 +81,16 @@ impl Manager for Systemd {
         Systemd::log(self, unit, lines)
     }
 
-    fn kill_by_hand(&self, units: &[&str]) -> String {
-        format!("systemctl --user kill --signal=KILL {}", units.join(" "))
+    fn restart_by_hand(&self, units: &[&str]) -> String {
+        by_systemctl("restart", units)
     }
+
+    fn kill_by_hand(&self, units: &[&str]) -> String {
+        by_systemctl("kill --signal=KILL", units)
+    }
+}
+
+/// The command for a person that has the user's systemd do something with units.
+pub(crate) fn by_systemctl(what: &str, units: &[&str]) -> String {
+    format!("systemctl --user {what} {}", units.join(" "))
 }

@@ -1,4 +1,4 @@
-//! A bridge on each node, and its configuration, which the container runtime hands to the CNI plugins.
+//! The bridge that connects the pods of a node: its configuration, which the container runtime passes to the CNI plugins.
 
 use serde::Serialize;
 
@@ -6,10 +6,10 @@ use crate::cidr::Cidr;
 use crate::config::Config;
 use crate::render::{ConfigFile, json};
 
-/// Where container runtimes look for it, inside the namespaces.
+/// The directory, inside the namespaces, in which container runtimes look for the configuration.
 pub const CONFIG_DIR: &str = "/etc/cni/net.d";
 
-/// Where plugins that the user adds are looked for, inside the namespaces, after the generation's own.
+/// The directory, inside the namespaces, for plugins that the user adds. It is searched after the generation's plugins.
 pub const EXTRA_PLUGINS: &str = "/opt/cni/bin";
 
 #[derive(Serialize)]
@@ -65,18 +65,18 @@ struct Capabilities {
     port_mappings: bool,
 }
 
-/// The network of this node's pods, as a bridge has to make it.
+/// The network of this node's pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bridge {
-    /// The pods' addresses.
+    /// The addresses of the pods.
     pub subnet: Cidr,
-    /// The largest packet in bytes; `None` is the kernel's choice.
+    /// The size of the largest packet, in bytes; `None` leaves it to the kernel.
     pub mtu: Option<u32>,
-    /// Whether the bridge's plugin hides pods behind the node's address where they leave their network.
+    /// Whether the bridge plugin replaces a pod's address with the node's in packets that leave the pod network.
     pub masquerade: bool,
 }
 
-/// The network of all pods, where one bridge connects them.
+/// The network of all pods in a cluster where a single bridge connects them.
 pub(super) fn alone(config: &Config) -> Bridge {
     Bridge {
         subnet: config.network.pods,
@@ -86,7 +86,8 @@ pub(super) fn alone(config: &Config) -> Bridge {
 }
 
 impl Bridge {
-    /// The file in [`CONFIG_DIR`]. The bridge's hairpin mode lets a pod reach itself through its own service.
+    /// The configuration file in [`CONFIG_DIR`]. The bridge's hairpin mode lets a pod reach itself through its own
+    /// service.
     #[must_use]
     pub fn file(self) -> ConfigFile {
         let bridge = Plugin::Bridge {

@@ -1,4 +1,4 @@
-//! flannel's daemon.
+//! flannel, which connects the pods of several nodes: the command line, configuration and permissions of its daemon.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -17,9 +17,10 @@ fn config_file(layout: &Layout) -> PathBuf {
     layout.runtime("flannel/net-conf.json")
 }
 
-/// Its command line. `public_ip` is this host's address as the other machines see it.
+/// The daemon's command line. `public_ip` is the address at which other machines reach this one.
 ///
-/// The environment variable `NODE_NAME` must hold the node's name. It exits while the node has no pod network yet: restart it.
+/// The environment variable `NODE_NAME` must hold the node's name. The daemon exits if the node has no pod network yet, and
+/// must then be started again.
 #[must_use]
 pub fn args(layout: &Layout, public_ip: Ipv4Addr) -> Vec<String> {
     Args::of(layout, "flanneld")
@@ -32,10 +33,10 @@ pub fn args(layout: &Layout, public_ip: Ipv4Addr) -> Vec<String> {
         .0
 }
 
-/// Where it says which network the node's pods have, inside the namespaces.
+/// The file, inside the namespaces, to which the daemon writes the network of the node's pods.
 pub const SUBNET_FILE: &str = "/run/flannel/subnet.env";
 
-/// Reads [`SUBNET_FILE`]. flannel itself hides pods behind the node's address.
+/// Parses the contents of [`SUBNET_FILE`]. The bridge does not masquerade, because flannel itself does.
 pub fn bridge(text: &str) -> Result<Bridge> {
     let value = |key: &str| {
         let line = |line: &str| Some(line.strip_prefix(key)?.strip_prefix('=')?.trim().to_owned());
@@ -43,9 +44,12 @@ pub fn bridge(text: &str) -> Result<Bridge> {
     };
     let (subnet, mtu) = (value("FLANNEL_SUBNET"), value("FLANNEL_MTU"));
     let (Some(subnet), Some(mtu)) = (subnet, mtu.and_then(|mtu| mtu.parse().ok())) else {
-        return Err(Error::new(Kind::Input, "not what flannel writes")
-            .expected("lines `FLANNEL_SUBNET=…` and `FLANNEL_MTU=…`")
-            .found(format!("`{}`", text.escape_debug())));
+        return Err(Error::new(
+            Kind::Input,
+            "cannot read flannel's description of the pod network",
+        )
+        .expected("lines `FLANNEL_SUBNET=…` and `FLANNEL_MTU=…`")
+        .found(format!("`{}`", text.escape_debug())));
     };
     Ok(Bridge {
         subnet: Cidr::around(&subnet)?,
@@ -68,7 +72,7 @@ struct Backend {
     kind: &'static str,
 }
 
-/// Its configuration file.
+/// The daemon's configuration file.
 #[must_use]
 pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
     let net_conf = NetConf {
@@ -78,7 +82,7 @@ pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
     vec![(config_file(layout), json(&net_conf))]
 }
 
-/// The role of its daemon: it reads nodes, and notes on its own how others reach it.
+/// The daemon's permissions: it reads all nodes, and writes into a node's status how other nodes reach it.
 pub(super) fn objects() -> Vec<Value> {
     vec![
         cluster_role(
@@ -97,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nodes_network_is_read() {
+    fn the_network_of_the_nodes_pods_is_read() {
         let text = "FLANNEL_NETWORK=10.5.0.0/16\nFLANNEL_SUBNET=10.5.3.1/24\nFLANNEL_MTU=65470\nFLANNEL_IPMASQ=true\n";
         let expected = Bridge {
             subnet: "10.5.3.0/24".parse().unwrap(),

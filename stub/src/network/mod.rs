@@ -1,7 +1,8 @@
-//! The pod networks: what each adds to a cluster, besides the services in the table of services.
+//! The pod networks: the configuration and the objects that each adds to a cluster. Their services are in the table of
+//! services.
 //!
 //! Facts about a network that the configuration needs are in [`Cni`]. To add a network, add its name and its facts
-//! there, a module here with a row below, and rows for its services to the table of services.
+//! there, a module here and its line in `network()`, and rows for its services to the table of services.
 
 pub mod bridge;
 pub mod flannel;
@@ -27,7 +28,7 @@ fn network(cni: Cni) -> Network {
             objects: Vec::new,
         },
         Cni::Flannel => Network {
-            // flannel's daemon finds out.
+            // flannel's daemon learns it from the API server.
             at_start: |_| None,
             objects: flannel::objects,
         },

@@ -1,4 +1,4 @@
-//! One certificate: read and judged, or issued.
+//! A single certificate: reads it, checks it, or issues it.
 
 use std::collections::BTreeSet;
 
@@ -19,34 +19,35 @@ use super::san::San;
 use super::{DAY, RENEW_BEFORE};
 use crate::error::{Error, Kind, Result};
 
-/// Certificates are valid from this many seconds before they are made: clocks differ.
+/// Certificates become valid this many seconds before they are issued, because clocks differ.
 const BACKDATED: i64 = 60 * 60;
-/// Seconds a leaf is valid, unless its authority ends earlier.
+/// How many seconds a leaf is valid, unless its authority expires earlier.
 const LEAF_LIFETIME: i64 = 365 * DAY;
-/// Seconds an authority is valid.
+/// How many seconds an authority is valid.
 const AUTHORITY_LIFETIME: i64 = 3650 * DAY;
 
-/// What the project looks at in a certificate. Times are seconds since 1970.
+/// The parts of a certificate that the project uses. Times are seconds since 1970.
 #[derive(Debug)]
 pub(crate) struct Certificate {
-    /// Text of the file. Its first certificate is the one described here.
+    /// The text of the file. The other fields describe the first certificate in it.
     pub(super) pem: String,
     der: Vec<u8>,
-    /// Subject and issuer as people write them.
+    /// The subject, for people to read.
     pub(super) subject: String,
+    /// The issuer, for people to read.
     pub(crate) issuer: String,
     subject_der: Vec<u8>,
     issuer_der: Vec<u8>,
     common_names: Vec<String>,
     organisations: Vec<String>,
-    /// DER `SubjectPublicKeyInfo`.
+    /// The public key, as DER `SubjectPublicKeyInfo`.
     pub(super) public_key: Vec<u8>,
     pub(super) not_before: i64,
     pub(super) not_after: i64,
     pub(super) sans: BTreeSet<San>,
     server: bool,
     client: bool,
-    /// May it sign certificates?
+    /// Whether it may sign certificates.
     pub(super) authority: bool,
 }
 
@@ -54,7 +55,7 @@ impl Certificate {
     /// Reads the first certificate of a PEM text.
     pub(crate) fn parse(pem: &str) -> Result<Self> {
         let wrong = |found: String| {
-            Error::new(Kind::Input, "not a certificate that can be read")
+            Error::new(Kind::Input, "cannot read this certificate")
                 .expected("an X.509 certificate in PEM form")
                 .found(found)
                 .hint("restore the file from a backup, or move it away")
@@ -106,7 +107,7 @@ impl Certificate {
         })
     }
 
-    /// Was it signed by this authority? By name and by signature.
+    /// Whether this authority has signed it: the issuer's name and the signature must match.
     pub(crate) fn issued_by(&self, authority: &Self) -> bool {
         let (Ok((_, this)), Ok((_, issuer))) = (
             parse_x509_certificate(&self.der),
@@ -118,12 +119,13 @@ impl Certificate {
             && this.verify_signature(Some(issuer.public_key())).is_ok()
     }
 
-    /// Same holder with the same key: whatever one of them issued, the other vouches for.
+    /// Whether both have the same subject and the same key. Then each of them verifies the certificates that the other has
+    /// issued.
     pub(crate) fn same_holder(&self, other: &Self) -> bool {
         self.subject_der == other.subject_der && self.public_key == other.public_key
     }
 
-    /// Why its validity is over or nearly so, if it is.
+    /// The reason why its time of validity needs attention: not begun, over or nearly over. `None` if all is well.
     pub(super) fn time_fault(&self, now: i64) -> Option<String> {
         if now < self.not_before {
             Some(format!("is not valid before {}", rfc3339(self.not_before)))
@@ -136,7 +138,7 @@ impl Certificate {
         }
     }
 
-    /// Why it is not the certificate that should be there, if it is not.
+    /// The reason why it must be issued again. `None` if it is as it should be.
     pub(super) fn fault(&self, wanted: &Leaf, now: i64) -> Option<String> {
         if let Some(fault) = self.time_fault(now) {
             return Some(fault);
@@ -162,7 +164,7 @@ impl Certificate {
         (!missing.is_empty()).then(|| format!("lacks {}", missing.join(", ")))
     }
 
-    /// Makes an authority of a key: signed by itself, for ten years, for signing leaves only.
+    /// Makes the self-signed certificate of an authority. It is valid for ten years and may sign only leaves.
     pub(super) fn authority(authority: Authority, key: &Key, now: i64) -> Result<Self> {
         let file = format!("{}.pem", authority.stem());
         let mut params = params(authority.common_name(), None, now, now + AUTHORITY_LIFETIME)?;
@@ -174,7 +176,7 @@ impl Certificate {
         Self::parse(&made.pem())
     }
 
-    /// Issues a leaf for a key, for one year or as long as the authority lasts.
+    /// Issues a leaf for a key. It is valid for one year, but not longer than the authority.
     pub(super) fn issue(
         leaf: &Leaf,
         key: &Key,
@@ -186,7 +188,7 @@ impl Certificate {
         let end = (now + LEAF_LIFETIME).min(authority.not_after);
         let mut params = params(&leaf.common_name, leaf.organisation, now, end)?;
         params.subject_alt_names = leaf.sans.iter().map(San::to_rcgen).collect::<Result<_>>()?;
-        // Written out, because only then the library adds the key identifier.
+        // The library adds the key identifier only if this is set.
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match leaf.usage {
@@ -203,20 +205,23 @@ impl Certificate {
             .signed_by(&key.pair, &issuer)
             .map_err(|e| cannot(&file, &e))?;
         let made = Self::parse(&made.pem())?;
-        // Another program's authority may have a subject that the library does not write back byte for byte.
+        // If another program made the authority, the library may not write its subject byte for byte as it is.
         if made.issued_by(authority) {
             Ok(made)
         } else {
             Err(cannot(
                 &file,
-                &format!("the subject `{}` of its authority", authority.subject),
+                &format!(
+                    "cannot repeat the subject `{}` of its authority",
+                    authority.subject
+                ),
             ))
         }
     }
 }
 
-/// Whether each part of a subject is one attribute, of an object identifier that exists, without `?` in a printable string.
-/// rcgen panics when it repeats another subject; the question mark is one that it reads, and its writer refuses.
+/// Whether rcgen can repeat a subject. Each part must be a single attribute with a valid object identifier, and printable
+/// strings must not contain `?`. With any other subject rcgen panics: it reads the question mark, but cannot write it.
 fn ordinary(subject: &X509Name) -> bool {
     subject.iter().all(|part| {
         let mut attributes = part.iter();
@@ -235,7 +240,7 @@ fn ordinary(subject: &X509Name) -> bool {
     })
 }
 
-/// What all certificates have in common.
+/// The parameters that all certificates have in common.
 fn params(
     common_name: &str,
     organisation: Option<&str>,
@@ -281,8 +286,8 @@ fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) ->
         .collect()
 }
 
-/// A time as RFC 3339 writes it, in UTC: `2027-06-01T12:00:00Z`.
-pub(crate) fn rfc3339(seconds: i64) -> String {
+/// A time in UTC in the format of RFC 3339, for example `2027-06-01T12:00:00Z`.
+pub(super) fn rfc3339(seconds: i64) -> String {
     let Ok(time) = ASN1Time::from_timestamp(seconds) else {
         return format!("{seconds} seconds since 1970");
     };

@@ -1,22 +1,23 @@
-//! Reading and writing the PKI's files: all new files complete on disk before the first one gets its name.
+//! Reads and writes the files of the PKI. All new files are completely on disk before the first one gets its name.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::plan::Plan;
-use super::{MASTER, NODE, Report};
+use super::{Ensured, MASTER, NODE};
 use crate::error::Result;
 pub(super) use crate::files::PRIVATE as DIRECTORY;
 use crate::files::{prepare, private_directory, temporary};
 use crate::lock::Lock;
 
-/// Permissions of private keys and of kubeconfigs, which contain one.
+/// Permissions of private keys, and of kubeconfigs, which contain a private key.
 pub(super) const SECRET: u32 = 0o600;
 /// Permissions of certificates and public keys.
 pub(super) const PUBLIC: u32 = 0o644;
 
-/// Text of a file, `None` if there is none. Bytes that are not UTF-8 are replaced: what looks at it finds no PEM then.
+/// The text of a file; `None` if the file does not exist. Bytes that are not UTF-8 are replaced. The caller then finds no
+/// PEM in the text and reports that.
 pub(super) fn read(file: &Path) -> Result<Option<String>> {
     match fs_err::read(file) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
@@ -25,7 +26,7 @@ pub(super) fn read(file: &Path) -> Result<Option<String>> {
     }
 }
 
-/// Does anybody but the owner have a right to it? `false` if it does not exist.
+/// Whether anybody but the owner has access to it. `false` if it does not exist.
 pub(super) fn open_to_others(path: &Path) -> Result<bool> {
     match fs_err::metadata(path) {
         Ok(meta) => Ok(meta.permissions().mode() & 0o077 != 0),
@@ -34,15 +35,15 @@ pub(super) fn open_to_others(path: &Path) -> Result<bool> {
     }
 }
 
-/// Makes the configuration directory and keeps other processes from changing the PKI below it while the lock lives.
+/// Creates the configuration directory, and keeps other processes from changing the PKI in it until the lock is dropped.
 pub(super) fn lock(config_dir: &Path) -> Result<Lock> {
     private_directory(config_dir)?;
     Lock::take(&config_dir.join(".pki.lock"), "the certificates")
 }
 
-/// Does what was planned. Keys get their names before certificates, certificates before what is made of them, each
-/// step durable before the next: whatever instant it ends at, the next plan starts from a state it understands.
-pub(super) fn carry_out(config_dir: &Path, plan: Plan) -> Result<Report> {
+/// Carries out a plan. Keys get their names first, then certificates, then the files made from certificates. Each step is
+/// durable before the next begins. If the process is killed at any point, the next plan can continue from there.
+pub(super) fn carry_out(config_dir: &Path, plan: Plan) -> Result<Ensured> {
     let Plan {
         remove,
         keys,

@@ -1,4 +1,4 @@
-//! The table of who is who: three authorities, the certificates they issue, and the kubeconfigs made of them.
+//! The table of all identities: three authorities, the certificates that they issue, and the kubeconfigs made from these.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,8 +11,8 @@ use super::san::San;
 use super::{MASTER, NODE, Request};
 use crate::error::Result;
 
-/// One of the three certificate authorities. Their separation keeps an etcd or front-proxy certificate from
-/// authenticating to the API server, and the other way round.
+/// One of the three certificate authorities. They are separate so that nobody can use a certificate for etcd or for the
+/// front proxy to authenticate to the API server, or the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Authority {
     Cluster,
@@ -23,7 +23,7 @@ pub(super) enum Authority {
 impl Authority {
     pub(super) const ALL: [Self; 3] = [Self::Cluster, Self::Etcd, Self::FrontProxy];
 
-    /// Stem of its files in `master/`.
+    /// The stem of its files in `master/`.
     pub(super) fn stem(self) -> &'static str {
         match self {
             Self::Cluster => "ca",
@@ -51,7 +51,7 @@ impl fmt::Display for Authority {
     }
 }
 
-/// What a certificate proves its holder to be.
+/// Whether a certificate is for a server, a client or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Usage {
     Server,
@@ -74,30 +74,31 @@ impl Usage {
 pub(super) struct Leaf {
     /// `master` or `node`.
     pub(super) dir: &'static str,
-    /// Stem of its files: `<stem>.pem` and `<stem>-key.pem`.
+    /// The stem of its files: `<stem>.pem` and `<stem>-key.pem`.
     pub(super) stem: &'static str,
     pub(super) authority: Authority,
     pub(super) usage: Usage,
-    /// What Kubernetes takes as the user's name.
+    /// Kubernetes uses it as the user's name.
     pub(super) common_name: String,
-    /// What Kubernetes takes as the user's group.
+    /// Kubernetes uses it as the user's group.
     pub(super) organisation: Option<&'static str>,
     pub(super) sans: BTreeSet<San>,
 }
 
-/// A kubeconfig that carries a leaf of the same directory.
+/// A kubeconfig that contains a leaf of the same directory.
 #[derive(Debug)]
 pub(super) struct Access {
-    /// File name without `.kubeconfig`.
+    /// The name of the file without `.kubeconfig`.
     pub(super) stem: &'static str,
-    /// Directory and stem of the leaf.
+    /// The directory of the kubeconfig and of the leaf.
     pub(super) dir: &'static str,
+    /// The stem of the leaf.
     pub(super) leaf: &'static str,
     pub(super) server: SocketAddr,
 }
 
-/// Every certificate of a single-node cluster. User and group names are those of the Kubernetes documentation
-/// ("PKI certificates and requirements", "Using RBAC Authorization"), so that the API server's own bindings apply.
+/// Every certificate of a single-node cluster. The names of users and groups are taken from the Kubernetes documentation
+/// ("PKI certificates and requirements", "Using RBAC Authorization"), so that the API server's default bindings apply.
 pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
     let node = request.node_name.as_str();
     let user = format!("system:node:{node}");
@@ -115,7 +116,7 @@ pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
             FrontProxy,
             "front-proxy-client",
         ),
-        // etcd's own gateway connects to it with the serving certificate, so that one is for clients too.
+        // etcd's own gateway connects to etcd with the serving certificate, so this one is for clients, too.
         Leaf::new(MASTER, "etcd", Etcd, "etcd").serves(Both, &local),
         Leaf::new(MASTER, "etcd-peer", Etcd, "etcd-peer").serves(Both, &local),
         Leaf::new(MASTER, "etcd-client", Etcd, "etcd-client"),
@@ -163,7 +164,7 @@ const ADMINISTRATORS: &str = "system:masters";
 const NODES: &str = "system:nodes";
 
 impl Leaf {
-    /// A client's certificate.
+    /// A certificate for a client.
     fn new(dir: &'static str, stem: &'static str, authority: Authority, common_name: &str) -> Self {
         Self {
             dir,
@@ -188,7 +189,7 @@ impl Leaf {
     }
 }
 
-/// Where whatever runs on this node is reached.
+/// The names and addresses at which the services of this node are reached.
 fn local_names(node: &str, request: &Request) -> BTreeSet<San> {
     let addresses = [
         Ipv4Addr::LOCALHOST.into(),
@@ -202,7 +203,8 @@ fn local_names(node: &str, request: &Request) -> BTreeSet<San> {
         .collect()
 }
 
-/// Where the API server is reached: also through its service, and where it is published.
+/// The names and addresses at which the API server is reached. It also has those of its service, and those where its port
+/// is published.
 fn api_names(local: &BTreeSet<San>, request: &Request) -> Result<BTreeSet<San>> {
     let domain = &request.cluster_domain;
     let mut names = local.clone();
@@ -217,7 +219,7 @@ fn api_names(local: &BTreeSet<San>, request: &Request) -> Result<BTreeSet<San>> 
     Ok(names)
 }
 
-/// `IpAddr` fields of a request that no certificate can hold in a useful way.
+/// Refuses addresses in a request that clients cannot connect to.
 pub(super) fn check_addresses(request: &Request) -> Result<()> {
     let check = |what: &str, ip: IpAddr| {
         San::parse(&ip.to_string())

@@ -1,4 +1,4 @@
-//! Private keys: made as ECDSA P-256, read in every form that earlier set-ups wrote.
+//! Private keys. New ones are ECDSA P-256; all formats that earlier set-ups wrote can be read.
 
 use rcgen::{KeyPair, PublicKeyData as _};
 use x509_parser::pem::Pem;
@@ -20,8 +20,8 @@ impl Key {
         Ok(Self { pair, pem })
     }
 
-    /// Reads the first private key of a PEM text. Besides PKCS#8, which the library takes, it reads PKCS#1
-    /// (`RSA PRIVATE KEY`, written by cfssl) and SEC 1 (`EC PRIVATE KEY`, written by OpenSSL) by wrapping them.
+    /// Reads the first private key of a PEM text. The library reads only PKCS#8. PKCS#1 (`RSA PRIVATE KEY`, written by
+    /// cfssl) and SEC 1 (`EC PRIVATE KEY`, written by OpenSSL) are wrapped in PKCS#8 first.
     pub(super) fn parse(pem: String) -> Result<Self> {
         let mut label = "no private key".to_owned();
         for block in Pem::iter_from_buffer(pem.as_bytes()).map_while(Result::ok) {
@@ -45,19 +45,19 @@ impl Key {
             }
             break;
         }
-        Err(Error::new(Kind::Input, "not a private key that can be used")
+        Err(Error::new(Kind::Input, "cannot use this private key")
             .expected("an unencrypted PEM private key: ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits")
             .found(label)
             .hint("restore the file from a backup, or move it away"))
     }
 
-    /// The public half as DER `SubjectPublicKeyInfo`, the form certificates carry it in.
+    /// The public half as DER `SubjectPublicKeyInfo`, as it is in certificates.
     pub(super) fn public(&self) -> Vec<u8> {
         self.pair.subject_public_key_info()
     }
 }
 
-// Whole DER elements of RFC 8017 appendix C, RFC 5480 section 2.1.1 and RFC 5208 section 5.
+// Complete DER elements from RFC 8017 appendix C, RFC 5480 section 2.1.1 and RFC 5208 section 5.
 const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 const EC: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
 const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
@@ -67,7 +67,7 @@ const VERSION_0: &[u8] = &[2, 1, 0];
 const SEQUENCE: u8 = 0x30;
 const OCTET_STRING: u8 = 4;
 
-/// Wraps an algorithm's own private key structure as PKCS#8 `PrivateKeyInfo`.
+/// Wraps the private key structure of an algorithm in a PKCS#8 `PrivateKeyInfo`.
 fn pkcs8(algorithm: &[&[u8]], key: &[u8]) -> Vec<u8> {
     let algorithm = der(SEQUENCE, &algorithm.concat());
     let key = der(OCTET_STRING, key);

@@ -1,4 +1,4 @@
-//! What certificates there are, and what is wrong with them.
+//! Lists the certificates that exist, and their faults.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -12,22 +12,22 @@ use super::key::Key;
 use super::{DAY, MASTER, NODE, Request, files, seconds};
 use crate::error::Result;
 
-/// What a certificate of ours is for.
+/// The purpose of one of our certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
-    /// Issuing others. It is never renewed.
+    /// It issues other certificates. It is never renewed.
     Authority,
-    /// Proving to clients who the server is.
+    /// A server proves its identity to clients with it.
     Server,
-    /// Proving to servers who the client is.
+    /// A client proves its identity to servers with it.
     Client,
-    /// Both.
+    /// It is for a server and for a client.
     ServerAndClient,
 }
 
 impl Purpose {
-    /// Its words.
+    /// The purpose in words.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,26 +42,26 @@ impl Purpose {
 /// One certificate file, for `certs list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CertInfo {
-    /// Relative to the configuration directory, for example `master/etcd.pem`.
+    /// Its path relative to the configuration directory, for example `master/etcd.pem`.
     pub file: PathBuf,
-    /// What it is for; `None` for one that this PKI does not have, such as one of the shell scripts.
+    /// Its purpose; `None` for a certificate that is not part of this PKI, for example one of the shell scripts'.
     pub purpose: Option<Purpose>,
-    /// Whom it was issued to; empty if the file cannot be read.
+    /// The name of its holder; empty if the file cannot be read.
     pub subject: String,
-    /// Who issued it; empty if the file cannot be read.
+    /// The name of its issuer; empty if the file cannot be read.
     pub issuer: String,
-    /// Last instant of its validity, RFC 3339 in UTC; empty if the file cannot be read.
+    /// The last instant of its validity, RFC 3339 in UTC; empty if the file cannot be read.
     pub not_after: String,
-    /// Whole days left; negative once it has expired.
+    /// Whole days until it expires; negative once it has expired.
     pub days_left: i64,
-    /// Names and addresses it answers for.
+    /// The names and addresses that it is valid for.
     pub sans: Vec<String>,
-    /// What is wrong with it.
+    /// Its fault, if it has one.
     pub problem: Option<String>,
 }
 
-/// Every certificate in `master/` and `node/`, in the order of their names; none if there is no PKI. Service account
-/// public keys are no certificates and are left out. A file that cannot be read is an entry with a problem.
+/// Every certificate in `master/` and `node/`, sorted by name; none if there is no PKI. Public keys of service accounts are
+/// left out, because they are not certificates. A file that cannot be read becomes an entry with a problem.
 pub fn list(config_dir: &Path, request: &Request, now: SystemTime) -> Result<Vec<CertInfo>> {
     let now = seconds(now)?;
     let leaves = identity::leaves(request)?;
@@ -111,11 +111,11 @@ pub fn list(config_dir: &Path, request: &Request, now: SystemTime) -> Result<Vec
         .collect())
 }
 
-/// What the file of this name is for, if this PKI has one.
+/// The purpose of the file with this name; `None` if this PKI has no such file.
 fn purpose(file: &Path, leaves: &[Leaf]) -> Option<Purpose> {
     let is = |dir: &str, stem: &str| file == Path::new(dir).join(format!("{stem}.pem"));
     let authority = Authority::ALL.iter().any(|a| is(MASTER, a.stem()));
-    // A node has a copy of the one authority it meets.
+    // A node has a copy of the cluster authority, the only one that it uses.
     if authority || is(NODE, Authority::Cluster.stem()) {
         return Some(Purpose::Authority);
     }
@@ -127,7 +127,7 @@ fn purpose(file: &Path, leaves: &[Leaf]) -> Option<Purpose> {
     })
 }
 
-/// `*.pem` except private keys, sorted. None if the directory does not exist.
+/// All `*.pem` files except private keys, sorted. There are none if the directory does not exist.
 fn pem_files(dir: &Path) -> Result<Vec<PathBuf>> {
     if !dir.exists() {
         return Ok(Vec::new());
@@ -152,7 +152,8 @@ fn is_bare_key(text: &str) -> bool {
         .is_some_and(|block| block.label.ends_with("PUBLIC KEY"))
 }
 
-/// The first of: time, issuer, key. A lone authority's certificate is no problem: a node has nothing else.
+/// The first fault of a certificate: its time, its issuer, then its key. An authority may lack its key, because a node has
+/// only the certificate.
 fn problem(
     file: &Path,
     certificate: &Certificate,
@@ -166,13 +167,13 @@ fn problem(
         .iter()
         .any(|authority| certificate.issued_by(authority))
     {
-        return Some("was issued by none of the authorities here".to_owned());
+        return Some("was not issued by an authority in this directory".to_owned());
     }
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let key_file = file.with_file_name(format!("{stem}-key.pem"));
     match files::read(&key_file) {
         Ok(None) if certificate.authority => None,
-        Ok(None) => Some("has lost its key".to_owned()),
+        Ok(None) => Some("has no key".to_owned()),
         Err(error) => Some(error.message().to_owned()),
         Ok(Some(pem)) => match Key::parse(pem) {
             Err(error) => Some(format!("its key: {}", error.message())),

@@ -1,14 +1,14 @@
-//! Certificates and keys of the cluster, in the layout of the shell-script Usernetes: `master/` and `node/` below the
-//! configuration directory.
+//! The certificates and keys of the cluster. They have the same names and places as in the shell-script Usernetes: the
+//! directories `master/` and `node/` in the configuration directory.
 //!
-//! [`ensure`] makes what is missing, renews what is about to expire or lacks a name, and keeps everything else byte
-//! for byte. It judges all that is there before it changes anything. [`fn@list`] tells what there is.
+//! [`ensure`] makes missing files, renews certificates that are about to expire or lack a name, and leaves every other file
+//! untouched. It checks all files before it changes any. [`fn@list`] lists the certificates.
 //!
-//! `master/` holds three authorities (`ca`, `etcd-ca`, `front-proxy-ca`), the certificates of the control plane and the
-//! service account key pair; `node/` only what a worker needs: never the key of an authority or of a master's
-//! certificate. A certificate is `<name>.pem` with the key `<name>-key.pem`; service accounts have no certificate, so
-//! `service-account.pem` is a bare public key.
-//! Every kubeconfig `<name>.kubeconfig` carries copies of a certificate beside it and is rewritten with it.
+//! `master/` contains three authorities (`ca`, `etcd-ca`, `front-proxy-ca`), the certificates of the control plane and the
+//! key pair for service accounts. `node/` contains only files that a worker needs, so neither the key of an authority nor
+//! that of any certificate in `master/`. A certificate is `<name>.pem`, its key is `<name>-key.pem`. Service accounts
+//! have no certificate, so `service-account.pem` is a public key. Every kubeconfig `<name>.kubeconfig` contains a
+//! certificate from the same directory, and is written again whenever that changes.
 
 mod certificate;
 mod files;
@@ -29,46 +29,47 @@ use serde::Serialize;
 use crate::config::DnsName;
 use crate::error::{Error, Kind, Result};
 pub use crate::layout::{MASTER, NODE};
-pub(crate) use certificate::{Certificate, rfc3339};
+pub(crate) use certificate::Certificate;
 pub use list::{CertInfo, Purpose, list};
 
 /// One day in seconds.
 const DAY: i64 = 24 * 60 * 60;
-/// A certificate with fewer seconds left is renewed.
+/// A certificate is renewed when it has fewer seconds left than this.
 const RENEW_BEFORE: i64 = 30 * DAY;
 
-/// What the certificates are to be made for.
+/// The names and addresses to make certificates and kubeconfigs for.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Name of the node in Kubernetes. Usually the host's own.
+    /// The name of the node in Kubernetes, usually the host's name.
     pub node_name: DnsName,
-    /// DNS domain of the cluster, usually `cluster.local`.
+    /// The DNS domain of the cluster, usually `cluster.local`.
     pub cluster_domain: DnsName,
-    /// First address of the service network, where pods find the API server.
+    /// The first address of the service network, at which pods reach the API server.
     pub service_ip: IpAddr,
-    /// Address of the RootlessKit child (`tap0`), where the API server, etcd and the kubelet are reached.
+    /// The address of `tap0` in RootlessKit's network, at which the API server, etcd and the kubelet are reached.
     pub child_ip: IpAddr,
-    /// More names and addresses under which clients reach the API server, for example where it is published.
+    /// Further names and addresses at which clients reach the API server, for example where its port is published.
     pub extra_sans: Vec<String>,
-    /// Port of the API server on the host's loopback, for `admin-localhost.kubeconfig`.
+    /// The API server's port on the host's loopback address, for `admin-localhost.kubeconfig`.
     pub api_port: u16,
-    /// Where components inside the namespaces reach the API server, for their kubeconfigs.
+    /// The address at which services in the namespaces reach the API server, for their kubeconfigs.
     pub component_server: SocketAddr,
 }
 
-/// What [`ensure`] did. Files are named relative to the configuration directory.
+/// The changes that [`ensure`] made. Files are named relative to the configuration directory.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// Files written, with the reason.
+pub struct Ensured {
+    /// The files that were written, with the reasons.
     pub made: Vec<Made>,
-    /// Files left as they were.
+    /// The files that were left as they were.
     pub kept: Vec<PathBuf>,
-    /// Files and directories that others could read, and no longer can.
+    /// Files and directories that other users could read before, and cannot read any more.
     pub tightened: Vec<PathBuf>,
 }
 
-impl Report {
-    /// Whether an authority or the key of service accounts is new: then nothing that runs trusts what comes after it.
+impl Ensured {
+    /// Whether an authority or the key of service accounts is new. Then services that already run do not trust new
+    /// certificates or tokens.
     #[must_use]
     pub fn renews_trust(&self) -> bool {
         let stems = [
@@ -94,36 +95,38 @@ impl Report {
 /// A file that was written.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Made {
-    /// Relative to the configuration directory.
+    /// Its path relative to the configuration directory.
     pub file: PathBuf,
-    /// What was wrong before, for example `was missing`.
+    /// The fault that it had before, for example `was missing`.
     pub reason: String,
 }
 
-/// Which certificates to issue anew although they are there.
+/// The existing certificates to issue again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renew {
-    /// Those that end within 30 days, lack a name, or were issued to another name or for another use.
+    /// Those that expire within 30 days, lack a name, or were issued to another name or for another purpose.
     Due,
-    /// All except those of the authorities.
+    /// All certificates except those of the authorities.
     All,
 }
 
-/// Makes the PKI below `config_dir` complete. What is already there and good stays as it is.
+/// Completes the PKI in `config_dir`. Existing files that are in order stay as they are.
 ///
-/// A renewed certificate keeps its key. An authority is never renewed or replaced. A certificate whose key is lost gets
-/// a new key and is issued anew; so does an authority's certificate whose key is there, which changes nothing for what
-/// it issued. Nothing is changed if anything there does not fit together: an authority that is expired, about to expire
-/// or without the key that is needed, a key that belongs to another certificate, a certificate of a foreign authority.
+/// A renewed certificate keeps its key. An authority is never renewed or replaced. If the key of a certificate is missing,
+/// the certificate is issued again with a new key. If the certificate of an authority is missing but its key exists, the
+/// certificate is made again with that key, so certificates that it issued earlier stay valid.
 ///
-/// Files are durable when the function returns. Killed at any instant, it leaves complete files only, and the next
-/// run completes the rest. Needs no network. [`Kind::Busy`] if another process is at the same.
+/// Nothing is changed if the existing files contradict each other: if an authority has expired, is about to expire or lacks
+/// a key that is needed, if a key belongs to another certificate, or if another authority issued a certificate.
+///
+/// Files are durable when the function returns. If it is killed at any point, all files are complete, and the next run
+/// makes the rest. Needs no network. [`Kind::Busy`] if another process is changing the certificates.
 pub fn ensure(
     config_dir: &Path,
     request: &Request,
     renew: Renew,
     now: SystemTime,
-) -> Result<Report> {
+) -> Result<Ensured> {
     let leaves = identity::leaves(request)?;
     identity::check_addresses(request)?;
     let now = seconds(now)?;
@@ -138,8 +141,8 @@ pub fn ensure(
     files::carry_out(config_dir, plan)
 }
 
-/// What [`ensure`] would do about certificates that are missing or due, and whether it would refuse. Changes nothing.
-pub fn check(config_dir: &Path, request: &Request, now: SystemTime) -> Result<Report> {
+/// The changes that [`ensure`] would make to missing and due certificates, or the error it would return. Changes nothing.
+pub fn check(config_dir: &Path, request: &Request, now: SystemTime) -> Result<Ensured> {
     let leaves = identity::leaves(request)?;
     identity::check_addresses(request)?;
     let accesses = identity::accesses(request);
@@ -147,7 +150,14 @@ pub fn check(config_dir: &Path, request: &Request, now: SystemTime) -> Result<Re
     Ok(plan.report)
 }
 
-/// Seconds since 1970. Refuses a clock that was never set: everything it stamps would be expired once it is.
+/// A time in UTC in the format of RFC 3339, to the second.
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    certificate::rfc3339(i64::try_from(seconds.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Seconds since 1970. Refuses a clock that was never set, because every new certificate would have expired as soon as the
+/// clock is set.
 fn seconds(now: SystemTime) -> Result<i64> {
     const YEAR_2025: i64 = 1_735_689_600;
     let seconds = now

@@ -1,4 +1,4 @@
-//! What there is against what should be: judges every file, changes none.
+//! Compares the existing files with the files that should exist, and plans the changes. It changes no file itself.
 
 mod clock;
 mod issue;
@@ -11,7 +11,7 @@ use super::certificate::Certificate;
 use super::files::{self, DIRECTORY, SECRET};
 use super::identity::{Access, Authority, Leaf};
 use super::key::Key;
-use super::{MASTER, Made, NODE, Renew, Report};
+use super::{Ensured, MASTER, Made, NODE, Renew};
 use crate::error::{Context as _, Error, Kind, Result};
 
 /// A file to be written.
@@ -21,29 +21,30 @@ pub(super) struct Write {
     pub(super) mode: u32,
 }
 
-/// Everything to be done, in this order.
+/// All changes, in the order in which to make them.
 #[derive(Default)]
 pub(super) struct Plan {
-    /// Certificates whose key is lost: gone before the new key comes, or it would be found beside a strange certificate.
+    /// Certificates without a key. They are removed before their new keys are written, so that no key is ever beside a
+    /// certificate that it does not belong to.
     pub(super) remove: Vec<PathBuf>,
     pub(super) keys: Vec<Write>,
     pub(super) certificates: Vec<Write>,
-    /// What is made of certificates: kubeconfigs, the node's copy of the cluster authority.
+    /// Files made from certificates: kubeconfigs, and the node's copy of the cluster authority.
     pub(super) copies: Vec<Write>,
     pub(super) tighten: Vec<(PathBuf, u32)>,
-    pub(super) report: Report,
+    pub(super) report: Ensured,
 }
 
-/// An authority's certificate, and its key if that is there.
+/// An authority's certificate, and its key if it exists.
 struct Signer {
     which: Authority,
     certificate: Certificate,
     key: Option<Key>,
-    /// Was there no certificate?
+    /// Whether the certificate was missing and is new.
     made: bool,
 }
 
-/// Certificate and key of a leaf, as they will be.
+/// The certificate and key of a leaf, as they will be after the changes.
 struct Identity {
     certificate: String,
     key: String,
@@ -54,7 +55,7 @@ struct Planner<'a> {
     renew: Renew,
     now: i64,
     plan: Plan,
-    /// Files that do not fit to their authority or key.
+    /// Files that do not belong to their authority or key, and the reasons.
     misfits: Vec<(String, String)>,
 }
 
@@ -116,7 +117,7 @@ impl Planner<'_> {
             .to_owned()
     }
 
-    /// Plans a file as part of one of the plan's batches.
+    /// Adds a file to one of the plan's batches.
     fn write(
         &mut self,
         batch: fn(&mut Plan) -> &mut Vec<Write>,
@@ -137,7 +138,7 @@ impl Planner<'_> {
         self.misfits.push((file, what));
     }
 
-    /// A file that stays. A secret that others can read does not stay so.
+    /// Keeps a file. If it is a secret that other users can read, its permissions are restricted.
     fn keep(&mut self, file: PathBuf, mode: u32) -> Result<()> {
         let relative = self.relative(&file);
         if mode == SECRET && files::open_to_others(&file)? {
@@ -177,7 +178,7 @@ impl Planner<'_> {
         let error = Error::new(
             Kind::Input,
             format!(
-                "{}: the files there do not fit together",
+                "{}: the certificates and keys in this directory do not belong together",
                 self.config_dir.display()
             ),
         );
@@ -185,6 +186,6 @@ impl Planner<'_> {
             .misfits
             .iter()
             .fold(error, |error, (file, what)| error.detail(file, what))
-            .hint("restore these files from a backup, or move each with its `-key.pem` away to have it made anew"))
+            .hint("restore these files from a backup, or move each of them and its `-key.pem` away and run the same command again, which makes new ones"))
     }
 }

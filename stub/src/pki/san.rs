@@ -1,4 +1,4 @@
-//! The names and addresses a serving certificate answers for.
+//! The names and addresses that a server's certificate is valid for.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ pub(super) enum San {
 }
 
 impl San {
-    /// Reads what a person wrote: an address a client can connect to, or a host name.
+    /// Parses the text of a person: an address that clients can connect to, or a host name.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let Ok(ip) = text.parse::<IpAddr>() else {
             return host_name(text).map(Self::Dns);
@@ -25,16 +25,16 @@ impl San {
         if ip.is_unspecified() || ip.is_multicast() {
             return Err(Error::new(
                 Kind::Usage,
-                format!("`{text}` cannot be in a certificate: nobody connects to that address"),
+                format!("`{text}` cannot be in a certificate, because clients cannot connect to this address"),
             )
             .expected("the address of one host")
             .found(ip)
-            .hint("name the address under which clients reach the API server"));
+            .hint("give the address at which clients reach the API server"));
         }
         Ok(Self::Ip(ip))
     }
 
-    /// As an existing certificate holds it; `None` for kinds of names no component here looks at.
+    /// Converts a name from an existing certificate; `None` for kinds of names that no component of the cluster uses.
     pub(super) fn of(name: &GeneralName) -> Option<Self> {
         match name {
             GeneralName::DNSName(name) => Some(Self::Dns(name.to_ascii_lowercase())),
@@ -49,7 +49,7 @@ impl San {
         }
     }
 
-    /// For the certificate to be issued.
+    /// Converts it for a certificate to be issued.
     pub(super) fn to_rcgen(&self) -> Result<SanType> {
         match self {
             Self::Ip(ip) => Ok(SanType::IpAddress(*ip)),
@@ -70,7 +70,7 @@ impl fmt::Display for San {
     }
 }
 
-/// Checks a host name and gives it in lower case.
+/// Checks a host name and returns it in lower case.
 fn host_name(text: &str) -> Result<String> {
     match host_name_fault(text, 253) {
         None => Ok(text.to_ascii_lowercase()),
@@ -85,7 +85,7 @@ fn not_a_host_name(text: &str, found: &str) -> Error {
     )
     .expected("letters, digits and hyphens in labels of at most 63 bytes, separated by dots, 253 bytes in all")
     .found(found)
-    .hint("write it as clients do, without scheme, port, wildcard or final dot: `k8s.example.org` or `192.0.2.7`")
+    .hint("write it as clients use it, without scheme, port, wildcard or final dot: `k8s.example.org` or `192.0.2.7`")
 }
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_addresses() {
+    fn names_and_addresses_are_accepted() {
         for (text, printed) in [
             ("localhost", "localhost"),
             ("K8S.Example.org", "k8s.example.org"),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused_with_the_reason() {
+    fn other_texts_are_refused_with_the_reason() {
         for (text, found) in [
             ("", "0 bytes"),
             ("a..b", "an empty label"),

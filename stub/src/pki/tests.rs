@@ -1,4 +1,4 @@
-//! The whole PKI in a temporary directory, at a fixed time.
+//! Tests of the whole PKI, in a temporary directory and at a fixed time.
 
 mod existing;
 mod refusals;
@@ -17,7 +17,7 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use super::identity::{Authority, leaves};
 use super::*;
 
-/// 2027-01-01T00:00:00Z, while the certificates among the test data are valid.
+/// 2027-01-01T00:00:00Z. The certificates in the test data are valid then.
 const NOW: u64 = 1_798_761_600;
 
 fn at(day: u64) -> SystemTime {
@@ -43,7 +43,7 @@ fn fresh() -> TempDir {
     dir
 }
 
-/// Every file below a directory, by its relative path.
+/// The contents of every file in both directories of a PKI, by relative path.
 fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for sub in [MASTER, NODE] {
@@ -59,8 +59,8 @@ fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Names of the files written, with the reasons.
-fn made(report: &Report) -> String {
+/// The names of the files that were written, with the reasons.
+fn made(report: &Ensured) -> String {
     report.made.iter().fold(String::new(), |mut text, m| {
         writeln!(text, "{}: {}", m.file.display(), m.reason).unwrap();
         text
@@ -73,7 +73,7 @@ fn der(dir: &Path, file: &str) -> CertificateDer<'static> {
     pem.contents.into()
 }
 
-/// Would a strict verifier take this certificate of `authority` for that usage, `day` days later?
+/// Whether a strict verifier accepts this certificate of `authority` for `usage`, `day` days later.
 fn accepted(dir: &Path, file: &str, authority: &str, usage: KeyUsage, day: u64) -> bool {
     let authority = der(dir, authority);
     let certificate = der(dir, file);
@@ -124,7 +124,7 @@ fn every_certificate_verifies_for_its_use_under_its_authority_only() {
 }
 
 #[test]
-fn files_and_their_permissions() {
+fn snapshot_of_files_and_permissions() {
     let dir = fresh();
     let mode = |name: &str| {
         let meta = fs_err::metadata(dir.path().join(name)).unwrap();
@@ -188,7 +188,7 @@ fn files_and_their_permissions() {
 }
 
 #[test]
-fn subjects_issuers_and_names() {
+fn snapshot_of_subjects_issuers_and_names() {
     let dir = fresh();
     let mut text = String::new();
     for info in list(dir.path(), &request(), at(0)).unwrap() {
@@ -225,7 +225,7 @@ fn subjects_issuers_and_names() {
 }
 
 #[test]
-fn the_second_time_nothing_happens() {
+fn a_second_run_changes_nothing() {
     let dir = fresh();
     let before = contents(dir.path());
     let report = ensure(dir.path(), &request(), Renew::Due, at(300)).unwrap();
@@ -242,7 +242,7 @@ fn the_second_time_nothing_happens() {
 }
 
 #[test]
-fn a_worker_gets_no_key_of_the_master() {
+fn no_file_for_a_worker_contains_a_key_of_the_master() {
     let dir = fresh();
     let files = contents(dir.path());
     let text = |name: &str| String::from_utf8(files[name].clone()).unwrap();

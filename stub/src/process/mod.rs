@@ -1,4 +1,4 @@
-//! Running programs: a generation's, in RootlessKit's namespaces, with signals passed on and readiness reported.
+//! Runs the programs of a generation: in RootlessKit's namespaces, passing signals on and reporting readiness.
 
 pub(crate) mod namespaces;
 pub(crate) mod notify;
@@ -17,7 +17,7 @@ use crate::output;
 pub use namespaces::enter;
 pub(crate) use namespaces::{CHILD_PID, child_pid};
 
-/// A command of the generation with the environment components run in.
+/// A command of the generation, with the environment variables that services need.
 pub(crate) fn command(layout: &Layout, args: Vec<String>) -> Command {
     let mut args = args.into_iter();
     let mut command = Command::new(args.next().unwrap_or_default());
@@ -25,15 +25,15 @@ pub(crate) fn command(layout: &Layout, args: Vec<String>) -> Command {
     command
 }
 
-/// The generation's `crictl`, for the container runtime that answers there.
+/// The generation's `crictl`, for the container runtime with this socket.
 pub(crate) fn crictl(layout: &Layout, socket: &Path) -> Command {
     let mut command = Command::new(layout.program("crictl"));
     command.envs(components::cri_environment(socket));
     command
 }
 
-/// By what a generation's programs find each other: `PATH`, and the places of shared libraries and of iptables'
-/// extensions where the bundle brings any. Static programs need neither.
+/// The environment variables with which a generation's programs find each other: `PATH` and, if the bundle contains any, the
+/// directories of shared libraries and of iptables' extensions. Static programs need only `PATH`.
 pub(crate) fn environment(layout: &Layout) -> Vec<(&'static str, OsString)> {
     let mut environment = vec![("PATH", search_path(layout, env::var_os("PATH")))];
     for (variable, place) in [
@@ -48,7 +48,7 @@ pub(crate) fn environment(layout: &Layout) -> Vec<(&'static str, OsString)> {
     environment
 }
 
-/// The generation's host tools and programs, then the host's: `newuidmap` and `newgidmap` can only come from there.
+/// The directories of the generation's programs, then the host's. Only the host can provide `newuidmap` and `newgidmap`.
 fn search_path(layout: &Layout, inherited: Option<OsString>) -> OsString {
     let mut path = OsString::new();
     for directory in [
@@ -66,7 +66,7 @@ fn search_path(layout: &Layout, inherited: Option<OsString>) -> OsString {
     path
 }
 
-/// A line for the journal.
+/// Writes a line to the journal.
 pub(crate) fn say(text: impl AsRef<str>) {
     output::message(&format!("usernetes: {}", text.as_ref()));
 }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_are_looked_for_only_where_a_bundle_brings_them() {
+    fn library_paths_are_set_only_if_the_bundle_contains_libraries() {
         let dir = tempfile::tempdir().unwrap();
         let names = || {
             let generation = dir.path().to_owned();

@@ -1,4 +1,4 @@
-//! Entering the namespaces that RootlessKit made.
+//! Enters the namespaces that RootlessKit has created.
 
 use std::env;
 use std::os::fd::AsFd;
@@ -16,10 +16,10 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
 use crate::services::Namespaces;
 
-/// The file in which RootlessKit says who the first process in the namespaces is.
+/// The file to which RootlessKit writes the PID of the first process in the namespaces.
 pub(crate) const CHILD_PID: &str = "child_pid";
 
-/// The namespaces as the kernel calls them.
+/// The namespaces as flags of the kernel.
 fn kinds(namespaces: Namespaces) -> ThreadNameSpaceType {
     use ThreadNameSpaceType as T;
     match namespaces {
@@ -37,14 +37,14 @@ fn kinds(namespaces: Namespaces) -> ThreadNameSpaceType {
     }
 }
 
-/// Runs a program in the namespaces, in the current directory, and gives its exit code: 128 + n when signal n ended it.
-/// Unless these are [`Namespaces::All`], the program replaces this process and the function only returns on failure.
+/// Runs a program in the namespaces, in the current directory, and returns its exit code: 128 + n if signal n ended it. With
+/// other namespaces than [`Namespaces::All`], the program replaces this process, and the function returns only on failure.
 pub fn enter(layout: &Layout, namespaces: Namespaces, command: Command) -> Result<u8> {
     join(layout, namespaces)?;
     run_joined(namespaces, command)
 }
 
-/// The second half of [`enter`], for whoever has something to do in the namespaces first.
+/// The second half of [`enter`], for callers that do something in the namespaces first.
 pub(crate) fn run_joined(namespaces: Namespaces, command: Command) -> Result<u8> {
     match namespaces {
         Namespaces::Network | Namespaces::Files => Err(replace_this_process(command)),
@@ -52,7 +52,7 @@ pub(crate) fn run_joined(namespaces: Namespaces, command: Command) -> Result<u8>
     }
 }
 
-/// Becomes a program. Only returns on failure.
+/// Replaces this process with a program. Returns only on failure.
 pub(crate) fn replace_this_process(mut command: Command) -> Error {
     Error::from(command.exec()).about(format!("`{}`", command.get_program().display()))
 }
@@ -60,23 +60,23 @@ pub(crate) fn replace_this_process(mut command: Command) -> Error {
 /// Moves this process, which must have a single thread, into the namespaces. The current directory stays.
 pub(crate) fn join(layout: &Layout, namespaces: Namespaces) -> Result<()> {
     let rootlesskit_dir = &layout.rootlesskit();
-    let cwd = env::current_dir().about(|| "the current directory")?;
+    let cwd = env::current_dir().about(|| "cannot find the current directory")?;
     let pid = child_pid(rootlesskit_dir)?;
     let entered = pidfd_open(pid, PidfdFlags::empty())
         .and_then(|process| move_into_thread_name_spaces(process.as_fd(), kinds(namespaces)));
     match entered {
         Ok(()) => {}
-        // The file outlives a RootlessKit that was killed, and its number may be another's by now.
+        // A RootlessKit that was killed leaves the file behind. No process has its PID any more.
         Err(Errno::SRCH) => return Err(not_running(rootlesskit_dir)),
         Err(error) => {
             return Err(Error::from(std::io::Error::from(error))
-                .about(format!("entering the namespaces of process {pid}"))
+                .about(format!("cannot enter the namespaces of process {pid}"))
                 .hint("restart RootlessKit with `usernetes restart rootlesskit`; the kernel must be 5.8 or later"));
         }
     }
     if namespaces != Namespaces::Network {
         env::set_current_dir(&cwd)
-            .about(|| format!("`{}` inside the namespaces", cwd.display()))
+            .about(|| format!("cannot change to `{}` inside the namespaces", cwd.display()))
             .hint(|| "change to a directory below your home first".to_owned())?;
     }
     Ok(())
@@ -100,7 +100,7 @@ pub(crate) fn child_pid(rootlesskit_dir: &Path) -> Result<Pid> {
         .ok_or_else(|| {
             Error::new(
                 Kind::Input,
-                format!("`{}` names no process", path.display()),
+                format!("`{}` does not contain a PID", path.display()),
             )
             .expected("a PID")
             .found(format!("`{}`", text.trim()))
@@ -138,7 +138,10 @@ mod tests {
         for bad in ["", "init", "-4", "0", "1"] {
             fs::write(layout.rootlesskit().join(CHILD_PID), bad).unwrap();
             let error = join(&layout, Namespaces::All).unwrap_err().to_string();
-            assert!(error.contains("child_pid` names no process"), "{error}");
+            assert!(
+                error.contains("child_pid` does not contain a PID"),
+                "{error}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! systemd's readiness protocol, `sd_notify(3)`: text datagrams to the socket that `NOTIFY_SOCKET` names.
+//! systemd's readiness protocol, `sd_notify(3)`: a service sends text datagrams to the socket that `NOTIFY_SOCKET` names.
 
 use std::env;
 use std::io;
@@ -13,13 +13,17 @@ use crate::files::remove_if_there;
 /// The environment variable that names the socket.
 pub(crate) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
-/// Tells the service manager something, for example `READY=1`. Without a service manager it does nothing.
+/// Sends a message to the service manager, for example `READY=1`. Does nothing if there is no service manager.
 pub(crate) fn notify(message: &str) -> Result<()> {
     let Some(socket) = env::var_os(NOTIFY_SOCKET) else {
         return Ok(());
     };
-    send(Path::new(&socket), message)
-        .about(|| format!("the service manager at `{}`", socket.display()))
+    send(Path::new(&socket), message).about(|| {
+        format!(
+            "cannot notify the service manager at `{}`",
+            socket.display()
+        )
+    })
 }
 
 fn send(socket: &Path, message: &str) -> io::Result<()> {
@@ -27,10 +31,10 @@ fn send(socket: &Path, message: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// How much longer the service manager is asked to wait for readiness, and how often it is asked.
+/// By how much the service manager is asked to extend the time to become ready, and how often it is asked.
 const PATIENCE: (Duration, Duration) = (Duration::from_mins(2), Duration::from_secs(30));
 
-/// Waiting for something as long as it takes: the service manager is kept patient, and the journal says what for.
+/// A wait without a limit. It keeps asking the service manager for more time, and writes the reason to the journal.
 #[derive(Debug)]
 pub(crate) struct Wait {
     what: &'static str,
@@ -40,7 +44,7 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    /// Begins to wait. Nothing is said if it is over at once.
+    /// Begins to wait. Writes nothing if the wait ends at once.
     pub(crate) fn begin(what: &'static str) -> Self {
         Self {
             what,
@@ -50,7 +54,7 @@ impl Wait {
         }
     }
 
-    /// It is not over. `state` goes to the journal when it changes.
+    /// Continues the wait. Writes `state` to the journal when it has changed.
     pub(crate) fn goes_on(&mut self, state: &str) -> Result<()> {
         if self.asked.is_none_or(|asked| asked.elapsed() >= PATIENCE.1) {
             notify(&format!(
@@ -67,7 +71,7 @@ impl Wait {
         Ok(())
     }
 
-    /// It is over.
+    /// Ends the wait, and writes its duration to the journal.
     pub(crate) fn end(self) -> Result<()> {
         if self.asked.is_some() {
             notify("STATUS=")?;
@@ -81,7 +85,7 @@ impl Wait {
     }
 }
 
-/// A socket on which a program this process starts says that it is ready.
+/// A socket on which a child of this process reports that it is ready.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: UnixDatagram,
@@ -89,20 +93,20 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Makes the socket, replacing one that an earlier run left.
+    /// Creates the socket. Replaces one that an earlier run has left behind.
     pub(crate) fn bind(path: PathBuf) -> Result<Self> {
         remove_if_there(&path)?;
         let socket = UnixDatagram::bind(&path).about(|| format!("`{}`", path.display()))?;
         Ok(Self { socket, path })
     }
 
-    /// What the program's `NOTIFY_SOCKET` must be.
+    /// The value for the child's `NOTIFY_SOCKET`.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Waits until the program says that it is ready.
+    /// Waits until the child reports that it is ready.
     pub(crate) fn wait_ready(&self) -> Result<()> {
         let mut buffer = [0; 4096];
         loop {
@@ -122,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_is_a_line_among_others() {
+    fn readiness_is_found_among_other_lines() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         fs_err::write(&path, "left over").unwrap();

@@ -1,4 +1,4 @@
-//! Standing in front of a program that has to be a child: signals go through, its exit code comes back.
+//! Runs a program as a child, and behaves as if this process were that program: passes signals on and returns its exit code.
 
 use std::io::{IsTerminal, stdin};
 use std::os::unix::process::ExitStatusExt;
@@ -10,62 +10,63 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::child;
+use crate::error::{Context, Result};
 
-/// What a program is sent when this process gets it.
+/// The signals that are passed on to the program.
 const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
-/// Those of them that ask a program to end.
+/// The signals among these that ask a program to end.
 const ENDING: [i32; 3] = [SIGINT, SIGQUIT, SIGTERM];
 
-/// Passes signals on to one program after another.
+/// Runs one program after another and passes signals on to them.
 pub(crate) struct Supervisor {
     signals: Signals,
 }
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    /// Its exit code: 128 + n when signal n ended it.
+pub(crate) struct Exit {
+    /// Its exit code: 128 + n if signal n ended it.
     pub(crate) code: u8,
-    /// Whether it was passed a signal that asks a program to end.
+    /// Whether a signal that asks a program to end was passed on to it.
     pub(crate) asked: bool,
 }
 
 impl Supervisor {
-    /// From now on signals are collected, so that none is lost between two programs.
+    /// Begins to collect signals, so that none is lost between two programs.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             signals: Signals::new(PASSED_ON.into_iter().chain([SIGCHLD]))?,
         })
     }
 
-    /// Runs a program to its end. `started` is told its PID.
-    pub(crate) fn run(&mut self, command: Command, started: impl FnOnce(Pid)) -> Result<Outcome> {
+    /// Runs a program to its end. Calls `started` with its PID.
+    pub(crate) fn run(&mut self, command: Command, started: impl FnOnce(Pid)) -> Result<Exit> {
         self.run_with_farewell(command, started, || ())
     }
 
-    /// The same; `farewell` is called once, before the program is first passed a signal that asks it to end.
+    /// Does the same, and calls `farewell` once, before the first signal that asks the program to end is passed on.
     pub(crate) fn run_with_farewell(
         &mut self,
         mut command: Command,
         started: impl FnOnce(Pid),
         farewell: impl FnOnce(),
-    ) -> Result<Outcome> {
+    ) -> Result<Exit> {
         let mut farewell = Some(farewell);
         let mut child = command
             .spawn()
             .about(|| format!("`{}`", command.get_program().display()))?;
         let pid = Pid::from_child(&child);
         started(pid);
-        // A terminal sends these two to every process in the foreground, hence to the program as well.
+        // A terminal sends these two signals to every process in the foreground, so the program has already got them.
         let by_terminal = |signal| matches!(signal, SIGINT | SIGQUIT) && stdin().is_terminal();
         let mut asked = false;
         loop {
             for signal in self.signals.wait() {
                 if signal == SIGCHLD {
                     if let Some(status) = child.try_wait()? {
-                        return Ok(Outcome {
+                        return Ok(Exit {
                             code: exit_code(status),
                             asked,
                         });
@@ -81,7 +82,7 @@ impl Supervisor {
                 if let Some(signal) =
                     Signal::from_named_raw(signal).filter(|_| !by_terminal(signal))
                 {
-                    // It can only have ended, and then SIGCHLD is next.
+                    // This fails only if the program has ended, and then SIGCHLD follows.
                     let _ = kill_process(pid, signal);
                 }
             }
@@ -93,7 +94,7 @@ impl Supervisor {
         while !self.signals.wait().any(|signal| ENDING.contains(&signal)) {}
     }
 
-    /// Waits until this process is asked to end, but no longer than that.
+    /// Waits until this process is asked to end, but not longer than `limit`.
     pub(crate) fn wait_for_end_at_most(&mut self, limit: Duration) {
         const STEP: Duration = Duration::from_millis(100);
         let started = Instant::now();
@@ -110,7 +111,7 @@ impl Supervisor {
     }
 }
 
-/// The exit code of a shell's `$?`.
+/// The exit code that a shell would have in `$?`.
 fn exit_code(status: ExitStatus) -> u8 {
     let code = status
         .code()
@@ -118,19 +119,9 @@ fn exit_code(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// Runs a program to its end and gives what it wrote to stdout. Its stderr goes into the error when it fails.
+/// Runs a program to its end and returns the text that it wrote to stdout.
 pub(crate) fn output(mut command: Command) -> Result<String> {
-    let program = command.get_program().display().to_string();
-    let output = command.output().about(|| format!("`{program}`"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Error::new(
-            Kind::Failed,
-            format!("`{program}` failed: {}", output.status),
-        )
-        .detail("said", said.trim()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    child::run(&mut command)?.success()
 }
 
 #[cfg(test)]
@@ -143,7 +134,7 @@ mod tests {
         command
     }
 
-    fn run(command: Command) -> Result<Outcome> {
+    fn run(command: Command) -> Result<Exit> {
         Supervisor::new().unwrap().run(command, |_| ())
     }
 
@@ -157,7 +148,7 @@ mod tests {
         ] {
             assert_eq!(
                 run(sh(script)).unwrap(),
-                Outcome { code, asked: false },
+                Exit { code, asked: false },
                 "{script}"
             );
         }
@@ -172,9 +163,9 @@ mod tests {
         );
     }
 
-    /// The test runs itself again as the process that stands in front, because a signal is for a whole process.
+    /// The test runs itself again as the supervising process, because a signal goes to a whole process.
     #[test]
-    fn signals_go_through() {
+    fn signals_are_passed_on() {
         const IN_FRONT: &str = "USERNETES_TEST_IN_FRONT";
         if std::env::var_os(IN_FRONT).is_some() {
             let mut supervisor = Supervisor::new().unwrap();
@@ -188,14 +179,14 @@ mod tests {
             assert_eq!(farewells, 1);
             assert_eq!(
                 hung_up,
-                Outcome {
+                Exit {
                     code: 9,
                     asked: false
                 }
             );
             assert_eq!(
                 ended,
-                Outcome {
+                Exit {
                     code: 143,
                     asked: true
                 }
@@ -204,13 +195,16 @@ mod tests {
         }
         let mut again = Command::new(std::env::current_exe().unwrap());
         again
-            .args(["--exact", "process::supervise::tests::signals_go_through"])
+            .args([
+                "--exact",
+                "process::supervise::tests::signals_are_passed_on",
+            ])
             .env(IN_FRONT, "1");
         output(again).unwrap();
     }
 
     #[test]
-    fn output_of_a_failure_has_what_it_said() {
+    fn the_error_of_a_failed_program_contains_its_stderr() {
         let error = output(sh("echo because >&2; exit 3"))
             .unwrap_err()
             .to_string();

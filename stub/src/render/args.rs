@@ -5,16 +5,17 @@ use std::path::Path;
 
 use crate::layout::Layout;
 
-/// A command line in the making.
+/// Builds a command line.
+#[derive(Default)]
 pub(crate) struct Args(pub(crate) Vec<String>);
 
 impl Args {
-    /// Begins with a program of the generation.
+    /// Begins with the path of a program of the generation.
     pub(crate) fn of(layout: &Layout, program: &str) -> Self {
         Self(vec![layout.program(program).display().to_string()])
     }
 
-    /// Adds `--name=value`. In one argument, so that no value is mistaken for a flag.
+    /// Adds `--name=value` as one argument, so that no value is mistaken for a flag.
     pub(crate) fn flag(mut self, name: &str, value: impl Display) -> Self {
         self.0.push(format!("--{name}={value}"));
         self

@@ -1,4 +1,5 @@
-//! The texts that services are started with: command lines, configuration files, objects of Kubernetes.
+//! Builds the texts that services and the cluster are set up with: command lines, configuration files and Kubernetes
+//! objects.
 
 mod args;
 mod objects;
@@ -10,10 +11,10 @@ use serde::Serialize;
 pub(crate) use args::Args;
 pub(crate) use objects::{cluster_role, cluster_role_binding, user};
 
-/// A configuration file: where it lies and what it says. It ends with a line feed.
+/// A configuration file: its path and its contents, which end with a line feed.
 pub type ConfigFile = (PathBuf, String);
 
-/// JSON as a person reads it. Kubernetes takes it wherever it takes YAML.
+/// Indented JSON. Kubernetes accepts it wherever it accepts YAML.
 #[expect(
     clippy::expect_used,
     reason = "fails only for maps with keys that are not text, and no type here has any"

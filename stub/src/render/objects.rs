@@ -1,8 +1,8 @@
-//! Objects of Kubernetes.
+//! Kubernetes objects.
 
 use serde_json::{Value, json};
 
-/// The group all roles and bindings belong to.
+/// The API group of roles and bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// A cluster role.
@@ -15,7 +15,7 @@ pub(crate) fn cluster_role(name: &str, rules: &Value) -> Value {
     })
 }
 
-/// The binding of a cluster role to one subject, under the given name.
+/// A binding with the given name, of a cluster role to one subject.
 pub(crate) fn cluster_role_binding(name: &str, role: &str, subject: &Value) -> Value {
     json!({
         "apiVersion": format!("{RBAC}/v1"),

@@ -1,9 +1,9 @@
 //! The services: everything that runs, in one table, and the targets that group them.
 //!
-//! [`SERVICES`] is the only place that says in which unit a service runs, what it starts after, what it needs, how it
-//! reports that it is ready and how it is stopped. Unit files, the order of stopping, the layers of `status`, `boot` and
-//! the checks of the installer derive from it. To add a service, add its name to [`Service`], one row here, and one
-//! function below `components/` that gives its command line.
+//! [`SERVICES`] is the only place that says in which unit a service runs, which services it needs and starts after, how
+//! it reports that it is ready, and how it is stopped. The unit files, the stop order, the layers of `status`, `boot` and
+//! the checks of the installer are derived from it. To add a service, add its name to [`Service`], a row to the table,
+//! and a function in `components/` that returns its command line.
 
 mod name;
 mod table;
@@ -45,19 +45,19 @@ impl Service {
         SERVICES.iter().map(|row| row.service)
     }
 
-    /// The service of this name.
+    /// The service with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|service| service.as_str() == name)
     }
 
-    /// Its row in the table, which has the services in the order of this enum (a test looks).
+    /// Its row in the table. The rows are in the same order as this enum; a test checks that.
     #[must_use]
     pub fn row(self) -> &'static Row {
         &SERVICES[self as usize]
     }
 
-    /// Its name, which is also its program's.
+    /// Its name, which is also the name of its program.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.row().name
@@ -68,27 +68,27 @@ impl Service {
     pub fn unit(self, cri: Cri) -> UnitName {
         let row = self.row();
         UnitName::service(match row.runtime {
-            // A cluster without a container runtime has no such unit; the name is the default runtime's.
+            // A cluster without a container runtime does not have this unit. Name it as for the default runtime.
             Runtime::NamesUnit if cri == Cri::Crio => format!("{}-crio", row.name),
             Runtime::NamesUnit => format!("{}-containerd", row.name),
             Runtime::Child | Runtime::None => row.name.to_owned(),
         })
     }
 
-    /// The service of a unit, in whatever cluster; `None` for targets and units of others.
+    /// The service that a unit runs, for any container runtime; `None` for a target, and for a unit that is not ours.
     #[must_use]
     pub fn of_unit(unit: &str) -> Option<Self> {
         let is = |service: &Self| Cri::ALL.iter().any(|cri| service.unit(*cri) == *unit);
         Self::all().find(is)
     }
 
-    /// The target that starts it again when it ends; `None` if only the services that need it do.
+    /// The target that starts it again when it ends; `None` if only the services that need it start it again.
     #[must_use]
     pub fn upheld_by(self) -> Option<Target> {
         Some(self.row().target).filter(|_| self.row().upheld)
     }
 
-    /// One line about it for people, in a cluster with this container runtime.
+    /// Its name for people, in a cluster with this container runtime.
     #[must_use]
     pub fn title(self, cri: Cri) -> String {
         let row = self.row();
@@ -115,7 +115,7 @@ pub struct Services {
 }
 
 impl Services {
-    /// Those that the configuration needs on this machine.
+    /// The services that this configuration needs.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let needed = SERVICES.iter().filter(|row| row.part.belongs_to(config));
@@ -143,20 +143,20 @@ impl Services {
         service.unit(self.cri)
     }
 
-    /// The units of those of these services that the configuration needs.
+    /// The units of the given services, leaving out the services that the configuration does not need.
     #[must_use]
     pub fn units<'a>(&self, services: impl IntoIterator<Item = &'a Service>) -> Vec<UnitName> {
         let needed = services.into_iter().filter(|s| self.has(**s));
         needed.map(|s| self.unit(*s)).collect()
     }
 
-    /// All their units.
+    /// The units of all services of the configuration.
     #[must_use]
     pub fn all_units(&self) -> Vec<UnitName> {
         self.units(&self.services)
     }
 
-    /// The services that a target consists of, without those of the targets it wants.
+    /// The services that a target keeps running itself, without those of the other targets that it starts.
     #[must_use]
     pub fn upheld_by(&self, target: Target) -> Vec<Service> {
         let upheld = self.iter().filter(|s| s.upheld_by() == Some(target));
@@ -171,7 +171,8 @@ impl Services {
             .any(|s| s.upheld_by().is_some_and(|t| targets.contains(&t)))
     }
 
-    /// The services that run when a unit is started: its own, those of the targets it wants, and those that these need.
+    /// The services that run once a unit is started: its own, those of the targets that it starts, and all services that
+    /// any of these need.
     #[must_use]
     pub fn started_by(&self, unit: &str) -> Vec<Service> {
         let mut started = match unit.parse::<Target>() {
@@ -196,7 +197,7 @@ impl Services {
     }
 }
 
-/// The names of every unit that any configuration makes, for code that must find those of an earlier one.
+/// The names of all units that any configuration can have. With them, the units of an earlier configuration are found.
 #[must_use]
 pub fn all_unit_names() -> BTreeSet<UnitName> {
     let services = Service::all().flat_map(|s| Cri::ALL.iter().map(move |cri| s.unit(*cri)));
@@ -204,9 +205,9 @@ pub fn all_unit_names() -> BTreeSet<UnitName> {
     services.chain(targets).collect()
 }
 
-/// All units, in the order in which systemd is to be told to stop them. systemd takes each name as a transaction of its
-/// own and begins at once with one that nothing is ordered before. So a target comes before the services that it would
-/// start again, a service before those it needs, and first the target that stops everything in one transaction.
+/// All units, in the order in which to pass them to `systemctl stop`. systemd stops each name in a transaction of its own,
+/// and starts on it at once if no other stop must come first. So the target that stops everything in one transaction comes
+/// first, a target comes before the services that it would start again, and a service comes before those it needs.
 #[must_use]
 pub fn stop_order() -> Vec<UnitName> {
     let mut order = vec![UnitName::target(Target::All)];

@@ -1,4 +1,4 @@
-//! Names of units.
+//! The names of units.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -10,14 +10,14 @@ use super::all_unit_names;
 use crate::config::Target;
 use crate::error::{Error, Kind, Result};
 
-/// The full name of a unit of ours, for example `u7s-etcd.service`. Only names of [`SERVICES`](super::SERVICES) and
-/// [`TARGETS`](super::TARGETS) can be made.
+/// The full name of one of our units, for example `u7s-etcd.service`. There are values only for the units of
+/// [`SERVICES`](super::SERVICES) and [`TARGETS`](super::TARGETS).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct UnitName(String);
 
 impl UnitName {
-    /// The unit of a service of this name.
+    /// The unit of the service with this name.
     pub(super) fn service(name: impl fmt::Display) -> Self {
         Self(format!("u7s-{name}.service"))
     }
@@ -35,7 +35,7 @@ impl UnitName {
     }
 }
 
-/// A person may shorten a name: `etcd`, `u7s-etcd`, `u7s-etcd.service`, `u7s`, `master.target`.
+/// Accepts shortened names: `etcd`, `u7s-etcd`, `u7s-etcd.service`, `u7s` and `master.target` are all valid.
 impl FromStr for UnitName {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {

@@ -1,4 +1,4 @@
-//! The table itself.
+//! The table of services.
 
 use super::Service;
 use crate::config::{Cni, Config, Cri, Target};
@@ -6,50 +6,52 @@ use crate::config::{Cni, Config, Cri, Target};
 /// One service: how it runs, and how it depends on the others.
 #[derive(Debug)]
 pub struct Row {
-    /// Which.
+    /// The service that this row describes.
     pub service: Service,
-    /// Its name: its program in `bin/`, the argument of `boot`, and with `u7s-` in front its unit and its name in the journal.
+    /// Its name. Its program in `bin/` has this name, `boot` takes it as an argument, and its unit and its lines in the
+    /// journal have it with `u7s-` in front.
     pub name: &'static str,
-    /// A few words about it for people.
+    /// Its name for people, used in the description of its unit.
     pub title: &'static str,
-    /// The layer of `status` that it is.
+    /// The name of its layer in `status`.
     pub layer: &'static str,
-    /// The part of a cluster it belongs to.
+    /// The part of a cluster that it belongs to.
     pub part: Part,
-    /// The target it belongs to and is stopped with.
+    /// The target that it belongs to. It is stopped when this target is stopped.
     pub target: Target,
     /// Whether that target starts it again when it ends.
     pub upheld: bool,
-    /// What it has to do with the container runtime.
+    /// How it is related to the container runtime.
     pub runtime: Runtime,
-    /// It stops with these, and cannot run without them.
+    /// The services that it cannot run without. When one of them stops, it stops, too.
     pub binds: &'static [Service],
-    /// It starts these as well.
+    /// Further services that are started with it.
     pub wants: &'static [Service],
-    /// It starts after these and, since systemd reverses the order, stops before them.
+    /// The services that it starts after. systemd stops in the reverse order, so it stops before them.
     pub after: &'static [Service],
-    /// Whether it tells the service manager when it is ready. Of those that do not, most are started by `boot` only after
-    /// the API server is ready.
+    /// Whether it tells the service manager when it is ready. `boot` starts most of the others only after the API server
+    /// is ready.
     pub notifies: bool,
-    /// Exit codes that are no failure, besides 0 and death by SIGTERM. 143 is how a parent reports the latter.
+    /// The exit codes that are not a failure, besides 0 and an end by SIGTERM. A parent reports the latter as 143.
     pub clean_exits: &'static [u8],
-    /// How many seconds it may take to end before it is killed. One after the other they take less than the 90 seconds that
-    /// a machine allows when it shuts down.
+    /// How many seconds it may take to stop before it is killed. All services, stopped one after the other, take less than
+    /// the 90 seconds that a machine allows when it shuts down.
     pub stop_seconds: u8,
-    /// The namespaces it runs in; `None` if it makes them.
+    /// The namespaces that it runs in; `None` if it creates them.
     pub namespaces: Option<Namespaces>,
-    /// Whether `boot` waits until the images that the bundle brings are loaded.
+    /// Whether `boot` waits until the images of the bundle are loaded.
     pub after_images: bool,
-    /// Whether `boot` waits until the API server is ready, and by which certificate it asks: a path below the configuration
-    /// directory, without `.pem`.
+    /// If `boot` waits until the API server is ready: the certificate with which it asks the API server, as a path below
+    /// the configuration directory, without `.pem`.
     pub after_api: Option<&'static str>,
-    /// Files with certificates that it reads only when it starts: paths below the configuration directory. etcd reads its
-    /// certificates for every connection, the API server all of its own whenever they change.
+    /// The files with certificates that it reads only when it starts, as paths below the configuration directory. Not
+    /// those of etcd, which reads its certificates for every connection, and of the API server, which reads all of its
+    /// certificates again when they change.
     pub reads_at_start: &'static [&'static str],
 }
 
 impl Row {
-    /// The services it cannot run without, or that it starts.
+    /// The services that it cannot run without, and those that are started with it.
     pub fn needs(&self) -> impl Iterator<Item = Service> + use<> {
         self.binds.iter().chain(self.wants).copied()
     }
@@ -58,23 +60,23 @@ impl Row {
 /// A part of a cluster. Which parts a machine has depends on its role and on the pod network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// Every machine has it.
+    /// The part that every machine has.
     Base,
-    /// The machines that decide.
+    /// The part that only machines with a control plane have.
     ControlPlane,
-    /// The machines that run pods.
+    /// The part that only machines which run pods have.
     Node,
-    /// The machines that run pods, with this pod network.
+    /// The part that only machines which run pods with this pod network have.
     Network(Cni),
 }
 
 impl Part {
-    /// Whether a machine with this configuration has it.
+    /// Whether a machine with this configuration has this part.
     #[must_use]
     pub fn belongs_to(self, config: &Config) -> bool {
         let node = config.cri != Cri::None;
         match self {
-            // One machine is one cluster so far, so every machine decides.
+            // A cluster is a single machine so far, so every machine has a control plane.
             Self::Base | Self::ControlPlane => true,
             Self::Node => node,
             Self::Network(cni) => node && config.cni == cni,
@@ -82,31 +84,32 @@ impl Part {
     }
 }
 
-/// What a service has to do with the container runtime.
+/// How a service is related to the container runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runtime {
-    /// Nothing.
+    /// It is not.
     None,
-    /// The runtime is its child.
+    /// It runs the container runtime as a child.
     Child,
-    /// The runtime is part of its unit's name.
+    /// The name of its unit contains the name of the container runtime.
     NamesUnit,
 }
 
 /// Which of RootlessKit's namespaces a program runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Namespaces {
-    /// User and network. The program keeps the host's files and processes, so it can take the place of this process:
-    /// its PID, its signals, its exit code and its notifications are the unit's own.
+    /// User and network. The program sees the host's files and processes, so it can replace the process of `boot`. Then it
+    /// is the main process of the unit, which receives its signals, its exit code and its notifications directly.
     Network,
-    /// User, mount and network: the namespaces' files, too, and still this process's own PID, so that it can have threads.
+    /// User, mount and network: it also sees the files of the namespaces. It stays in the host's PID namespace and can
+    /// therefore start threads.
     Files,
-    /// All of them: user, mount, network, cgroup, PID, IPC, UTS. A process cannot change its own PID namespace, so
-    /// the program becomes a child.
+    /// All of them: user, mount, network, cgroup, PID, IPC and UTS. A process cannot change its own PID namespace, so `boot`
+    /// runs the program as a child.
     All,
 }
 
-/// What most rows have in common.
+/// The values that most rows have in common.
 const COMMON: Row = Row {
     service: Service::Rootlesskit,
     name: "",
@@ -130,10 +133,10 @@ const COMMON: Row = Row {
 
 /// All services, in the order they start.
 ///
-/// The controller manager and the scheduler give up when the API server is not ready, which it says only at `/readyz`:
-/// its notification to the service manager comes long before. The kubelet and kube-proxy could wait by themselves; but
-/// the API server gives up when it does not get its first roles written within 30 seconds, and on a slow machine
-/// it cannot if they start at the same time.
+/// The controller manager and the scheduler exit if the API server is not ready. Only its `/readyz` says whether it is: it
+/// notifies the service manager long before. The kubelet and kube-proxy would wait for the API server. But the API server
+/// exits if it cannot write its first roles within 30 seconds, and on a slow machine it cannot if those two start at the
+/// same time.
 pub static SERVICES: [Row; 8] = [
     Row {
         service: Service::Rootlesskit,
@@ -141,7 +144,7 @@ pub static SERVICES: [Row; 8] = [
         title: "RootlessKit",
         layer: "RootlessKit",
         part: Part::Base,
-        // It serves whatever is up, and is stopped with everything. The services that need it start it again.
+        // All other services need it and start it again, so it is stopped only when everything is stopped.
         target: Target::All,
         upheld: false,
         runtime: Runtime::Child,
@@ -188,7 +191,7 @@ pub static SERVICES: [Row; 8] = [
         title: "kube-scheduler",
         layer: "scheduler",
         after: &[Service::Rootlesskit, Service::KubeApiserver],
-        // It ends with 1 when it is told to stop and runs without leader election.
+        // Without leader election, it exits with 1 when it is told to stop.
         clean_exits: &[1, 143],
         after_api: Some("master/kube-scheduler"),
         reads_at_start: &["master/kube-scheduler.kubeconfig"],
@@ -230,7 +233,7 @@ pub static SERVICES: [Row; 8] = [
         layer: "pod network",
         part: Part::Network(Cni::Flannel),
         target: Target::Node,
-        // It gives up while the kubelet has not registered the node.
+        // It exits if the kubelet has not registered the node yet.
         after: &[
             Service::Rootlesskit,
             Service::KubeApiserver,
@@ -243,7 +246,7 @@ pub static SERVICES: [Row; 8] = [
     },
 ];
 
-/// What a node's services start after.
+/// The services that most services of a node start after.
 const AFTER_CONTROL_PLANE: &[Service] = &[
     Service::Rootlesskit,
     Service::KubeApiserver,

@@ -8,13 +8,13 @@ use crate::config::Target;
 /// One target.
 #[derive(Debug)]
 pub struct TargetRow {
-    /// Which.
+    /// The target that this row describes.
     pub target: Target,
-    /// A few words about it for people.
+    /// Its name for people, used in the description of its unit.
     pub title: &'static str,
-    /// The target that stops it when that is stopped.
+    /// The wider target that it belongs to. It is stopped when that one is stopped.
     pub part_of: Option<Target>,
-    /// The targets it starts, besides its own services.
+    /// The targets that it starts, besides its own services.
     pub wants: &'static [Target],
 }
 
@@ -52,7 +52,7 @@ pub const TARGETS: [TargetRow; 5] = [
     },
 ];
 
-/// The target and every target that starting it starts.
+/// The target, and every target that is started with it.
 #[must_use]
 pub fn with_wanted(target: Target) -> BTreeSet<Target> {
     let mut all = BTreeSet::new();
@@ -65,7 +65,7 @@ pub fn with_wanted(target: Target) -> BTreeSet<Target> {
     all
 }
 
-/// The first service that starts with a target, which is the last to stop.
+/// The first service that starts with a target. It is the last to stop.
 pub(super) fn first_service(target: Target) -> Option<Service> {
     let targets = with_wanted(target);
     Service::all().find(|service| targets.contains(&service.row().target))

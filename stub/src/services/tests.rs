@@ -8,7 +8,7 @@ fn config(cri: Cri, cni: Cni) -> Config {
 }
 
 #[test]
-fn the_table_is_whole() {
+fn rows_are_in_the_order_of_the_enum_and_follow_the_services_they_need() {
     for (index, row) in SERVICES.iter().enumerate() {
         assert_eq!(row.service.row().name, row.name);
         assert_eq!(Service::named(row.name), Some(row.service));
@@ -26,7 +26,7 @@ fn the_table_is_whole() {
     }
 }
 
-/// The longest way from a service over those that stop after it, in seconds.
+/// How many seconds a service and all services that stop after it take at most.
 fn seconds_to_stop(service: Service) -> u32 {
     let row = service.row();
     let rest = row.after.iter().map(|s| seconds_to_stop(*s)).max();
@@ -34,14 +34,14 @@ fn seconds_to_stop(service: Service) -> u32 {
 }
 
 #[test]
-fn a_machine_that_shuts_down_waits_long_enough() {
+fn all_services_stop_within_the_time_that_a_machine_allows_when_it_shuts_down() {
     for service in Service::all() {
         assert!(seconds_to_stop(service) < 90, "{service:?}");
     }
 }
 
 #[test]
-fn which_services_a_machine_has() {
+fn a_machine_has_the_services_that_its_configuration_needs() {
     let names = |cri, cni| {
         let services = Services::of(&config(cri, cni));
         services
@@ -61,7 +61,7 @@ fn which_services_a_machine_has() {
 }
 
 #[test]
-fn a_unit_starts_what_it_needs() {
+fn a_unit_starts_the_services_that_it_needs() {
     let services = Services::of(&config(Cri::Crio, Cni::Flannel));
     let started = |unit: &str| {
         let started = services.started_by(unit).into_iter();
@@ -88,7 +88,7 @@ fn a_unit_starts_what_it_needs() {
 }
 
 #[test]
-fn names_may_be_shortened() {
+fn unit_names_may_be_shortened() {
     for text in ["etcd", "u7s-etcd", "u7s-etcd.service"] {
         assert_eq!(
             text.parse::<UnitName>().unwrap().as_str(),

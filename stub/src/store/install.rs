@@ -21,14 +21,14 @@ pub struct Installed {
     /// The generation of the bundle, which is current now.
     pub generation: Generation,
     /// The work that was needed.
-    pub outcome: Outcome,
+    pub effect: Effect,
     /// Titles of the components that were unpacked, sorted. The others were in the store already.
     pub unpacked: Vec<String>,
 }
 
 /// The work that an installation needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Effect {
     /// Nothing: the generation was current and whole.
     Unchanged,
     /// The generation was current, but some of it was damaged.
@@ -53,7 +53,7 @@ impl Store {
         {
             return Ok(Installed {
                 generation,
-                outcome: Outcome::Unchanged,
+                effect: Effect::Unchanged,
                 unpacked: Vec::new(),
             });
         }
@@ -114,7 +114,7 @@ impl Store {
         {
             return Ok(Installed {
                 generation,
-                outcome: Outcome::Unchanged,
+                effect: Effect::Unchanged,
                 unpacked: Vec::new(),
             });
         }
@@ -168,10 +168,10 @@ impl Store {
         let _ = self.clear_temporary();
         Ok(Installed {
             generation: self.generation(number)?,
-            outcome: match (&current, &present) {
-                (Some(_), _) => Outcome::Repaired,
-                (None, Some(_)) => Outcome::Reactivated,
-                (None, None) => Outcome::New,
+            effect: match (&current, &present) {
+                (Some(_), _) => Effect::Repaired,
+                (None, Some(_)) => Effect::Reactivated,
+                (None, None) => Effect::New,
             },
             unpacked: lacking.iter().map(|c| c.title()).collect(),
         })

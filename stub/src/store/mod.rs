@@ -39,7 +39,7 @@ pub use disk::Observer;
 use disk::{Disk, TEMPORARY};
 pub use gc::{Garbage, Unused};
 pub use generation::Generation;
-pub use install::{Installed, Outcome};
+pub use install::{Effect, Installed};
 pub(crate) use preflight::{owned, writable};
 pub use tree::Damage;
 

@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-use crate::cluster::{layout, unit_dir};
+use crate::cluster::{first_process, layout, unit_dir};
 use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
-use crate::install::running;
 use crate::layout::Layout;
 use crate::manager::base;
 use crate::progress::Progress;
@@ -64,7 +63,9 @@ pub(super) fn check_idle(machine: &Machine, data: &Path, progress: &Progress) ->
     let wait = progress.wait("end of what an earlier run has left");
     loop {
         let layouts = [&own, &of_systemd];
-        let process = layouts.iter().find_map(|layout| running(layout, machine));
+        let process = layouts
+            .iter()
+            .find_map(|layout| first_process(layout, machine));
         let database = own.data("etcd/member/snap/db");
         let found = match process {
             Some(pid) => format!("process {pid} in the namespaces of RootlessKit"),

@@ -16,13 +16,14 @@ mod surroundings;
 
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use crate::cluster::Current;
 use crate::error::{Error, Kind, Result};
 use crate::files::{private_directory, remove_tree};
 use crate::host::Machine;
 use crate::install::{self, Flags, Start};
-use crate::lifecycle::{Phase, bring_up};
+use crate::lifecycle::{PATIENCE, Phase, bring_up};
 use crate::manager::{Claim, Direct, Reply, Request, base, socket};
 use crate::progress::Progress;
 use crate::services::{Service, Services};
@@ -85,7 +86,8 @@ pub fn run(flags: &Flags, quiet: bool, machine: &Machine, progress: &Progress) -
                 .hint("name the unit, as in `usernetes run --start u7s.target`"),
         );
     }
-    supervise(&current, &claim, unit, quiet, progress)
+    let patience = flags.timeout.unwrap_or(PATIENCE);
+    supervise(&current, &claim, unit, patience, quiet, progress)
 }
 
 /// Runs the services of what is installed to their end.
@@ -93,6 +95,7 @@ fn supervise(
     current: &Current,
     claim: &Claim,
     unit: &str,
+    patience: Duration,
     quiet: bool,
     progress: &Progress,
 ) -> Result<()> {
@@ -114,7 +117,7 @@ fn supervise(
     listen_to_signals(events.clone())?;
     control::listen(&socket(&layout.runtime("")), events.clone())?;
     claim.announce(machine, base)?;
-    bring_up_meanwhile(unit, progress, events)?;
+    bring_up_meanwhile(unit, patience, progress, events)?;
     let mut run = Run::new(&services, children, output, progress);
     run.go(&happened);
     let result = run.end();
@@ -123,7 +126,12 @@ fn supervise(
 }
 
 /// Starts the cluster and waits for it as `start` does, which asks this process through its socket.
-fn bring_up_meanwhile(unit: &str, progress: &Progress, events: Sender<Event>) -> Result<()> {
+fn bring_up_meanwhile(
+    unit: &str,
+    patience: Duration,
+    progress: &Progress,
+    events: Sender<Event>,
+) -> Result<()> {
     let (unit, progress) = (unit.to_owned(), progress.clone());
     let current = Current::read()?;
     let direct = Direct::of(&current.machine, &current.layout.data(""))?;
@@ -131,7 +139,7 @@ fn bring_up_meanwhile(unit: &str, progress: &Progress, events: Sender<Event>) ->
         let missing = || Error::new(Kind::Failed, "this run does not find itself");
         let phases = direct
             .ok_or_else(missing)
-            .and_then(|direct| bring_up(&direct, &current, &[unit], &progress));
+            .and_then(|direct| bring_up(&direct, &current, &[unit], patience, &progress));
         // Nobody listens once everything has ended.
         let _ = events.send(Event::BroughtUp(phases));
     });

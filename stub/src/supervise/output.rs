@@ -79,15 +79,12 @@ impl Output {
 
 /// RFC 3339 in UTC, with milliseconds.
 fn now() -> String {
-    let now = SystemTime::now()
+    let now = SystemTime::now();
+    let millis = now
         .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let seconds = rfc3339(i64::try_from(now.as_secs()).unwrap_or_default());
-    format!(
-        "{}.{:03}Z",
-        seconds.trim_end_matches('Z'),
-        now.subsec_millis()
-    )
+        .unwrap_or_default()
+        .subsec_millis();
+    format!("{}.{millis:03}Z", rfc3339(now).trim_end_matches('Z'))
 }
 
 /// A file that is put aside when it is large enough.

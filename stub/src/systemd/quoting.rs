@@ -1,6 +1,6 @@
-//! Lists as `systemctl show` prints them: words between blanks, and those that a shell would not take as they are in
-//! double quotes, with a backslash before what is special and in the place of bytes that cannot be printed (systemd,
-//! `shell_maybe_quote`).
+//! Parses lists as `systemctl show` prints them: words separated by blanks. Words with characters that are special to a shell
+//! are in double quotes. In these, special characters have a backslash before them, and bytes that cannot be printed are
+//! written as escapes (systemd, `shell_maybe_quote`).
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -30,7 +30,7 @@ pub(super) fn words(list: &str) -> Vec<OsString> {
     words.into_iter().map(OsString::from_vec).collect()
 }
 
-/// The byte that what follows a backslash stands for; nothing at the end of the text.
+/// The byte for an escape, read from after its backslash; `None` at the end of the text.
 fn unescape(bytes: &mut std::iter::Peekable<std::str::Bytes>) -> Option<u8> {
     let byte = bytes.next()?;
     Some(match byte {
@@ -47,7 +47,7 @@ fn unescape(bytes: &mut std::iter::Peekable<std::str::Bytes>) -> Option<u8> {
     })
 }
 
-/// Goes on with the number that began with `first`, by at most so many digits.
+/// Reads at most `digits` further digits of a number that began with `first`.
 fn number(
     bytes: &mut std::iter::Peekable<std::str::Bytes>,
     radix: u8,
@@ -71,7 +71,7 @@ fn number(
 mod tests {
     use super::*;
 
-    /// The words of a list, with what is not UTF-8 as an escape.
+    /// The words of a list, with escapes for all bytes that are not printable ASCII.
     fn shown(list: &str) -> Vec<String> {
         let words = words(list).into_iter();
         words
@@ -80,11 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn what_systemd_quotes_is_read_as_it_was() {
+    fn words_that_systemd_quotes_are_read_unchanged() {
         for (list, expected) in [
             ("", &[][..]),
             ("/etc/systemd/user /run", &["/etc/systemd/user", "/run"]),
-            // A blank, an ampersand, and what is special even in quotes.
+            // A blank, an ampersand, and characters that are special even in quotes.
             (
                 r#"/etc "/home/a b/.config" /run"#,
                 &["/etc", "/home/a b/.config", "/run"],
@@ -95,7 +95,7 @@ mod tests {
             ),
             (r#""/home/a\"b\$c\`d\\e""#, &[r#"/home/a\"b$c`d\\e"#]),
             (r#""/home/it's""#, &[r"/home/it\'s"]),
-            // Bytes that cannot be printed, in the three ways there are.
+            // Bytes that cannot be printed, in all three kinds of escapes.
             (
                 r#""/a\tb" "/a\303\251" "/a\x01b""#,
                 &[r"/a\tb", r"/a\xc3\xa9", r"/a\x01b"],

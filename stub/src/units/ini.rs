@@ -14,7 +14,7 @@ impl Unit {
         self
     }
 
-    /// Adds a key. The value is taken literally: systemd's specifiers are escaped.
+    /// Adds a key. The value is meant literally: a `%` in it is escaped, because systemd would expand it.
     pub(super) fn key(mut self, key: &'static str, value: impl Display) -> Self {
         if let Some((_, keys)) = self.0.last_mut() {
             keys.push((key, value.to_string().replace('%', "%%")));
@@ -22,7 +22,7 @@ impl Unit {
         self
     }
 
-    /// Adds a key with several values, unless there are none.
+    /// Adds a key with several values. Adds nothing if there are none.
     pub(super) fn list(self, key: &'static str, values: &[impl AsRef<str>]) -> Self {
         if values.is_empty() {
             return self;
@@ -47,7 +47,8 @@ impl Display for Unit {
     }
 }
 
-/// A word of a value that systemd splits into words: in double quotes if it needs any (systemd.syntax(7), "Quoting").
+/// One word of a value that systemd splits into words. It is put in double quotes if it needs them (systemd.syntax(7),
+/// "Quoting").
 pub(super) fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c) || !c.is_ascii();
     if !text.is_empty() && text.chars().all(plain) {
@@ -56,10 +57,12 @@ pub(super) fn word(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))
 }
 
-/// A command line: its words, with `$` doubled in the arguments, where systemd would put variables. systemd takes the
-/// program's own path as it is, but refuses one with a quote or a backslash, however it is escaped ("Executable name
-/// contains special characters"). In an argument it takes everything, so a shell starts such a program and is replaced
-/// by it: the process, its number and its `argv[0]` are the same as without the shell.
+/// A command line. In arguments, each `$` is doubled, because systemd would expand variables there.
+///
+/// systemd does not expand variables in the program's path. But it refuses a path with a quote or a backslash, however
+/// escaped ("Executable name contains special characters"). It accepts these characters in arguments, so a shell gets the
+/// path as an argument and replaces itself with the program. The program then has the same PID and the same `argv[0]` as
+/// without the shell.
 pub(super) fn command(program: &Path, args: &[&str]) -> String {
     let program = program.display().to_string();
     let argument = |arg: &&str| word(&arg.replace('$', "$$"));

@@ -1,18 +1,18 @@
 //! The systemd user units of a generation.
 //!
-//! Four facts shape them, all seen with real components:
+//! Four facts determine how they look. All were observed with real components:
 //!
-//! * systemd stops units in the reverse of their start order, so `After=` is written for the stop too: the kubelet and
-//!   kube-proxy end before the controller manager and the scheduler, those before the API server, that before etcd,
-//!   and RootlessKit, whose end kills whatever is left in its namespaces, comes last. That the kubelet starts after
-//!   the API server costs nothing: it could only fail to reach it, and back off.
-//! * `BindsTo=` stops everything when RootlessKit dies, and `systemctl restart u7s-rootlesskit` restarts everything.
-//!   After a crash only `Upholds=` in the targets brings the others back; the targets stay active meanwhile.
-//! * Targets want their services instead of requiring them: with `Requires=`, one service that crashes takes its
-//!   target down, and the target all the others.
-//! * A start limit would end in units that stay dead while their targets try to start them again and again. So there is
-//!   none; instead the delay between attempts grows. RootlessKit's cannot: whoever is upheld asks for it at once. So
-//!   its launcher takes its time to fail, see [`HOLD_OFF`].
+//! * systemd stops units in the reverse of their start order, so `After=` also decides the stop order: first the kubelet
+//!   and kube-proxy, then the controller manager and the scheduler, then the API server, then etcd. RootlessKit comes
+//!   last, because its end kills every process in its namespaces. Starting the kubelet after the API server costs no
+//!   time: before, it would only fail to reach the API server and wait.
+//! * `BindsTo=` stops everything when RootlessKit ends, and `systemctl restart u7s-rootlesskit` restarts everything.
+//!   After a crash of RootlessKit, only `Upholds=` in the targets starts the other services again. The targets stay active.
+//! * Targets use `Wants=` for their services. With `Requires=`, a service that crashes would stop its target, and the
+//!   target would stop all its other services.
+//! * There is no start limit. A unit that has reached one stays dead, although its target tries to start it again and
+//!   again. Instead, the delay between attempts grows. It cannot grow for RootlessKit, because the services that need it
+//!   start it again at once. Therefore its launcher waits before it reports a failure, see [`HOLD_OFF`].
 
 mod ini;
 mod service;
@@ -24,12 +24,14 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::layout::Layout;
+use crate::protocol;
 use crate::services::{Service, Services, TARGETS, UnitName};
 
-/// How long after its start `boot rootlesskit` may fail at the earliest. It waits for the rest, unless it is told to stop.
+/// The shortest time from the start of `boot rootlesskit` until it exits with a failure. If RootlessKit fails earlier, it
+/// waits for the rest of this time, unless it is told to stop.
 ///
-/// While it starts or stops, everything that needs it waits. Without the delay a RootlessKit that cannot start was tried 100 times a
-/// minute, which left 1850 lines in the log (systemd 257); with it 6 times and 120 lines.
+/// The services that need RootlessKit wait during this time. Without it, a RootlessKit that could not start was started
+/// 100 times a minute, which wrote 1850 lines to the log (systemd 257); with it, 6 times and 120 lines.
 pub const HOLD_OFF: Duration = Duration::from_secs(10);
 
 /// How long to wait before a service is started again: at first, and at the longest, which is reached after so many
@@ -38,24 +40,26 @@ pub(crate) const RESTART_FIRST: Duration = Duration::from_secs(1);
 pub(crate) const RESTART_LONGEST: Duration = Duration::from_secs(15);
 pub(crate) const RESTART_STEPS: u32 = 8;
 
-/// How long a service may take to become ready. Minutes, because etcd and the API server need one on a slow machine.
+/// How long a service may take to become ready. On a slow machine, etcd and the API server need a minute.
 pub(crate) const START_PATIENCE: Duration = Duration::from_mins(5);
 
 /// How many files a service may have open, if it does not ask for more.
 pub(crate) const OPEN_FILES: u64 = 65536;
 
-/// Where to read more.
+/// The page that every unit names as its documentation.
 const DOCUMENTATION: &str = "https://github.com/rootless-containers/usernetes";
 
-/// How a service is started, whoever starts it: the program and its arguments.
+/// The program that starts a service, and its arguments. Units and `usernetes run` use the same ones.
 #[must_use]
 pub(crate) fn exec(service: Service, layout: &Layout) -> (PathBuf, [&'static str; 2]) {
-    (layout.program("usernetes"), ["boot", service.as_str()])
+    let program = layout.program("usernetes");
+    (program, [protocol::BOOT, service.as_str()])
 }
 
-/// Names and texts of all units of a generation, which the configuration needs.
+/// The names and texts of all units of a generation that the configuration needs.
 ///
-/// `systemd` is the version of the running systemd, such as 257: an older one does not know every key, and would warn.
+/// `systemd` is the version of the running systemd, such as 257. Keys that this version does not know are left out, because
+/// it would warn about them.
 #[must_use]
 pub fn units(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<UnitName, String> {
     let services = &Services::of(config);

@@ -30,9 +30,9 @@ pub(super) fn text(
         .key("StartLimitIntervalSec", 0)
         .section("Service")
         .key("Type", if row.notifies { "notify" } else { "exec" })
-        // Messages come from a child of ours: the launcher, or RootlessKit, stays the main process.
+        // The main process is the launcher or RootlessKit, but notifications come from its child processes.
         .key("NotifyAccess", "all");
-    // The session that installs may have other directories in its environment than the service manager.
+    // In the session that runs `install`, these variables may have other values than in the service manager.
     let variables = layout
         .xdg_bases()
         .map(|(name, path)| word(&format!("{name}={}", path.display())));
@@ -50,11 +50,11 @@ pub(super) fn text(
             format!("{}min", START_PATIENCE.as_secs() / 60),
         )
         .key("TimeoutStopSec", format!("{}s", row.stop_seconds))
-        // The launcher passes SIGTERM on; sent to the whole group it would also hit pods and slirp4netns.
+        // The launcher passes SIGTERM on. If it went to all processes of the unit, it would also end pods and slirp4netns.
         .key("KillMode", "mixed")
         .key("LimitNOFILE", format!("{OPEN_FILES}:524288"));
     if row.namespaces.is_none() {
-        // Pods live in cgroups below this unit's. One that runs out of memory must not end the cluster.
+        // The cgroups of pods are below that of this unit. A pod that runs out of memory must not stop the cluster.
         unit.key("Delegate", "yes")
             .key("TasksMax", "infinity")
             .key("OOMPolicy", "continue")
@@ -63,8 +63,8 @@ pub(super) fn text(
     }
 }
 
-/// systemd 254 lets the delay grow. It never forgets the number of restarts, so the longest delay is one that a person
-/// can wait for.
+/// systemd 254 and later can increase the delay with every restart. They never reset the number of restarts, so the longest
+/// delay must be short enough for a person to wait for.
 fn restart_delay(unit: Unit, systemd: u32) -> Unit {
     if systemd >= 254 {
         let seconds = |time: Duration| format!("{}s", time.as_secs());

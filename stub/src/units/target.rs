@@ -4,7 +4,7 @@ use super::DOCUMENTATION;
 use super::ini::Unit;
 use crate::services::{Services, TargetRow, UnitName};
 
-/// The unit of a target, if the configuration has anything for it.
+/// The unit of a target; `None` if the configuration has nothing for it to start.
 pub(super) fn text(row: &TargetRow, services: &Services) -> Option<Unit> {
     let own = services.units(&services.upheld_by(row.target));
     let targets = row.wants.iter().filter(|target| services.reached(**target));
@@ -14,8 +14,8 @@ pub(super) fn text(row: &TargetRow, services: &Services) -> Option<Unit> {
         return None;
     }
     let part_of: Vec<_> = row.part_of.into_iter().map(UnitName::target).collect();
-    // `After=` is what makes a start that waits, wait for all of it: systemd orders a target after its services by
-    // itself, but not after other targets.
+    // systemd orders a target after its services by itself, but not after other targets. `After=` adds these, so that
+    // `systemctl start` returns only when everything has started.
     Some(
         Unit::default()
             .section("Unit")

@@ -1,4 +1,4 @@
-//! Snapshots of every unit, and systemd's own opinion of them.
+//! Snapshots of every unit, and a check by `systemd-analyze verify`.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use crate::config::{Cni, Cri, DnsName};
 use crate::layout::tests::example as layout;
 use crate::services::all_unit_names;
 
-/// The first release that knows everything, and one that does not.
+/// The first release of systemd that knows every key, and one that does not.
 const NEW: u32 = 254;
 const OLD: u32 = 252;
 
@@ -24,7 +24,7 @@ fn all_configs() -> impl Iterator<Item = Config> {
     pairs.map(|(cri, cni)| config(cri, cni))
 }
 
-/// The values of a key in a unit, all lines and words of it.
+/// The values of a key in a unit: the words of all lines with that key.
 fn values<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
     text.lines()
         .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='))
@@ -33,7 +33,7 @@ fn values<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn every_unit() {
+fn snapshot_of_every_unit() {
     let units = units(&config(Cri::Containerd, Cni::Flannel), &layout(), NEW);
     for (name, text) in &units {
         insta::assert_snapshot!(name.to_string(), text);
@@ -41,7 +41,7 @@ fn every_unit() {
 }
 
 #[test]
-fn which_units_there_are() {
+fn there_are_only_units_that_the_configuration_needs() {
     let names = |cri, cni| {
         let units = units(&config(cri, cni), &layout(), NEW);
         let names = units.keys().map(UnitName::as_str);
@@ -75,16 +75,16 @@ fn no_unit_names_one_that_does_not_exist() {
     }
 }
 
-/// Whether `first` stops before `second`, directly or over others.
+/// Whether `first` stops before `second`, directly or by way of other units.
 fn stops_before(units: &BTreeMap<UnitName, String>, first: &str, second: &str) -> bool {
     values(&units[first], "After")
         .iter()
         .any(|next| *next == second || stops_before(units, next, second))
 }
 
-/// systemd stops a unit before those it is `After=`.
+/// systemd stops a unit before the units that its `After=` names.
 #[test]
-fn everything_stops_in_the_right_order() {
+fn services_stop_before_the_services_they_need() {
     let units = units(&config(Cri::Containerd, Cni::Flannel), &layout(), NEW);
     let order = [
         vec!["u7s-flanneld"],
@@ -99,7 +99,7 @@ fn everything_stops_in_the_right_order() {
             .iter()
             .flat_map(|f| order[index + 1..].iter().flatten().map(move |s| (f, s)))
         {
-            // flannel waits for the kubelet and not for kube-proxy, which needs nothing of it.
+            // flannel starts after the kubelet but not after kube-proxy, because those two do not need each other.
             if (*first, *second) != ("u7s-flanneld", "u7s-kube-proxy") {
                 let [first, second] = [first, second].map(|name| format!("{name}.service"));
                 assert!(stops_before(&units, &first, &second), "{first} {second}");
@@ -109,7 +109,7 @@ fn everything_stops_in_the_right_order() {
 }
 
 #[test]
-fn every_service_but_rootlesskits_returns_after_it() {
+fn every_service_stops_with_rootlesskit_and_is_started_again() {
     let units = units(&config(Cri::Crio, Cni::Flannel), &layout(), NEW);
     for name in units
         .keys()
@@ -127,9 +127,9 @@ fn every_service_but_rootlesskits_returns_after_it() {
     }
 }
 
-/// Writes the units of a configuration below a directory with an awkward name and has `systemd-analyze` look at them.
+/// Writes the units of every configuration below directories with awkward names and lets `systemd-analyze` check them.
 #[test]
-fn systemd_has_nothing_to_say_about_them() {
+fn systemd_analyze_finds_no_fault() {
     let version = Command::new("systemd-analyze").arg("--version").output();
     let Ok(version) = version else {
         eprintln!("no systemd-analyze on this machine: the units were not verified");
@@ -158,7 +158,7 @@ fn systemd_has_nothing_to_say_about_them() {
         .unwrap();
         let program = layout.program("usernetes");
         fs_err::create_dir_all(program.parent().unwrap()).unwrap();
-        // Any program will do: it is looked at, not run.
+        // Any program will do, because `systemd-analyze` does not run it.
         std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &program).unwrap();
         let directory = below("units");
         fs_err::create_dir(&directory).unwrap();

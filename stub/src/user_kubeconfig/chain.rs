@@ -1,6 +1,6 @@
-//! The user's kubeconfigs in the order in which kubectl reads them, with kubectl's rules for reading and writing several:
-//! of each name the first entry counts, and the first `current-context`. An entry is changed in the file that has it;
-//! new ones go into the first file that exists, or make the last of the list.
+//! The user's kubeconfigs, in the order in which kubectl reads them, and kubectl's rules for several files. The first entry
+//! with a name is used, and the first `current-context`. A changed entry is written to the file that contains it. A new
+//! entry is written to the first file that exists. If none exists, the last file of the list is created.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use super::place;
 use crate::error::{Error, Kind, Result};
 use crate::kubeconfig::NAME;
 
-/// The lists of a kubeconfig, each of which may have an entry of ours.
+/// One of the lists of a kubeconfig that can contain an entry of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Context,
@@ -32,7 +32,7 @@ impl Part {
         }
     }
 
-    /// The key of what an entry has besides its name; also what people and kubectl call it.
+    /// The key of an entry's contents, besides its name. kubectl uses the same word for the entry.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Context => "context",
@@ -42,14 +42,14 @@ impl Part {
     }
 }
 
-/// One of the files.
+/// One of the kubeconfigs.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// The file itself, links followed.
+    /// The path of the file itself, after following links.
     pub(super) file: PathBuf,
-    /// Its name as the user gave it, beside which kubectl has its lock.
+    /// The path that the user gave. kubectl puts its lock beside this one.
     named: PathBuf,
-    /// `None` if there is no such file.
+    /// Its text; `None` if the file does not exist.
     text: Option<String>,
     pub(super) document: Document,
 }
@@ -63,10 +63,10 @@ impl Source {
                 Kind::Input,
                 format!("{}: this kubeconfig cannot be edited", file.display()),
             )
-            .expected("a kubeconfig in YAML or JSON, in lines as kubectl writes it")
+            .expected("a kubeconfig in YAML or JSON, written in the style of kubectl")
             .found(reason)
             .hint(format!(
-                "see what `kubectl config view --kubeconfig {0}` says; `kubectl config view --raw --kubeconfig {0}` prints it as kubectl writes it",
+                "run `kubectl config view --kubeconfig {0}` to see whether kubectl can read it; `kubectl config view --raw --kubeconfig {0}` prints it as kubectl would write it",
                 file.display()
             ))
         })?;
@@ -82,21 +82,21 @@ impl Source {
         self.text.is_some()
     }
 
-    /// The files beside which the locks are that others may take for this one.
+    /// The paths beside which other programs may put their lock for this file.
     pub(super) fn lockable(&self) -> Vec<PathBuf> {
         let dir = self.named.parent().and_then(|d| d.canonicalize().ok());
         let named = dir.and_then(|dir| Some(dir.join(self.named.file_name()?)));
         named.into_iter().chain([self.file.clone()]).collect()
     }
 
-    /// The entries of our name in one of the lists, with their numbers.
+    /// The entries with our name in one of the lists, with their positions.
     pub(super) fn entries(&self, part: Part) -> Vec<(usize, Value)> {
         let items = self.document.items(part.list()).iter().enumerate();
         let entries = items.map(|(number, item)| (number, item.meaning()));
         entries.filter(|(_, e)| e["name"] == NAME).collect()
     }
 
-    /// The context that this file says is used by default.
+    /// The default context that this file names.
     pub(super) fn current(&self) -> Option<&str> {
         self.document.text_of(CURRENT)
     }
@@ -107,12 +107,12 @@ impl Source {
     }
 }
 
-/// All of the files.
+/// All kubeconfigs, in kubectl's order.
 #[derive(Debug)]
 pub(super) struct Chain(pub(super) Vec<Source>);
 
 impl Chain {
-    /// Reads files, of which those that are one and the same count once.
+    /// Reads the files. A file that is given twice is read once.
     pub(super) fn read(files: &[PathBuf]) -> Result<Self> {
         let mut sources: Vec<Source> = Vec::new();
         for file in files {
@@ -124,7 +124,7 @@ impl Chain {
         Ok(Self(sources))
     }
 
-    /// Is everything as it is in the other one?
+    /// Whether the files and their texts are the same in both.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         let both = self.0.iter().zip(&other.0);
         self.0.len() == other.0.len()
@@ -133,18 +133,18 @@ impl Chain {
                 .all(|(a, b)| (&a.file, &a.text) == (&b.file, &b.text))
     }
 
-    /// The number of the file that new entries go into.
+    /// The position of the file that new entries are written to.
     pub(super) fn default(&self) -> usize {
         let first = self.0.iter().position(Source::exists);
         first.unwrap_or(self.0.len().saturating_sub(1))
     }
 
-    /// The number of the file whose entry of our name counts.
+    /// The position of the first file with an entry of our name, which is the one that kubectl uses.
     pub(super) fn holder(&self, part: Part) -> Option<usize> {
         self.0.iter().position(|s| !s.entries(part).is_empty())
     }
 
-    /// The context that is used by default.
+    /// The context that kubectl uses by default.
     pub(super) fn current(&self) -> Option<&str> {
         self.0.iter().find_map(Source::current)
     }

@@ -1,4 +1,4 @@
-//! Plans changes of all kubeconfigs and carries them out.
+//! Plans changes to the user's kubeconfigs and carries them out.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use super::place;
 use crate::error::{Error, Kind, Result};
 use crate::kubeconfig::NAME;
 
-/// New contents of files, by their numbers in the chain; `None` for a file that is to be removed.
+/// The new contents of files, by their positions in the chain; `None` for a file that is to be removed.
 pub(super) type Change = BTreeMap<usize, Option<Document>>;
 
-/// The change for [`merge`](super::merge), for files in which all entries of our name are ours.
+/// Plans the change for [`merge`](super::merge). All entries with our name must be ours.
 pub(super) fn plan_merge(chain: &Chain, wanted: &[(Part, Value); 3]) -> Result<Change> {
     let mut change = Change::new();
     let mut edit = |number: usize, edit: &dyn Fn(&Document) -> Result<Document, String>| {
@@ -26,7 +26,7 @@ pub(super) fn plan_merge(chain: &Chain, wanted: &[(Part, Value); 3]) -> Result<C
         let holder = chain.holder(*part);
         let found = holder.and_then(|n| chain.0[n].entries(*part).into_iter().next());
         match (holder, found) {
-            // Everything else in it is the user's own choice.
+            // An existing context stays as it is: everything else in it is the user's choice.
             (Some(_), Some(_)) if *part == Part::Context => {}
             (Some(_), Some((_, found))) if found == *entry => {}
             (Some(holder), Some((number, _))) => edit(holder, &|document| {
@@ -42,7 +42,7 @@ pub(super) fn plan_merge(chain: &Chain, wanted: &[(Part, Value); 3]) -> Result<C
     Ok(change)
 }
 
-/// The change that takes out all entries of our name, except those that are somebody else's.
+/// Plans the removal of all entries with our name, except those that are not ours.
 pub(super) fn plan_unmerge(chain: &Chain, foreign: &[Foreign], merges: &Merges) -> Result<Change> {
     let mut change = Change::new();
     for (number, source) in chain.0.iter().enumerate() {
@@ -75,7 +75,7 @@ pub(super) fn plan_unmerge(chain: &Chain, foreign: &[Foreign], merges: &Merges) 
     Ok(change)
 }
 
-/// Edits one of the files, in addition to the edits planned before.
+/// Adds an edit of one of the files to the edits that are already planned.
 fn edit_source(
     chain: &Chain,
     change: &mut Change,
@@ -89,16 +89,16 @@ fn edit_source(
     let document = edit(edited.unwrap_or(&source.document)).map_err(|reason| {
         let file = source.file.display();
         Error::new(Kind::Input, format!("{file}: this kubeconfig cannot be edited"))
-            .expected("YAML in lines as kubectl writes it, or JSON")
+            .expected("YAML in the style of kubectl, or JSON")
             .found(reason)
-            .hint(format!("let kubectl write it anew, without comments: `kubectl config view --raw --kubeconfig {file}` prints it"))
+            .hint(format!("let kubectl rewrite it, without comments: `kubectl config view --raw --kubeconfig {file}` prints the new text"))
     })?;
     change.insert(number, Some(document));
     Ok(())
 }
 
-/// Makes a change of the files `files` and carries it out, under the locks that kubectl takes, too. If one of them was
-/// changed meanwhile, it starts again. `before` is called when nothing was written yet. Gives the files as they were.
+/// Plans a change to `files` and carries it out, holding the same locks as kubectl. If another program changes a file in
+/// between, it starts again. `before` is called before anything is written. Returns the files as they were before.
 pub(super) fn carry_out(
     files: &[PathBuf],
     mut plan: impl FnMut(&Chain) -> Result<Change>,
@@ -136,13 +136,16 @@ pub(super) fn carry_out(
     let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
     Err(Error::new(
         Kind::Busy,
-        format!("{}: another program keeps changing it", files.join(", ")),
+        format!(
+            "{}: another program keeps changing the kubeconfig",
+            files.join(", ")
+        ),
     )
-    .hint("end that program, or wait until it is done"))
+    .hint("stop that program, or wait until it has finished"))
 }
 
-/// Removes the directories that were made for files which were removed now. Must run after the locks in these directories
-/// are gone.
+/// Removes the directories that were created for files which have just been removed. Must run after the locks in these
+/// directories have been released.
 pub(super) fn remove_directories(chain: &Chain, change: &Change, merges: &Merges) {
     for (number, document) in change {
         let file = &chain.0[*number].file;

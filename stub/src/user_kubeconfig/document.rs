@@ -1,23 +1,23 @@
-//! A kubeconfig as it is written: its values, and where in the text each of them is.
+//! The text of a kubeconfig: its values, and the place of each value in the text.
 
 use std::borrow::Cow;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Value};
 
-/// The most levels of lists within lists that are read. A kubeconfig has about six.
+/// The largest number of nested levels that is read. A kubeconfig has about six.
 const DEEPEST: usize = 64;
 
-/// The text of a kubeconfig and what it means. Texts that are empty or only comments have no root.
+/// The text of a kubeconfig and its parsed values. A text that is empty or has only comments has no root.
 #[derive(Debug, Clone)]
 pub(super) struct Document {
     pub(super) text: String,
     pub(super) root: Option<Node>,
-    /// The place after the last line of the root, where a key can be added.
+    /// The place after the last line of the root. A key can be added there.
     pub(super) end: usize,
 }
 
-/// A value and the bytes of the text that it is made of.
+/// A value, and the range of bytes in the text that it was read from.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) content: Content,
@@ -25,20 +25,20 @@ pub(super) struct Node {
     pub(super) end: usize,
 }
 
-/// A value of YAML. Numbers and booleans stay texts: they are compared, but never changed.
+/// A YAML value. Numbers and booleans are kept as texts, because they are compared but never changed.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
-    /// Nothing at all, `~`, or `null`.
+    /// An absent value, `~`, or `null`.
     Null,
     Text(String),
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
-    /// Stands for a value elsewhere in the text: `*name`.
+    /// A reference to a value elsewhere in the text: `*name`.
     Alias(usize),
 }
 
 impl Document {
-    /// Reads a text. The error is the reason why it is no kubeconfig that can be edited.
+    /// Parses a text. The error is the reason why it cannot be edited as a kubeconfig.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut builder = Builder::new(text);
         for event in Parser::new_from_str(text) {
@@ -48,12 +48,15 @@ impl Document {
         let root = builder.root.filter(|n| !matches!(n.content, Content::Null));
         if let Some(root) = &root {
             let Content::Map(pairs) = &root.content else {
-                return Err("it is not a list of keys with values".to_owned());
+                return Err("it is not a mapping of keys to values".to_owned());
             };
             for (at, (key, _)) in pairs.iter().enumerate() {
                 let same = |(other, _): &&(Node, Node)| other.text() == key.text();
                 if pairs.iter().take(at).any(|pair| same(&pair)) {
-                    return Err(format!("`{}` is there twice", key.text().unwrap_or("?")));
+                    return Err(format!(
+                        "the key `{}` appears twice",
+                        key.text().unwrap_or("?")
+                    ));
                 }
             }
         }
@@ -64,14 +67,14 @@ impl Document {
         })
     }
 
-    /// Everything it says, without comments and without the way in which it is written.
+    /// Its values, without comments and style.
     pub(super) fn meaning(&self) -> Value {
         self.root
             .as_ref()
             .map_or(Value::Object(Map::new()), Node::meaning)
     }
 
-    /// The keys of the root with their values.
+    /// The keys of the root, with their values.
     pub(super) fn pairs(&self) -> &[(Node, Node)] {
         match self.root.as_ref().map(|root| &root.content) {
             Some(Content::Map(pairs)) => pairs,
@@ -84,12 +87,12 @@ impl Document {
         self.pairs().iter().find(|(k, _)| k.text() == Some(key))
     }
 
-    /// The value of a key of the root, if it is a text that is not empty.
+    /// The value of a key of the root, if it is a text and not empty.
     pub(super) fn text_of(&self, key: &str) -> Option<&str> {
         self.pair(key)?.1.text().filter(|text| !text.is_empty())
     }
 
-    /// What the list `key` has, or nothing.
+    /// The entries of the list `key`; none if there is no such list.
     pub(super) fn items(&self, key: &str) -> &[Node] {
         match self.pair(key).map(|(_, value)| &value.content) {
             Some(Content::List(items)) => items,
@@ -107,7 +110,7 @@ impl Node {
         }
     }
 
-    /// What it says, see [`Document::meaning`].
+    /// Its value, see [`Document::meaning`].
     pub(super) fn meaning(&self) -> Value {
         match &self.content {
             Content::Null => Value::Null,
@@ -126,10 +129,10 @@ impl Node {
     }
 }
 
-/// Makes one tree of the events of the parser.
+/// Builds a tree from the parser's events.
 struct Builder<'a> {
     text: &'a str,
-    /// Where each character begins: the parser counts characters.
+    /// The byte at which each character begins. They are needed because the parser counts characters.
     offsets: Vec<usize>,
     open: Vec<Open>,
     root: Option<Node>,
@@ -166,7 +169,7 @@ impl<'a> Builder<'a> {
                 self.documents += 1;
                 return match self.documents {
                     1 => Ok(()),
-                    _ => Err("it holds several documents, separated by `---`".to_owned()),
+                    _ => Err("it contains several documents, separated by `---`".to_owned()),
                 };
             }
             Event::DocumentEnd => {
@@ -175,7 +178,9 @@ impl<'a> Builder<'a> {
             }
             Event::SequenceStart(..) | Event::MappingStart(..) => {
                 if self.open.len() == DEEPEST {
-                    return Err(format!("its lists are more than {DEEPEST} levels deep"));
+                    return Err(format!(
+                        "its lists are nested more than {DEEPEST} levels deep"
+                    ));
                 }
                 let map = matches!(event, Event::MappingStart(..));
                 let nodes = Vec::new();
@@ -186,7 +191,7 @@ impl<'a> Builder<'a> {
             Event::Alias(anchor) => Content::Alias(anchor),
             Event::Scalar(text, style, ..) => scalar(text, style),
         };
-        // A text in several lines may be said to end where the next value begins.
+        // For a text of several lines, the parser may report the beginning of the next value as the end.
         let end = start + self.text[start..end.max(start)].trim_end().len();
         self.put(Node {
             content,
@@ -203,12 +208,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Ends what was begun last. `end` is the place of the closing bracket, if there is one.
+    /// Ends the innermost list or map. `end` is the place of the closing bracket, if there is one.
     fn close(&mut self, end: usize) -> Result<(), String> {
         let open = self
             .open
             .pop()
-            .ok_or("its lists do not end as they began")?;
+            .ok_or("its lists are not closed correctly")?;
         let bracket = self.text[open.start..].starts_with(['[', '{']);
         let written = open.nodes.iter().filter(|n| n.start < n.end);
         let last = written.map(|n| n.end).max().unwrap_or_default();
@@ -225,7 +230,7 @@ impl<'a> Builder<'a> {
         self.put(Node {
             content,
             start: open.start,
-            // Without brackets it ends with what is last in it, not where the next value begins.
+            // Without brackets, it ends at the end of its last value, not where the next value begins.
             end: if bracket { end + 1 } else { last },
         });
         Ok(())

@@ -1,7 +1,7 @@
-//! Changes of a kubeconfig's text. All bytes outside the changed entry stay as they are.
+//! Edits the text of a kubeconfig. All bytes outside the changed entry stay as they are.
 //!
-//! Each new text is parsed before it is used, and must mean exactly what was asked for. So a style of YAML that this
-//! code does not know ends in an error, and not in a damaged file.
+//! Each new text is parsed before it is used, and must have exactly the wanted values. So a style of YAML that this code
+//! does not support results in an error, not in a damaged file.
 
 use serde_json::{Map, Value};
 
@@ -9,13 +9,13 @@ use super::document::{Content, Document, Node};
 
 /// The first lines of a new kubeconfig.
 const HEAD: &str = "apiVersion: v1\nkind: Config\n";
-/// Some editors put this character at the beginning of a file.
+/// Some editors write this character at the beginning of a file.
 const BYTE_ORDER_MARK: char = '\u{feff}';
-/// The key of the name of the context that is used by default.
+/// The key whose value is the name of the default context.
 pub(super) const CURRENT: &str = "current-context";
 
 impl Document {
-    /// Puts an entry first into the list `key`, which is made if it is not there.
+    /// Inserts an entry at the beginning of the list `key`. The list is added if it does not exist.
     pub(super) fn with_entry(&self, key: &str, entry: &Value) -> Result<Self, String> {
         if self.root.is_none() {
             let text = format!("{}{HEAD}", ended(&self.text));
@@ -44,7 +44,7 @@ impl Document {
         };
         match &list.content {
             Content::List(items) if !items.is_empty() && !self.starts_flow(list) => {
-                // Below its key: comments on the entry that is first now stay with that.
+                // Directly below the key, so that a comment above the entry that was first stays with that entry.
                 let indent = self.column(self.dash(items.first()?)?)?;
                 let at = self.line_end(name.end);
                 Some(self.spliced(at, at, &format!("\n{}", block(entry, indent))))
@@ -57,7 +57,7 @@ impl Document {
                 Some(self.spliced(list.start, list.end, &format!("[{entry}]")))
             }
             Content::List(_) | Content::Null => {
-                // What stands for "nothing" goes, a comment behind it stays.
+                // `[]` or `null` is removed, and a comment after it stays.
                 let colon = self.colon(name)?;
                 let end = end_of_value(colon, list);
                 let line = self.line_end(end);
@@ -69,7 +69,7 @@ impl Document {
         }
     }
 
-    /// Takes the entry with this number out of the list `key`.
+    /// Removes the entry at this position from the list `key`.
     pub(super) fn without_entry(&self, key: &str, number: usize) -> Result<Self, String> {
         let mut meaning = self.meaning();
         if let Value::Array(items) = &mut meaning[key]
@@ -105,7 +105,7 @@ impl Document {
         Some(self.spliced(colon, end, &format!(" []{between}")))
     }
 
-    /// Names the context that is used by default, or none.
+    /// Sets the default context, or sets none.
     pub(super) fn with_current(&self, context: Option<&str>) -> Result<Self, String> {
         let context = context.unwrap_or_default();
         let mut meaning = self.meaning();
@@ -125,7 +125,7 @@ impl Document {
         Self::proved(text, &meaning)
     }
 
-    /// Is it empty except for the lines that a new kubeconfig begins with?
+    /// Whether it contains nothing but the lines that a new kubeconfig begins with.
     pub(super) fn is_bare(&self) -> bool {
         self.pairs().iter().all(|(key, value)| {
             let empty = match &value.content {
@@ -139,9 +139,9 @@ impl Document {
         })
     }
 
-    /// A text counts only if it means what it was made for.
+    /// Parses a new text and checks that it has the wanted values.
     fn proved(text: Option<String>, meaning: &Value) -> Result<Self, String> {
-        let unusual = || "it is written in a way that only kubectl can edit".to_owned();
+        let unusual = || "it is written in a style that this program cannot edit".to_owned();
         let document = Self::parse(&text.ok_or_else(unusual)?).map_err(|_| unusual())?;
         if document.meaning() == *meaning {
             Ok(document)
@@ -150,7 +150,8 @@ impl Document {
         }
     }
 
-    /// A new key after all others. Its value begins with a blank or a new line.
+    /// Adds a key after all others, or before them if the text is in braces. The value must begin with a blank or a new
+    /// line.
     fn with_key(&self, key: &str, value: &str) -> Option<String> {
         let root = self.root.as_ref()?;
         if self.flow() {
@@ -163,7 +164,7 @@ impl Document {
         Some(format!("{}{indent}{key}:{value}\n{after}", ended(before)))
     }
 
-    /// Is everything within braces, as in JSON?
+    /// Whether the whole text is in braces, as in JSON.
     fn flow(&self) -> bool {
         self.root.as_ref().is_some_and(|r| self.starts_flow(r))
     }
@@ -178,20 +179,20 @@ impl Document {
         self.column(self.pairs().first()?.0.start)
     }
 
-    /// The blanks before a place, if nothing else is before it in its line.
+    /// The number of blanks before a place; `None` if there is anything else before it in its line.
     fn column(&self, at: usize) -> Option<usize> {
         let before = self.text.get(self.line_start(at)..at)?;
         let before = before.trim_start_matches(BYTE_ORDER_MARK);
         before.chars().all(|c| c == ' ').then_some(before.len())
     }
 
-    /// Where the dash of a list's entry is.
+    /// The place of the dash before an entry of a list.
     fn dash(&self, item: &Node) -> Option<usize> {
         let before = self.text.get(..item.start)?.trim_end();
         before.ends_with('-').then(|| before.len() - 1)
     }
 
-    /// The place behind the colon of a key.
+    /// The place after the colon of a key.
     fn colon(&self, key: &Node) -> Option<usize> {
         let rest = self.text.get(key.end..)?;
         let blanks = rest.len() - rest.trim_start().len();
@@ -207,7 +208,7 @@ impl Document {
         before.rfind('\n').map_or(0, |end| end + 1)
     }
 
-    /// Where the line of a place ends, before what ends it.
+    /// The end of the line that contains a place, before the line feed.
     fn line_end(&self, at: usize) -> usize {
         let rest = self.text.get(at..).unwrap_or_default();
         at + rest.find('\n').unwrap_or(rest.len())
@@ -220,7 +221,8 @@ impl Document {
     }
 }
 
-/// Where a value ends that follows a colon. The place of one that is not written is that of the next thing that is.
+/// The end of the value after a colon. If there is no value, it is the colon, because the parser reports the place of the
+/// next value instead.
 fn end_of_value(colon: usize, value: &Node) -> usize {
     if value.start < value.end {
         value.end
@@ -229,7 +231,7 @@ fn end_of_value(colon: usize, value: &Node) -> usize {
     }
 }
 
-/// The text, with a line end after its last line.
+/// The text, with a line feed at its end unless it is empty.
 fn ended(text: &str) -> String {
     let end = if text.is_empty() || text.ends_with('\n') {
         ""
@@ -239,7 +241,7 @@ fn ended(text: &str) -> String {
     format!("{text}{end}")
 }
 
-/// One entry of a list in lines of their own, without the end of the last. It is made of texts and of maps of texts.
+/// The lines of an entry of a list, without the last line feed. The entry consists of texts and of maps of texts.
 fn block(entry: &Value, indent: usize) -> String {
     let nothing = Map::new();
     let mut lines = Vec::new();
@@ -264,7 +266,7 @@ fn block(entry: &Value, indent: usize) -> String {
     lines.join("\n")
 }
 
-/// A text as YAML of any version reads it: quoted where it might be taken for something else.
+/// A text as a YAML value. It is quoted if any version of YAML might read it as something else.
 fn scalar(text: &str) -> String {
     const WORDS: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())

@@ -1,4 +1,5 @@
-//! The locks by which kubectl and this program keep out of each other's way: a file `NAME.lock` beside a kubeconfig.
+//! The locks with which kubectl and this program avoid changing a kubeconfig at the same time: a file `NAME.lock` beside
+//! it.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,27 +13,27 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::error::{Error, Kind, Result};
 
-/// How long to wait for another process: it holds such a lock for as long as it takes to write a small file.
+/// How long to wait for another process. It holds a lock only while it writes a small file.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Held while locks are. Signals that end the process wait for it, so that none of the locks outlives the process.
+/// Held while the process has locks. A signal that ends the process waits for it, so that no lock is left behind.
 static HOLDING: Mutex<()> = Mutex::new(());
 
-/// Locks of kubeconfigs, all of which are given back when this is dropped.
+/// The locks of kubeconfigs. All are released when this is dropped.
 pub(super) struct Locks {
     files: Vec<PathBuf>,
     _holding: MutexGuard<'static, ()>,
 }
 
 impl Locks {
-    /// Takes the locks of these files, whose directories exist. [`Kind::Busy`] if another process keeps one of them.
+    /// Takes the locks of these files. Their directories must exist. [`Kind::Busy`] if another process holds one of them.
     pub(super) fn take<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Self> {
         defer_signals()?;
         let mut locks = Self {
             files: Vec::new(),
             _holding: hold(),
         };
-        // kubectl sorts them, too: two processes that take them in one order cannot wait for each other.
+        // kubectl sorts them, too. Two processes that take them in the same order cannot wait for each other.
         let mut files: Vec<_> = files.into_iter().collect();
         files.sort_unstable();
         files.dedup();
@@ -72,16 +73,16 @@ fn lock_of(file: &Path) -> PathBuf {
     name.into()
 }
 
-/// Makes a lock, with a text that says who holds it. kubectl's own are empty.
+/// Creates a lock with a text that names the process. kubectl creates empty locks.
 fn make(lock: &Path) -> io::Result<()> {
     let mut options = fs_err::OpenOptions::new();
     let mut file = options.write(true).create_new(true).open(lock)?;
-    // The lock works without the text, too.
+    // The lock is valid without the text, too.
     let _ = writeln!(file, "usernetes {}", std::process::id());
     Ok(())
 }
 
-/// From now on a signal that asks this process to end does so only when no lock is held.
+/// From now on, a signal that asks this process to end takes effect only while no lock is held.
 fn defer_signals() -> Result<()> {
     static ONCE: Once = Once::new();
     let mut result = Ok(());
@@ -104,7 +105,7 @@ fn start_deferring() -> io::Result<()> {
     Ok(())
 }
 
-/// Signals that this process was told to ignore when it was started, by `nohup` for example: one bit for each.
+/// The signals that this process was told to ignore when it was started, for example by `nohup`, as one bit for each.
 fn ignored_signals() -> u64 {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
@@ -112,20 +113,20 @@ fn ignored_signals() -> u64 {
         .unwrap_or_default()
 }
 
-/// The error that a lock is held, with its holder as far as that is known.
+/// The error for a lock that another process holds. It names that process, if known.
 fn busy(file: &Path, lock: &Path) -> Error {
     let holder = fs_err::read_to_string(lock).unwrap_or_default();
     let process = holder.trim().strip_prefix("usernetes ");
     let (by, gone) = match process {
         Some(process) if Path::new("/proc").join(process).exists() => {
-            (format!("process {process}, a `usernetes`"), false)
+            (format!("process {process}, which runs `usernetes`"), false)
         }
         Some(process) => (
-            format!("process {process}, a `usernetes` that has ended"),
+            format!("process {process}, which ran `usernetes` and has ended"),
             true,
         ),
         None => (
-            "a program that left no name in it, as kubectl does".to_owned(),
+            "a program that did not write its name into it, such as kubectl".to_owned(),
             false,
         ),
     };
@@ -138,15 +139,15 @@ fn busy(file: &Path, lock: &Path) -> Error {
     .detail("made by", by)
     .detail("made", age(lock));
     error.hint(if gone {
-        format!("remove the lock that was left behind: {remove}")
+        format!("that process left the lock behind; remove it with {remove}")
     } else {
         format!(
-            "wait for it; if no such program is running any more, remove the lock with {remove}"
+            "wait until that program has finished; if it is no longer running, remove the lock with {remove}"
         )
     })
 }
 
-/// How long ago a file was made.
+/// How long ago a file was changed, for people to read.
 fn age(file: &Path) -> String {
     let made = fs_err::metadata(file).and_then(|m| m.modified());
     let age = made

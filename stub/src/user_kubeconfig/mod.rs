@@ -1,10 +1,10 @@
-//! Our context in the user's own kubeconfigs, put there and taken out.
+//! Adds our context to the user's own kubeconfigs, and removes it.
 //!
-//! Several files may be named in `$KUBECONFIG`; [`chain`] has kubectl's rules for these. [`owned`] tells our entries from
-//! others of the same name, which are never changed. [`edit`] changes entries in the text of a file and keeps the rest of
-//! it, comments included. [`change`] plans that for all files and carries it out; [`place`] and [`lock`] see to it that a
-//! file stays the same file and that nothing is lost which another program writes at that moment. kubectl itself is not
-//! needed.
+//! `$KUBECONFIG` may name several files; [`chain`] has kubectl's rules for them. [`owned`] distinguishes our entries from
+//! others with the same name, which are never changed. [`edit`] changes entries in the text of a file and keeps the rest of
+//! the text, with its comments. [`change`] plans the edits of all files and carries them out. [`place`] replaces a file
+//! without changing its permissions, its owner and the links to it. [`lock`] makes sure that nothing is lost if another
+//! program writes at the same time. kubectl itself is not needed.
 
 mod chain;
 mod change;
@@ -30,29 +30,28 @@ use document::Document;
 pub use owned::Merges;
 use owned::{Foreign, Known, Merged};
 
-/// What [`merge`] or [`unmerge`] did.
+/// The result of [`merge`] or [`unmerge`].
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Outcome {
-    /// The kubeconfigs that have our entries now, or had them; links are followed.
+pub struct Edited {
+    /// The kubeconfigs that contain our entries after a merge, or contained them before an unmerge; links are followed.
     pub files: Vec<PathBuf>,
-    /// Was one of them changed?
+    /// Whether a file was changed.
     pub changed: bool,
-    /// The context kubectl uses by default afterwards. [`merge`] makes it ours only if there was none.
+    /// The context that kubectl uses by default afterwards. [`merge`] changes it only if there was none.
     pub current_context: Option<String>,
 }
 
-/// Puts cluster, user and context `usernetes` into the kubeconfigs `files`, given in kubectl's order, with embedded
-/// certificates; makes a file if there is none. Everything else in them stays. What is written goes into `merges`,
-/// which is given to `save` before. Durable when it returns.
+/// Adds the cluster, user and context `usernetes`, with embedded certificates, to the kubeconfigs `files`, which are given
+/// in kubectl's order. Creates a file if none exists. Everything else in the files stays. The entries are recorded in
+/// `merges`, which is passed to `save` before they are written. Durable when it returns.
 ///
-/// Errors if there is an entry `usernetes` that is somebody else's, if a file is read-only, or if another process holds
-/// a lock.
+/// Errors if there is an entry `usernetes` that is not ours, if a file is read-only, or if another process holds a lock.
 pub fn merge(
     config_dir: &Path,
     files: &[PathBuf],
     merges: &mut Merges,
     mut save: impl FnMut(&Merges) -> Result<()>,
-) -> Result<Outcome> {
+) -> Result<Edited> {
     let wanted = wanted(config_dir)?;
     let before = merges.clone();
     let known = Known::by(config_dir, &before);
@@ -74,25 +73,25 @@ pub fn merge(
     files.sort_unstable();
     files.dedup();
     let current = chain.current().unwrap_or(NAME);
-    Ok(Outcome {
+    Ok(Edited {
         current_context: Some(current.to_owned()),
         files: files.iter().map(|n| chain.0[*n].file.clone()).collect(),
         changed: !change.is_empty(),
     })
 }
 
-/// Takes cluster, user and context `usernetes` out of the kubeconfigs `files` again, and out of those that are remembered
-/// in `merges`. If the context was the default, the default before the merge is restored. Removes a file that [`merge`]
-/// made when nothing else is in it. Needs no installation: our entries are recognised by `merges`, or by the authority
-/// below `config_dir`. Durable when it returns.
+/// Removes the cluster, user and context `usernetes` from the kubeconfigs `files`, and from those recorded in `merges`. If
+/// the context is the default, the default before the merge is restored. Removes a file that [`merge`] created if nothing
+/// else is in it. Works without an installation: our entries are recognised by `merges`, or by the authority in
+/// `config_dir`. Durable when it returns.
 ///
-/// Errors, and changes nothing, if an entry of this name is somebody else's.
+/// Errors, and changes nothing, if an entry with this name is not ours.
 pub fn unmerge(
     config_dir: &Path,
     files: &[PathBuf],
     merges: &mut Merges,
     mut save: impl FnMut(&Merges) -> Result<()>,
-) -> Result<Outcome> {
+) -> Result<Edited> {
     let before = merges.clone();
     let known = Known::by(config_dir, &before);
     let plan = |chain: &Chain| {
@@ -100,7 +99,7 @@ pub fn unmerge(
         owned::check(&foreign, owned::cannot_unmerge)?;
         plan_unmerge(chain, &foreign, &before)
     };
-    // It may have been another $KUBECONFIG that was in force when they were merged.
+    // $KUBECONFIG may have had another value when they were merged.
     let all = [files, &before.files()].concat();
     let (chain, change) = carry_out(&all, plan, |_| Ok(()))?;
     remove_directories(&chain, &change, &before);
@@ -110,17 +109,18 @@ pub fn unmerge(
     if *merges != before {
         save(merges)?;
     }
-    Ok(Outcome {
+    Ok(Edited {
         files: change.keys().map(|n| chain.0[*n].file.clone()).collect(),
         changed: !change.is_empty(),
         current_context: Chain::read(files)?.current().map(str::to_owned),
     })
 }
 
-/// Takes merged entries out when the cluster is uninstalled. With `purge` the key in them becomes worthless, and all that
-/// are ours are taken out of the user's kubeconfigs and of those that are remembered. Without, they stay, because the
-/// next `install` brings the same cluster back. A kubeconfig that cannot be changed does not keep a cluster from being
-/// removed.
+/// Removes merged entries when the cluster is uninstalled.
+///
+/// With `purge`, the key in them becomes worthless, so all our entries are removed from the user's kubeconfigs and from the
+/// recorded ones. Without `purge`, they stay, because the next `install` brings the same cluster back. A kubeconfig that
+/// cannot be changed does not stop the removal of the cluster.
 #[must_use]
 pub fn at_uninstall(config_dir: &Path, merges: &Merges, purge: bool) -> Undone {
     if purge {
@@ -133,7 +133,7 @@ pub fn at_uninstall(config_dir: &Path, merges: &Merges, purge: bool) -> Undone {
     let files = merges.files();
     let line = |file: &PathBuf| {
         format!(
-            "{} keeps the context `{NAME}`, as keys and data are kept: `usernetes kubeconfig unmerge` takes it out",
+            "{} keeps the context `{NAME}`, because keys and data are kept; `usernetes kubeconfig unmerge` removes it",
             file.display()
         )
     };
@@ -143,12 +143,12 @@ pub fn at_uninstall(config_dir: &Path, merges: &Merges, purge: bool) -> Undone {
     }
 }
 
-/// What became of merged entries when the cluster was uninstalled.
+/// The result of removing merged entries when the cluster was uninstalled.
 #[derive(Debug, Default)]
 pub struct Undone {
-    /// Lines for the user: what was changed, what stays, and why.
+    /// Lines for the user about entries that were removed, and about those that stay and why.
     pub lines: Vec<String>,
-    /// Kubeconfigs with entries of ours that could not be taken out, and why.
+    /// Kubeconfigs with entries of ours that could not be removed, and the reasons.
     pub left: Vec<(PathBuf, String)>,
 }
 
@@ -180,13 +180,13 @@ fn undo(config_dir: &Path, files: &[PathBuf], merges: &Merges) -> Undone {
         }
         lines.extend(stays);
     }
-    // A file may be among the user's and remembered.
+    // A file may be one of the user's and also be recorded.
     let mut seen = BTreeSet::new();
     lines.retain(|line| seen.insert(line.clone()));
     Undone { lines, left }
 }
 
-/// Our entries as they shall be.
+/// Our entries, as they should be.
 fn wanted(config_dir: &Path) -> Result<[(Part, Value); 3]> {
     let admin = admin_file(config_dir);
     let document = Document::parse(&print(config_dir)?);
@@ -198,11 +198,14 @@ fn wanted(config_dir: &Path) -> Result<[(Part, Value); 3]> {
     let server = server.ok_or_else(|| {
         Error::new(
             Kind::Input,
-            format!("{}: names no API server", admin.display()),
+            format!(
+                "{}: this kubeconfig does not name an API server",
+                admin.display()
+            ),
         )
         .expected("the administrator's kubeconfig, with the server of a cluster")
         .hint(format!(
-            "run `rm {}` and `usernetes install`, which makes it anew",
+            "run `rm {}`, then `usernetes install`, which writes it again",
             admin.display()
         ))
     })?;
@@ -220,7 +223,7 @@ fn wanted(config_dir: &Path) -> Result<[(Part, Value); 3]> {
     ])
 }
 
-/// Remembers what [`merge`] is about to write, and what was there before the first time.
+/// Records the entries that [`merge`] is about to write and, the first time, the state before.
 fn remember(merges: &mut Merges, chain: &Chain, wanted: &[(Part, Value); 3]) {
     for (part, entry) in wanted {
         let holder = chain.holder(*part).unwrap_or(chain.default());

@@ -1,4 +1,4 @@
-//! Tells the entries that this program wrote into the user's kubeconfigs from others of the same name.
+//! Distinguishes the entries that this program wrote into the user's kubeconfigs from others with the same name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,28 +16,28 @@ use crate::layout::MASTER;
 use crate::paths;
 use crate::pki::Certificate;
 
-/// What was merged into the user's kubeconfigs, by file. A file below the home directory is remembered relative to it,
-/// so that a home that was moved or copied finds its own.
+/// The record of entries merged into the user's kubeconfigs, by file. The path of a file in the home directory is recorded
+/// relative to it, so that the record stays right when the home is moved or copied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Merges(BTreeMap<PathBuf, Merged>);
 
-/// What was done to one kubeconfig.
+/// The record of one kubeconfig.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Merged {
-    /// Whether the file was made.
+    /// Whether this program created the file.
     pub(super) made: bool,
-    /// How many directories above it were made for it.
+    /// How many directories above it this program created.
     pub(super) directories: usize,
-    /// The context that was used by default before.
+    /// The default context before the first merge.
     pub(super) current: Option<String>,
-    /// Digests of the entries that were written.
+    /// The digests of the entries that were written.
     pub(super) entries: BTreeSet<Sha256>,
 }
 
 impl Merges {
-    /// Is nothing remembered?
+    /// Whether nothing is recorded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -73,20 +73,19 @@ fn key(file: &Path) -> PathBuf {
     below.unwrap_or(file).to_owned()
 }
 
-/// The digest of an entry, however it is written.
+/// The digest of an entry's values. It does not depend on the style in which the entry is written.
 pub(super) fn digest(entry: &Value) -> Sha256 {
     Sha256::of(entry.to_string().as_bytes())
 }
 
-/// The facts by which our entries are recognised.
+/// The facts that identify our entries.
 pub(super) struct Known<'a> {
     authority: Option<Certificate>,
     merges: &'a Merges,
 }
 
 impl<'a> Known<'a> {
-    /// By what is remembered, and by the cluster's authority if there is one below `config_dir`: earlier releases
-    /// remembered nothing.
+    /// Uses the records and, if it exists, the cluster's authority in `config_dir`. Earlier releases kept no records.
     pub(super) fn by(config_dir: &Path, merges: &'a Merges) -> Self {
         let file = config_dir.join(MASTER).join("ca.pem");
         let pem = fs_err::read_to_string(file).ok();
@@ -94,10 +93,10 @@ impl<'a> Known<'a> {
         Self { authority, merges }
     }
 
-    /// The entries of our name that are somebody else's.
+    /// The entries with our name that are not ours.
     pub(super) fn foreign(&self, chain: &Chain) -> Vec<Foreign> {
         let mut foreign: Vec<Foreign> = Vec::new();
-        // Contexts last: one that leads to somebody else's cluster or user is his, though it looks like ours.
+        // Contexts come last: a context is not ours if it refers to a cluster or user that is not ours.
         for part in [Part::Cluster, Part::User, Part::Context] {
             let leads_to_ours = part != Part::Context || foreign.is_empty();
             for source in &chain.0 {
@@ -107,7 +106,7 @@ impl<'a> Known<'a> {
                     [(_, entry)] if self.wrote(entry, &source.file) => continue,
                     [(_, entry)] if leads_to_ours && self.recognises(part, entry) => continue,
                     [(_, entry)] => describe(&entry[part.word()]),
-                    more => format!("{} of this name in one file", more.len()),
+                    more => format!("{} entries with this name in one file", more.len()),
                 };
                 foreign.push(Foreign {
                     part,
@@ -120,14 +119,14 @@ impl<'a> Known<'a> {
         foreign
     }
 
-    /// Does the receipt say that this entry was written into this file?
+    /// Whether the record says that this program wrote this entry into this file.
     fn wrote(&self, entry: &Value, file: &Path) -> bool {
         let merged = self.merges.of(file);
         merged.is_some_and(|m| m.entries.contains(&digest(entry)))
     }
 
-    /// Is it what earlier releases wrote, or what was written before a certificate was renewed? A field that this
-    /// program never writes is somebody else's, and with it the entry.
+    /// Whether an earlier release wrote it, or this one before a certificate was renewed. An entry with a field that this
+    /// program never writes is not ours.
     fn recognises(&self, part: Part, entry: &Value) -> bool {
         let body = &entry[part.word()];
         let only = |fields: &[&str]| {
@@ -144,7 +143,7 @@ impl<'a> Known<'a> {
                 only(&["server", AUTHORITY]) && by_authority(AUTHORITY, Certificate::same_holder)
             }
             Part::User => only(&[CLIENT, KEY]) && by_authority(CLIENT, Certificate::issued_by),
-            // `kubectl config set-context --current --namespace` is common, and loses nothing of value when it is removed.
+            // `kubectl config set-context --current --namespace` is common. Removing its setting loses nothing of value.
             Part::Context => {
                 self.authority.is_some()
                     && only(&["cluster", "user", "namespace"])
@@ -156,7 +155,7 @@ impl<'a> Known<'a> {
 
     fn expected(&self, part: Part) -> &'static str {
         if self.authority.is_none() {
-            return "an entry that an installation remembers to have written; none is left";
+            return "an entry that an installation has recorded; no record is left";
         }
         match part {
             Part::Context => "cluster `usernetes` and user `usernetes`",
@@ -168,9 +167,13 @@ impl<'a> Known<'a> {
     }
 }
 
-/// The fields of our entries that are embedded certificates and keys.
+// The fields of our entries that contain embedded certificates and keys.
+
+/// The cluster's authority.
 pub(super) const AUTHORITY: &str = "certificate-authority-data";
+/// The client's certificate.
 pub(super) const CLIENT: &str = "client-certificate-data";
+/// The client's key.
 pub(super) const KEY: &str = "client-key-data";
 
 fn certificate(embedded: &Value) -> Option<Certificate> {
@@ -178,9 +181,9 @@ fn certificate(embedded: &Value) -> Option<Certificate> {
     Certificate::parse(std::str::from_utf8(&bytes).ok()?).ok()
 }
 
-/// Lists the fields of an entry, without the values that may be secret.
+/// Lists the fields of an entry, without values that may be secret.
 fn describe(body: &Value) -> String {
-    let issuer = |value: &Value| certificate(value).map_or("nobody known".to_owned(), |c| c.issuer);
+    let issuer = |value: &Value| certificate(value).map_or("unknown".to_owned(), |c| c.issuer);
     let fields = body.as_object().into_iter().flatten();
     let fields: Vec<_> = fields
         .map(|(key, value)| match key.as_str() {
@@ -193,13 +196,13 @@ fn describe(body: &Value) -> String {
         })
         .collect();
     if fields.is_empty() {
-        "nothing in it".to_owned()
+        "no fields".to_owned()
     } else {
         fields.join(", ")
     }
 }
 
-/// An entry of our name that is not ours.
+/// An entry with our name that is not ours.
 #[derive(Debug)]
 pub(super) struct Foreign {
     part: Part,
@@ -217,10 +220,10 @@ impl Foreign {
         self.part == Part::Context
     }
 
-    /// A line which says that the entry stays.
+    /// A line for the user which says that the entry stays.
     pub(super) fn to_line(&self) -> String {
         format!(
-            "{} keeps the {} `{NAME}`, which is not what `usernetes kubeconfig merge` wrote: it has {}",
+            "{} keeps the {} `{NAME}`, which is not the one that `usernetes kubeconfig merge` wrote: it has {}",
             self.file.display(),
             self.part.word(),
             self.found
@@ -237,16 +240,16 @@ impl Foreign {
     }
 }
 
-/// The error that entries are in the way of a merge.
+/// The error for entries that prevent a merge.
 pub(super) fn cannot_merge(foreign: &[Foreign]) -> Error {
-    refusal(foreign).hint("give that entry another name in the file, or leave the file out of $KUBECONFIG; `usernetes kubectl` needs no kubeconfig of yours")
+    refusal(foreign).hint("rename that entry in the file, or leave the file out of $KUBECONFIG; `usernetes kubectl` works without your kubeconfig")
 }
 
-/// The error that entries are not taken out, because they are not ours.
+/// The error for entries that are not removed, because they are not ours.
 pub(super) fn cannot_unmerge(foreign: &[Foreign]) -> Error {
     let commands: Vec<_> = foreign.iter().map(Foreign::removal).collect();
     refusal(foreign).hint(format!(
-        "nothing was changed; to remove what you do not need any more, run {}",
+        "nothing was changed; to remove entries that you no longer need, run {}",
         commands.join(" and ")
     ))
 }
@@ -258,7 +261,7 @@ fn refusal(foreign: &[Foreign]) -> Error {
     let mut error = Error::new(
         Kind::Input,
         format!(
-            "{}: the {} `{NAME}` is not what `usernetes kubeconfig merge` wrote",
+            "{}: the {} `{NAME}` is not the one that `usernetes kubeconfig merge` wrote",
             first.file.display(),
             first.part.word()
         ),
@@ -275,7 +278,7 @@ fn refusal(foreign: &[Foreign]) -> Error {
     error
 }
 
-/// Fails if one of these is not ours.
+/// Fails if there are any entries that are not ours.
 pub(super) fn check(foreign: &[Foreign], refuse: fn(&[Foreign]) -> Error) -> Result<()> {
     if foreign.is_empty() {
         Ok(())

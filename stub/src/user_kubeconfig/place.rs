@@ -1,4 +1,5 @@
-//! The file that a kubeconfig's name leads to: followed through links, and replaced without becoming another file.
+//! Finds the file that a kubeconfig's path leads to through links, and replaces it without changing its permissions, its
+//! owner and its other names.
 
 use std::fs::Metadata;
 use std::io;
@@ -10,12 +11,12 @@ use rustix::fs::{Access, access};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::{PRIVATE, prepare, remove_if_there};
 
-/// Permissions of a new file, which holds a private key.
+/// Permissions of a new file, which contains a private key.
 const SECRET: u32 = 0o600;
-/// Links that lead to links: as many as the kernel follows.
+/// How many links are followed, one after the other. The kernel follows as many.
 const LINKS: usize = 40;
 
-/// The file a path leads to. It need not exist, not even if a link names it.
+/// The file that a path leads to. It need not exist, even if a link leads to it.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
     let mut path = std::path::absolute(path)?;
     for _ in 0..LINKS {
@@ -37,13 +38,17 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
     }
     Err(Error::new(
         Kind::Input,
-        format!("{}: this link leads to links without end", path.display()),
+        format!(
+            "{}: this link leads to an endless chain of links",
+            path.display()
+        ),
     )
     .expected("a kubeconfig, or a link to one")
     .hint(format!("see `ls -l {}`", path.display())))
 }
 
-/// The text of a kubeconfig; `None` if there is none. A device such as `/dev/null` is empty, as it is for kubectl.
+/// The text of a kubeconfig; `None` if the file does not exist. A device such as `/dev/null` is read as empty, as kubectl
+/// does.
 pub(super) fn read(file: &Path) -> Result<Option<String>> {
     let metadata = match fs_err::metadata(file) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -59,10 +64,13 @@ pub(super) fn read(file: &Path) -> Result<Option<String>> {
     String::from_utf8(bytes).map(Some).map_err(|e| {
         Error::new(
             Kind::Input,
-            format!("{}: is not a kubeconfig", file.display()),
+            format!("{}: this is not a kubeconfig", file.display()),
         )
         .expected("text in UTF-8")
-        .found(format!("byte {} is none", e.utf8_error().valid_up_to()))
+        .found(format!(
+            "byte {} is not UTF-8",
+            e.utf8_error().valid_up_to()
+        ))
         .hint(format!(
             "convert it, for example with `iconv`, or leave `{}` out of $KUBECONFIG",
             file.display()
@@ -73,13 +81,13 @@ pub(super) fn read(file: &Path) -> Result<Option<String>> {
 fn not_a_file(file: &Path) -> Error {
     Error::new(
         Kind::Input,
-        format!("{}: is not a regular file", file.display()),
+        format!("{}: this is not a regular file", file.display()),
     )
     .expected("a kubeconfig, or no file of this name")
-    .hint("name another file in $KUBECONFIG, or unset it: then it is ~/.kube/config")
+    .hint("name another file in $KUBECONFIG, or unset it to use ~/.kube/config")
 }
 
-/// Fails if a file may not be changed. Root may change every file, and shall not change what is meant to stay.
+/// Fails if a file must not be changed. This respects a file's permissions for root, too, who could write every file.
 pub(super) fn check_writable(file: &Path) -> Result<()> {
     let metadata = match fs_err::metadata(file) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -91,16 +99,16 @@ pub(super) fn check_writable(file: &Path) -> Result<()> {
     if metadata.mode() & 0o200 != 0 && access(file, Access::WRITE_OK).is_ok() {
         return Ok(());
     }
-    Err(Error::new(Kind::Input, format!("{}: is read-only", file.display()))
+    Err(Error::new(Kind::Input, format!("{}: this file is read-only", file.display()))
         .expected("a file that you may write")
         .found(format!("mode {:04o}, user {}", metadata.mode() & 0o7777, metadata.uid()))
         .hint(format!(
-            "allow it with `chmod u+w {}` if the file is yours to change; `usernetes kubectl` needs no kubeconfig of yours",
+            "if you may change this file, run `chmod u+w {}`; `usernetes kubectl` works without your kubeconfig",
             file.display()
         )))
 }
 
-/// Makes the directory of a file, and those above it, where they are missing. Gives how many were.
+/// Creates the missing directories above a file, and returns how many were missing.
 pub(super) fn make_directory(file: &Path) -> Result<usize> {
     let missing = missing_directories(file);
     if let Some(dir) = file.parent()
@@ -121,7 +129,8 @@ pub(super) fn missing_directories(file: &Path) -> usize {
     above.take_while(|dir| !dir.exists()).count()
 }
 
-/// Gives a file a new text in one step; it keeps its permissions, owner and other names. On disk when this returns.
+/// Replaces the text of a file in one step. The file keeps its permissions, its owner and its other names. Durable when
+/// this returns.
 pub(super) fn write(file: &Path, text: &str) -> Result<()> {
     let metadata = match fs_err::metadata(file) {
         Ok(metadata) => Some(metadata),
@@ -142,7 +151,7 @@ pub(super) fn write(file: &Path, text: &str) -> Result<()> {
     sync_directory(file)
 }
 
-/// A file that has several names must stay one file: it cannot be replaced.
+/// Writes into the existing file. A file with several names must stay one file, so it cannot be replaced by another.
 fn write_in_place(file: &Path, text: &str) -> Result<()> {
     let open = fs_err::OpenOptions::new().write(true).open(file)?;
     open.file().write_all_at(text.as_bytes(), 0)?;
@@ -159,17 +168,17 @@ fn keep_owner(file: &Path, new: &Path, metadata: Option<&Metadata>) -> Result<()
     std::os::unix::fs::chown(new, Some(was.uid()), Some(was.gid()))
         .about(|| format!("{}: cannot keep its owner", file.display()))
         .hint(|| format!("run this as user {}, who owns the file", was.uid()))?;
-    // A change of the owner may have taken permissions away.
+    // Changing the owner may have removed permissions.
     Ok(fs_err::set_permissions(new, was.permissions())?)
 }
 
-/// Removes a file. It is gone from the disk when this returns.
+/// Removes a file. Durable when this returns.
 pub(super) fn remove(file: &Path) -> Result<()> {
     remove_if_there(file)?;
     sync_directory(file)
 }
 
-/// Removes as many directories above a file as were made for it, as far as nothing else is in them.
+/// Removes the `number` directories above a file, up to the first one that is not empty.
 pub(super) fn remove_directories(file: &Path, number: usize) {
     let mut above = file.ancestors().skip(1).take(number);
     while above

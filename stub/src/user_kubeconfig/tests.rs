@@ -1,4 +1,4 @@
-//! Merging and unmerging, with the files and the PKI of a real cluster.
+//! Tests of merging and unmerging, with the files and the PKI of a real cluster.
 
 mod files;
 mod styles;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::pki;
 
-/// A directory with the PKI of a cluster in `pki`, and what was merged from it.
+/// A directory with the PKI of a cluster in `pki`, and the record of entries merged from it.
 struct Desk {
     dir: TempDir,
     merges: Merges,
@@ -54,7 +54,7 @@ impl Desk {
         fs_err::read_to_string(self.path(name)).unwrap()
     }
 
-    /// The text of a file with the embedded values cut short.
+    /// The text of a file, with `…` in place of embedded values.
     fn shown(&self, name: &str) -> String {
         let text = self.read(name);
         let short = |line: &str| match line.split_once("-data: ") {
@@ -68,12 +68,12 @@ impl Desk {
         names.iter().map(|name| self.path(name)).collect()
     }
 
-    fn merge(&mut self, names: &[&str]) -> Result<Outcome> {
+    fn merge(&mut self, names: &[&str]) -> Result<Edited> {
         let files = self.files(names);
         merge(&self.path("pki"), &files, &mut self.merges, |_| Ok(()))
     }
 
-    fn unmerge(&mut self, names: &[&str]) -> Result<Outcome> {
+    fn unmerge(&mut self, names: &[&str]) -> Result<Edited> {
         let files = self.files(names);
         unmerge(&self.path("pki"), &files, &mut self.merges, |_| Ok(()))
     }
@@ -85,7 +85,7 @@ impl Desk {
             .replace(self.path("").to_str().unwrap(), "…/")
     }
 
-    /// What is in the directory besides the PKI.
+    /// The names of the files in the directory, without the PKI.
     fn names(&self) -> Vec<String> {
         let entries = fs_err::read_dir(self.dir.path()).unwrap();
         let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
@@ -115,7 +115,7 @@ users: []   # none yet
 ";
 
 #[test]
-fn into_a_kubeconfig_and_out_of_it_byte_for_byte() {
+fn merging_and_unmerging_restores_a_kubeconfig_byte_for_byte() {
     let mut desk = Desk::new();
     desk.write("config", WORK);
     let outcome = desk.merge(&["config"]).unwrap();
@@ -163,7 +163,7 @@ fn into_a_kubeconfig_and_out_of_it_byte_for_byte() {
 }
 
 #[test]
-fn without_a_kubeconfig_ours_becomes_the_default_and_goes_with_its_directories() {
+fn a_new_kubeconfig_has_our_context_as_default_and_is_removed_with_its_directories() {
     let mut desk = Desk::new();
     let outcome = desk.merge(&["new/kube/config"]).unwrap();
     assert_eq!(outcome.current_context.as_deref(), Some(NAME));
@@ -192,7 +192,7 @@ fn without_a_kubeconfig_ours_becomes_the_default_and_goes_with_its_directories()
     let outcome = desk.unmerge(&["new/kube/config"]).unwrap();
     assert_eq!(outcome.current_context, None);
     assert_eq!(desk.names(), Vec::<String>::new());
-    // One that was there before stays, though it says nothing.
+    // A file that existed before stays, even if it is empty.
     desk.write("config", "# later\n");
     desk.merge(&["config"]).unwrap();
     desk.unmerge(&["config"]).unwrap();
@@ -200,7 +200,7 @@ fn without_a_kubeconfig_ours_becomes_the_default_and_goes_with_its_directories()
 }
 
 #[test]
-fn an_entry_of_our_name_that_is_somebody_elses_is_never_touched() {
+fn an_entry_with_our_name_that_is_not_ours_is_never_changed() {
     let (context, cluster) = (
         "contexts: [{name: usernetes, context: {cluster: work, user: usernetes}}]\n",
         "clusters: [{name: usernetes, cluster: {server: 'https://127.0.0.1:6443'}}]\n",
@@ -222,26 +222,26 @@ fn an_entry_of_our_name_that_is_somebody_elses_is_never_touched() {
     desk.write("config", &[context, user].concat());
     let error = desk.merge(&["config"]).unwrap_err();
     insta::assert_snapshot!(desk.error(&error), @"
-    …/config: the user `usernetes` is not what `usernetes kubeconfig merge` wrote
+    …/config: the user `usernetes` is not the one that `usernetes kubeconfig merge` wrote
       expected  a certificate of this cluster's authority with its key, and nothing else
       found     `token`
       also      context in …/config: cluster `work`, user `usernetes`
 
-    hint: give that entry another name in the file, or leave the file out of $KUBECONFIG; `usernetes kubectl` needs no kubeconfig of yours
+    hint: rename that entry in the file, or leave the file out of $KUBECONFIG; `usernetes kubectl` works without your kubeconfig
     ");
     let error = desk.unmerge(&["config"]).unwrap_err();
     insta::assert_snapshot!(desk.error(&error), @"
-    …/config: the user `usernetes` is not what `usernetes kubeconfig merge` wrote
+    …/config: the user `usernetes` is not the one that `usernetes kubeconfig merge` wrote
       expected  a certificate of this cluster's authority with its key, and nothing else
       found     `token`
       also      context in …/config: cluster `work`, user `usernetes`
 
-    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig …/config delete-user usernetes` and `kubectl config --kubeconfig …/config delete-context usernetes`
+    hint: nothing was changed; to remove entries that you no longer need, run `kubectl config --kubeconfig …/config delete-user usernetes` and `kubectl config --kubeconfig …/config delete-context usernetes`
     ");
 }
 
 #[test]
-fn an_entry_of_ours_that_somebody_has_added_to_is_no_longer_ours() {
+fn our_entry_is_no_longer_ours_once_somebody_adds_a_field() {
     let mut desk = Desk::new();
     desk.merge(&["config"]).unwrap();
     let ours = desk.read("config");
@@ -250,14 +250,14 @@ fn an_entry_of_ours_that_somebody_has_added_to_is_no_longer_ours() {
     desk.write("config", &text);
     let error = desk.unmerge(&["config"]).unwrap_err();
     insta::assert_snapshot!(desk.error(&error), @"
-    …/config: the user `usernetes` is not what `usernetes kubeconfig merge` wrote
+    …/config: the user `usernetes` is not the one that `usernetes kubeconfig merge` wrote
       expected  a certificate of this cluster's authority with its key, and nothing else
       found     client certificate issued by `CN=usernetes-ca`, `client-key-data`, `token`
 
-    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig …/config delete-user usernetes`
+    hint: nothing was changed; to remove entries that you no longer need, run `kubectl config --kubeconfig …/config delete-user usernetes`
     ");
     assert_eq!(desk.read("config"), text);
-    // What everybody does with his context does not make it a stranger's.
+    // Setting a namespace is common, so a context with one is still ours.
     let text = ours.replace(
         "    cluster: usernetes\n",
         "    cluster: usernetes\n    namespace: shop\n",
@@ -269,7 +269,7 @@ fn an_entry_of_ours_that_somebody_has_added_to_is_no_longer_ours() {
 }
 
 #[test]
-fn what_an_earlier_release_merged_is_known_by_the_authority_and_renewed() {
+fn entries_of_an_earlier_release_are_recognised_by_the_authority_and_renewed() {
     let mut desk = Desk::new();
     desk.merge(&["config"]).unwrap();
     let old = desk
@@ -277,7 +277,7 @@ fn what_an_earlier_release_merged_is_known_by_the_authority_and_renewed() {
         .replace("127.0.0.1:6443", "127.0.0.1:7443");
     desk.write("config", &old);
     desk.merges = Merges::default();
-    // Renewed since.
+    // The certificates have been renewed since.
     desk.make_pki("pki");
     assert!(desk.merge(&["config"]).unwrap().changed);
     let new = desk.read("config");
@@ -296,7 +296,7 @@ fn what_an_earlier_release_merged_is_known_by_the_authority_and_renewed() {
 }
 
 #[test]
-fn without_an_installation_the_receipt_tells_and_without_that_nothing_is_guessed() {
+fn without_an_installation_only_recorded_entries_are_removed() {
     let mut desk = Desk::new();
     desk.write("config", WORK);
     desk.merge(&["config"]).unwrap();
@@ -305,19 +305,19 @@ fn without_an_installation_the_receipt_tells_and_without_that_nothing_is_guessed
     let merges = std::mem::take(&mut desk.merges);
     let error = desk.unmerge(&["config"]).unwrap_err();
     insta::assert_snapshot!(desk.error(&error), @"
-    …/config: the cluster `usernetes` is not what `usernetes kubeconfig merge` wrote
-      expected  an entry that an installation remembers to have written; none is left
+    …/config: the cluster `usernetes` is not the one that `usernetes kubeconfig merge` wrote
+      expected  an entry that an installation has recorded; no record is left
       found     authority `CN=usernetes-ca`, server `https://127.0.0.1:6443`
       also      user in …/config: client certificate issued by `CN=usernetes-ca`, `client-key-data`
       also      context in …/config: cluster `usernetes`, user `usernetes`
 
-    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig …/config delete-cluster usernetes` and `kubectl config --kubeconfig …/config delete-user usernetes` and `kubectl config --kubeconfig …/config delete-context usernetes`
+    hint: nothing was changed; to remove entries that you no longer need, run `kubectl config --kubeconfig …/config delete-cluster usernetes` and `kubectl config --kubeconfig …/config delete-user usernetes` and `kubectl config --kubeconfig …/config delete-context usernetes`
     ");
     assert_eq!(desk.read("config"), merged);
     desk.merges = merges;
     assert!(desk.unmerge(&["config"]).unwrap().changed);
     assert_eq!(desk.read("config"), WORK);
-    // Another cluster at the same address is another cluster.
+    // A new cluster at the same address does not own the entries of the old one.
     desk.make_pki("pki");
     desk.write("config", &merged);
     assert_eq!(desk.merge(&["config"]).unwrap_err().kind(), Kind::Input);
@@ -325,7 +325,7 @@ fn without_an_installation_the_receipt_tells_and_without_that_nothing_is_guessed
 }
 
 #[test]
-fn at_the_end_of_the_cluster_ours_goes_and_the_rest_is_named() {
+fn uninstalling_removes_our_entries_and_names_those_that_stay() {
     let mut desk = Desk::new();
     desk.merge(&["a"]).unwrap();
     desk.write("b", WORK);
@@ -340,7 +340,7 @@ fn at_the_end_of_the_cluster_ours_goes_and_the_rest_is_named() {
         .replace(desk.path("").to_str().unwrap(), "…/");
     insta::assert_snapshot!(lines, @"
     …/b no longer has the context `usernetes`
-    …/b keeps the context `usernetes`, which is not what `usernetes kubeconfig merge` wrote: it has cluster `usernetes`, user `other`
+    …/b keeps the context `usernetes`, which is not the one that `usernetes kubeconfig merge` wrote: it has cluster `usernetes`, user `other`
     …/a no longer has the context `usernetes`
     ");
     assert_eq!(desk.names(), ["b"]);
@@ -349,11 +349,11 @@ fn at_the_end_of_the_cluster_ours_goes_and_the_rest_is_named() {
 }
 
 #[test]
-fn at_the_end_of_the_cluster_a_strangers_entries_stay_though_they_look_alike() {
+fn uninstalling_keeps_the_entries_of_another_usernetes_cluster() {
     let mut desk = Desk::new();
     desk.merge(&["config"]).unwrap();
     let strangers = desk.read("config");
-    // Another cluster of Usernetes, by somebody who shared his kubeconfig.
+    // The kubeconfig comes from another person's Usernetes cluster.
     fs_err::remove_dir_all(desk.path("pki")).unwrap();
     desk.make_pki("pki");
     desk.merges = Merges::default();
@@ -366,11 +366,11 @@ fn at_the_end_of_the_cluster_a_strangers_entries_stay_though_they_look_alike() {
 #[test]
 fn several_files_are_read_and_written_as_kubectl_does() {
     let mut desk = Desk::new();
-    // None is there: the last is made.
+    // None exists, so the last is created.
     desk.merge(&["a", "b"]).unwrap();
     assert_eq!(desk.names(), ["b"]);
     desk.unmerge(&["a", "b"]).unwrap();
-    // New entries go into the first that is there; what another says about the default counts.
+    // New entries go into the first file that exists. The default context of another file is respected.
     desk.write("b", WORK);
     desk.write("c", "kind: Config\n");
     let outcome = desk.merge(&["a", "c", "b"]).unwrap();
@@ -378,7 +378,7 @@ fn several_files_are_read_and_written_as_kubectl_does() {
     assert_eq!(outcome.current_context.as_deref(), Some("work"));
     assert!(!desk.read("c").contains("current-context"));
     assert_eq!(desk.read("b"), WORK);
-    // An entry is changed where it is, and taken out of whichever file has it.
+    // An entry is changed in the file that contains it, and removed from that file.
     let (c, files) = (desk.read("c"), ["a", "b", "c"]);
     desk.write("c", &c.replace("127.0.0.1:6443", "127.0.0.1:7443"));
     assert_eq!(desk.merge(&files).unwrap().files, desk.files(&["c"]));
@@ -390,7 +390,7 @@ fn several_files_are_read_and_written_as_kubectl_does() {
 }
 
 #[test]
-fn a_file_that_is_remembered_need_not_be_named_again() {
+fn entries_are_removed_from_recorded_files_that_are_not_named() {
     let mut desk = Desk::new();
     desk.merge(&["elsewhere"]).unwrap();
     desk.write("config", WORK);
@@ -402,7 +402,7 @@ fn a_file_that_is_remembered_need_not_be_named_again() {
 }
 
 #[test]
-fn the_default_is_what_it_was_before() {
+fn unmerging_restores_the_earlier_default_context() {
     let mut desk = Desk::new();
     desk.write("a", WORK);
     desk.merge(&["a"]).unwrap();

@@ -1,4 +1,4 @@
-//! `certs list` and `certs renew`.
+//! Tests of `certs list` and `certs renew`.
 
 use fs_err as fs;
 
@@ -42,7 +42,7 @@ fn every_certificate_with_what_it_is_for_and_how_long() {
     );
     assert!(
         lines[1].starts_with("master/admin.pem")
-            && lines[1].ends_with("not a certificate that can be read"),
+            && lines[1].ends_with("cannot read this certificate"),
         "{said:?}"
     );
     assert_eq!(lines.len(), 19);

@@ -1,4 +1,4 @@
-//! `uninstall` and `show-cleanup-command`: what stays, what goes, and what keeps it from going.
+//! Tests of `uninstall` and `show-cleanup-command`: what they remove, what they keep, and when they refuse.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use fs_err as fs;
 use crate::home::{Said, spawn};
 use crate::stage::Stage;
 
-/// Has a shell run something.
+/// Runs a command in a shell.
 fn sh(stage: &Stage, command: &str) -> Said {
     let mut shell = stage.command(Path::new("/bin/sh"));
     stage.home.run_command(shell.args(["-c", command]))
 }
 
-/// Runs what `show-cleanup-command` prints, and gives that.
+/// Runs the command that `show-cleanup-command` prints, and returns it.
 fn clean_up(stage: &Stage) -> String {
     let bundle = stage.bundle.display();
     let said = sh(stage, &format!("{bundle} show-cleanup-command"));
@@ -43,7 +43,7 @@ fn the_cleanup_command_leaves_what_others_use_by_now() {
     stage.install(&["--start="]);
     stage.usernetes(&["uninstall"]);
     assert_eq!(sh(&stage, "touch ~/.config/other").code, Some(0));
-    // Without the programs, as if somebody had begun by hand.
+    // The programs are missing, as if somebody had begun to remove the installation by hand.
     sh(&stage, "chmod -R u+w ~/.local; rm -r ~/.local");
     let command = clean_up(&stage);
     assert!(command.contains("rm -rf -- "), "{command}");
@@ -97,7 +97,8 @@ fn data_stays_under_a_cluster_that_cannot_be_stopped() {
     running.kill().unwrap();
     running.wait().unwrap();
     assert_eq!(said.code, Some(6), "{said:?}");
-    let expected = format!("your service manager does not answer, and it runs\n  process  {pid}\n");
+    let expected =
+        format!("it is running, but your service manager does not answer\n  process  {pid}\n");
     assert!(said.stderr.contains(&expected), "{said:?}");
     assert!(stage.units().join("u7s-etcd.service").exists());
     let said = uninstall();
@@ -119,7 +120,7 @@ fn one_change_at_a_time() {
         &["rollback"],
     ] {
         let said = stage.usernetes(arguments);
-        // Nothing comes before the first generation.
+        // `rollback` fails earlier, because there is no generation before the first one.
         let code = if arguments == ["rollback"] { 2 } else { 7 };
         assert_eq!(said.code, Some(code), "{said:?}");
     }

@@ -1,4 +1,4 @@
-//! `install`, and what keeps it from changing anything.
+//! Tests of `install`, and of the faults that it finds before it changes anything.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -31,7 +31,9 @@ fn from_nothing_to_etcd_and_back() {
     let again = stage.install(&[]);
     assert_eq!(again.code, Some(0), "{again:?}");
     assert!(
-        again.stderr.contains("was current already, nothing to do"),
+        again
+            .stderr
+            .contains("is unchanged: there was nothing to do"),
         "{again:?}"
     );
     assert_eq!(stage.calls(), "");
@@ -43,7 +45,7 @@ fn from_nothing_to_etcd_and_back() {
     daemon-reload
     loginctl --no-ask-password disable-linger
     ");
-    // What the played service manager keeps was there before.
+    // The files of the fake service manager were there before, too.
     assert_eq!(stage.names(""), before);
 }
 
@@ -87,7 +89,7 @@ fn units_must_be_where_the_service_manager_looks() {
       expected  HOME and XDG_CONFIG_HOME to be the same for it as here
       found     it looks into /run/systemd/user, $HOME/.config/systemd/user
 
-    hint: unset XDG_CONFIG_HOME for this command, or set it for your service manager as well: in a file below ~/.config/environment.d; a home that was moved it knows once you have logged in anew
+    hint: unset XDG_CONFIG_HOME for this command, or set it for your service manager as well: in a file below ~/.config/environment.d; if your home was moved, log in again
     ");
     assert!(!stage.home.data().exists() && !stage.home.path().join("other").exists());
     assert_eq!(stage.calls(), "");
@@ -104,7 +106,7 @@ fn a_configuration_directory_of_another_user_is_found_before_unpacking() {
         said.stderr
     };
     if is_root() {
-        // As an earlier `sudo` left it.
+        // An earlier command under `sudo` may have left such a directory behind.
         fs::create_dir(&config).unwrap();
         let text = refused();
         assert!(
@@ -159,7 +161,7 @@ fn other_settings_are_named_and_applied() {
     stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     start --no-block u7s-etcd.target
     ");
-    // The installed command applies what was edited.
+    // The installed command applies the edited configuration.
     let file = stage.home.path().join(".config/usernetes/config.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("10.0.99.0/24", "10.0.98.0/24")).unwrap();
@@ -204,7 +206,7 @@ fn a_unit_that_fails_is_named_with_its_log() {
       log    etcd: out of luck
       state  failed
 
-    hint: `usernetes logs u7s-etcd.service` shows the whole log; what was installed stays, so the same command can be run again
+    hint: `usernetes logs u7s-etcd.service` shows the whole log; the installation is complete, so you can run the same command again
     ");
     assert!(
         stage
@@ -228,7 +230,7 @@ fn a_unit_of_somebody_else_is_refused_before_anything_is_changed() {
     let said = stage.install(&[]);
     assert_eq!(said.code, Some(3), "{said:?}");
     insta::assert_snapshot!(said.stderr, @r"
-    error: $HOME/.config/systemd/user/u7s-etcd.service is there already, and was not written by `usernetes install`
+    error: $HOME/.config/systemd/user/u7s-etcd.service exists already, and was not written by `usernetes install`
       expected  no unit of this name
 
     hint: uninstall what it belongs to (the shell-script Usernetes has `uninstall.sh`), or move it away: `mv $HOME/.config/systemd/user/u7s-etcd.service $HOME/.config/systemd/user/u7s-etcd.service.old`

@@ -1,4 +1,4 @@
-//! What the commands print.
+//! Snapshots of the output of commands.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::home::{Home, flip, overwrite, remove, spawn};
 use crate::pack::Recipe;
 
-/// A home with two generations, the second current.
+/// A home with two generations, of which the second is current.
 fn upgraded() -> Home {
     let home = Home::new();
     home.install(&Recipe::new("0.1.0", "3.5.30").pack());
@@ -14,7 +14,7 @@ fn upgraded() -> Home {
     home
 }
 
-/// Text without what depends on the processor: its name, and with it the ids of bundles.
+/// Replaces the parts of a text that depend on the processor: its name, and the ids of bundles.
 fn portable(home: &Home, text: &str) -> String {
     let mut text = text.replace(std::env::consts::ARCH, "<arch>");
     for number in home.store().generation_numbers().unwrap() {
@@ -32,7 +32,7 @@ fn help_lists_commands_and_exit_codes() {
     insta::assert_snapshot!(said.stdout, @r#"
     Rootless Kubernetes under $HOME
 
-    Usage: usernetes [COMMAND]
+    Usage: usernetes [OPTIONS] [COMMAND]
 
     Commands:
       install               Install the bundle and start a cluster; run it again to apply other settings
@@ -55,6 +55,8 @@ fn help_lists_commands_and_exit_codes() {
       kubeconfig            Print the administrator's kubeconfig, or merge it into your own
       port                  Publish ports of this machine into the cluster, or list them
       certs                 List or renew the cluster's certificates
+      backup                Write the whole cluster into one file: data, keys, configuration and your images
+      restore               Restore a cluster from a file that `backup` has written, and start it
       list                  List the components with their versions, licences and sizes
       verify                Check every byte of a bundle, or of the installed generation
       licenses              Show the components' licences, the licence texts, and where to get source code
@@ -66,6 +68,7 @@ fn help_lists_commands_and_exit_codes() {
 
     Options:
       -V, --version  Print the release and, for a bundle, the beginning of its id
+      -v, --verbose  Show each program that the command runs
       -h, --help     Print help
 
     Exit codes:
@@ -324,7 +327,7 @@ fn verify_of_a_bundle_says_what_it_did_not_check() {
     assert!(said.stderr.contains("`/nonexistent`"), "{}", said.stderr);
 }
 
-/// As in `usernetes list | head -0`.
+/// The reader ends early, as in `usernetes list | head -0`.
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let home = upgraded();

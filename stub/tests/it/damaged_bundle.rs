@@ -1,4 +1,4 @@
-//! Bundles that are not what they were.
+//! Tests with bundles that are damaged, incomplete or made for another machine.
 
 use fs_err as fs;
 use stub::bundle::{Arch, Bundle, trailer};
@@ -14,7 +14,7 @@ fn verify(home: &Home, bytes: &[u8]) -> Result<(), Error> {
     Bundle::open(&file)?.verify(|_| ())
 }
 
-/// What a message must name when the byte at that offset is wrong.
+/// The names that a message must contain if the byte at this offset is wrong.
 fn names(bundle: &Bundle, offset: u64) -> Vec<String> {
     let trailer = bundle.trailer();
     let end = trailer.manifest_offset + trailer.manifest_len;
@@ -40,7 +40,7 @@ fn names(bundle: &Bundle, offset: u64) -> Vec<String> {
     vec![format!("`{}` of ", owner.path)]
 }
 
-/// Offsets that touch every part: all bytes but of the padding and the frames, and some of those.
+/// Offsets in every part of the bundle: some bytes of the padding and of the frames, and all other bytes.
 fn offsets(bundle: &Bundle) -> impl Iterator<Item = u64> {
     let trailer = bundle.trailer().clone();
     (0..trailer.file_len).filter(move |at| {
@@ -110,7 +110,7 @@ fn install_fails_or_is_right_whatever_byte_is_flipped() {
             }
         }
     }
-    // The padding is the only part that install has no use for.
+    // `install` does not read the padding, so damage there does no harm.
     assert!(
         refused > 500 && (1..100).contains(&harmless),
         "{refused} {harmless}"
@@ -135,7 +135,7 @@ fn truncated_or_longer_files_are_refused() {
     }
 }
 
-/// An interrupted download can be run: its head is whole.
+/// An incomplete download can be run, because the program at its head is complete.
 #[test]
 fn a_truncated_bundle_does_not_take_itself_for_the_installed_command() {
     let home = Home::new();
@@ -210,6 +210,6 @@ fn foreign_architecture() {
     hint: get the bundle for this machine: `usernetes-<host>`
     ");
     assert!(!home.data().exists());
-    // Looking into it is possible everywhere.
+    // A bundle for another architecture can still be verified.
     bundle.verify(|_| ()).unwrap();
 }

@@ -1,4 +1,4 @@
-//! `gc`: what goes, and what stays.
+//! Tests of `gc`: what it removes, and what it keeps.
 
 use std::process::Child;
 
@@ -18,7 +18,7 @@ impl Drop for Running {
     }
 }
 
-/// A bundle with one program, which sleeps.
+/// A bundle with a single program, which sleeps.
 fn sleeper(version: &str) -> Vec<u8> {
     let mut pack = Pack::default();
     let program = fs::read("/bin/sleep").unwrap();

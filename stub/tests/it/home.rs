@@ -1,4 +1,4 @@
-//! A throw-away HOME, and commands run in it.
+//! A temporary home directory for tests, and commands that run in it.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -12,14 +12,14 @@ use stub::progress::Progress;
 use stub::store::{Damage, Depth, Generation, Installed, Store};
 use tempfile::TempDir;
 
-/// Permissions do not keep root from anything, so when the tests are run by root, commands are run as this user.
+/// Root ignores permissions. So if root runs the tests, commands are run as this user.
 pub(crate) const NOBODY: u32 = 65534;
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// What a command said.
+/// The exit code and the output of a command.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
@@ -33,9 +33,9 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Commands in it run as the user of the tests.
+    /// A home in which commands run as the user who runs the tests.
     pub(crate) fn new() -> Self {
-        // In memory if possible: every install brings the whole file system to the disk.
+        // It is in memory if possible, because every install syncs the whole file system to the disk.
         let in_memory = rustix::fs::statvfs("/dev/shm")
             .is_ok_and(|s| !s.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC));
         let dir = if in_memory {
@@ -49,7 +49,7 @@ impl Home {
         }
     }
 
-    /// Commands in it never run as root.
+    /// A home in which commands never run as root.
     pub(crate) fn of_mortal() -> Self {
         let mut home = Self::new();
         if is_root() {
@@ -71,7 +71,7 @@ impl Home {
         Store::at(self.data())
     }
 
-    /// Writes a file that can be run.
+    /// Writes an executable file.
     pub(crate) fn program(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path().join(name);
         fs::write(&path, bytes).unwrap();
@@ -79,7 +79,7 @@ impl Home {
         path
     }
 
-    /// Makes a directory of the user whom commands run as.
+    /// Makes a directory that belongs to the user of the commands.
     pub(crate) fn directory(&self, path: &Path) {
         fs::create_dir_all(path).unwrap();
         if self.as_nobody {
@@ -87,7 +87,20 @@ impl Home {
         }
     }
 
-    /// Writes a file of that user which nobody else may read.
+    /// Gives a file, or a directory with everything in it, to the user of the commands.
+    pub(crate) fn give(&self, path: &Path) {
+        if !self.as_nobody {
+            return;
+        }
+        std::os::unix::fs::lchown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        if path.is_dir() && !path.is_symlink() {
+            for entry in fs::read_dir(path).unwrap() {
+                self.give(&entry.unwrap().path());
+            }
+        }
+    }
+
+    /// Writes a file that belongs to the user of the commands and that nobody else may read.
     pub(crate) fn secret(&self, path: &Path, text: &str) {
         fs::write(path, text).unwrap();
         fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
@@ -100,7 +113,7 @@ impl Home {
         Bundle::open(&self.program("bundle", bytes)).unwrap()
     }
 
-    /// Installs from within the test.
+    /// Installs a bundle in the process of the test.
     pub(crate) fn install(&self, bytes: &[u8]) -> Installed {
         let bundle = self.bundle(bytes);
         self.store().install(&bundle, &Progress::silent()).unwrap()
@@ -110,7 +123,7 @@ impl Home {
         self.store().need_current().unwrap()
     }
 
-    /// Everything wrong with the current generation.
+    /// All damage of the current generation.
     pub(crate) fn damages(&self) -> Vec<Damage> {
         let store = self.store();
         store
@@ -118,7 +131,7 @@ impl Home {
             .unwrap()
     }
 
-    /// The command as it is once installed: a stub without a payload.
+    /// Runs the command as it is after an installation: a stub without a payload.
     pub(crate) fn usernetes(&self, arguments: &[&str]) -> Said {
         self.run(Path::new(env!("CARGO_BIN_EXE_usernetes")), arguments)
     }
@@ -127,7 +140,7 @@ impl Home {
         self.run_command(self.command(program).args(arguments))
     }
 
-    /// A command with nothing in its environment but PATH and HOME.
+    /// A command with only PATH and HOME in its environment.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("HOME", self.path());
@@ -158,8 +171,8 @@ impl Home {
     }
 }
 
-/// Does something to a path in the store that its read-only directory would not let us do. What is left of that path
-/// and its directory has the permissions it had.
+/// Changes a path in the store although its directory is read-only. Afterwards, the path, if it still exists, and its
+/// directory have the same permissions as before.
 pub(crate) fn tamper(path: &Path, with: impl FnOnce(&Path)) {
     let directory = path.parent().unwrap();
     let modes = [directory, path].map(|p| {
@@ -192,8 +205,8 @@ pub(crate) fn remove(path: &Path) {
     tamper(path, |path| fs::remove_file(path).unwrap());
 }
 
-/// Starts a program that was perhaps written a moment ago. Another test that forks at that moment keeps it open for
-/// writing until its child executes something, and so long it cannot be run.
+/// Starts a program that may have been written just before. If another test forks at that moment, its child holds the file
+/// open for writing until it executes a program. Until then, the file cannot be run, so this tries again.
 pub(crate) fn spawn(command: &mut Command) -> Child {
     loop {
         match command.spawn() {
@@ -205,7 +218,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
     }
 }
 
-/// The store's directories are read-only, which keeps anybody but root from removing them.
+/// Makes the store's directories writable, because only root could remove them otherwise.
 impl Drop for Home {
     fn drop(&mut self) {
         fn unlock(dir: &Path) {

@@ -1,4 +1,4 @@
-//! Homes with names that something might take for something else: they work, or are refused before anything is written.
+//! Tests with special characters in the path of the home: it works, or `install` refuses it before anything is written.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use fs_err as fs;
 use crate::home::{Home, Said};
 use crate::pack::Recipe;
 
-/// A home of this name, and what `install` without a service manager says in it.
+/// Makes a home with this name and runs `install` in it, without a service manager.
 fn install_in(name: &str) -> (Home, PathBuf, Said) {
     let base = Home::of_mortal();
     let bundle = base.program("bundle", &Recipe::new("0.1.0", "3.5.30").runnable().pack());
@@ -30,7 +30,7 @@ fn they_work() {
         let unit = home.join(".config/systemd/user/u7s-etcd.service");
         let unit = fs::read_to_string(unit).unwrap();
         let start = unit.lines().find(|l| l.starts_with("ExecStart=")).unwrap();
-        // The only characters that systemd refuses in the path of a program.
+        // These are the only characters that systemd refuses in the path of a program.
         let by_shell = start.starts_with("ExecStart=/bin/sh -c ");
         assert_eq!(by_shell, name.contains(['\'', '"']), "{start}");
         let program = home.join(".local/share/usernetes/current/bin/usernetes");
@@ -51,9 +51,9 @@ fn they_are_refused_by_the_name_of_the_character() {
         ),
         (
             r"CORP\jdoe",
-            r"`\\`, which hides the next character from a mount",
+            r"`\\`, which escapes the next character in the options of a mount",
         ),
-        ("a\nb", r"`\n`, which a unit file cannot hold"),
+        ("a\nb", r"`\n`, which a unit file cannot contain"),
     ] {
         let (base, home, said) = install_in(name);
         assert_eq!(said.code, Some(6), "{said:?}");
@@ -62,7 +62,7 @@ fn they_are_refused_by_the_name_of_the_character() {
         let way_out = "choose other directories by setting XDG_CONFIG_HOME and XDG_DATA_HOME";
         assert!(said.stderr.contains(way_out), "{said:?}");
         assert_eq!(fs::read_dir(&home).unwrap().count(), 0, "{name}");
-        // The way out.
+        // With the directories that the hint suggests, it works.
         let mut command = base.command(&base.path().join("bundle"));
         command.env("HOME", &home).args(["install", "--start="]);
         for variable in ["XDG_CONFIG_HOME", "XDG_DATA_HOME"] {

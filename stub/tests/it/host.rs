@@ -1,4 +1,4 @@
-//! Machines on which it cannot be done as they are.
+//! Tests on machines with a fault that prevents an installation.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -139,8 +139,8 @@ fn another_process_holds_the_lock() {
     assert_eq!(home.run(&bundle, &["install"]).code, Some(0));
 }
 
-/// Runs a shell script where HOME is a file system of its own, mounted with these options, and `$1` the bundle.
-/// `None`, said on stderr, where the machine does not let its users do that.
+/// Runs a shell script in which HOME is a separate file system, mounted with these options, and `$1` is the bundle. If the
+/// machine does not let its users mount it, writes a note to stderr and returns `None`.
 fn on_file_system(options: &str, script: &str) -> Option<Said> {
     let home = Home::new();
     let bundle = runnable(&home);
@@ -159,7 +159,7 @@ fn on_file_system(options: &str, script: &str) -> Option<Said> {
         .arg(&mount)
         .output();
     if !able.as_ref().is_ok_and(|o| o.status.success()) {
-        // What `eprintln!` prints, the test harness keeps to itself.
+        // The test harness would hide the output of `eprintln!`.
         output::message(&format!(
             "not tested: no mounts in a user namespace here ({able:?})"
         ));
@@ -227,7 +227,7 @@ fn the_file_system_is_too_small() {
     assert!(lines[4].starts_with("hint: free some space"), "{lines:?}");
 }
 
-/// The space is there when it is looked for, but runs out: here, of inodes.
+/// The check finds enough space, but then the file system runs out of inodes.
 #[test]
 fn the_file_system_becomes_full() {
     let script = "\"$1\" install; code=$?; ls -A \"$HOME/.local/share/usernetes/store\"\n\
@@ -255,7 +255,7 @@ fn the_file_system_becomes_full() {
     );
 }
 
-/// What the probe says of the kernel's network against what others find: `ip`, and a look at the sysctl.
+/// Compares the findings about the kernel with those of `ip` and of the sysctl.
 #[test]
 fn the_probe_of_the_kernel_agrees_with_other_programs() {
     let home = Home::of_mortal();

@@ -1,4 +1,4 @@
-//! `install` and what it leaves on the disk.
+//! Tests of `install` and of the files that it writes.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -6,12 +6,12 @@ use std::path::Path;
 
 use fs_err as fs;
 use stub::progress::Progress;
-use stub::store::Outcome;
+use stub::store::Effect;
 
 use crate::home::{Home, flip, overwrite, remove, tamper};
 use crate::pack::Recipe;
 
-/// Everything below a directory: path, permissions, what it is. Digests in names are cut to four digits.
+/// Lists everything below a directory with path, permissions and kind. Digests in names are cut to four digits.
 fn listing(root: &Path) -> String {
     fn walk(root: &Path, dir: &Path, lines: &mut Vec<String>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -61,7 +61,7 @@ fn inodes(root: &Path) -> BTreeMap<std::path::PathBuf, (u64, i64, i64)> {
 fn lays_out_store_and_generation() {
     let home = Home::new();
     let installed = home.install(&Recipe::new("0.1.0", "3.5.30").pack());
-    assert_eq!(installed.outcome, Outcome::New);
+    assert_eq!(installed.effect, Effect::New);
     assert_eq!(installed.unpacked.len(), 5);
     insta::assert_snapshot!(listing(&home.data()), @r"
     current -> generations/1
@@ -124,7 +124,7 @@ fn lays_out_store_and_generation() {
     assert_eq!(generation.component_dir("crun"), None);
 }
 
-/// The real thing, as a user who is not root: the bundle installs itself, and what it installed works.
+/// The bundle installs itself as a user who is not root, and the installed programs work.
 #[test]
 fn the_bundle_installs_itself() {
     let home = Home::of_mortal();
@@ -137,7 +137,7 @@ fn the_bundle_installs_itself() {
     assert_eq!(said.stdout, "");
     assert!(
         said.stderr.contains(
-            "generation 1 (release 0.1.0) is installed and current now\n\
+            "generation 1 (release 0.1.0) is installed and is now the current one\n\
              the command `usernetes` and all programs are in $HOME/.local/share/usernetes/current/bin\n"
         ),
         "{}",
@@ -160,10 +160,10 @@ fn the_bundle_installs_itself() {
     let before = inodes(&home.data());
     let said = home.run(&bundle, &["install", "--start="]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
-    insta::assert_snapshot!(said.stderr, @"generation 1 (release 0.1.0) was current already, nothing to do");
+    insta::assert_snapshot!(said.stderr, @"generation 1 (release 0.1.0) is unchanged: there was nothing to do");
     assert_eq!(inodes(&home.data()), before);
 
-    // Damaged by another size; mended by a plain install, without root's privileges.
+    // A plain install, without root's privileges, repairs a file whose size has changed.
     let etcd = home.data().join("current/bin/etcd").canonicalize().unwrap();
     overwrite(&etcd, b"");
     let said = home.run(&bundle, &["install"]);
@@ -176,7 +176,7 @@ fn the_bundle_installs_itself() {
     );
     assert!(
         said.stderr
-            .contains("generation 1 (release 0.1.0) was current already and is whole again\n"),
+            .contains("generation 1 (release 0.1.0) was damaged and has been repaired\n"),
         "{}",
         said.stderr
     );
@@ -218,7 +218,7 @@ fn upgrading_unpacks_only_what_changed() {
     let store = home.data().join("store");
     let before = inodes(&store);
     let installed = home.install(&Recipe::new("0.1.0", "3.6.0").pack());
-    assert_eq!(installed.outcome, Outcome::New);
+    assert_eq!(installed.effect, Effect::New);
     assert_eq!(installed.unpacked, ["etcd 3.6.0"]);
     assert_eq!(installed.generation.number(), 2);
     let after = inodes(&store);
@@ -228,14 +228,14 @@ fn upgrading_unpacks_only_what_changed() {
     }
     assert_eq!(home.damages(), []);
 
-    // The hub is in the store; only the sibling is to be unpacked again.
+    // Only the sibling must be unpacked again, because the hub is still in the store.
     let sibling = home.current().component_dir("kube-scheduler").unwrap();
     home.store().rollback(Some(1)).unwrap();
     tamper(&sibling, |sibling| {
         fs::rename(sibling, home.path().join("away")).unwrap();
     });
     let installed = home.install(&Recipe::new("0.1.0", "3.6.0").pack());
-    assert_eq!(installed.outcome, Outcome::Reactivated);
+    assert_eq!(installed.effect, Effect::Reactivated);
     assert_eq!(installed.unpacked, ["kube-scheduler 1.36.3"]);
     assert_eq!(home.damages(), []);
 }
@@ -251,8 +251,8 @@ fn the_same_bundle_gets_the_same_generation_again() {
     home.install(&new);
     let again = home.install(&old);
     assert_eq!(
-        (again.outcome, again.generation.number()),
-        (Outcome::Reactivated, 1)
+        (again.effect, again.generation.number()),
+        (Effect::Reactivated, 1)
     );
     assert_eq!(again.unpacked, [""; 0]);
     assert_eq!(home.current().number(), 1);
@@ -265,41 +265,41 @@ fn repairs_what_it_can_see_and_on_request_what_it_cannot() {
     let bytes = Recipe::new("0.1.0", "3.5.30").pack();
     home.install(&bytes);
     let dir = |name: &str| home.current().component_dir(name).unwrap();
-    let outcome = || {
+    let effect = || {
         let installed = home.install(&bytes);
         assert_eq!(installed.generation.number(), 1);
         assert_eq!(home.damages(), []);
-        (installed.outcome, installed.unpacked)
+        (installed.effect, installed.unpacked)
     };
-    let repaired = |title: &str| (Outcome::Repaired, vec![title.to_owned()]);
+    let repaired = |title: &str| (Effect::Repaired, vec![title.to_owned()]);
 
     overwrite(&dir("runc").join("images/pause.tar"), b"short");
-    assert_eq!(outcome(), repaired("runc 1.4.0"));
+    assert_eq!(effect(), repaired("runc 1.4.0"));
     remove(&dir("etcd").join("share/doc/etcd/README"));
-    assert_eq!(outcome(), repaired("etcd 3.5.30"));
+    assert_eq!(effect(), repaired("etcd 3.5.30"));
     overwrite(&dir("etcd").join("bin/more"), b"");
-    assert_eq!(outcome(), repaired("etcd 3.5.30"));
+    assert_eq!(effect(), repaired("etcd 3.5.30"));
     fs::set_permissions(
         dir("runc").join("libexec/cni/bridge"),
         PermissionsExt::from_mode(0o444),
     )
     .unwrap();
-    assert_eq!(outcome(), repaired("runc 1.4.0"));
+    assert_eq!(effect(), repaired("runc 1.4.0"));
     fs::remove_file(home.current().bin_dir().join("etcd")).unwrap();
-    assert_eq!(outcome(), (Outcome::Repaired, Vec::new()));
+    assert_eq!(effect(), (Effect::Repaired, Vec::new()));
     fs::write(home.current().bin_dir().join("more"), "").unwrap();
-    assert_eq!(outcome(), (Outcome::Repaired, Vec::new()));
+    assert_eq!(effect(), (Effect::Repaired, Vec::new()));
 
-    // The same size: not seen without reading.
+    // This damage keeps the size, so it is found only by reading the file.
     flip(&dir("kube-apiserver").join("bin/kube-apiserver"), 30_000);
-    assert_eq!(home.install(&bytes).outcome, Outcome::Unchanged);
+    assert_eq!(home.install(&bytes).effect, Effect::Unchanged);
     assert_eq!(home.damages().len(), 1);
     let installed = home
         .store()
         .repair(&home.bundle(&bytes), &Progress::silent())
         .unwrap();
     assert_eq!(
-        (installed.outcome, installed.unpacked),
+        (installed.effect, installed.unpacked),
         repaired("kube-apiserver 1.36.3")
     );
     assert_eq!(home.damages(), []);
@@ -307,7 +307,7 @@ fn repairs_what_it_can_see_and_on_request_what_it_cannot() {
         .store()
         .repair(&home.bundle(&bytes), &Progress::silent())
         .unwrap();
-    assert_eq!(installed.outcome, Outcome::Unchanged);
+    assert_eq!(installed.effect, Effect::Unchanged);
 }
 
 #[test]
@@ -325,8 +325,8 @@ fn a_generation_that_lost_its_manifest_is_replaced() {
     ");
     let installed = home.install(&bytes);
     assert_eq!(
-        (installed.outcome, installed.generation.number()),
-        (Outcome::New, 2)
+        (installed.effect, installed.generation.number()),
+        (Effect::New, 2)
     );
     assert_eq!(home.damages(), []);
 }

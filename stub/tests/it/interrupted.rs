@@ -1,4 +1,4 @@
-//! Changes of the store that are stopped at every step: by SIGKILL, and by an error of the disk.
+//! Tests that stop a change of the store at every step: with SIGKILL, and with an error of the disk.
 
 use std::env;
 use std::io;
@@ -16,7 +16,8 @@ use stub::store::{Depth, Store};
 use crate::home::{Home, overwrite, spawn};
 use crate::pack::Recipe;
 
-/// Set for the process that is to be stopped: what it shall do, where, and what happens at which step.
+// The environment variables for the process to be stopped: the change to make, the directory to make it in, and how to stop
+// at which step.
 const CHANGE: &str = "STUB_TEST_CHANGE";
 const DATA: &str = "STUB_TEST_DATA";
 const STOP: &str = "STUB_TEST_STOP";
@@ -48,7 +49,7 @@ fn change(store: &Store, what: &str) -> Result<()> {
     }
 }
 
-/// Not a test of its own: what the process does that the others below start and stop.
+/// Not a test itself: the process that the tests below start and stop.
 #[test]
 #[expect(clippy::exit, reason = "the exit code is for the test that waits")]
 fn stopped_process() {
@@ -64,7 +65,7 @@ fn stopped_process() {
             error.to_string().contains("hint: free some space"),
             "{error}"
         );
-        // What an install had written by then only fills the disk. What cannot be removed remains, of course.
+        // After an error, `install` removes its temporary files. For `gc`, they are what it could not remove.
         let left = what != "gc" && temporary(store.dir());
         std::process::exit(if left { 75 } else { 74 });
     }
@@ -102,8 +103,8 @@ fn stopped(home: &Home, what: &str, how: &str, step: usize) -> ExitStatus {
     spawn(&mut command).wait().unwrap()
 }
 
-/// Stops a change at its first step, its second, and so on until it gets through. `prepare` makes the store anew
-/// each time; afterwards the current generation must be whole and one of those allowed, and the change must work.
+/// Stops a change at its first step, at its second step, and so on until it completes. `prepare` makes the store each time.
+/// Afterwards, the current generation must be undamaged and one of those in `allowed`, and the change must succeed.
 fn at_every_step(
     prepare: impl Fn(&Home),
     what: impl Fn(&Home) -> String,
@@ -176,7 +177,7 @@ fn collecting_garbage() {
     at_every_step(three_generations, |_| "gc".to_owned(), &[Some(3)], 3);
 }
 
-/// What is damaged cannot be whole before it is repaired, but nothing else may suffer.
+/// The damaged component stays damaged until it is repaired, but nothing else may be damaged.
 #[test]
 fn repair_of_another_generations_component() {
     let prepare = |home: &Home| {
@@ -197,7 +198,7 @@ fn repair_of_another_generations_component() {
     );
 }
 
-/// Stopping the repair of the current generation leaves it damaged or whole, never more damaged than it was.
+/// If the repair of the current generation is stopped, the generation is repaired or as damaged as before, but not more.
 #[test]
 fn repair_of_the_current_generation() {
     for step in 1.. {

@@ -1,4 +1,4 @@
-//! Our context in the user's kubeconfig, from `merge` to the end of the installation.
+//! Tests of our context in the user's kubeconfig, from `merge` to the removal of the installation.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::stage::Stage;
 
 const WORK: &str = "# mine\nclusters:\n- name: work\n  cluster: {server: 'https://work.example'}\ncontexts: []\ncurrent-context: work\nusers: []\n";
 
-/// An installation that was merged into a kubeconfig with something in it.
+/// An installation whose context was merged into an existing kubeconfig.
 fn merged() -> (Stage, PathBuf) {
     let stage = Stage::new(&["etcd"]);
     assert_eq!(stage.install(&["--start="]).code, Some(0));
@@ -48,7 +48,7 @@ fn a_purge_takes_our_context_and_its_key_out_again() {
     );
     assert_eq!(fs::read_to_string(&config).unwrap(), WORK);
     assert_eq!(stage.names(".kube"), ["config"]);
-    // And there is nothing left to do, with or without an installation.
+    // Now there is nothing left to remove, with or without an installation.
     let said = bundle(&stage, &["kubeconfig", "unmerge", "--json"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     insta::assert_snapshot!(said.stdout, @r#"
@@ -67,7 +67,7 @@ fn uninstalling_keeps_the_context_as_it_keeps_the_keys_and_unmerge_still_works()
     let said = stage.usernetes(&["uninstall"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(
-        said.stderr.contains("$HOME/.kube/config keeps the context `usernetes`, as keys and data are kept: `usernetes kubeconfig unmerge` takes it out\n"),
+        said.stderr.contains("$HOME/.kube/config keeps the context `usernetes`, because keys and data are kept; `usernetes kubeconfig unmerge` removes it\n"),
         "{said:?}"
     );
     assert!(
@@ -105,18 +105,18 @@ fn without_any_trace_of_an_installation_what_is_there_is_named_and_kept() {
     let (stage, config) = merged();
     let text = fs::read_to_string(&config).unwrap();
     stage.usernetes(&["uninstall", "--purge"]);
-    // As a purge by an earlier release left it.
+    // A purge by an earlier release leaves such a file behind.
     fs::write(&config, &text).unwrap();
     let said = bundle(&stage, &["kubeconfig", "unmerge"]);
     assert_eq!(said.code, Some(3), "{said:?}");
     insta::assert_snapshot!(said.stderr, @"
-    error: $HOME/.kube/config: the cluster `usernetes` is not what `usernetes kubeconfig merge` wrote
-      expected  an entry that an installation remembers to have written; none is left
+    error: $HOME/.kube/config: the cluster `usernetes` is not the one that `usernetes kubeconfig merge` wrote
+      expected  an entry that an installation has recorded; no record is left
       found     authority `CN=usernetes-ca`, server `https://127.0.0.1:6443`
       also      user in $HOME/.kube/config: client certificate issued by `CN=usernetes-ca`, `client-key-data`
       also      context in $HOME/.kube/config: cluster `usernetes`, user `usernetes`
 
-    hint: nothing was changed; to remove what you do not need any more, run `kubectl config --kubeconfig $HOME/.kube/config delete-cluster usernetes` and `kubectl config --kubeconfig $HOME/.kube/config delete-user usernetes` and `kubectl config --kubeconfig $HOME/.kube/config delete-context usernetes`
+    hint: nothing was changed; to remove entries that you no longer need, run `kubectl config --kubeconfig $HOME/.kube/config delete-cluster usernetes` and `kubectl config --kubeconfig $HOME/.kube/config delete-user usernetes` and `kubectl config --kubeconfig $HOME/.kube/config delete-context usernetes`
     ");
     assert_eq!(fs::read_to_string(&config).unwrap(), text);
 }
@@ -126,7 +126,7 @@ fn a_purge_goes_on_where_a_kubeconfig_cannot_be_changed() {
     let (stage, config) = merged();
     fs::write(&config, "users: {\n").unwrap();
     let said = stage.usernetes(&["uninstall", "--purge"]);
-    // Everything else is gone; what is left is named, with why.
+    // Everything else is removed. The file that stays is named with the reason.
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(
         said.stderr.contains("left  $HOME/.kube/config: has the context `usernetes`: $HOME/.kube/config: this kubeconfig cannot be edited\n"),

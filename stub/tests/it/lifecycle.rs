@@ -1,4 +1,4 @@
-//! What comes after the first `install`: again, upgrade, start, stop, status, uninstall.
+//! Tests of commands after the first `install`: a second install, upgrade, start, stop, status, uninstall.
 
 use std::os::unix::net::UnixListener;
 
@@ -17,7 +17,7 @@ const CONTROL_PLANE: [&str; 4] = [
 fn half_an_installation_is_completed_or_removed() {
     let stage = Stage::new(&["etcd"]);
     stage.install(&["--start="]);
-    // As if it had ended between the receipt and the units.
+    // These files are missing if `install` was interrupted after it wrote the receipt.
     fs::remove_file(stage.units().join("u7s-etcd.service")).unwrap();
     fs::remove_dir_all(stage.home.path().join(".config/usernetes/node")).unwrap();
     let said = stage.install(&[]);
@@ -108,11 +108,12 @@ fn a_stopped_service_stays_stopped_and_start_brings_it_back() {
     let said = stage.usernetes(&["stop", "etcd"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(
-        said.stderr
-            .starts_with("u7s-etcd.target would start u7s-etcd.service again at once"),
+        said.stderr.starts_with(
+            "stopped u7s-etcd.target as well, because it would start u7s-etcd.service again at once"
+        ),
         "{said:?}"
     );
-    // Now that nothing would start it again there is nothing to say.
+    // Nothing would start it again now, so there is no note.
     assert_eq!(stage.usernetes(&["stop", "etcd"]).stderr, "");
     assert_eq!(stage.usernetes(&["start"]).code, Some(0));
     let said = stage.usernetes(&["stop", "rootlesskit"]);
@@ -135,7 +136,7 @@ fn what_took_too_long_to_stop_does_not_keep_it_from_starting() {
     stage.calls();
     let said = stage.usernetes(&["restart"]);
     assert_eq!(said.code, Some(0), "{said:?}");
-    // Whoever stopped it, it is not what fails now.
+    // An earlier failure to stop must not make this start fail.
     assert_eq!(stage.usernetes(&["stop", "etcd"]).code, Some(0));
     assert_eq!(stage.usernetes(&["start"]).code, Some(0));
     insta::assert_snapshot!(stage.calls(), @r"
@@ -155,10 +156,11 @@ fn what_was_stopped_and_started_again_is_not_stale() {
     stage.install(&[]);
     let said = stage.install(&["--start=", "--cidr=10.0.99.0/24"]);
     assert!(
-        said.stderr.contains("its settings or units are new"),
+        said.stderr
+            .contains("its settings or units have been updated"),
         "{said:?}"
     );
-    // What runs still has the old settings, so there is something to do.
+    // The running services still have the old settings, so there is something to do.
     let said = stage.install(&["--start="]);
     assert!(!said.stderr.contains("nothing to do"), "{said:?}");
     stage.usernetes(&["stop"]);
@@ -191,7 +193,7 @@ fn an_edited_configuration_takes_effect_with_the_next_install() {
     let edited = text.replace("10.0.0.0/24", "10.96.0.0/24");
     fs::write(&file, edited.replace("u7s-etcd.target", "u7s.target")).unwrap();
     stage.calls();
-    // Neither by starting nor by a change of something else.
+    // Neither starting the cluster nor publishing a port applies the edited configuration.
     assert_eq!(stage.usernetes(&["start"]).code, Some(0));
     assert_eq!(stage.calls(), "start --no-block u7s-etcd.target\n");
     let port = "0.0.0.0:30080:30080/tcp";
@@ -233,7 +235,7 @@ fn a_rollback_that_cannot_be_installed_changes_nothing() {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(
         said.stderr
-            .contains("generation 1 (release 0.1.0) was there already and is current now"),
+            .contains("generation 1 (release 0.1.0) existed already and is now the current one"),
         "{said:?}"
     );
     let unit = fs::read_to_string(stage.units().join("u7s-etcd.service")).unwrap();
@@ -264,7 +266,7 @@ fn a_new_kubeconfig_may_be_named_relative_to_the_current_directory() {
 fn ports_and_kubeconfig() {
     let stage = Stage::new(&["etcd"]);
     stage.install(&["--start="]);
-    // The socket of a RootlessKit that was killed: nothing listens.
+    // A RootlessKit that was killed leaves such a socket behind, on which nothing listens.
     let dead = stage.home.path().join("run/usernetes/rootlesskit");
     fs::create_dir_all(&dead).unwrap();
     drop(UnixListener::bind(dead.join("api.sock")).unwrap());
@@ -280,7 +282,7 @@ fn ports_and_kubeconfig() {
         said.stdout,
         "127.0.0.1:6443:6443/tcp\n0.0.0.0:30080:30080/tcp\n"
     );
-    // What was published by command is nothing that `install` would have to apply.
+    // `install` does not have to apply a port that was published by a command.
     let said = stage.install(&["--start="]);
     assert!(!said.stderr.contains("changed  publish"), "{said:?}");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! A machine on which a cluster can run, made of files: what the checks look at instead of the one the tests run on.
+//! A fake machine on which a cluster can run. It consists of files that the checks read instead of the real machine's.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -11,20 +11,20 @@ use stub::output;
 use crate::home::{Home, NOBODY, is_root};
 use crate::stage::SYSTEMCTL;
 
-/// Below the home of a stage.
+/// The fake machine. Its files are below the home of a stage.
 pub(crate) struct Machine {
     root: PathBuf,
     pub(crate) runtime_dir: PathBuf,
-    /// What `XDG_RUNTIME_DIR` is set to.
+    /// The value of `XDG_RUNTIME_DIR`.
     pub(crate) session: Option<PathBuf>,
 }
 
 impl Machine {
-    /// Nothing keeps a cluster from running on it. `None`, said on stderr, where the machine of the tests has no cgroup
-    /// v2 to show.
+    /// A machine without any fault. If the real machine has no cgroup v2 to link to, writes a note to stderr and returns
+    /// `None`.
     pub(crate) fn fit(home: &Home) -> Option<Self> {
         let Some(cgroup) = mounted("cgroup2") else {
-            // What `eprintln!` prints, the test harness keeps to itself.
+            // The test harness would hide the output of `eprintln!`.
             output::message("not tested: no cgroup v2 is mounted here");
             return None;
         };
@@ -48,7 +48,8 @@ impl Machine {
         machine.link("dev/net/tun", Path::new("/dev/null"));
         machine.link("sys/fs/cgroup", &cgroup);
         machine.file("given/cgroup.controllers", "cpu memory pids\n");
-        // Out of the mounted one, whose controllers are not for the tests to decide, and to the file above.
+        // The tests cannot choose the controllers of the real cgroup file system. So this path leads out of it, to the
+        // file above.
         let way_out = "/..".repeat(16);
         let given = format!("{way_out}{}/given", machine.root.display());
         let systemctl = SYSTEMCTL.replace("ControlGroup=/here", &format!("ControlGroup={given}"));
@@ -72,7 +73,7 @@ impl Machine {
         symlink(target, self.cleared(path)).unwrap();
     }
 
-    /// The path with nothing there, in a directory that is.
+    /// Removes a file if it exists, makes its directory, and returns the path.
     fn cleared(&self, path: &str) -> PathBuf {
         let path = self.root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -80,7 +81,7 @@ impl Machine {
         path
     }
 
-    /// Lets a command take it for the machine it runs on.
+    /// Makes a command use this machine instead of the real one.
     pub(crate) fn show_to(&self, command: &mut Command) {
         command.env("USERNETES_MACHINE_ROOT", &self.root);
         command.env("PATH", "/bin:/usr/bin");
@@ -90,7 +91,7 @@ impl Machine {
     }
 }
 
-/// User and group of the commands.
+/// The user id and group id of the commands.
 pub(crate) fn user() -> (u32, u32) {
     if is_root() {
         (NOBODY, NOBODY)
@@ -99,7 +100,7 @@ pub(crate) fn user() -> (u32, u32) {
     }
 }
 
-/// Where a file system of this type is mounted.
+/// A directory where a file system of this type is mounted.
 fn mounted(kind: &str) -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap();
     mounts.lines().find_map(|line| {
@@ -109,7 +110,7 @@ fn mounted(kind: &str) -> Option<PathBuf> {
     })
 }
 
-/// Some program that is set-user-ID root, which only root could make. It is looked at, not run.
+/// A program of the real machine that is set-user-ID root, because only root could make one. It is examined, but not run.
 fn set_uid_program() -> PathBuf {
     let names = ["newuidmap", "su", "mount", "passwd"];
     let places = names

@@ -1,15 +1,17 @@
-//! What a user of a bundle sees: the commands run for real, on bundles made of tiny contents, under a throw-away HOME.
+//! Runs the real program as a user would: with bundles of tiny contents, in a temporary home directory.
 #![expect(
     clippy::unwrap_used,
     reason = "these are tests, their helpers included"
 )]
 
+mod backup;
 mod certs;
 mod cleanup;
 mod cluster;
 mod commands;
 mod damaged_bundle;
 mod floors;
+mod gate;
 mod gc;
 mod home;
 mod homes;
@@ -25,12 +27,11 @@ mod owner;
 mod pack;
 mod places;
 mod ports;
+mod protocol;
 mod rollback;
 mod roots;
 mod run;
 mod signed;
-#[path = "../../../tests/support/signer.rs"]
-mod signer;
 mod stage;
 mod system_errors;
 mod unfit;

@@ -1,4 +1,4 @@
-//! A command whose messages cannot be written does the same as one whose messages can; data that cannot is an error.
+//! Tests of output that cannot be written: messages are dropped and the command goes on, but for data it is an error.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _, pipe};
@@ -16,10 +16,10 @@ use rustix::termios::{Action, tcflow};
 use crate::home::spawn;
 use crate::stage::{SYSTEMCTL, Stage};
 
-/// Longer than any command that is not held up, and than the patience with a reader that has stopped.
+/// Longer than any command takes that is not held up, and longer than the program waits for a reader that does not read.
 const LONG: Duration = Duration::from_mins(2);
 
-/// Installs with these streams, which must do all that an installation does.
+/// Runs an installation with these streams, and checks that it is complete.
 fn installs(stage: &Stage, how: &str, streams: impl FnOnce(&mut Command)) {
     let mut command = stage.command(&stage.bundle);
     command.args(["install", "--force", "--start", ""]);
@@ -31,7 +31,7 @@ fn installs(stage: &Stage, how: &str, streams: impl FnOnce(&mut Command)) {
     assert!(stage.units().join("u7s.target").exists(), "{how}");
 }
 
-/// The exit code of a command that must end by itself.
+/// Runs a command that must end by itself, and returns its exit code.
 fn ends(command: &mut Command, how: &str) -> Option<i32> {
     let mut child = spawn(command);
     let started = Instant::now();
@@ -47,7 +47,7 @@ fn ends(command: &mut Command, how: &str) -> Option<i32> {
     }
 }
 
-/// A pipe into which nothing fits any more.
+/// A pipe that is full.
 fn full_pipe() -> (PipeReader, PipeWriter, usize) {
     let (reader, mut writer) = pipe().unwrap();
     let flags = fcntl_getfl(&writer).unwrap();
@@ -72,7 +72,7 @@ fn an_installation_does_not_depend_on_who_reads_its_messages() {
     installs(&stage, "nobody reads any more", |command| {
         command.stderr(pipe().unwrap().1);
     });
-    // Something to do and to say each time.
+    // Without units, each run of `install` has something to do and to report.
     let again = || fs::remove_dir_all(stage.units()).unwrap();
     again();
     installs(&stage, "the disk is full", |command| {
@@ -102,12 +102,12 @@ fn a_terminal_that_is_stopped_stops_nothing() {
     options.read(true).write(true);
     options.custom_flags(OFlags::NOCTTY.bits().cast_signed());
     let terminal = options.open(name.to_str().unwrap()).unwrap();
-    // What ^S does.
+    // This stops the terminal's output, as ^S does.
     tcflow(&terminal, Action::OOff).unwrap();
     installs(&stage, "^S", |command| {
         command.stderr(terminal.try_clone().unwrap());
     });
-    // A terminal that is gone, too.
+    // It also works on a terminal that has been closed.
     drop(master);
     fs::remove_dir_all(stage.units()).unwrap();
     installs(&stage, "hung up", |command| {
@@ -115,7 +115,7 @@ fn a_terminal_that_is_stopped_stops_nothing() {
     });
 }
 
-/// The next file to be opened would get the number of the closed one, and the messages with it.
+/// If stderr is closed, the next file that is opened could get its number, and then the messages.
 #[test]
 fn closed_descriptors_do_not_send_messages_into_files() {
     let stage = Stage::new(&["etcd"]);
@@ -167,7 +167,7 @@ fn data_that_cannot_be_written_is_an_error() {
             "{said}"
         );
         assert!(said.contains("hint: free some space"), "{said}");
-        // `head` has read all that it wants.
+        // The reader has closed the pipe, as `head` does.
         let mut command = stage.command(&stage.bundle);
         let output = spawn(
             command
@@ -186,7 +186,7 @@ fn data_that_cannot_be_written_is_an_error() {
     }
 }
 
-/// Data is not lost to a slow reader, whoever made the pipe non-blocking.
+/// No data is lost if the reader is slow, even if another process has made the pipe non-blocking.
 #[test]
 fn data_waits_for_its_reader() {
     let stage = Stage::new(&["etcd"]);

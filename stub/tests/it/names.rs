@@ -1,4 +1,4 @@
-//! The name of the node.
+//! Tests of the name of the node.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -8,7 +8,7 @@ use crate::home::Said;
 use crate::machine::Machine;
 use crate::stage::Stage;
 
-/// A machine of this host name, on which nothing is wrong, and a port that is free.
+/// A machine with this host name and without any fault, and a free port.
 fn stage(host_name: &str) -> Option<(Stage, Machine, String)> {
     let stage = Stage::new(&["etcd"]);
     let machine = Machine::fit(&stage.home)?;
@@ -50,7 +50,7 @@ fn whatever_the_machine_is_called_it_gets_one() {
         assert!(said.stdout.contains(&note), "{said:?}");
         assert!(said.stdout.contains("install --node-name NAME"), "{said:?}");
         assert!(!said.stdout.contains("hostnamectl"), "{said:?}");
-        // The other checks were done, too.
+        // The other checks were made, too.
         assert!(said.stdout.contains(" networks: "), "{said:?}");
         let said = stage.install_on(&machine, &[&port]);
         assert_eq!(said.code, Some(0), "{said:?}");

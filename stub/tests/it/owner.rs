@@ -1,4 +1,4 @@
-//! Who may change an installation, and what its receipt must say before anybody does.
+//! Tests of the user who may change an installation, and of the record that must be readable before it is changed.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, lchown};
@@ -9,10 +9,10 @@ use fs_err as fs;
 use crate::home::is_root;
 use crate::stage::Stage;
 
-/// Another user's than that of the commands.
+/// The id of a user other than the one of the commands.
 const OTHER: u32 = 54321;
 
-/// Gives everything in a directory to another user. It stays readable, as everything is for root.
+/// Gives everything in a directory to another user. It stays readable, because root can read everything.
 fn give_away(path: &Path) {
     lchown(path, Some(OTHER), Some(OTHER)).unwrap();
     if !path.is_symlink() {
@@ -25,7 +25,7 @@ fn give_away(path: &Path) {
     }
 }
 
-/// As root does with a user's `HOME`. Only root can set this up.
+/// Root runs commands with another user's `HOME`. Only root can prepare this test.
 #[test]
 fn no_command_changes_what_belongs_to_another_user() {
     if !is_root() {
@@ -78,7 +78,7 @@ fn what_data_was_made_with_must_be_readable_where_there_is_data() {
     stage.install(&[]);
     let file = stage.home.data().join("installed.json");
     let text = fs::read_to_string(&file).unwrap();
-    // A value that only a later release knows, or a damaged one.
+    // This value is damaged, or one that only a later release knows.
     let text = text.replace(r#"cni = \"bridge\""#, r#"cni = \"overlay\""#);
     assert!(text.contains("overlay"), "{text}");
     fs::write(&file, &text).unwrap();
@@ -106,7 +106,7 @@ fn nothing_that_runs_is_older_than_the_boot() {
     let changed = |boot: &str| {
         let text = fs::read_to_string(&file).unwrap();
         let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        // An installation that ended before it stopped what ran.
+        // The receipt of an installation that was interrupted before it stopped the running services.
         json["stale"] = true.into();
         json["boot"] = boot.into();
         fs::write(&file, json.to_string()).unwrap();
@@ -116,7 +116,7 @@ fn nothing_that_runs_is_older_than_the_boot() {
     };
     let this = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     assert!(changed(this.trim()));
-    // An earlier release did not say in which boot it was.
+    // Earlier releases did not record the boot.
     assert!(changed(""));
     assert!(!changed("another"));
 }

@@ -1,4 +1,4 @@
-//! Tiny bundles.
+//! Makes tiny bundles.
 
 use fs_err as fs;
 use stub::bundle::{
@@ -7,10 +7,10 @@ use stub::bundle::{
 };
 use stub::digest::Sha256;
 
-/// Stands in for the stub where nobody runs it.
+/// The head of bundles that are not run, instead of the stub.
 pub(crate) const HEAD: &[u8] = b"#!/bin/sh\necho the stub\n";
 
-/// What a bundle is made of. `etcd` is the version and the content of one component, to make different bundles.
+/// The recipe for a bundle. `etcd` is the version of one component and part of its contents, so that bundles differ.
 pub(crate) struct Recipe {
     pub(crate) arch: Arch,
     pub(crate) etcd: &'static str,
@@ -28,13 +28,14 @@ impl Recipe {
         }
     }
 
-    /// The same with the real stub at its head.
+    /// Puts the real stub at the head.
     pub(crate) fn runnable(mut self) -> Self {
         self.head = fs::read(env!("CARGO_BIN_EXE_usernetes")).unwrap();
         self
     }
 
-    /// A family with a hub and a sibling, a content that two files share, links, programs and data.
+    /// Makes the bundle. It has a family with a hub and a sibling, two files with the same contents, links, programs and
+    /// data.
     pub(crate) fn pack(&self) -> Vec<u8> {
         let hub = noise(60_000, 1);
         let mut sibling = hub.clone();
@@ -57,7 +58,7 @@ impl Recipe {
     }
 }
 
-/// Bytes that compress little, the same every time.
+/// Bytes that compress little and are the same every time.
 pub(crate) fn noise(len: usize, seed: u32) -> Vec<u8> {
     let mut state = seed;
     let step = |_| {
@@ -67,7 +68,7 @@ pub(crate) fn noise(len: usize, seed: u32) -> Vec<u8> {
     (0..len).map(step).collect()
 }
 
-/// A bundle in the making. Components, and files in them, are added in the order of their names.
+/// Builds a bundle. Components, and the files in them, must be added in the order of their names.
 #[derive(Default)]
 pub(crate) struct Pack {
     components: Vec<Component>,

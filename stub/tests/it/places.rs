@@ -1,4 +1,5 @@
-//! Homes that are moved, copied, linked or have awkward names, and data that is not where the environment says.
+//! Tests with homes that are moved, copied, linked or have awkward names, and with data outside the directory that the
+//! environment names.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,13 +9,13 @@ use fs_err as fs;
 use crate::home::Said;
 use crate::stage::Stage;
 
-/// A home of a stage's user, below the stage's own, whose programs and bundle it uses.
+/// A home below that of a stage. It uses the programs and the bundle of the stage.
 struct Place<'a> {
     stage: &'a Stage,
     home: PathBuf,
-    /// Whose home the service manager has.
+    /// The home of the service manager.
     manager: PathBuf,
-    /// What else is in the environment.
+    /// Further environment variables.
     variables: Vec<(&'static str, PathBuf)>,
 }
 
@@ -33,7 +34,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// The same home under another name.
+    /// The same place with another path.
     fn at(&self, name: &str) -> Self {
         let home = self.stage.home.path().join(name);
         Self {
@@ -67,7 +68,7 @@ impl<'a> Place<'a> {
         self.bundle(&["install", "--force"])
     }
 
-    /// The installed program.
+    /// Runs the installed program.
     fn usernetes(&self, arguments: &[&str]) -> Said {
         self.run(&self.data().join("current/bin/usernetes"), arguments)
     }
@@ -76,13 +77,13 @@ impl<'a> Place<'a> {
         self.home.join(".local/share/usernetes")
     }
 
-    /// Runs a shell, as the user.
+    /// Runs a command in a shell, as the user.
     fn sh(&self, command: &str) {
         let said = self.run(Path::new("/bin/sh"), &["-c", &format!("cd && {command}")]);
         assert_eq!(said.code, Some(0), "{said:?}");
     }
 
-    /// What the service manager was told since the last time.
+    /// The calls of the service manager since the last time.
     fn calls(&self) -> String {
         let file = self.manager.join("calls");
         let text = fs::read_to_string(&file).unwrap_or_default();
@@ -94,7 +95,7 @@ impl<'a> Place<'a> {
         fs::read_to_string(self.home.join(".config/systemd/user").join(name)).unwrap()
     }
 
-    /// The names in the home, but for what the played service manager writes down.
+    /// The names in the home, without the log of the fake service manager.
     fn names(&self) -> Vec<String> {
         let _ = self.calls();
         let home = self.home.strip_prefix(self.stage.home.path()).unwrap();
@@ -160,7 +161,7 @@ fn a_copy_leaves_the_original_alone() {
     stage.home.directory(&session);
     original.sh("cp -a . ../copy");
     let mut copy = original.at("copy");
-    // There is one service manager, with the home it was started with.
+    // The user has a single service manager, with the home it was started with.
     copy.manager.clone_from(&original.manager);
     let unit = original.unit("u7s-etcd.service");
     original.calls();
@@ -222,7 +223,7 @@ fn a_copy_does_not_change_data_that_it_shares_with_the_original() {
     }
     assert_eq!(original.calls(), "");
     good(&original.usernetes(&["status"]));
-    // Moved instead of copied, it is the same installation still.
+    // After a move, it is still the same installation.
     original.sh("chmod -R u+w ../copy && rm -r ../copy");
     fs::rename(&original.home, stage.home.path().join("moved")).unwrap();
     let moved = original.at("moved");
@@ -238,7 +239,7 @@ fn a_home_that_a_link_leads_to_is_one_home() {
     real.sh("ln -s real ../link");
     let link = real.at("link");
     good(&link.install());
-    // As the user's, and as the service manager's.
+    // First the service manager uses the link, then the user.
     for (home, manager) in [(&real, &link), (&link, &real)] {
         let mut place = home.at(home.home.file_name().unwrap().to_str().unwrap());
         place.manager.clone_from(&manager.home);
@@ -271,7 +272,7 @@ fn data_is_found_without_the_variable_it_was_installed_with() {
     let program = disk.join("usernetes/current/bin/usernetes");
     good(&place.run(&program, &["status"]));
     good(&place.bundle(&["status"]));
-    // An installation of an earlier release does not remember it, but its program lies there.
+    // An earlier release did not record the data directory. It is found because the program is in it.
     fs::remove_file(place.home.join(".config/usernetes/places.json")).unwrap();
     good(&place.run(&program, &["status"]));
     good(&place.run(&program, &["install", "--force"]));
@@ -303,7 +304,7 @@ fn another_data_directory_than_the_remembered_one_is_named() {
     hint: unset XDG_DATA_HOME; to have the data in /elsewhere/usernetes, move it there: `usernetes uninstall`, `mv $HOME/home/.local/share/usernetes /elsewhere/usernetes`, and run this again
     ");
     assert_eq!(place.calls(), "");
-    // What the hint says.
+    // These are the steps of the hint.
     good(&asked.usernetes(&["uninstall"]));
     let disk = stage.home.path().join("disk");
     stage.home.directory(&disk);
@@ -315,7 +316,8 @@ fn another_data_directory_than_the_remembered_one_is_named() {
     assert_eq!(fs::read_dir(disk).unwrap().count(), 0);
 }
 
-/// What an earlier release wrote: units and directories by their absolute paths, and nothing of places and boots.
+/// Changes the receipt to that of an earlier release: units and directories have absolute paths, and neither places nor boots
+/// are recorded.
 fn as_before(place: &Place) {
     let path = place.data().join("installed.json");
     let text = fs::read_to_string(&path).unwrap();
@@ -348,7 +350,7 @@ fn as_before(place: &Place) {
     }
     fs::write(&path, json.to_string()).unwrap();
     fs::remove_file(place.home.join(".config/usernetes/places.json")).unwrap();
-    // It let systemd make the link.
+    // In an earlier release, systemd made this link.
     let link = dir.join("default.target.wants/u7s-etcd.target");
     fs::remove_file(&link).unwrap();
     fs::os::unix::fs::symlink(dir.join("u7s-etcd.target"), &link).unwrap();
@@ -397,7 +399,7 @@ fn the_receipt_names_its_own_tree_relatively() {
     assert_eq!(lines, [format!("    \"home\": \"{home}\",")]);
 }
 
-/// A umask that gives everybody everything, and one that takes from the user what a directory needs.
+/// One umask gives everybody all permissions, the other one removes permissions that the user needs for a directory.
 #[test]
 fn what_holds_units_and_configuration_is_private_whatever_the_umask() {
     let stage = Stage::new(&["etcd"]);

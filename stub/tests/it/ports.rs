@@ -1,4 +1,4 @@
-//! Published ports, and the certificate of the API server that names their addresses.
+//! Tests of published ports, and of the API server's certificate, which contains their addresses.
 
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ fn certificate(stage: &Stage) -> String {
     fs::read_to_string(file).unwrap()
 }
 
-/// Whether a certificate names an address: its four bytes after the tag and the length of an `iPAddress`.
+/// Whether a certificate contains an address: the tag and the length of an `iPAddress`, then its four bytes.
 fn names(pem: &str, address: [u8; 4]) -> bool {
     let lines = pem.lines().filter(|line| !line.starts_with("-----"));
     let text: String = lines.collect();
@@ -55,7 +55,7 @@ fn a_port_of_the_api_gets_a_certificate_and_stops_nothing() {
         said.stderr.contains("new certificate with this address"),
         "{said:?}"
     );
-    // Nothing but this: the API server takes the certificate by itself.
+    // Nothing is restarted, because the API server reads the new certificate by itself.
     assert_eq!(
         stage.calls(),
         "rootlessctl add-ports 127.0.0.5:7443:10.0.42.100:6443/tcp4\n"
@@ -65,7 +65,7 @@ fn a_port_of_the_api_gets_a_certificate_and_stops_nothing() {
     // The same port, as RootlessKit lists it.
     let said = port(&["publish", "127.0.0.5:7443:10.0.42.100:6443/tcp4"]);
     assert!(said.stderr.contains("is already published"), "{said:?}");
-    // A port that is not the API server's needs no certificate.
+    // A port of another program needs no certificate.
     let said = port(&["publish", "127.0.0.6:8080:8080/udp"]);
     assert_eq!(said.stderr, "");
     assert_eq!(
@@ -86,7 +86,7 @@ fn a_port_of_the_api_gets_a_certificate_and_stops_nothing() {
     assert!(said.stderr.ends_with("nothing to do\n"), "{said:?}");
 }
 
-/// The addresses of a machine as the kernel shows them, each with the interface of its network.
+/// Writes the files in which the kernel lists a machine's addresses, each with the interface of its network.
 fn addresses(machine: &Machine, all: &[(&str, [u8; 4])]) {
     let mut trie = String::new();
     let mut routes = "Iface\tDestination\n".to_owned();
@@ -131,15 +131,18 @@ fn what_others_do_to_the_machine_stops_no_cluster() {
     assert!(said.stderr.ends_with("nothing to do\n"), "{said:?}");
     assert_eq!((stage.calls(), certificate(&stage)), (String::new(), first));
 
-    // An address of its own: a new certificate, and still nothing stops.
+    // A new address of the machine needs a new certificate, but still nothing stops.
     addresses(&machine, &[lan, ("wlan0", [198, 51, 100, 4])]);
     let said = stage.install_on(&machine, &[]);
     assert_eq!(said.code, Some(0), "{said:?}");
-    assert!(said.stderr.contains("its certificates are new"), "{said:?}");
+    assert!(
+        said.stderr.contains("its certificates have been renewed"),
+        "{said:?}"
+    );
     assert!(names(&certificate(&stage), [198, 51, 100, 4]));
     assert_eq!(stage.calls(), "");
 
-    // One that its service reads only when it starts: that is restarted, alone.
+    // The kubelet reads its certificate only when it starts. If that is new, only the kubelet is restarted.
     let kubelet = "u7s-kubelet-containerd.service";
     fs::write(stage.home.path().join("state").join(kubelet), "active\n").unwrap();
     fs::remove_file(stage.home.path().join(".config/usernetes/node/node.pem")).unwrap();

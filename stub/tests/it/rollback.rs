@@ -1,4 +1,4 @@
-//! Coming back to an earlier generation: with the configuration it had, whatever a later release made of that.
+//! Tests of `rollback`: an earlier generation gets its own configuration back, even if a later release has changed it.
 
 use fs_err as fs;
 
@@ -9,12 +9,12 @@ fn config(stage: &Stage) -> std::path::PathBuf {
     stage.home.path().join(".config/usernetes/config.toml")
 }
 
-/// Generations 1 and 2, the second current, and what `config.toml` said with the first.
+/// A stage with generations 1 and 2, of which the second is current, and the text of `config.toml` with the first one.
 fn upgraded() -> (Stage, String) {
     let stage = Stage::new(&["etcd"]);
     let said = stage.install(&["--start=", "--cidr=10.0.77.0/24"]);
     assert_eq!(said.code, Some(0), "{said:?}");
-    // With a comment of the user's own.
+    // The user adds a comment.
     let text = fs::read_to_string(config(&stage)).unwrap() + "# mine\n";
     fs::write(config(&stage), &text).unwrap();
     assert_eq!(stage.install(&[]).code, Some(0));
@@ -55,7 +55,7 @@ fn each_generation_has_its_own() {
     assert_eq!(fs::read_to_string(config(&stage)).unwrap(), second);
 }
 
-/// As a later release would leave it, with a key and a table that this one does not know, in the file and on record.
+/// A later release has written a key and a table that this one does not know into the configuration and into the receipt.
 #[test]
 fn what_a_later_release_wrote_does_not_keep_it_from_working() {
     let (stage, first) = upgraded();
@@ -66,7 +66,7 @@ fn what_a_later_release_wrote_does_not_keep_it_from_working() {
     let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
     json["config"] = later(json["config"].as_str().unwrap()).into();
     fs::write(&record, json.to_string()).unwrap();
-    // To a person who writes such a key, it is told.
+    // `install` reports the key, because a person may have written it.
     let said = stage.install_installed();
     assert_eq!(said.code, Some(3), "{said:?}");
     assert!(
@@ -74,17 +74,17 @@ fn what_a_later_release_wrote_does_not_keep_it_from_working() {
             .contains("unknown field `speed`, expected one of `schema`, `cri`"),
         "{said:?}"
     );
-    // What runs reads the record.
+    // Commands for the running cluster read the configuration from the receipt.
     assert_eq!(stage.usernetes(&["port", "list"]).code, Some(0));
 
     let said = rollback(&stage, "1");
     assert_eq!(stage.home.current().number(), 1);
     assert_eq!(fs::read_to_string(config(&stage)).unwrap(), first);
-    // Nothing is lost.
+    // The later configuration is kept in another file.
     let old = config(&stage).with_extension("toml.old");
     assert!(
         said.stderr
-            .contains("the file that was there is $HOME/.config/usernetes/config.toml.old"),
+            .contains("the previous file is $HOME/.config/usernetes/config.toml.old"),
         "{said:?}"
     );
     assert_eq!(fs::read_to_string(old).unwrap(), second);
@@ -97,7 +97,7 @@ fn what_a_later_release_wrote_does_not_keep_it_from_working() {
 }
 
 impl Stage {
-    /// `install` of the installed command.
+    /// Runs `install` with the installed command.
     fn install_installed(&self) -> Said {
         self.usernetes(&["install", "--force"])
     }

@@ -1,4 +1,4 @@
-//! Directories of an installation that links lead to, and that the cleanup command removes.
+//! Tests with directories of an installation that are links to other disks, and of the cleanup command.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ fn count(stage: &Stage, directory: &str) -> usize {
     stage.names(directory).len()
 }
 
-/// Lets data and configuration lie on another disk.
+/// A stage whose data and configuration directories are links to another disk.
 fn with_linked_roots() -> Stage {
     let stage = Stage::new(&["etcd"]);
     sh(
@@ -70,7 +70,7 @@ fn the_cleanup_command_empties_what_links_lead_to() {
             fs::remove_file(stage.home.path().join("programs/newuidmap")).unwrap();
         }
         let bundle = stage.bundle.display();
-        // Where the machine has its own `newuidmap`, it is not found.
+        // With this PATH, the `newuidmap` of the real machine is not found.
         sh(
             &stage,
             &format!(
@@ -112,7 +112,7 @@ fn what_links_inside_lead_to_is_named_and_stays() {
     ");
     assert!(!stage.home.data().exists());
     assert_eq!(stage.names("vault"), ["ca-key.pem"]);
-    // The user's own images are no remains.
+    // The user's own images are not leftovers.
     assert!(stage.home.path().join("pictures").exists());
 }
 
@@ -147,7 +147,7 @@ fn a_disk_that_is_not_there_is_not_an_empty_one() {
         assert_eq!(said.code, Some(6), "{said:?}");
         assert!(
             said.stderr.starts_with(
-                "error: $HOME/.local/share/usernetes is a link to what is not there\n"
+                "error: $HOME/.local/share/usernetes is a link to a place that does not exist\n"
             ),
             "{said:?}"
         );
@@ -174,7 +174,7 @@ fn the_cleanup_command_says_what_it_lacks() {
     let stage = Stage::new(&["etcd"]);
     stage.install(&["--start="]);
     assert_eq!(stage.usernetes(&["uninstall"]).code, Some(0));
-    // RootlessKit is there, and so is what maps ids, but it does not work.
+    // RootlessKit and the programs that map ids exist, but RootlessKit does not work.
     let rootlesskit = stage.home.current().bin_dir().join("rootlesskit");
     crate::home::overwrite(
         &fs::canonicalize(rootlesskit).unwrap(),
@@ -186,7 +186,7 @@ fn the_cleanup_command_says_what_it_lacks() {
     if !is_root() {
         return;
     }
-    // Made by the user of the tests, so not by that of the commands.
+    // Root runs this test, so the directory does not belong to the user of the commands.
     let others = stage.home.data().join("containerd/a");
     fs::create_dir_all(&others).unwrap();
     let said = stage.usernetes(&["show-cleanup-command"]);
@@ -195,7 +195,7 @@ fn the_cleanup_command_says_what_it_lacks() {
     error: $HOME/.local/share/usernetes/containerd was written by a container, and only RootlessKit or root can remove it
       because  RootlessKit does not work here: no namespaces here
 
-    hint: `usernetes doctor` says what is missing and who can mend it; or have an administrator run `rm -rf -- $HOME/.local/share/usernetes $HOME/.config/usernetes`
+    hint: run `usernetes doctor`, which shows what is missing and how to fix it; or ask an administrator to run `rm -rf -- $HOME/.local/share/usernetes $HOME/.config/usernetes`
     ");
     assert!(others.exists());
 }

@@ -160,7 +160,7 @@ fn from_a_bundle_to_services_and_back() {
     let said = run.said();
     assert!(said.contains("unpack: "), "{said}");
     assert!(
-        said.contains("generation 1 (release 0.1.0) is installed and current now"),
+        said.contains("generation 1 (release 0.1.0) is installed and is now the current one"),
         "{said}"
     );
     assert!(said.contains("u7s-etcd.service"), "{said}");
@@ -248,7 +248,7 @@ fn stop_and_uninstall_end_it() {
 
     // What is installed is used again, and can be removed while it runs.
     let mut run = Run::up(&stage);
-    assert!(run.said().contains("was current already"), "{}", run.said());
+    assert!(run.said().contains("is unchanged"), "{}", run.said());
     let said = stage.usernetes(&["uninstall", "--purge"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(run.ends().success());

@@ -1,4 +1,4 @@
-//! `verify` of a bundle that somebody signed: what is right with it, or which of the things that can be wrong is.
+//! Tests of `verify` with a signed bundle: a good signature, and every fault that it can have.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use fs_err as fs;
 
 use crate::home::Home;
 use crate::pack::Recipe;
-use crate::signer::Signer;
+use support::signer::Signer;
 
 /// A bundle, and its signature by the first signer.
 struct Release {
@@ -70,7 +70,7 @@ fn a_good_signature() {
 fn one_byte_changed() {
     let release = Release::new();
     let good = fs::read(&release.bundle).unwrap();
-    // In the stub, in the payload, in the trailer.
+    // The byte is in the stub, in the payload, or in the trailer.
     for at in [10, good.len() / 2, good.len() - 1] {
         let mut bytes = good.clone();
         bytes[at] ^= 1;
@@ -81,7 +81,7 @@ fn one_byte_changed() {
             "byte {at}: {error}"
         );
     }
-    // One byte of a component, by somebody who then makes all of the bundle's own digests fit.
+    // Somebody has changed a component and then corrected all digests in the bundle.
     let other = Recipe::new("0.1.0", "3.5.31").pack();
     fs::write(&release.bundle, other).unwrap();
     insta::assert_snapshot!(release.wrong(&[]), @r"

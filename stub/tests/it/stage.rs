@@ -1,4 +1,4 @@
-//! A home with a bundle and programs that only play the service manager.
+//! A home with a bundle and a fake service manager.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -12,9 +12,10 @@ use crate::home::{Home, Said};
 use crate::machine::Machine;
 use crate::pack::{Pack, Recipe};
 
-/// Writes down what it is told, and plays along: what is started is active, unless `failing` names it; what is stopped is
-/// inactive, or failed if `hanging` names it. With `silent` it does not answer. It belongs to the home `MANAGER_HOME`, or to
-/// the one it is asked in.
+/// A fake `systemctl`. It logs its calls. A started unit is active, unless the file `failing` names it. A stopped unit is
+/// inactive, or failed if the file `hanging` names it. A started unit has failed, too, if its file has a text that the file
+/// `failing-files` has. If the file `silent` exists, it does not answer. Its units are in the
+/// home `MANAGER_HOME`, or in HOME if that is not set.
 pub(crate) const SYSTEMCTL: &str = r#"#!/bin/sh
 [ "$1" = --user ] && shift
 if [ -e "$HOME/silent" ]; then
@@ -59,7 +60,10 @@ start)
         u7s-etcd.target) started="$unit u7s-rootlesskit.service u7s-etcd.service" ;;
         *) started=$unit ;;
         esac
-        for unit in $started; do echo active >"$state/$unit"; done
+        for unit in $started; do
+            echo active >"$state/$unit"
+            if grep -qsf "$HOME/failing-files" "$units/$unit"; then echo failed >"$state/$unit"; fi
+        done
     done
     for unit in $(cat "$HOME/failing" 2>/dev/null); do echo failed >"$state/$unit"; done
     ;;
@@ -80,25 +84,25 @@ esac
 const JOURNALCTL: &str =
     "#!/bin/sh\necho \"journalctl $*\" >>\"$HOME/calls\"\necho 'etcd: out of luck'\n";
 const LOGINCTL: &str = "#!/bin/sh\necho \"loginctl $*\" >>\"$HOME/calls\"\n";
-/// Plays RootlessKit for `rm`: what belongs to others does not belong to others here, but is as read-only.
+/// A fake RootlessKit that runs `rm`. Files of subordinate ids belong to the same user here, but may be read-only.
 const ROOTLESSKIT: &str = "#!/bin/sh\necho \"rootlesskit $*\" >>\"$HOME/calls\"\nfor dir; do [ -d \"$dir\" ] && chmod -R u+w \"$dir/.\"; done\nexec \"$@\"\n";
-/// Plays what RootlessKit would need besides. It is looked for, not run.
+/// A fake of the programs that map ids, which RootlessKit would need. The program looks for them, but does not run them.
 const MAPPER: &str = "#!/bin/sh\nexit 1\n";
-/// Writes down what it is told, and lists the port of the API server as RootlessKit does.
+/// A fake `rootlessctl`. It logs its calls, and lists a port of the API server in RootlessKit's format.
 const ROOTLESSCTL: &str = r#"#!/bin/sh
 shift 2
 echo "rootlessctl $*" >>"$HOME/calls"
 [ "$1" != list-ports ] || echo '{"id":7,"spec":{"proto":"tcp4","parentIP":"127.0.0.5","parentPort":7443,"childIP":"10.0.42.100","childPort":6443}}'
 "#;
 
-/// A home with a bundle and a service manager that is played.
+/// A home with a bundle and a fake service manager.
 pub(crate) struct Stage {
     pub(crate) home: Home,
     pub(crate) bundle: PathBuf,
 }
 
 impl Stage {
-    /// The bundle has these programs besides RootlessKit.
+    /// A stage whose bundle has these programs and RootlessKit.
     pub(crate) fn new(programs: &[&str]) -> Self {
         let home = Home::of_mortal();
         for dir in ["programs", "state"] {
@@ -126,14 +130,14 @@ impl Stage {
         command
     }
 
-    /// The bundle, on a machine whose fitness does not matter.
+    /// Runs `install` of the bundle on the real machine, ignoring its faults.
     pub(crate) fn install(&self, arguments: &[&str]) -> Said {
         let mut command = self.command(&self.bundle);
         self.home
             .run_command(command.args(["install", "--force"]).args(arguments))
     }
 
-    /// The bundle, on the machine whose files are in `machine`: its fitness matters.
+    /// Runs `install` of the bundle on a fake machine, whose faults matter.
     pub(crate) fn install_on(&self, machine: &Machine, arguments: &[&str]) -> Said {
         let mut command = self.command(&self.bundle);
         machine.show_to(&mut command);
@@ -147,7 +151,7 @@ impl Stage {
             .run_command(self.command(&program).args(arguments))
     }
 
-    /// What the played programs were told since the last time.
+    /// The calls of the fake programs since the last time.
     pub(crate) fn calls(&self) -> String {
         let file = self.home.path().join("calls");
         let text = fs::read_to_string(&file).unwrap_or_default();
@@ -171,7 +175,7 @@ impl Stage {
     }
 }
 
-/// A bundle with these programs besides RootlessKit.
+/// A bundle with these programs and RootlessKit.
 pub(crate) fn pack(release: &'static str, programs: &[&str]) -> Vec<u8> {
     let recipe = Recipe::new(release, "3.6.0").runnable();
     let mut pack = Pack::default();

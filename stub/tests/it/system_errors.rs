@@ -1,4 +1,5 @@
-//! What the system refuses is told with its name, what was found, and the next step; and nothing else is changed.
+//! Tests of errors of the operating system: the message names the file, the cause and the next step, and nothing else is
+//! changed.
 
 use std::path::Path;
 
@@ -9,14 +10,14 @@ use crate::home::{Home, Said};
 use crate::pack::{Pack, Recipe};
 use crate::stage::Stage;
 
-/// Runs a program with one of the shell's limits.
+/// Runs a program under a limit that the shell's `ulimit` sets.
 fn limited(home: &Home, limit: &str, program: &Path, arguments: &[&str]) -> Said {
     let mut command = home.command(Path::new("/bin/sh"));
     command.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]);
     home.run_command(command.arg(program).args(arguments))
 }
 
-/// Names, kinds and sizes of all that is below a directory.
+/// Lists everything below a directory with name, kind, size and permissions.
 fn listing(dir: &Path) -> String {
     let mut command = std::process::Command::new("find");
     let output = command
@@ -75,7 +76,7 @@ fn lack_of_memory_says_nothing_against_the_file() {
     assert_eq!(said.code, Some(6), "{}", said.stderr);
     for part in [
         "`bin/etcd` of etcd 3.6.0",
-        "536.9 MB in one piece",
+        "536.9 MB of memory in one piece",
         "set by `ulimit -v`",
         "hint: raise the limit",
     ] {
@@ -140,7 +141,7 @@ fn a_copy_that_made_directories_of_links_is_refused_and_the_hint_mends_it() {
     let said = stage.install(&["--start", ""]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     assert_eq!(stage.home.damages(), []);
-    // Another thing that is no link.
+    // A file instead of the link is refused, too.
     fs::remove_file(&current).unwrap();
     fs::write(&current, "generations/1").unwrap();
     let said = stage.install(&["--start", ""]);

@@ -1,4 +1,5 @@
-//! `install` on machines with exactly one fault, and with keys that cannot be used: refused before anything is changed.
+//! Tests of `install` on machines with exactly one fault, and with keys that cannot be used. It must refuse before it changes
+//! anything.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -11,7 +12,7 @@ use crate::home::is_root;
 use crate::machine::{Machine, user};
 use crate::stage::Stage;
 
-/// Installs, sees that refused, and nothing changed by it. Gives the error.
+/// Runs `install`, checks that it refuses and changes nothing, and returns the error.
 fn refused(stage: &Stage, machine: &Machine, code: i32, arguments: &[&str]) -> String {
     let said = stage.install_on(machine, arguments);
     assert_eq!(said.code, Some(code), "{said:?}");
@@ -24,7 +25,7 @@ fn refused(stage: &Stage, machine: &Machine, code: i32, arguments: &[&str]) -> S
         .replace(&format!("/run/user/{uid}"), "/run/user/UID")
 }
 
-/// A stage with a machine on which nothing is wrong, and a port that is free.
+/// A stage with a machine without any fault, and a free port.
 fn stage() -> Option<(Stage, Machine, String)> {
     let stage = Stage::new(&["etcd"]);
     let machine = Machine::fit(&stage.home)?;
@@ -33,7 +34,7 @@ fn stage() -> Option<(Stage, Machine, String)> {
     Some((stage, machine, format!("-p=127.0.0.1:{port}:6443/tcp")))
 }
 
-/// The only fault, after something was done to the machine.
+/// Harms the machine, and returns the error for its only fault.
 fn fault(harm: impl FnOnce(&mut Machine)) -> Option<String> {
     let (stage, mut machine, port) = stage()?;
     harm(&mut machine);
@@ -42,7 +43,7 @@ fn fault(harm: impl FnOnce(&mut Machine)) -> Option<String> {
     Some(text)
 }
 
-/// What every other test here relies on.
+/// All other tests here rely on this.
 #[test]
 fn nothing_is_wrong_with_the_machine_itself() {
     let Some((stage, machine, port)) = stage() else {
@@ -87,7 +88,7 @@ fn the_path_of_a_socket_would_be_too_long() {
     assert!(!stage.home.path().join(".config").exists());
 }
 
-/// As `su` leaves it.
+/// `su` leaves such an environment.
 #[test]
 fn the_runtime_directory_is_another_users() {
     let Some(text) = fault(|machine| machine.session = Some("/".into())) else {
@@ -109,7 +110,7 @@ fn there_is_no_service_manager_of_the_user() {
     };
     let finding = "  systemd-user        $HOME/run/bus is missing: Failed to connect to bus: No medium found\n";
     assert!(text.contains(finding), "{text}");
-    // Which only it could say.
+    // Only the service manager could name the controllers.
     assert!(text.contains("  cgroup-controllers  "), "{text}");
     assert!(text.starts_with("error: 2 problems must"), "{text}");
 }
@@ -204,7 +205,7 @@ fn an_address_is_another_machines() {
     let Some((stage, machine, port)) = stage() else {
         return;
     };
-    // Of those set aside for documentation (RFC 5737).
+    // This address is reserved for documentation (RFC 5737).
     let text = refused(&stage, &machine, 6, &[&port, "-p=192.0.2.7:6443:6443/tcp"]);
     assert!(
         text.contains("this machine has no address 192.0.2.7"),
@@ -242,7 +243,7 @@ fn the_authority_has_expired() {
     let message = "error: $HOME/.config/usernetes/master/ca.pem: the certificate of the cluster authority expired on 2024-01-01T00:00:00Z\n";
     assert!(text.starts_with(message), "{text}");
     assert!(
-        text.contains("hint: renew it by hand with its key"),
+        text.contains("hint: renew it yourself with its key"),
         "{text}"
     );
     assert_eq!(

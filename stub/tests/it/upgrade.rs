@@ -1,4 +1,4 @@
-//! `upgrade`: another bundle takes the installed one's place, if it may.
+//! Tests of `upgrade`, which replaces the installed bundle with another one if its origin is right.
 
 use std::path::PathBuf;
 
@@ -7,9 +7,9 @@ use stub::signature::Verdict;
 
 use crate::home::{Home, Said};
 use crate::pack::Recipe;
-use crate::signer::Signer;
+use support::signer::Signer;
 
-/// A home where 0.1.0 is installed, with that origin on record, and 0.2.0 waits to be.
+/// A home in which 0.1.0 is installed, with a recorded origin, and a bundle of 0.2.0 to upgrade to.
 struct Stage {
     home: Home,
     next: PathBuf,
@@ -46,7 +46,7 @@ impl Stage {
         self.refused_at("0.1.0", options)
     }
 
-    /// What it says when it refuses, while this release is and stays installed.
+    /// Runs `upgrade`, checks that it refuses and that this release stays installed, and returns the error.
     fn refused_at(&self, release: &str, options: &[&str]) -> String {
         let said = self.upgrade(options);
         assert_eq!(said.code, Some(4), "{said:?}");
@@ -54,7 +54,7 @@ impl Stage {
         said.stderr
     }
 
-    /// Yet another release takes the place of the one that waits, without a signature. Gives the place of that.
+    /// Replaces the bundle to upgrade to with one of another release, without a signature. Returns the path for a signature.
     fn release_next(&mut self, release: &'static str, etcd: &'static str) -> PathBuf {
         let bytes = Recipe::new(release, etcd).runnable().pack();
         fs::remove_file(&self.next).unwrap();
@@ -75,12 +75,12 @@ fn signed() -> Verdict {
     }
 }
 
-/// Who signs the releases.
+/// The signer of the releases.
 fn project() -> Signer {
     Signer::new(1)
 }
 
-/// Somebody else.
+/// Another signer.
 fn stranger() -> Signer {
     Signer::new(2)
 }
@@ -110,7 +110,7 @@ fn installs_the_file_with_the_settings_there_are() {
 fn refuses_a_damaged_file_before_it_runs() {
     let stage = Stage::new(&Verdict::Unsigned);
     let mut bytes = fs::read(&stage.next).unwrap();
-    // In the stub itself: it must not get the chance to say that it is whole.
+    // The damage is in the new stub itself. It must not run, because it could claim to be undamaged.
     bytes[0x1000] ^= 1;
     fs::write(&stage.next, bytes).unwrap();
     assert!(stage.refused(&["--force"]).contains("is damaged"));
@@ -145,7 +145,7 @@ fn a_good_signature_is_recorded_and_from_then_on_expected() {
 
     hint: put the `.minisig` file of the release beside the bundle; if you trust the bundle anyway, use `--force`
     ");
-    // The signature is not the named key's, which is wrong and not merely another origin.
+    // A signature by another key than the named one is an error, not only another origin, so `--force` does not help.
     for options in [&["--key", &key][..], &["--key", &key, "--force"]] {
         let refused = stage.refused_at("0.2.0", options);
         assert!(
@@ -160,7 +160,7 @@ fn a_good_signature_is_recorded_and_from_then_on_expected() {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(stage.release(), "0.3.0");
     assert_eq!(stage.home.current().origin().unwrap(), signed());
-    // What is installed knows whose signature its bundle had.
+    // The installed generation has recorded who signed its bundle.
     let said = stage.home.usernetes(&["verify"]);
     let expected = format!("\nwhen it was installed, its bundle was {}\n", signed());
     assert!(said.stdout.ends_with(&expected), "{said:?}");
@@ -186,7 +186,7 @@ fn another_key_is_accepted_if_forced_and_is_the_one_on_record_then() {
 fn refuses_a_wrong_signature_even_if_forced() {
     let mut stage = Stage::new(&Verdict::Unsigned);
     let key = project().key();
-    // What was signed was 0.2.0. In its place comes another bundle, whole in itself.
+    // The signature is for 0.2.0. Another bundle, which is undamaged, takes the place of that file.
     let signature = project().sign(&stage.next);
     let kept = fs::read(&signature).unwrap();
     stage.release_next("0.3.0", "3.7.0");

@@ -1,5 +1,5 @@
 # needs: etcd
-# The store on a file system of its own: unpack, verify, again, damage, repair.
+# Tests the store: unpack, verify, install again, damage a file, repair it.
 home_and_runtime >/tmp/before
 say "unpack"
 "$U" install --start=

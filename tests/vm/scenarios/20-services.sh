@@ -1,6 +1,6 @@
 # needs: etcd containerd rootlesskit
 # lacks: kube-apiserver
-# What a bundle without a Kubernetes server can do: namespaces, etcd with our PKI, containers, ports, uninstall.
+# Tests a bundle without the API server: namespaces, etcd with our certificates, containers, ports, restarts.
 say "install"
 "$U" install --start ""
 systemd-analyze --user verify ~/.config/systemd/user/u7s-*.service ~/.config/systemd/user/u7s-*.target

@@ -1,5 +1,5 @@
 # needs: kube-apiserver kubelet coredns-image
-# From the file to a node that is Ready, without a network; then once more, and nothing restarts.
+# Installs the bundle until the node is Ready, without a network. A second install must not restart anything.
 say "install"
 time "$U" install --start u7s.target
 usernetes kubectl get nodes -o wide

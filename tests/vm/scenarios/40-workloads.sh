@@ -1,5 +1,5 @@
 # needs: kube-apiserver kubelet coredns-image busybox-image
-# What people do with a cluster: run, logs, exec, port-forward, services, names, limits, node ports.
+# Tests common uses of a cluster: run, logs, exec, port-forward, services, names, limits, node ports.
 K="usernetes kubectl"
 IMAGE=docker.io/library/busybox:1.37
 $K create namespace scenario 2>/dev/null || true

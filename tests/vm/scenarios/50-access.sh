@@ -1,5 +1,5 @@
 # needs: kube-apiserver kubelet coredns-image
-# Who may not: pods' accounts, the kubelet beyond its node, anybody without a name.
+# Tests that access is refused: to the service accounts of pods, to the kubelet for other nodes, and to anonymous clients.
 K="usernetes kubectl"
 [ "$($K auth can-i list secrets --as=system:serviceaccount:default:default --as-group=system:authenticated --as-group=system:serviceaccounts || true)" = no ] || fail "a pod's account may list secrets"
 NODE=$($K get nodes -o name | sed -n 1p)

@@ -1,5 +1,5 @@
 # needs: kube-apiserver kubelet cri-o crictl coredns-image busybox-image
-# The other container runtime: the same images, also without a network, and pods whose limits and scores hold.
+# Tests CRI-O: it loads the same images without a network, and the limits and OOM scores of pods are set.
 K="usernetes kubectl"
 say "install --cri crio"
 "$U" install --cri crio

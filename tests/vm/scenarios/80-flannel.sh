@@ -1,5 +1,5 @@
 # needs: kube-apiserver kubelet flannel coredns-image busybox-image
-# The network across machines, on one.
+# Tests flannel, the network for several machines, on a single machine.
 K="usernetes kubectl"
 say "install --cni flannel"
 "$U" install --cni flannel --pods 10.5.0.0/16

@@ -1,12 +1,12 @@
 # needs: etcd containerd rootlesskit
-# Nothing stays behind, not even what belongs to the user's subordinate ids.
+# Tests that uninstalling leaves nothing behind, not even files of the user's subordinate ids.
 "$U" install --start "" >/dev/null
 usernetes uninstall
 [ -z "$(ls ~/.config/systemd/user 2>/dev/null | grep u7s || true)" ] || fail "units are left"
 command=$("$U" show-cleanup-command)
 say "$command"
 eval "$command"
-# Made by scenarios, not by us.
+# A scenario made this directory, not the installation.
 rm -rf ~/rootfs
 home_and_runtime >/tmp/after
 diff /tmp/before /tmp/after || fail "not everything is as before"

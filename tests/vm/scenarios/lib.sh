@@ -1,17 +1,17 @@
-# Put in front of every scenario. Each runs in a new login of the unprivileged user, in its home.
+# This file is put before every scenario. Each scenario runs in a new login of the unprivileged user, in the user's home.
 set -euo pipefail
 U=$HOME/usernetes-x86_64
 DATA=$HOME/.local/share/usernetes
 BIN=$DATA/current/bin
 export PATH=$BIN:$PATH
 
-# say WHAT: a line of progress with the machine's uptime.
+# say TEXT: prints a line of progress with the machine's uptime.
 say() { printf '%8.1f  %s\n' "$(cut -d' ' -f1 /proc/uptime)" "$*"; }
 
-# fail WHY: ends the scenario.
+# fail REASON: ends the scenario with a failure.
 fail() { say "FAILED: $*"; exit 1; }
 
-# within SECONDS WHAT COMMAND…: repeats the command until it succeeds.
+# within SECONDS TEXT COMMAND…: repeats the command until it succeeds. Fails after this time.
 within() {
     local limit=$1 what=$2 start=$SECONDS
     shift 2
@@ -25,5 +25,5 @@ within() {
     say "$what: after $((SECONDS - start)) s"
 }
 
-# home_and_runtime: what there is in the user's directories, but for the service manager's own.
+# home_and_runtime: lists the files in the user's directories, without those of the service manager.
 home_and_runtime() { find ~ "$XDG_RUNTIME_DIR" -maxdepth 4 -path "$XDG_RUNTIME_DIR/systemd" -prune -o -print | sort; }

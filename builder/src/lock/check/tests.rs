@@ -39,7 +39,7 @@ fn example(component: &str) -> (BTreeMap<Name, Recipe>, Lockfile) {
 }
 
 /// The report after the entry of `tool` was changed.
-fn report(change: impl FnOnce(&mut LockedComponent)) -> Report {
+fn report(change: impl FnOnce(&mut LockedComponent)) -> Comparison {
     let (recipes, mut lockfile) = example("tool");
     change(lockfile.components.get_mut(&name("tool")).unwrap());
     check(&recipes, &lockfile).unwrap()
@@ -60,9 +60,9 @@ fn what_is_unpinned_is_listed_with_the_command_that_pins_it() {
         }
     });
     insta::assert_snapshot!(report, @r"
-    COMPONENT  PROBLEM      DETAIL
-    tool       unpinned     aarch64 https://example.org/v1.2.3/tool-aarch64
-    tool       unpinned     x86_64 https://example.org/v1.2.3/tool-x86_64
+    component  problem   detail
+    tool       unpinned  aarch64 https://example.org/v1.2.3/tool-aarch64
+    tool       unpinned  x86_64 https://example.org/v1.2.3/tool-x86_64
 
     next:
       builder lock --update tool
@@ -140,15 +140,15 @@ fn every_field_that_differs_is_shown_with_both_sides() {
         aarch64.push(aarch64[0].clone());
     });
     insta::assert_snapshot!(report, @r#"
-    COMPONENT  PROBLEM      DETAIL
-    tool       differs      aarch64: 2 downloads are locked, the recipe has 1
-    tool       differs      family: "tools" is locked, the recipe says "tool"
-    tool       differs      homepage: "https://example.com" is locked, the recipe says "https://example.org"
-    tool       differs      license: "ISC" is locked, the recipe says "MIT"
-    tool       differs      x86_64 files: [{"from":"tool","to":"bin/tool"}] is locked, the recipe says [{"to":"bin/tool"}]
-    tool       differs      x86_64 format: "tar" is locked, the recipe says "plain"
-    tool       differs      x86_64 links: [{"path":"bin/t","target":"tool"}] is locked, the recipe says []
-    tool       differs      x86_64 urls: ["https://example.org/v1.2.3/tool-x86_64.new"] is locked, the recipe says ["https://example.org/v1.2.3/tool-x86_64"]
+    component  problem  detail
+    tool       differs  aarch64: 2 downloads are locked, the recipe has 1
+    tool       differs  family: "tools" is locked, the recipe says "tool"
+    tool       differs  homepage: "https://example.com" is locked, the recipe says "https://example.org"
+    tool       differs  license: "ISC" is locked, the recipe says "MIT"
+    tool       differs  x86_64 files: [{"from":"tool","to":"bin/tool"}] is locked, the recipe says [{"to":"bin/tool"}]
+    tool       differs  x86_64 format: "tar" is locked, the recipe says "plain"
+    tool       differs  x86_64 links: [{"path":"bin/t","target":"tool"}] is locked, the recipe says []
+    tool       differs  x86_64 urls: ["https://example.org/v1.2.3/tool-x86_64.new"] is locked, the recipe says ["https://example.org/v1.2.3/tool-x86_64"]
 
     next:
       builder lock --update tool
@@ -160,9 +160,9 @@ fn recipes_and_entries_come_in_pairs() {
     let (_, mut lockfile) = example("tool");
     let recipes = BTreeMap::from([(name("other"), recipe("other"))]);
     insta::assert_snapshot!(check(&recipes, &lockfile).unwrap(), @r"
-    COMPONENT  PROBLEM      DETAIL
-    other      not locked   an example
-    tool       no recipe    tool.toml
+    component  problem     detail
+    other      not locked  an example
+    tool       no recipe   tool.toml
 
     next:
       builder lock --update other
@@ -173,8 +173,8 @@ fn recipes_and_entries_come_in_pairs() {
     let entry = lockfile.components.get_mut(&name("tool")).unwrap();
     entry.artifacts.remove(&Arch::Aarch64);
     insta::assert_snapshot!(check(&recipes, &lockfile).unwrap(), @r"
-    COMPONENT  PROBLEM      DETAIL
-    tool       not locked   aarch64
+    component  problem     detail
+    tool       not locked  aarch64
 
     next:
       builder lock --update tool

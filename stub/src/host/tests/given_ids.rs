@@ -1,5 +1,6 @@
 //! Subordinate ids and the programs that map them.
 
+use crate::host::CheckId;
 use std::os::unix::fs::symlink;
 
 use super::super::{Level, admin, ids};
@@ -18,7 +19,7 @@ fn programs_that_map_ids() {
             .count(),
         1
     );
-    insta::assert_snapshot!(text(ids::judge_program("newuidmap", "/usr/bin/newuidmap", false, false)), @r"
+    insta::assert_snapshot!(text(ids::judge_program(CheckId::Newuidmap, "/usr/bin/newuidmap", false, false)), @r"
     fatal newuidmap: /usr/bin/newuidmap is not allowed to map ids
           expected  set-user-ID root, or file capabilities
           fix       ask an administrator to run the commands below
@@ -34,7 +35,7 @@ fn programs_that_map_ids() {
     EOF
     ");
     assert_eq!(
-        ids::judge_program("newuidmap", "/n", false, true).level,
+        ids::judge_program(CheckId::Newuidmap, "/n", false, true).level,
         Level::Ok
     );
 }
@@ -161,11 +162,11 @@ fn ranges_that_do_not_do() {
     );
     assert_eq!(
         found("\u{feff}u:231072:65536\n").1,
-        "/etc/subuid gives u no ids: a byte order mark stands before its first line"
+        "/etc/subuid gives u no ids: it begins with a byte order mark"
     );
     assert_eq!(
         found("u\0:\0").1,
-        "/etc/subuid gives u no ids: it is UTF-16, which nothing reads there"
+        "/etc/subuid gives u no ids: it is UTF-16, which the programs that use it cannot read"
     );
     let (level, text) = found("u:1000:65536\n");
     assert_eq!(

@@ -1,5 +1,6 @@
 //! Disks, ports and networks.
 
+use crate::host::CheckId;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -70,7 +71,11 @@ fn a_port_in_use_and_its_owner() {
     let level = |data_dir: &Path| {
         let manager = Manager::ask(&this);
         let findings = check(&this, &manager, &config, data_dir, dir.path());
-        findings.iter().find(|f| f.id == "ports").unwrap().level
+        findings
+            .iter()
+            .find(|f| f.id == CheckId::Ports)
+            .unwrap()
+            .level
     };
     assert_eq!(level(&link), Level::Ok);
     assert_eq!(level(dir.path()), Level::Fatal);
@@ -84,7 +89,10 @@ fn apparmor_is_told_where_the_program_really_is() {
     symlink("var/home", real.join("home")).unwrap();
     let data = real.join("home/u/.local/share/usernetes");
     let findings = check(&m, &Manager::ask(&m), &config(), &data, &real);
-    let finding = findings.iter().find(|f| f.id == "user-namespaces").unwrap();
+    let finding = findings
+        .iter()
+        .find(|f| f.id == CheckId::UserNamespaces)
+        .unwrap();
     let expected = format!(
         "a profile for \"{}/var/home/u/.local/share/usernetes/store/*-rootlesskit-*/**\" in /etc/apparmor.d/usernetes",
         real.display()

@@ -2,7 +2,7 @@ use super::super::contents::tests::archive;
 use super::*;
 
 #[test]
-fn rows_of_ctr() {
+fn the_table_of_ctr_is_parsed() {
     let table = "REF TYPE DIGEST SIZE PLATFORMS LABELS\n\
         registry.k8s.io/pause:3.10.1 application/vnd.oci.image.manifest.v1+json sha256:5e 311.5 KiB linux/amd64 io.cri-containerd.image=managed\n";
     assert_eq!(
@@ -12,13 +12,13 @@ fn rows_of_ctr() {
     assert!(parse("REF TYPE DIGEST\n").is_empty());
 }
 
-/// A machine with a `ctr` that keeps what it is given as lines of the file `have`, and names its archives in `log`.
-/// Of a tar stream it takes the lines that begin with `row`.
+/// A machine with a fake `ctr`. It writes the images that it imports to the file `have`, and the names of the archives to
+/// `log`. An image is a line in an archive that begins with `row`.
 struct Machine {
     dir: tempfile::TempDir,
 }
 
-/// What stands for an image in the layout of the generation.
+/// The file in the layout of the generation that contains the line for its image.
 const BLOB: &str = "gen/images/pause/blobs/sha256/1";
 
 const CTR: &str = r#"cd "${0%/*}"; for last; do :; done
@@ -78,7 +78,7 @@ impl Machine {
         .load(&layout)
     }
 
-    /// Which archives were read since the last time, `-` being a layout.
+    /// Loads the images, and returns the names of the archives that were imported; `-` is a layout.
     fn imports(&self) -> String {
         self.load().unwrap();
         let log = fs::read_to_string(self.at("log")).unwrap();
@@ -88,7 +88,7 @@ impl Machine {
 }
 
 #[test]
-fn an_image_is_loaded_once_until_it_changes_or_is_gone() {
+fn an_image_is_loaded_again_only_if_it_changes_or_is_removed() {
     let machine = Machine::new();
     machine.write("data/images/notes.txt", "no archive");
     assert_eq!(machine.imports(), "-");
@@ -106,7 +106,7 @@ fn an_image_is_loaded_once_until_it_changes_or_is_gone() {
 }
 
 #[test]
-fn an_image_that_was_there_before_its_archive_is_loaded_when_it_is_gone() {
+fn an_image_that_containerd_had_before_its_archive_came_is_loaded_again_once_it_is_removed() {
     let machine = Machine::new();
     machine.imports();
     let pause = "k8s/pause:3 t sha256:1\n";
@@ -119,7 +119,7 @@ fn an_image_that_was_there_before_its_archive_is_loaded_when_it_is_gone() {
     assert_eq!(machine.imports(), "");
     machine.write("have", &format!("{pause}other t sha256:3\n"));
     assert_eq!(machine.imports(), "own.tar");
-    // Removed from the directory, and put back as it was.
+    // The archive is removed from the directory, and put back unchanged.
     fs::rename(machine.at("data/images/own.tar"), machine.at("away")).unwrap();
     assert_eq!(machine.imports(), "");
     fs::rename(machine.at("away"), machine.at("data/images/own.tar")).unwrap();
@@ -130,7 +130,7 @@ fn an_image_that_was_there_before_its_archive_is_loaded_when_it_is_gone() {
 }
 
 #[test]
-fn an_archive_that_says_what_it_holds_is_read_again_only_for_that() {
+fn an_archive_with_an_index_is_imported_again_only_for_its_own_images() {
     let machine = Machine::new();
     let (own, other) = (
         "x.example/own:1 t sha256:2\n",
@@ -164,13 +164,13 @@ fn only_an_image_of_the_bundle_must_load() {
 }
 
 #[test]
-fn an_image_that_is_not_what_its_index_says_is_noticed() {
+fn an_image_that_differs_from_its_index_is_an_error() {
     let machine = Machine::new();
     machine.write(BLOB, "\nrow k8s/pause:3 t sha256:2\n");
     let error = machine.load().unwrap_err().to_string();
     assert!(
         error.contains(
-            "image k8s/pause:3 is not there after it was loaded\n  expected  k8s/pause:3 sha256:1"
+            "image k8s/pause:3 is missing after it was loaded\n  expected  k8s/pause:3 sha256:1"
         ),
         "{error}"
     );

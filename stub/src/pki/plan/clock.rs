@@ -1,4 +1,5 @@
-//! A certificate from the future: is the clock behind now, or was it ahead when the certificate was made?
+//! Explains a certificate that is not valid yet: either the clock is behind now, or it was ahead when the certificate was
+//! made.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -6,20 +7,20 @@ use std::path::{Path, PathBuf};
 use super::super::certificate::rfc3339;
 use crate::error::Error;
 
-/// Directories that every machine changes now and then, whoever sets up a cluster on it.
+/// Directories that change from time to time on every machine, with or without a cluster.
 const CHANGING: [&str; 5] = ["/etc", "/usr", "/var/lib", "/var/log", "/var/tmp"];
 
-/// A clock that was set by hand may be so many seconds off.
+/// A clock that was set by hand may be this many seconds off.
 const SLACK: i64 = 3600;
 
-/// Something on this machine that has a time of its own.
+/// A directory of this machine and the time when it was last changed.
 pub(super) struct Witness {
     path: PathBuf,
     changed: i64,
 }
 
 impl Witness {
-    /// Whichever of the machine's directories was changed last.
+    /// The directory that was changed last.
     pub(super) fn of_machine() -> Option<Self> {
         let witness = |path: &str| {
             let changed = fs_err::metadata(path).ok()?.mtime();
@@ -33,11 +34,10 @@ impl Witness {
     }
 }
 
-/// Adds what else is known of the time, and what to do: both possibilities, the likelier one first. `anew` is the next step
-/// if it is the certificate that is wrong.
+/// Adds to an error the time of the last change on this machine, and a hint for each of both cases, the likelier one first.
+/// `anew` is the next step if the clock is right and the certificate is wrong.
 pub(super) fn explain(error: Error, now: i64, witness: Option<&Witness>, anew: &str) -> Error {
-    const SET: &str =
-        "set it, for example with `sudo timedatectl set-ntp true`, and run the same command again";
+    const SET: &str = "set the clock, for example with `sudo timedatectl set-ntp true`, and run the same command again";
     let Some(witness) = witness else {
         return error.hint(format!(
             "if this machine's clock (`date`) is wrong, {SET}; if it is right, {anew}"
@@ -50,12 +50,12 @@ pub(super) fn explain(error: Error, now: i64, witness: Option<&Witness>, anew: &
     );
     error.hint(if *changed > now + SLACK {
         format!(
-            "this machine's clock is probably behind, because `{}` is from the future as well: {SET}; if the clock (`date`) is right all the same, {anew}",
+            "this machine's clock is probably behind, because `{}` is also dated later than now: {SET}; if the clock (`date`) is right nevertheless, {anew}",
             path.display()
         )
     } else {
         format!(
-            "nothing else points to a wrong clock, so the clock was probably ahead when the certificate was made: if it (`date`) is right, {anew}; if it is wrong, {SET}"
+            "nothing else is dated later than now, so the clock was probably ahead when the certificate was made: if the clock (`date`) is right now, {anew}; if it is wrong, {SET}"
         )
     })
 }
@@ -71,32 +71,32 @@ mod tests {
             changed,
         });
         let error = Error::new(Kind::Input, "not valid yet");
-        explain(error, 1_800_000_000, witness.as_ref(), "make it anew").to_string()
+        explain(error, 1_800_000_000, witness.as_ref(), "make a new one").to_string()
     }
 
     #[test]
-    fn the_likelier_possibility_comes_first_and_the_other_is_not_kept_back() {
+    fn the_hint_names_both_cases_and_the_likelier_one_first() {
         insta::assert_snapshot!(told(Some(1_800_100_000)), @"
         not valid yet
           last change  2027-01-16T11:46:40Z, of `/var/log`
 
-        hint: this machine's clock is probably behind, because `/var/log` is from the future as well: set it, for example with `sudo timedatectl set-ntp true`, and run the same command again; if the clock (`date`) is right all the same, make it anew
+        hint: this machine's clock is probably behind, because `/var/log` is also dated later than now: set the clock, for example with `sudo timedatectl set-ntp true`, and run the same command again; if the clock (`date`) is right nevertheless, make a new one
         ");
         insta::assert_snapshot!(told(Some(1_799_999_000)), @"
         not valid yet
           last change  2027-01-15T07:43:20Z, of `/var/log`
 
-        hint: nothing else points to a wrong clock, so the clock was probably ahead when the certificate was made: if it (`date`) is right, make it anew; if it is wrong, set it, for example with `sudo timedatectl set-ntp true`, and run the same command again
+        hint: nothing else is dated later than now, so the clock was probably ahead when the certificate was made: if the clock (`date`) is right now, make a new one; if it is wrong, set the clock, for example with `sudo timedatectl set-ntp true`, and run the same command again
         ");
         let unknown = told(None);
         assert!(
-            unknown.contains("clock (`date`) is wrong") && unknown.ends_with("make it anew"),
+            unknown.contains("clock (`date`) is wrong") && unknown.ends_with("make a new one"),
             "{unknown}"
         );
     }
 
     #[test]
-    fn a_machine_has_something_with_a_time() {
+    fn every_machine_has_a_directory_with_a_time() {
         assert!(Witness::of_machine().is_some_and(|w| w.changed > 0));
     }
 }

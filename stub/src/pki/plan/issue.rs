@@ -1,4 +1,4 @@
-//! Authorities and the certificates they issue.
+//! Plans the authorities and the certificates that they issue.
 
 use std::path::Path;
 
@@ -39,7 +39,7 @@ impl Planner<'_> {
             return Err(wrong(&format!("this certificate cannot be the {which}"))
                 .expected("a certificate that may sign certificates")
                 .found(format!(
-                    "one that may not, issued to `{}`",
+                    "a certificate that may not, issued to `{}`",
                     certificate.subject
                 ))
                 .hint(format!(
@@ -63,7 +63,7 @@ impl Planner<'_> {
                 "the certificate of the key in `{}`",
                 key_file.display()
             ))
-            .found("another key's")
+            .found("the certificate of another key")
             .hint("restore both files from the same backup"));
         }
         if key.is_some() {
@@ -78,7 +78,7 @@ impl Planner<'_> {
         })
     }
 
-    /// `None` if the files that are there do not fit together.
+    /// Plans a leaf. `None` if its existing files do not belong together.
     pub(super) fn leaf(&mut self, leaf: &Leaf, signer: &Signer) -> Result<Option<Identity>> {
         let file = self.path(leaf.dir, &format!("{}.pem", leaf.stem));
         let key_file = self.path(leaf.dir, &format!("{}-key.pem", leaf.stem));
@@ -107,7 +107,7 @@ impl Planner<'_> {
                 reason = fault;
             } else {
                 self.plan.remove.push(file.clone());
-                "had lost its key".clone_into(&mut reason);
+                "had no key".clone_into(&mut reason);
             }
         }
         let key = self.keep_or_make(key, key_file)?;
@@ -131,7 +131,7 @@ impl Planner<'_> {
 
     fn out_of_time(&self, error: Error, authority: &Certificate) -> Error {
         let anew = format!(
-            "move `{}` and `{}` away to have all certificates made anew; every client then needs its new kubeconfig",
+            "move `{}` and `{}` away and run the same command again, which makes new certificates; every client then needs its new kubeconfig",
             self.config_dir.join(MASTER).display(),
             self.config_dir.join(NODE).display(),
         );
@@ -145,7 +145,7 @@ impl Planner<'_> {
         if self.now < authority.not_before {
             clock::explain(error, self.now, Witness::of_machine().as_ref(), &anew)
         } else {
-            error.hint(format!("renew it by hand with its key, or {anew}"))
+            error.hint(format!("renew it yourself with its key, or {anew}"))
         }
     }
 
@@ -165,7 +165,7 @@ impl Planner<'_> {
     }
 }
 
-/// Why a certificate cannot be one that this PKI made, if so.
+/// The reason why this PKI cannot have made a certificate; `None` if it can.
 fn misfit(certificate: &Certificate, key: Option<&Key>, signer: &Signer) -> Option<String> {
     if key.is_some_and(|key| key.public() != certificate.public_key) {
         Some("does not belong to its key".to_owned())

@@ -1,4 +1,4 @@
-//! What is no certificate of its own: service account keys, copies, kubeconfigs.
+//! Plans the other files: the keys of service accounts, the node's copy of the authority, and kubeconfigs.
 
 use x509_parser::pem::Pem;
 
@@ -11,8 +11,8 @@ use crate::error::{Error, Kind, Result};
 use crate::kubeconfig;
 
 impl Planner<'_> {
-    /// The key pair that signs service account tokens. The public half may hold several keys, as during a rotation,
-    /// and may be a certificate, as the shell scripts made it: the API server takes both.
+    /// The key pair that signs the tokens of service accounts. The file with the public half may contain several keys, as
+    /// during a rotation, or a certificate, as the shell scripts made it. The API server accepts both.
     pub(super) fn service_accounts(&mut self) -> Result<()> {
         let file = self.path(MASTER, "service-account.pem");
         let key_file = self.path(MASTER, "service-account-key.pem");
@@ -36,7 +36,7 @@ impl Planner<'_> {
             .expected(format!("the key in `{}`", key_file.display()))
             .found("no such file")
             .hint(format!(
-                "restore it from a backup, or move `{}` away to have a new pair made; tokens issued so far are then void",
+                "restore it from a backup, or move `{}` away and run the same command again, which makes a new pair and invalidates the tokens issued so far",
                 file.display()
             )));
         };
@@ -76,7 +76,7 @@ impl Planner<'_> {
         }
         self.misfit(
             &file,
-            format!("is another authority than `{MASTER}/ca.pem`"),
+            format!("is the certificate of another authority than `{MASTER}/ca.pem`"),
         );
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Planner<'_> {
             None => MISSING.to_owned(),
             Some(text) => match wanted.missing_from(&text) {
                 None => return self.keep(file, SECRET),
-                Some(what) => format!("did not carry {what}"),
+                Some(what) => format!("did not contain {what}"),
             },
         };
         self.write(|p| &mut p.copies, file, wanted.to_json(), SECRET, &reason);

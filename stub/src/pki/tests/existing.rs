@@ -1,14 +1,14 @@
-//! PKIs that were there before: made by the shell scripts, interrupted, or left open to others.
+//! Tests with existing PKIs: made by the shell scripts, incomplete, or readable by other users.
 
 use super::super::key::Key;
 use super::*;
 
-// Keys made for these tests and used nowhere else.
+// These keys were made for the tests and are used nowhere else.
 
-/// An authority as cfssl made it for the shell scripts: RSA, PKCS#1, many attributes in its subject.
+/// An authority like those that cfssl made for the shell scripts: RSA, PKCS#1, many attributes in its subject.
 const CFSSL_CA: &str = include_str!("data/cfssl-ca.pem");
 const CFSSL_CA_KEY: &str = include_str!("data/cfssl-ca-key.pem");
-/// As `openssl ecparam -genkey` writes it: parameters first, then SEC 1.
+/// A key as `openssl ecparam -genkey` writes it: first the parameters, then the key in SEC 1.
 const SEC1_KEY: &str = include_str!("data/sec1-key.pem");
 
 fn put(dir: &Path, name: &str, text: &str) {
@@ -18,7 +18,7 @@ fn put(dir: &Path, name: &str, text: &str) {
 }
 
 #[test]
-fn the_shell_scripts_authority_goes_on_issuing() {
+fn an_authority_of_the_shell_scripts_issues_new_certificates() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     for (name, text) in [
@@ -26,7 +26,7 @@ fn the_shell_scripts_authority_goes_on_issuing() {
         ("master/ca-key.pem", CFSSL_CA_KEY),
         ("node/ca.pem", CFSSL_CA),
         ("node/kube-proxy-key.pem", SEC1_KEY),
-        // Its service account key pair was a certificate.
+        // The shell scripts used a certificate as the public key of service accounts.
         ("master/service-account.pem", CFSSL_CA),
         ("master/service-account-key.pem", CFSSL_CA_KEY),
     ] {
@@ -70,7 +70,7 @@ fn the_shell_scripts_authority_goes_on_issuing() {
 }
 
 #[test]
-fn an_authority_without_its_key_is_enough_while_nothing_is_to_be_issued() {
+fn an_authority_needs_no_key_while_no_certificate_is_to_be_issued() {
     let dir = fresh();
     fs_err::remove_file(dir.path().join("master/ca-key.pem")).unwrap();
     assert_eq!(
@@ -79,9 +79,9 @@ fn an_authority_without_its_key_is_enough_while_nothing_is_to_be_issued() {
     );
 }
 
-/// Keys get their names first: after an interruption there may be only those.
+/// Keys get their names first, so after an interruption there may be only keys.
 #[test]
-fn keys_alone_are_completed() {
+fn certificates_are_made_for_existing_keys() {
     let dir = fresh();
     let before = contents(dir.path());
     for name in before.keys().filter(|f| !f.ends_with("-key.pem")) {
@@ -120,7 +120,7 @@ fn a_leaf_does_not_outlive_its_authority() {
 }
 
 #[test]
-fn what_others_could_read_they_no_longer_can() {
+fn secrets_that_other_users_could_read_become_private() {
     let dir = fresh();
     let chmod = |name: &str, mode| {
         fs_err::set_permissions(dir.path().join(name), std::fs::Permissions::from_mode(mode))
@@ -179,11 +179,11 @@ fn problems_are_listed() {
         }
     }
     insta::assert_snapshot!(text, @"
-    master/admin.pem: has lost its key
-    master/etcd-client.pem: its key: not a private key that can be used
+    master/admin.pem: has no key
+    master/etcd-client.pem: its key: cannot use this private key
     master/etcd-peer.pem: does not belong to its key
-    master/front-proxy-client.pem: was issued by none of the authorities here
-    master/kube-scheduler.pem: not a certificate that can be read
+    master/front-proxy-client.pem: was not issued by an authority in this directory
+    master/kube-scheduler.pem: cannot read this certificate
     ");
     let info = list(dir.path(), &request(), at(366))
         .unwrap()
@@ -202,7 +202,7 @@ fn problems_are_listed() {
 }
 
 #[test]
-fn what_each_certificate_is_for() {
+fn snapshot_of_the_purpose_of_each_certificate() {
     let dir = fresh();
     for foreign in ["master/kubelet.pem", "node/etcd-ca.pem"] {
         put(dir.path(), foreign, CFSSL_CA);

@@ -1,10 +1,10 @@
-//! What is refused, in which words, and that nothing was changed then.
+//! Tests of errors: their texts, and that no file was changed.
 
 use super::super::certificate::Certificate;
 use super::super::key::Key;
 use super::*;
 
-/// Does something to a fresh PKI, sees `ensure` refuse it and change nothing, and gives the message.
+/// Harms a fresh PKI, checks that `ensure` refuses it and changes nothing, and returns the message.
 fn refused(day: u64, harm: impl FnOnce(&Path)) -> String {
     let dir = fresh();
     harm(&dir.path().join(MASTER));
@@ -20,25 +20,25 @@ fn remove(file: PathBuf) {
 }
 
 #[test]
-fn an_authority_that_ends() {
+fn an_authority_that_is_about_to_expire() {
     insta::assert_snapshot!(refused(3630, |_| ()), @"
     …/master/ca.pem: the certificate of the cluster authority expires on 2036-12-29T00:00:00Z
       expected  an authority that is valid now and for at least 30 more days
       found     not before 2026-12-31T23:00:00Z, not after 2036-12-29T00:00:00Z
       now       2036-12-09T00:00:00Z
 
-    hint: renew it by hand with its key, or move `…/master` and `…/node` away to have all certificates made anew; every client then needs its new kubeconfig
+    hint: renew it yourself with its key, or move `…/master` and `…/node` away and run the same command again, which makes new certificates; every client then needs its new kubeconfig
     ");
 }
 
 #[test]
-fn an_authority_that_ended() {
+fn an_authority_that_has_expired() {
     let text = refused(3651, |_| ());
     assert!(text.starts_with("…/master/ca.pem: the certificate of the cluster authority expired on 2036-12-29T00:00:00Z\n"), "{text}");
 }
 
 #[test]
-fn an_authority_of_the_future() {
+fn an_authority_that_is_not_valid_yet() {
     let dir = tempfile::tempdir().unwrap();
     ensure(dir.path(), &request(), Renew::Due, at(10)).unwrap();
     let before = contents(dir.path());
@@ -57,35 +57,35 @@ fn an_authority_of_the_future() {
 }
 
 #[test]
-fn an_authority_that_is_none() {
+fn a_leaf_in_place_of_an_authority() {
     let text = refused(0, |master| {
         fs_err::copy(master.join("etcd.pem"), master.join("etcd-ca.pem")).unwrap();
     });
     insta::assert_snapshot!(text, @"
     …/master/etcd-ca.pem: this certificate cannot be the etcd authority
       expected  a certificate that may sign certificates
-      found     one that may not, issued to `CN=etcd`
+      found     a certificate that may not, issued to `CN=etcd`
 
     hint: restore `…/master/etcd-ca.pem` and its key from a backup
     ");
 }
 
 #[test]
-fn an_authority_with_anothers_key() {
+fn an_authority_with_the_key_of_another() {
     let text = refused(0, |master| {
         fs_err::copy(master.join("etcd-ca-key.pem"), master.join("ca-key.pem")).unwrap();
     });
     insta::assert_snapshot!(text, @"
     …/master/ca.pem: the certificate of the cluster authority does not belong to its key
       expected  the certificate of the key in `…/master/ca-key.pem`
-      found     another key's
+      found     the certificate of another key
 
     hint: restore both files from the same backup
     ");
 }
 
 #[test]
-fn an_authority_without_the_key_that_is_needed() {
+fn an_authority_that_lacks_its_key_when_a_certificate_is_to_be_issued() {
     let text = refused(0, |master| {
         remove(master.join("etcd-ca-key.pem"));
         remove(master.join("etcd-client.pem"));
@@ -101,16 +101,16 @@ fn an_authority_without_the_key_that_is_needed() {
 }
 
 #[test]
-fn a_lost_authority_that_has_issued() {
+fn a_missing_authority_whose_certificates_exist() {
     let text = refused(0, |master| {
         remove(master.join("front-proxy-ca.pem"));
         remove(master.join("front-proxy-ca-key.pem"));
     });
     insta::assert_snapshot!(text, @"
-    …: the files there do not fit together
+    …: the certificates and keys in this directory do not belong together
       master/front-proxy-client.pem  was issued by `CN=usernetes-front-proxy-ca`, but `master/front-proxy-ca.pem` is missing
 
-    hint: restore these files from a backup, or move each with its `-key.pem` away to have it made anew
+    hint: restore these files from a backup, or move each of them and its `-key.pem` away and run the same command again, which makes new ones
     ");
 }
 
@@ -120,7 +120,7 @@ fn damaged_files() {
         fs_err::write(master.join("ca.pem"), "junk").unwrap();
     });
     insta::assert_snapshot!(certificate, @"
-    …/master/ca.pem: not a certificate that can be read
+    …/master/ca.pem: cannot read this certificate
       expected  an X.509 certificate in PEM form
       found     no `-----BEGIN CERTIFICATE-----`
 
@@ -130,7 +130,7 @@ fn damaged_files() {
         fs_err::write(master.join("admin.pem"), [0xff; 99]).unwrap();
     });
     assert!(
-        binary.starts_with("…/master/admin.pem: not a certificate that can be read"),
+        binary.starts_with("…/master/admin.pem: cannot read this certificate"),
         "{binary}"
     );
     let key = refused(0, |master| {
@@ -139,7 +139,7 @@ fn damaged_files() {
         fs_err::write(master.join("ca-key.pem"), encrypted).unwrap();
     });
     insta::assert_snapshot!(key, @"
-    …/master/ca-key.pem: not a private key that can be used
+    …/master/ca-key.pem: cannot use this private key
       expected  an unencrypted PEM private key: ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits
       found     `ENCRYPTED PRIVATE KEY`
 
@@ -148,7 +148,7 @@ fn damaged_files() {
 }
 
 #[test]
-fn files_that_do_not_fit_together_are_all_named() {
+fn all_files_that_do_not_belong_together_are_named() {
     let text = refused(0, |master| {
         fs_err::copy(master.join("etcd-key.pem"), master.join("admin-key.pem")).unwrap();
         fs_err::copy(master.join("etcd.pem"), master.join("kube-apiserver.pem")).unwrap();
@@ -165,25 +165,25 @@ fn files_that_do_not_fit_together_are_all_named() {
         fs_err::copy(master.join("etcd-ca.pem"), master.join("../node/ca.pem")).unwrap();
     });
     insta::assert_snapshot!(text, @"
-    …: the files there do not fit together
+    …: the certificates and keys in this directory do not belong together
       master/service-account.pem  does not contain the public half of its key
       master/kube-apiserver.pem   was issued by `CN=usernetes-etcd-ca`, not with the key of `master/ca.pem`
       master/admin.pem            does not belong to its key
-      node/ca.pem                 is another authority than `master/ca.pem`
+      node/ca.pem                 is the certificate of another authority than `master/ca.pem`
 
-    hint: restore these files from a backup, or move each with its `-key.pem` away to have it made anew
+    hint: restore these files from a backup, or move each of them and its `-key.pem` away and run the same command again, which makes new ones
     ");
 }
 
 #[test]
-fn a_service_account_key_that_is_gone() {
+fn a_missing_key_of_service_accounts() {
     let text = refused(0, |master| remove(master.join("service-account-key.pem")));
     insta::assert_snapshot!(text, @"
     …/master/service-account.pem: the private half of this key is missing
       expected  the key in `…/master/service-account-key.pem`
       found     no such file
 
-    hint: restore it from a backup, or move `…/master/service-account.pem` away to have a new pair made; tokens issued so far are then void
+    hint: restore it from a backup, or move `…/master/service-account.pem` away and run the same command again, which makes a new pair and invalidates the tokens issued so far
     ");
 }
 
@@ -206,8 +206,8 @@ fn bad_requests() {
     }
     insta::assert_snapshot!(text, @"
     additional name of the API server: `10.0.0.300` is neither a host name nor an IP address
-    service address of the API server: `0.0.0.0` cannot be in a certificate: nobody connects to that address
-    address in the RootlessKit network: `224.0.0.1` cannot be in a certificate: nobody connects to that address
+    service address of the API server: `0.0.0.0` cannot be in a certificate, because clients cannot connect to this address
+    address in the RootlessKit network: `224.0.0.1` cannot be in a certificate, because clients cannot connect to this address
     ");
     let error = ensure(&config, &request(), Renew::Due, UNIX_EPOCH).unwrap_err();
     insta::assert_snapshot!(error.to_string(), @"
@@ -221,14 +221,14 @@ fn bad_requests() {
 }
 
 #[test]
-fn two_at_once() {
+fn a_second_process_is_refused_while_the_first_holds_the_lock() {
     let dir = fresh();
     let _lock = files::lock(dir.path()).unwrap();
     let error = ensure(dir.path(), &request(), Renew::Due, at(0)).unwrap_err();
     assert_eq!(error.kind(), Kind::Busy);
 }
 
-/// The last of all files cannot be written: none of them may appear.
+/// If the last file cannot be written, none of the files may appear.
 #[test]
 fn a_failed_write_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -246,11 +246,11 @@ fn a_failed_write_leaves_nothing() {
     assert_eq!(fs_err::read_dir(dir.path().join(NODE)).unwrap().count(), 1);
 }
 
-/// A printable string may have one, but what writes certificates panics at it.
+/// Printable strings may contain a question mark, but the library that writes certificates panics at it.
 #[test]
 fn an_authority_with_a_question_mark_in_its_name_is_refused() {
     let mut der = der_of(include_str!("data/cfssl-ca.pem"));
-    // The tag of a printable string, its length, its letters.
+    // A printable string: its tag, its length and its letters.
     let country = b"\x13\x02US";
     let is_country = |at: &usize| der[*at..].starts_with(country);
     let places: Vec<_> = (0..der.len()).filter(is_country).collect();
@@ -265,7 +265,7 @@ fn an_authority_with_a_question_mark_in_its_name_is_refused() {
 }
 
 proptest::proptest! {
-    /// The stub aborts when it panics: whatever a file holds must end in an error.
+    /// The stub aborts when it panics, so every damaged file must result in an error.
     #[test]
     fn damaged_bytes_never_panic(at in 0..4096_usize, bytes in proptest::collection::vec(proptest::num::u8::ANY, 1..4)) {
         let now = i64::try_from(NOW).unwrap();

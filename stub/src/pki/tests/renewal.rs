@@ -1,12 +1,12 @@
-//! What is made again, what is issued again, and what stays meanwhile.
+//! Tests of files that are made again, certificates that are issued again, and files that stay.
 
 use super::*;
 
 #[test]
-fn a_lost_file_comes_back_and_the_others_stay() {
+fn a_missing_file_is_made_again_and_the_others_stay() {
     let dir = fresh();
     let before = contents(dir.path());
-    // Without these there is an error instead, see `refusals`.
+    // If one of these is missing, there is an error instead, see `refusals`.
     let irreplaceable = [
         "master/ca-key.pem",
         "master/etcd-ca-key.pem",
@@ -35,8 +35,8 @@ fn a_lost_file_comes_back_and_the_others_stay() {
         }
         let unhurt = report.made.iter().all(|m| {
             m.reason == "was missing"
-                || m.reason.starts_with("did not carry")
-                || m.reason == "had lost its key"
+                || m.reason.starts_with("did not contain")
+                || m.reason == "had no key"
         });
         assert!(unhurt, "{lost}: {}", made(&report));
         assert!(
@@ -55,24 +55,24 @@ fn a_lost_file_comes_back_and_the_others_stay() {
 }
 
 #[test]
-fn a_lost_certificate_is_issued_for_its_key_and_its_kubeconfig_follows() {
+fn a_missing_certificate_is_issued_for_its_key_and_its_kubeconfig_is_updated() {
     let dir = fresh();
     fs_err::remove_file(dir.path().join("master/admin.pem")).unwrap();
     let report = ensure(dir.path(), &request(), Renew::Due, at(0)).unwrap();
     insta::assert_snapshot!(made(&report), @"
     master/admin.pem: was missing
-    master/admin-localhost.kubeconfig: did not carry the current certificate
+    master/admin-localhost.kubeconfig: did not contain the current certificate
     ");
     fs_err::remove_file(dir.path().join("node/node-key.pem")).unwrap();
     let report = ensure(dir.path(), &request(), Renew::Due, at(0)).unwrap();
     insta::assert_snapshot!(made(&report), @"
     node/node-key.pem: was missing
-    node/node.pem: had lost its key
+    node/node.pem: had no key
     ");
 }
 
 #[test]
-fn renewal_keeps_keys_and_gives_another_year() {
+fn renewed_certificates_keep_their_keys_and_are_valid_for_another_year() {
     let dir = fresh();
     let before = contents(dir.path());
     let report = ensure(dir.path(), &request(), Renew::Due, at(340)).unwrap();
@@ -102,7 +102,7 @@ fn renewal_keeps_keys_and_gives_another_year() {
 }
 
 #[test]
-fn another_request_renews_what_it_concerns() {
+fn a_changed_request_renews_only_the_affected_files() {
     let dir = fresh();
     let mut other = request();
     other.extra_sans.push("192.0.2.8".to_owned());
@@ -110,9 +110,9 @@ fn another_request_renews_what_it_concerns() {
     let report = ensure(dir.path(), &other, Renew::Due, at(0)).unwrap();
     insta::assert_snapshot!(made(&report), @"
     master/kube-apiserver.pem: lacks 192.0.2.8
-    master/admin-localhost.kubeconfig: did not carry the address of the API server
+    master/admin-localhost.kubeconfig: did not contain the address of the API server
     ");
-    // The earlier names are still good enough: a certificate may have more than is needed.
+    // The certificate may keep the earlier names: more names than needed do no harm.
     let mut fewer = other.clone();
     fewer.extra_sans.clear();
     assert_eq!(
@@ -128,6 +128,6 @@ fn another_request_renews_what_it_concerns() {
     master/etcd-peer.pem: lacks renamed
     node/node.pem: was issued to `O=system:nodes, CN=system:node:host`
     node/node-client.pem: was issued to `O=system:nodes, CN=system:node:host`
-    node/node.kubeconfig: did not carry the current certificate
+    node/node.kubeconfig: did not contain the current certificate
     ");
 }

@@ -1,7 +1,7 @@
 //! The states in systemd's words, so that whoever asks need not know who runs the services.
 
 use std::collections::BTreeMap;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use super::{Engine, State};
 use crate::config::Target;
@@ -74,8 +74,7 @@ fn words(state: State) -> (&'static str, &'static str) {
 
 /// As `systemctl` prints it in UTC: `Thu 2026-11-26 11:22:41 UTC`. Nobody reads the name of the day.
 fn timestamp(at: SystemTime) -> String {
-    let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let text = rfc3339(i64::try_from(seconds).unwrap_or_default());
+    let text = rfc3339(at);
     let (date, time) = text.split_once('T').unwrap_or_default();
     format!("- {date} {} UTC", time.trim_end_matches('Z'))
 }

@@ -1,4 +1,4 @@
-//! Files stay the same files, and other programs lose nothing.
+//! Tests that a file keeps its identity, and that nothing is lost which another program writes.
 
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
@@ -10,10 +10,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::user_kubeconfig::lock::Locks;
 
 #[test]
-fn a_file_stays_the_same_file() {
+fn a_file_keeps_its_links_permissions_and_owner() {
     let mut desk = Desk::new();
     fs_err::create_dir(desk.path("dotfiles")).unwrap();
-    // A link that leads nowhere yet, through a link to a directory.
+    // A link, by way of a linked directory, to a file that does not exist yet.
     symlink("dotfiles", desk.path("dots")).unwrap();
     symlink("dots/config", desk.path("dangling")).unwrap();
     desk.merge(&["dangling"]).unwrap();
@@ -21,7 +21,7 @@ fn a_file_stays_the_same_file() {
     assert!(desk.read("dotfiles/config").contains(NAME));
     desk.unmerge(&["dangling"]).unwrap();
     assert!(desk.path("dangling").is_symlink() && !desk.path("dotfiles/config").exists());
-    // Permissions and other names.
+    // Permissions and other names of the file stay.
     let file = desk.write("config", WORK);
     fs_err::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
     desk.merge(&["config"]).unwrap();
@@ -42,7 +42,7 @@ fn a_file_stays_the_same_file() {
     desk.merge(&["config"]).unwrap();
     let after = fs_err::metadata(&file).unwrap();
     assert_eq!((before.uid(), before.gid()), (after.uid(), after.gid()));
-    // The same file under two names is one file.
+    // A file that is given by two names is changed once.
     symlink("config", desk.path("link")).unwrap();
     let outcome = desk.unmerge(&["link", "config"]).unwrap();
     assert_eq!(outcome.files, [file]);
@@ -50,21 +50,21 @@ fn a_file_stays_the_same_file() {
 }
 
 #[test]
-fn what_is_not_to_be_changed_is_refused_by_name() {
+fn files_that_must_not_be_changed_are_refused_by_name() {
     let mut desk = Desk::new();
     let file = desk.write("config", WORK);
     fs_err::set_permissions(&file, PermissionsExt::from_mode(0o440)).unwrap();
     let error = desk.merge(&["config"]).unwrap_err();
     let uid = format!("user {}", rustix::process::geteuid().as_raw());
     insta::assert_snapshot!(desk.error(&error).replace(&uid, "user ID"), @"
-    …/config: is read-only
+    …/config: this file is read-only
       expected  a file that you may write
       found     mode 0440, user ID
 
-    hint: allow it with `chmod u+w …/config` if the file is yours to change; `usernetes kubectl` needs no kubeconfig of yours
+    hint: if you may change this file, run `chmod u+w …/config`; `usernetes kubectl` works without your kubeconfig
     ");
     assert_eq!(desk.read("config"), WORK);
-    // One that is only read may be read-only.
+    // A file that need not be changed may be read-only.
     desk.write("own", "");
     assert_eq!(
         desk.merge(&["own", "config"])
@@ -78,7 +78,7 @@ fn what_is_not_to_be_changed_is_refused_by_name() {
     assert!(
         error
             .message()
-            .starts_with("/dev/null: is not a regular file"),
+            .starts_with("/dev/null: this is not a regular file"),
         "{error}"
     );
     fs_err::create_dir(desk.path("directory")).unwrap();
@@ -88,11 +88,11 @@ fn what_is_not_to_be_changed_is_refused_by_name() {
 }
 
 #[test]
-fn a_lock_is_respected_and_one_that_was_left_behind_is_explained() {
+fn a_lock_is_respected_and_a_lock_that_was_left_behind_is_explained() {
     let mut desk = Desk::new();
     desk.write("config", WORK);
     symlink("config", desk.path("link")).unwrap();
-    // kubectl's lock of the name it was given.
+    // The lock that kubectl creates beside the path it was given.
     desk.write("link.lock", "");
     let error = desk.merge(&["link"]).unwrap_err();
     assert_eq!(error.kind(), Kind::Busy);
@@ -104,9 +104,9 @@ fn a_lock_is_respected_and_one_that_was_left_behind_is_explained() {
     insta::assert_snapshot!(age(&desk.error(&error)), @"
     …/link: another process is changing this file
       found    its lock `…/link.lock`
-      made by  a program that left no name in it, as kubectl does
+      made by  a program that did not write its name into it, such as kubectl
 
-    hint: wait for it; if no such program is running any more, remove the lock with `rm …/link.lock`
+    hint: wait until that program has finished; if it is no longer running, remove the lock with `rm …/link.lock`
     ");
     fs_err::remove_file(desk.path("link.lock")).unwrap();
     let mut child = Command::new("true").spawn().unwrap();
@@ -117,15 +117,15 @@ fn a_lock_is_respected_and_one_that_was_left_behind_is_explained() {
     insta::assert_snapshot!(age(&text), @"
     …/config: another process is changing this file
       found    its lock `…/config.lock`
-      made by  process PID, a `usernetes` that has ended
+      made by  process PID, which ran `usernetes` and has ended
 
-    hint: remove the lock that was left behind: `rm …/config.lock`
+    hint: that process left the lock behind; remove it with `rm …/config.lock`
     ");
     assert_eq!(desk.read("config"), WORK);
     assert_eq!(desk.names(), ["config", "config.lock", "link"]);
 }
 
-/// The test below runs itself again with this, as a process that can be sent signals.
+/// With this variable, the test below runs itself again as a process that receives signals.
 const LOCKED: &str = "USERNETES_TEST_LOCKED";
 
 #[test]
@@ -154,7 +154,7 @@ fn no_signal_leaves_a_lock_behind() {
         while !file.with_extension("ready").exists() {
             std::thread::sleep(Duration::from_millis(5));
         }
-        // Not by the program `kill`, which a minimal system lacks.
+        // Not with the program `kill`, which a minimal system lacks.
         kill_process(Pid::from_child(&child), signal).unwrap();
         child
             .stdout
@@ -172,7 +172,7 @@ fn no_signal_leaves_a_lock_behind() {
 }
 
 #[test]
-fn what_another_program_writes_meanwhile_is_not_lost() {
+fn changes_that_another_program_makes_in_between_are_not_lost() {
     let desk = Desk::new();
     let file = desk.write("config", WORK);
     let later = WORK.replace("# mine", "# mine, changed");

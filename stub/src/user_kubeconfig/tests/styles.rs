@@ -1,9 +1,9 @@
-//! Ways of writing a kubeconfig that nobody expects.
+//! Tests with unusual styles of writing a kubeconfig.
 
 use super::*;
 
 #[test]
-fn what_cannot_be_edited_stays() {
+fn kubeconfigs_that_cannot_be_edited_stay_as_they_are() {
     let texts = [
         "clusters: {\n",
         "- a list\n",
@@ -31,7 +31,7 @@ fn what_cannot_be_edited_stays() {
 }
 
 #[test]
-fn kubeconfigs_of_many_styles_mean_the_same_afterwards() {
+fn kubeconfigs_of_many_styles_have_the_same_values_afterwards() {
     let json = serde_json::json!({
         "kind": "Config", "clusters": [{"name": "work", "cluster": {"server": "https://work.example"}}],
         "users": [], "contexts": null,

@@ -1,0 +1,55 @@
+//! `builder demo`: starts the demo, which is a program of its own in `tests/demo`.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use clap::Args;
+use stub::child;
+use stub::error::{Error, Kind, Result};
+
+use super::inputs::Inputs;
+
+/// Arguments of `builder demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Pass these arguments to the demo; `--help` lists them
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGUMENT"
+    )]
+    pub arguments: Vec<OsString>,
+}
+
+/// Compiles the checkout's demo and replaces this process by it. Returns only if that is impossible.
+pub(crate) fn run(inputs: &Inputs, args: &DemoArgs) -> Result<()> {
+    let workspace = inputs.workspace()?;
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["run", "--locked", "--package=demo", "--manifest-path"])
+        .arg(workspace.root().join("Cargo.toml"));
+    // With this builder's own profile, only the demo's own code is left to compile.
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    // `cargo run` describes the builder's package in these. Some build scripts run again if they change.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    if inputs.offline {
+        cargo.arg("--offline");
+    }
+    cargo
+        .arg("--")
+        .args(inputs.arguments())
+        .args(&args.arguments);
+    child::announce(&cargo);
+    let error = cargo.exec();
+    Err(Error::new(Kind::Host, format!("cannot run cargo: {error}"))
+        .hint("install Rust with rustup, and run `cargo run --release -- demo` in the checkout"))
+}

@@ -1,0 +1,171 @@
+//! Reading a backup.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use fs_err as fs;
+
+use super::{CONFIG, CONTENTS, Contents, MEMBER, SCHEMA, SNAPSHOT};
+use crate::digest::Sha256;
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::files::private_directory;
+use crate::progress::Progress;
+
+/// The longest list of contents that is read, in bytes.
+const LONGEST: u64 = 64 << 20;
+
+/// A backup whose list of contents was read.
+#[derive(Debug)]
+pub struct Backup {
+    file: PathBuf,
+    /// Its contents.
+    pub contents: Contents,
+}
+
+impl Backup {
+    /// Reads the list of contents. Fails if the file is no backup, is not complete, or is of a later format.
+    pub fn open(file: &Path) -> Result<Self> {
+        let mut found = None;
+        let mut tar = tar::Archive::new(fs::File::open(file)?);
+        for entry in tar
+            .entries_with_seek()
+            .map_err(|e| not_a_backup(file, &e))?
+        {
+            let entry = entry.map_err(|e| not_a_backup(file, &e))?;
+            if entry.path_bytes().as_ref() == CONTENTS.as_bytes() {
+                let mut text = String::new();
+                let read = entry.take(LONGEST).read_to_string(&mut text);
+                read.map_err(|e| not_a_backup(file, &e))?;
+                found = Some(text);
+            }
+        }
+        let text = found.ok_or_else(|| not_a_backup(file, &format!("it has no `{CONTENTS}`")))?;
+        let contents: Contents = serde_json::from_str(&text)
+            .map_err(|e| not_a_backup(file, &format!("`{CONTENTS}`: {e}")))?;
+        if contents.schema > SCHEMA {
+            return Err(Error::new(
+                Kind::Input,
+                format!("{}: this backup is of a later release", file.display()),
+            )
+            .expected(format!("format {SCHEMA}"))
+            .found(format!(
+                "format {}, made by release {}",
+                contents.schema, contents.release
+            ))
+            .hint("restore it with that release or a later one"));
+        }
+        let backup = Self {
+            file: file.to_owned(),
+            contents,
+        };
+        backup.check_names()?;
+        Ok(backup)
+    }
+
+    /// Whether etcd's data is a snapshot of a running cluster.
+    #[must_use]
+    pub fn has_snapshot(&self) -> bool {
+        self.contents.files.contains_key(SNAPSHOT)
+    }
+
+    /// Whether there is any of etcd's data in it.
+    #[must_use]
+    pub fn has_data(&self) -> bool {
+        let member = |name: &String| name.starts_with(&format!("{MEMBER}/"));
+        self.has_snapshot() || self.contents.files.keys().any(member)
+    }
+
+    /// Reads every byte and compares it with the list of contents.
+    pub fn verify(&self, progress: &Progress) -> Result<()> {
+        let total = self.contents.files.values().map(|f| f.size).sum();
+        let task = progress.task("verify", total);
+        self.each(|_, entry| {
+            let (digest, size) = Sha256::of_reader(entry)?;
+            task.advance(size);
+            Ok(digest)
+        })?;
+        task.clear();
+        Ok(())
+    }
+
+    /// Writes its files below a directory, where nobody else may read them. Each is on disk and compared with its digest
+    /// afterwards; if one differs, the directory is not complete.
+    pub(super) fn unpack(&self, dir: &Path) -> Result<()> {
+        private_directory(dir)?;
+        self.each(|name, entry| {
+            let path = dir.join(name);
+            private_directory(path.parent().unwrap_or(dir)).map_err(io::Error::other)?;
+            let mut file = fs::File::create(&path)?;
+            io::copy(entry, &mut file)?;
+            file.sync_all()?;
+            Ok(Sha256::of_reader(fs::File::open(&path)?)?.0)
+        })
+    }
+
+    /// The text of the configuration.
+    pub(super) fn config(&self) -> Result<String> {
+        let mut text = String::new();
+        self.each(|name, entry| {
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes)?;
+            if name == CONFIG {
+                text = String::from_utf8_lossy(&bytes).into_owned();
+            }
+            Ok(Sha256::of(&bytes))
+        })?;
+        Ok(text)
+    }
+
+    /// Gives each file to `read`, which gives the digest of its bytes. Fails if one differs or is missing.
+    fn each(&self, mut read: impl FnMut(&str, &mut dyn Read) -> io::Result<Sha256>) -> Result<()> {
+        let file = &self.file;
+        let mut missing: BTreeSet<_> = self.contents.files.keys().collect();
+        let mut tar = tar::Archive::new(fs::File::open(file)?);
+        for entry in tar.entries().map_err(|e| not_a_backup(file, &e))? {
+            let mut entry = entry.map_err(|e| not_a_backup(file, &e))?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let Some(known) = self.contents.files.get(&name) else {
+                continue;
+            };
+            let digest = read(&name, &mut entry).about(|| format!("{}: {name}", file.display()))?;
+            if digest != known.sha256 || !missing.remove(&name) {
+                return Err(damaged(file, &name).expected(known.sha256).found(digest));
+            }
+        }
+        match missing.first() {
+            Some(name) => Err(damaged(file, name).found("it is missing")),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails if a name would lead out of the directory that it is unpacked to.
+    fn check_names(&self) -> Result<()> {
+        let inside = |name: &&String| {
+            let mut parts = Path::new(name).components();
+            parts.all(|part| matches!(part, Component::Normal(_)))
+        };
+        match self.contents.files.keys().find(|name| !inside(name)) {
+            Some(name) => Err(not_a_backup(&self.file, &format!("it has a file `{name}`"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn not_a_backup(file: &Path, why: &dyn std::fmt::Display) -> Error {
+    Error::new(
+        Kind::Input,
+        format!("{}: this is not a complete backup", file.display()),
+    )
+    .expected("a file that `usernetes backup` made")
+    .found(why)
+    .hint("choose another file; nothing was changed")
+}
+
+fn damaged(file: &Path, name: &str) -> Error {
+    Error::new(
+        Kind::Integrity,
+        format!("{}: `{name}` is damaged", file.display()),
+    )
+    .hint("choose another backup; nothing was changed")
+}

@@ -1,0 +1,263 @@
+//! Restoring a backup.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fs_err as fs;
+
+use super::{Backup, CONFIG, IMAGES, MEMBER, SNAPSHOT};
+use crate::bundle::Bundle;
+use crate::child;
+use crate::cluster::{Current, Receipt, Versions, layout};
+use crate::components::etcd;
+use crate::config::{Config, DnsName};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::files::{contents, private_directory, remove_tree, replace};
+use crate::host::Machine;
+use crate::install::{self, Flags, Report};
+use crate::layout::{Layout, MASTER, NODE};
+use crate::lifecycle::{end_run, stop};
+use crate::progress::Progress;
+use crate::snapshot;
+use crate::store::{Generation, Store};
+use crate::systemd::Systemd;
+
+/// How a backup is to be restored.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Another name for this machine in the cluster.
+    pub node_name: Option<DnsName>,
+    /// Whether an existing cluster is replaced.
+    pub force: bool,
+}
+
+/// Restores a backup and starts the cluster. Everything is read and checked before anything is replaced. An existing cluster
+/// is stopped, and its configuration, keys and data are moved aside, where they stay.
+pub fn restore(
+    file: &Path,
+    wanted: &Wanted,
+    machine: &Machine,
+    progress: &Progress,
+) -> Result<Report> {
+    let backup = Backup::open(file)?;
+    backup.verify(progress)?;
+    let mut config =
+        Config::parse(&backup.config()?).about(|| format!("{}: {CONFIG}", file.display()))?;
+    if let Some(name) = &wanted.node_name {
+        config.node_name.clone_from(name);
+    }
+    let store = Store::open_default()?.locked()?;
+    let layout = present(&store, machine)?;
+    let has_cluster = layout.config_file().exists() || layout.data("etcd/member").exists();
+    if has_cluster && !wanted.force {
+        return Err(Error::new(Kind::Usage, "there is a cluster already")
+            .expected("no configuration and no data")
+            .found(layout.config().display())
+            .hint("run `usernetes backup FILE` if you need it, then replace it with `--force`, which moves it aside"));
+    }
+    check_versions(&backup, &store)?;
+    if has_cluster {
+        store.sign()?;
+        stop_all(machine, &layout, progress)?;
+    }
+    let aside = Aside::new(&layout)?;
+    aside.take(&layout)?;
+    let done = bring_in(&backup, &config, &layout, machine, progress);
+    if done.is_err() {
+        aside.give_back(&layout)?;
+    }
+    done?;
+    if has_cluster {
+        progress.line(format!(
+            "the cluster that was here is now in {} and {}; remove them when you do not need them",
+            aside.config.display(),
+            aside.data.display()
+        ));
+    } else {
+        aside.remove()?;
+    }
+    let old_name = backup.contents.node_name.clone();
+    // `install` takes the lock itself.
+    drop(store);
+    let report = install::install(&Flags::default(), machine, progress)?;
+    if old_name != config.node_name.as_str() {
+        forget_node(&old_name, progress);
+    }
+    Ok(report)
+}
+
+/// The layout of the installation, or of one that is about to be made.
+fn present(store: &Store, machine: &Machine) -> Result<Layout> {
+    let generation = store.current().ok().flatten();
+    let path = generation.map_or_else(|| store.current_link(), |g| g.path().to_owned());
+    layout(machine, path)
+}
+
+/// Fails if the programs could not read the data.
+fn check_versions(backup: &Backup, store: &Store) -> Result<()> {
+    let programs = match Bundle::of_this_process()? {
+        Some(bundle) => Versions::of(bundle.manifest()),
+        None => Versions::of(store.need_current()?.manifest()),
+    };
+    backup.contents.versions.check_upgrade(&programs)
+}
+
+fn stop_all(machine: &Machine, layout: &Layout, progress: &Progress) -> Result<()> {
+    if end_run(machine, &layout.data(""), progress)? {
+        return Ok(());
+    }
+    let current = Current::read();
+    if !current.as_ref().is_ok_and(Current::is_running) {
+        return Ok(());
+    }
+    let units = crate::cluster::unit_dir(layout);
+    let systemd = Systemd::of(machine).map(|systemd| systemd.for_units_in(units))?;
+    stop(&systemd, progress)
+}
+
+/// The place of a cluster that is replaced.
+struct Aside {
+    config: PathBuf,
+    data: PathBuf,
+}
+
+impl Aside {
+    fn new(layout: &Layout) -> Result<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let name = format!("replaced-{}", now.unwrap_or_default().as_secs());
+        let aside = Self {
+            config: layout.config().join(&name),
+            data: layout.data(&name),
+        };
+        private_directory(layout.config())?;
+        private_directory(&layout.data(""))?;
+        private_directory(&aside.config)?;
+        private_directory(&aside.data)?;
+        Ok(aside)
+    }
+
+    /// What is moved: where it is, and where it goes.
+    fn moves(&self, layout: &Layout) -> Vec<(PathBuf, PathBuf)> {
+        let config =
+            [CONFIG, MASTER, NODE].map(|name| (layout.config().join(name), self.config.join(name)));
+        let data = ["etcd", "etcd-user.json"].map(|name| (layout.data(name), self.data.join(name)));
+        config.into_iter().chain(data).collect()
+    }
+
+    fn take(&self, layout: &Layout) -> Result<()> {
+        for (from, to) in self.moves(layout) {
+            if from.exists() {
+                fs::rename(from, to)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// After a failure everything is as it was.
+    fn give_back(&self, layout: &Layout) -> Result<()> {
+        for (to, from) in self.moves(layout) {
+            remove_tree(&to)?;
+            if from.exists() {
+                fs::rename(from, to)?;
+            }
+        }
+        self.remove()
+    }
+
+    fn remove(&self) -> Result<()> {
+        remove_tree(&self.config)?;
+        remove_tree(&self.data)
+    }
+}
+
+/// Puts the backup's files into their places. The programs that restore etcd's data come first.
+fn bring_in(
+    backup: &Backup,
+    config: &Config,
+    layout: &Layout,
+    machine: &Machine,
+    progress: &Progress,
+) -> Result<()> {
+    let store = Store::open_default()?;
+    let generation = match Bundle::of_this_process()? {
+        Some(bundle) => {
+            store.preflight(&bundle)?;
+            store.install(&bundle, progress)?.generation
+        }
+        None => store.need_current()?,
+    };
+    let scratch = layout.data(".restore");
+    remove_tree(&scratch)?;
+    backup.unpack(&scratch)?;
+    for dir in [MASTER, NODE] {
+        if scratch.join(dir).exists() {
+            fs::rename(scratch.join(dir), layout.config().join(dir))?;
+        }
+    }
+    replace(&layout.config_file(), config.to_text().as_bytes(), 0o600)?;
+    let images = layout.data(IMAGES);
+    for path in contents(&scratch.join(IMAGES))? {
+        let target = images.join(path.file_name().unwrap_or_default());
+        private_directory(&images)?;
+        if !target.exists() {
+            fs::rename(path, target)?;
+        }
+    }
+    if backup.has_snapshot() {
+        restore_snapshot(&scratch, layout, &generation, machine)?;
+    } else if backup.has_data() {
+        private_directory(&layout.data("etcd"))?;
+        fs::rename(scratch.join(MEMBER), layout.data("etcd/member"))?;
+    }
+    snapshot::remember_user(layout, &generation)?;
+    // What was installed here before was made with another configuration.
+    if let Some(mut receipt) = Receipt::read(store.dir())? {
+        receipt.config = config.to_text();
+        receipt.set_stale(true, machine);
+        receipt.write(store.dir())?;
+    }
+    remove_tree(&scratch)
+}
+
+/// Makes etcd's data of a snapshot. The revision jumps far ahead, so that no client takes the past for the present (etcd
+/// documentation, "Disaster recovery").
+fn restore_snapshot(
+    scratch: &Path,
+    layout: &Layout,
+    generation: &Generation,
+    machine: &Machine,
+) -> Result<()> {
+    let program = generation.bin_dir().join("etcdutl");
+    let new = layout.data("etcd.new");
+    remove_tree(&new)?;
+    let mut command = machine.command(&program);
+    command
+        .args(["snapshot", "restore"])
+        .arg(scratch.join(SNAPSHOT))
+        .arg("--data-dir")
+        .arg(&new)
+        .args(etcd::membership())
+        .args(["--bump-revision", "1000000000", "--mark-compacted"]);
+    child::run(&mut command)?
+        .success()
+        .about(|| "etcd's data cannot be restored")?;
+    fs::rename(new, layout.data("etcd"))?;
+    Ok(())
+}
+
+/// Removes the object of the node that the cluster had on the other machine. Its pods start again on this one.
+fn forget_node(name: &str, progress: &Progress) {
+    let forgotten = Current::read().and_then(|current| {
+        let program = current.layout.program("usernetes");
+        let mut command = current.machine.command(&program);
+        child::run(command.args(["kubectl", "delete", "node", "--ignore-not-found", name]))?
+            .success()
+    });
+    progress.line(match forgotten {
+        Ok(_) => format!("removed the node {name}, whose place this machine has taken"),
+        Err(error) => format!(
+            "the node {name} is still listed ({}): remove it with `usernetes kubectl delete node {name}`",
+            error.message()
+        ),
+    });
+}

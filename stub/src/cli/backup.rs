@@ -1,0 +1,77 @@
+//! `backup`, `restore`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::output::print_json;
+use crate::backup;
+use crate::config::DnsName;
+use crate::error::Result;
+use crate::host::Machine;
+use crate::progress::{Progress, bytes};
+
+#[derive(Debug, Args)]
+pub(super) struct Backup {
+    /// The file to write; it will contain private keys
+    file: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Backup {
+    pub(super) fn run(&self, progress: &Progress) -> Result<()> {
+        let created = backup::create(&self.file, self.force, progress)?;
+        let contents = &created.contents;
+        if self.json {
+            return print_json(&json!({
+                "bytes": created.size, "created": contents.created, "file": self.file, "files": contents.files.len(),
+                "node_name": contents.node_name, "release": contents.release, "running": created.running,
+                "versions": contents.versions,
+            }));
+        }
+        let state = if created.running {
+            "running"
+        } else {
+            "stopped"
+        };
+        progress.line(format!(
+            "{}: {} files of the {state} cluster, {}, all read again; it contains private keys",
+            self.file.display(),
+            contents.files.len(),
+            bytes(created.size)
+        ));
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// A file that `backup` has written
+    file: PathBuf,
+    /// Give this machine another name in the cluster than the one in the backup
+    #[arg(long, value_name = "NAME")]
+    node_name: Option<DnsName>,
+    /// Replace the existing cluster; its configuration, keys and data are moved aside
+    #[arg(long)]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Restore {
+    pub(super) fn run(&self, progress: &Progress) -> Result<()> {
+        let wanted = backup::Wanted {
+            node_name: self.node_name.clone(),
+            force: self.force,
+        };
+        let report = backup::restore(&self.file, &wanted, &Machine::this(), progress)?;
+        super::install::show(&report, self.json, progress)
+    }
+}

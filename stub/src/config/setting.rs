@@ -1,0 +1,181 @@
+//! The settings by name: how each is called, what its value is, and what differs between two configurations.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Config;
+
+/// One setting of the configuration. Its name is its key in `config.toml`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// The container runtime.
+    Cri,
+    /// How pods are connected.
+    Cni,
+    /// The name of this machine in the cluster.
+    NodeName,
+    /// The domain of service names.
+    ClusterDomain,
+    /// Ports of the host that lead into the cluster.
+    Publish,
+    /// The target that starts at login.
+    Start,
+    /// The network between the host and the namespaces.
+    Rootlesskit,
+    /// The network of services.
+    Services,
+    /// The network of pods.
+    Pods,
+}
+
+impl Setting {
+    /// All settings, in the order of the file.
+    pub const ALL: [Self; 9] = [
+        Self::Cri,
+        Self::Cni,
+        Self::NodeName,
+        Self::ClusterDomain,
+        Self::Publish,
+        Self::Start,
+        Self::Rootlesskit,
+        Self::Services,
+        Self::Pods,
+    ];
+
+    /// Its key in the file, with the table it is in.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Cri => "cri",
+            Self::Cni => "cni",
+            Self::NodeName => "node_name",
+            Self::ClusterDomain => "cluster_domain",
+            Self::Publish => "publish",
+            Self::Start => "start",
+            Self::Rootlesskit => "network.rootlesskit",
+            Self::Services => "network.services",
+            Self::Pods => "network.pods",
+        }
+    }
+
+    /// Whether the objects of an existing cluster depend on it: they carry service addresses, the node's name and the
+    /// domain, and another value would leave them behind.
+    #[must_use]
+    pub fn is_fixed_by_data(self) -> bool {
+        matches!(self, Self::NodeName | Self::ClusterDomain | Self::Services)
+    }
+
+    /// Its value as text, the way a command line takes it.
+    #[must_use]
+    pub fn value(self, config: &Config) -> String {
+        match self {
+            Self::Cri => config.cri.to_string(),
+            Self::Cni => config.cni.to_string(),
+            Self::NodeName => config.node_name.to_string(),
+            Self::ClusterDomain => config.cluster_domain.to_string(),
+            Self::Publish => {
+                let ports: Vec<_> = config.publish.iter().map(ToString::to_string).collect();
+                ports.join(" ")
+            }
+            Self::Start => config.start.to_string(),
+            Self::Rootlesskit => config.network.rootlesskit.to_string(),
+            Self::Services => config.network.services.to_string(),
+            Self::Pods => config.network.pods.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.key())
+    }
+}
+
+impl Serialize for Setting {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.key())
+    }
+}
+
+/// A setting that has another value than before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Which setting.
+    pub setting: Setting,
+    /// Its value before.
+    pub old: String,
+    /// Its value now.
+    pub new: String,
+}
+
+impl Change {
+    /// All settings whose values differ, in the order of the file.
+    #[must_use]
+    pub fn between(before: &Config, after: &Config) -> Vec<Self> {
+        let changes = Setting::ALL.into_iter().map(|setting| Self {
+            setting,
+            old: setting.value(before),
+            new: setting.value(after),
+        });
+        changes.filter(|change| change.old != change.new).collect()
+    }
+}
+
+/// As people read it: `cni: bridge → flannel`. An empty value is shown as two quotes.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &str| match value {
+            "" => "\"\"".to_owned(),
+            value => value.to_owned(),
+        };
+        let (old, new) = (shown(&self.old), shown(&self.new));
+        write!(f, "{}: {old} → {new}", self.setting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Cni, Cri};
+
+    #[test]
+    fn every_key_of_the_file_is_a_setting() {
+        let config = Config::new("n".parse().unwrap(), Cni::Bridge);
+        let table: toml::Table = config.to_text().parse().unwrap();
+        let mut keys = Vec::new();
+        for (key, value) in &table {
+            match value.as_table() {
+                Some(inner) => keys.extend(inner.keys().map(|name| format!("{key}.{name}"))),
+                None => keys.push(key.clone()),
+            }
+        }
+        keys.retain(|key| key != "schema");
+        keys.sort_unstable();
+        let mut known = Setting::ALL.map(|setting| setting.key().to_owned());
+        known.sort_unstable();
+        assert_eq!(keys, known);
+    }
+
+    #[test]
+    fn a_change_is_shown_as_text_and_as_json() {
+        let before = Config::new("n".parse().unwrap(), Cni::Bridge);
+        let mut after = before.clone();
+        assert_eq!(Change::between(&before, &after), []);
+        after.cri = Cri::None;
+        after.network.services = "10.9.0.0/24".parse().unwrap();
+        let changes = Change::between(&before, &after);
+        let shown: Vec<_> = changes.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "cri: containerd → \"\"",
+                "network.services: 10.0.0.0/24 → 10.9.0.0/24"
+            ]
+        );
+        assert_eq!(
+            serde_json::to_value(&changes[1]).unwrap(),
+            serde_json::json!({ "setting": "network.services", "old": "10.0.0.0/24", "new": "10.9.0.0/24" })
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! Publishing ports of this machine while the cluster runs.
+
+use crate::cluster::Current;
+use crate::config::{Config, PortSpec};
+use crate::error::{Error, Kind, Result};
+use crate::progress::Progress;
+use crate::rootlesskit::Rootlesskit;
+use crate::store::Store;
+
+/// Publishes a port now, if the cluster runs, and at every start. Afterwards the configuration says so on disk.
+pub fn publish(port: &PortSpec, progress: &Progress) -> Result<()> {
+    let store = Store::open_default()?.locked()?;
+    let current = Current::read()?;
+    // The running cluster may use an older configuration than the one in the file.
+    let (mut applied, mut written) = (current.config.clone(), current.written()?);
+    store.sign()?;
+    if published(&applied, port) && published(&written, port) {
+        progress.line(format!("{port} is already published"));
+        return Ok(());
+    }
+    let new = !published(&applied, port);
+    for config in [&mut applied, &mut written] {
+        if !published(config, port) {
+            config.publish.push(*port);
+        }
+        config.check()?;
+    }
+    // The steps that can fail come first: a key may be damaged, another program may have the port.
+    current.check_pki(&applied)?;
+    let rootlesskit = Rootlesskit::of(&current.layout);
+    if new && rootlesskit.is_running() {
+        rootlesskit.add_port(&port.for_rootlesskit(applied.node_ip()))?;
+    }
+    current.set_config(&written, &applied)?;
+    if current.ensure_pki(&applied)?.serves_api() {
+        progress.line(
+            "the API server has a new certificate with this address and will load it within a minute",
+        );
+    }
+    Ok(())
+}
+
+/// Stops publishing a port, now and at every later start. Afterwards the configuration says so on disk.
+pub fn unpublish(port: &PortSpec) -> Result<()> {
+    let store = Store::open_default()?.locked()?;
+    let current = Current::read()?;
+    let (mut applied, mut written) = (current.config.clone(), current.written()?);
+    store.sign()?;
+    if !published(&applied, port) && !published(&written, port) {
+        let list: Vec<_> = applied.publish.iter().map(ToString::to_string).collect();
+        return Err(
+            Error::new(Kind::Usage, format!("{port} is not published")).expected(list.join(", "))
+        );
+    }
+    for config in [&mut applied, &mut written] {
+        let node_ip = config.node_ip();
+        config.publish.retain(|p| !p.is_same_way(port, node_ip));
+        config.check()?;
+    }
+    let rootlesskit = Rootlesskit::of(&current.layout);
+    if rootlesskit.is_running() {
+        rootlesskit.remove_port(port)?;
+    }
+    current.set_config(&written, &applied)
+}
+
+/// Whether a configuration publishes a port, with its child address written or not.
+fn published(config: &Config, port: &PortSpec) -> bool {
+    let node_ip = config.node_ip();
+    config.publish.iter().any(|p| p.is_same_way(port, node_ip))
+}

@@ -1,0 +1,141 @@
+//! A cluster comes back from one file, on an empty home or over another cluster.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use crate::home::Said;
+use crate::stage::Stage;
+
+/// A stage with an installed, stopped cluster that has data.
+fn stopped() -> Stage {
+    let stage = Stage::new(&["etcd"]);
+    let said = stage.install(&["--start=", "--node-name", "first"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    write(&stage, "data of the first");
+    stage
+}
+
+fn db(stage: &Stage) -> PathBuf {
+    stage.home.data().join("etcd/member/snap/db")
+}
+
+fn write(stage: &Stage, text: &str) {
+    fs::create_dir_all(db(stage).parent().unwrap()).unwrap();
+    fs::write(db(stage), text).unwrap();
+    stage.home.give(&stage.home.data().join("etcd"));
+}
+
+fn config(stage: &Stage) -> PathBuf {
+    stage.home.path().join(".config/usernetes")
+}
+
+fn backup(stage: &Stage) -> PathBuf {
+    let file = stage.home.path().join("cluster.backup");
+    let said = stage.usernetes(&["backup", file.to_str().unwrap()]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains("all read again"), "{said:?}");
+    file
+}
+
+/// Runs `restore` of the bundle itself.
+fn restore(stage: &Stage, file: &Path, arguments: &[&str]) -> Said {
+    let mut command = stage.command(&stage.bundle);
+    stage
+        .home
+        .run_command(command.arg("restore").arg(file).args(arguments))
+}
+
+#[test]
+fn a_backup_comes_back_on_an_empty_home() {
+    let stage = stopped();
+    let key = fs::read(config(&stage).join("master/ca-key.pem")).unwrap();
+    let file = backup(&stage);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let said = stage.usernetes(&["uninstall", "--purge"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(!config(&stage).exists());
+
+    let said = restore(&stage, &file, &[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(fs::read_to_string(db(&stage)).unwrap(), "data of the first");
+    assert_eq!(
+        fs::read(config(&stage).join("master/ca-key.pem")).unwrap(),
+        key
+    );
+    let text = fs::read_to_string(config(&stage).join("config.toml")).unwrap();
+    assert!(text.contains("node_name = \"first\""), "{text}");
+    let left: Vec<_> = stage.names(".local/share/usernetes");
+    assert!(
+        !left
+            .iter()
+            .any(|name| name.starts_with("replaced") || name.starts_with('.')),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn an_existing_cluster_is_replaced_only_with_force_and_is_kept() {
+    let stage = stopped();
+    let file = backup(&stage);
+    write(&stage, "two");
+    let said = restore(&stage, &file, &[]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(
+        said.stderr.contains("there is a cluster already"),
+        "{said:?}"
+    );
+    assert_eq!(fs::read_to_string(db(&stage)).unwrap(), "two");
+
+    let said = restore(&stage, &file, &["--force", "--node-name", "second"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(fs::read_to_string(db(&stage)).unwrap(), "data of the first");
+    let text = fs::read_to_string(config(&stage).join("config.toml")).unwrap();
+    assert!(text.contains("node_name = \"second\""), "{text}");
+    let names = stage.names(".local/share/usernetes");
+    let aside = names
+        .iter()
+        .find(|name| name.starts_with("replaced-"))
+        .unwrap();
+    let kept = stage.home.data().join(aside).join("etcd/member/snap/db");
+    assert_eq!(fs::read_to_string(kept).unwrap(), "two");
+}
+
+#[test]
+fn a_damaged_backup_changes_nothing() {
+    let stage = stopped();
+    let file = backup(&stage);
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes
+        .windows(b"data of the first".len())
+        .position(|w| w == b"data of the first")
+        .unwrap();
+    bytes[at] = b'x';
+    let damaged = stage.home.path().join("damaged");
+    fs::write(&damaged, bytes).unwrap();
+    stage.home.give(&damaged);
+    stage.calls();
+    let said = restore(&stage, &damaged, &["--force"]);
+    assert_eq!(said.code, Some(4), "{said:?}");
+    assert!(
+        said.stderr.contains("`etcd/member/snap/db` is damaged"),
+        "{said:?}"
+    );
+    assert_eq!(
+        (stage.calls(), fs::read_to_string(db(&stage)).unwrap()),
+        (String::new(), "data of the first".to_owned())
+    );
+}
+
+#[test]
+fn a_file_is_not_overwritten_by_mistake() {
+    let stage = stopped();
+    let file = stage.home.path().join("cluster.backup");
+    stage.home.secret(&file, "mine");
+    let said = stage.usernetes(&["backup", file.to_str().unwrap()]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    let said = stage.usernetes(&["backup", "--force", file.to_str().unwrap()]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
