@@ -13,8 +13,9 @@ const MTU: u32 = 65520;
 
 /// RootlessKit's command line, to which the program that runs inside must be appended. RootlessKit publishes the ports of
 /// the configuration before it starts that program. If a port is taken, it fails with a message that names the port.
+/// `divides` says whether the cgroup in which it starts can be divided.
 #[must_use]
-pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
+pub fn args(layout: &Layout, config: &Config, divides: bool) -> Vec<String> {
     let mut args = Args::of(layout, "rootlesskit")
         .path("state-dir", layout.rootlesskit())
         .flag("net", "slirp4netns")
@@ -32,11 +33,14 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
     for directory in ["/etc", "/run", "/var/lib", "/opt"] {
         args = args.flag("copy-up", directory);
     }
-    args.flag("propagation", "rslave")
+    args = args
+        .flag("propagation", "rslave")
         .flag("cgroupns", true)
         .flag("pidns", true)
         .flag("ipcns", true)
-        .flag("utsns", true)
-        .flag("evacuate-cgroup2", EVACUATED)
-        .0
+        .flag("utsns", true);
+    if divides {
+        args = args.flag("evacuate-cgroup2", EVACUATED);
+    }
+    args.0
 }

@@ -43,6 +43,7 @@ const FLOORS: [&[&str]; 6] = [
         "api",
         "host",
         "images",
+        "manager",
         "process",
         "rootlesskit",
         "store",
@@ -57,6 +58,7 @@ const FLOORS: [&[&str]; 6] = [
         "lifecycle",
         "snapshot",
         "status",
+        "supervise",
     ],
     &["cli"],
 ];
