@@ -47,6 +47,13 @@ impl Rootlesskit {
         Ok(())
     }
 
+    /// Those of some ports that it does not publish.
+    pub fn lacks(&self, ports: &[PortSpec]) -> Result<Vec<PortSpec>> {
+        let list = self.control(&["list-ports", "--json"])?;
+        let lacking = ports.iter().filter(|port| ids(&list, port).is_empty());
+        Ok(lacking.copied().collect())
+    }
+
     fn control(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.program);
         command.arg("--socket").arg(&self.socket).args(arguments);

@@ -63,7 +63,7 @@ enum Command {
     Stop(lifecycle::Unit),
     /// Stop and start the cluster, or one unit
     Restart(lifecycle::Unit),
-    /// Show the logs of the cluster's units
+    /// Show the logs of the cluster's components
     Logs(lifecycle::Logs),
     /// Run kubectl as the cluster's administrator
     Kubectl(programs::Arguments),
@@ -219,7 +219,7 @@ fn run(cli: &Cli) -> Result<u8> {
     }
     match command {
         Command::Doctor(args) => return args.run(),
-        Command::Status(args) => return args.run(),
+        Command::Status(args) => return args.run(&progress),
         Command::Logs(args) => return args.run(),
         Command::Kubectl(args) => return args.run(Program::Kubectl),
         Command::Ctr(args) => return args.run(Program::Ctr),

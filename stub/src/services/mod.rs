@@ -5,10 +5,12 @@
 //! the checks of the installer are derived from it. To add a service, add its name to [`Service`], a row to the table,
 //! and a function in `components/` that returns its command line.
 
+mod component;
 mod name;
 mod table;
 mod target;
 
+pub use component::Component;
 pub use name::UnitName;
 pub use table::{Namespaces, Part, Row, Runtime, SERVICES};
 pub use target::{TARGETS, TargetRow, with_wanted};

@@ -45,7 +45,7 @@ fn help_lists_commands_and_exit_codes() {
       start                 Start the cluster, or one unit
       stop                  Stop the cluster, or one unit
       restart               Stop and start the cluster, or one unit
-      logs                  Show the logs of the cluster's units
+      logs                  Show the logs of the cluster's components
       kubectl               Run kubectl as the cluster's administrator
       ctr                   Run containerd's ctr
       crictl                Run crictl
