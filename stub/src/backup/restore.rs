@@ -8,7 +8,7 @@ use fs_err as fs;
 use super::{Backup, CONFIG, IMAGES, MEMBER, SNAPSHOT};
 use crate::bundle::Bundle;
 use crate::child;
-use crate::cluster::{Current, Receipt, Versions, present};
+use crate::cluster::{Current, Receipt, Versions, present, units_of_others};
 use crate::components::etcd;
 use crate::config::{Config, DnsName};
 use crate::error::{Context as _, Error, Kind, Result};
@@ -102,7 +102,10 @@ fn stop_all(machine: &Machine, layout: &Layout, progress: &Progress) -> Result<(
         return Ok(());
     }
     match Current::read() {
-        Ok(current) if current.is_running() => stop(&current.systemd()?, progress),
+        Ok(current) if current.is_running() => {
+            let others = units_of_others(current.layout.data_dir())?;
+            stop(&current.systemd()?, &others, progress)
+        }
         _ => Ok(()),
     }
 }

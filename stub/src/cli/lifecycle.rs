@@ -30,7 +30,7 @@ impl Unit {
     pub(super) fn stop(&self, progress: &Progress) -> Result<()> {
         let current = Current::read()?;
         match &self.unit {
-            Some(unit) => lifecycle::stop_unit(current.manager()?.as_ref(), unit, progress),
+            Some(unit) => lifecycle::stop_unit(&current, unit, progress),
             None => lifecycle::stop_all(&current, progress),
         }
     }

@@ -2,6 +2,8 @@
 
 mod backup;
 mod certs;
+mod completion;
+mod image;
 mod inspect;
 mod install;
 mod kubeconfig;
@@ -11,11 +13,12 @@ mod port;
 mod programs;
 mod run;
 mod store;
+mod support;
 mod upgrade;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::child;
 use crate::cluster::{Program, check_data_home, check_owner, check_whole};
@@ -83,6 +86,9 @@ enum Command {
     /// Publish ports of this machine into the cluster, or list them
     #[command(subcommand)]
     Port(port::Port),
+    /// Load images of your own into the cluster, list all images, or remove some
+    #[command(subcommand)]
+    Image(image::Image),
     /// List or renew the cluster's certificates
     #[command(subcommand)]
     Certs(certs::Certs),
@@ -104,6 +110,11 @@ enum Command {
     Rollback(store::Rollback),
     /// Remove unused generations and components; keep the current and the previous generation
     Gc(store::Gc),
+    /// Collect what helps to find a fault into one archive, without secrets
+    #[command(name = "support-bundle")]
+    SupportBundle(support::SupportBundle),
+    /// Print the completions of this command for a shell
+    Completion(completion::Completion),
     /// Become a service of the cluster; for units
     #[command(name = protocol::BOOT, hide = true)]
     Boot {
@@ -134,6 +145,7 @@ impl Command {
             Self::Kubeconfig(command) => command.changes(),
             Self::Port(command) => command.changes(),
             Self::Certs(command) => command.changes(),
+            Self::Image(command) => command.changes(),
             Self::Doctor(_)
             | Self::Status(_)
             | Self::Logs(_)
@@ -148,6 +160,8 @@ impl Command {
             | Self::Licenses(_)
             | Self::Sbom(_)
             | Self::Generations(_)
+            | Self::SupportBundle(_)
+            | Self::Completion(_)
             | Self::Boot { .. }
             | Self::ProbeNamespaces => false,
         }
@@ -155,7 +169,10 @@ impl Command {
 
     /// Whether users run the command themselves, on their own installation.
     fn is_about_the_installation(&self) -> bool {
-        !matches!(self, Self::Boot { .. } | Self::ProbeNamespaces)
+        !matches!(
+            self,
+            Self::Boot { .. } | Self::ProbeNamespaces | Self::Completion(_)
+        )
     }
 }
 
@@ -218,7 +235,7 @@ fn run(cli: &Cli) -> Result<u8> {
         signals::outlive_terminal();
     }
     match command {
-        Command::Doctor(args) => return args.run(),
+        Command::Doctor(args) => return args.run(&progress),
         Command::Status(args) => return args.run(&progress),
         Command::Logs(args) => return args.run(),
         Command::Kubectl(args) => return args.run(Program::Kubectl),
@@ -240,6 +257,7 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Kubeconfig(command) => command.run(&progress),
         Command::Port(command) => command.run(&progress),
         Command::Certs(command) => command.run(&progress),
+        Command::Image(command) => command.run(&progress),
         Command::Backup(args) => args.run(&progress),
         Command::Restore(args) => args.run(&progress),
         Command::List(args) => args.run(),
@@ -249,6 +267,8 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Generations(args) => args.run(),
         Command::Rollback(args) => args.run(&progress),
         Command::Gc(args) => args.run(&progress),
+        Command::SupportBundle(args) => args.run(&progress),
+        Command::Completion(args) => args.run(&Cli::command()),
     }?;
     Ok(0)
 }

@@ -1,5 +1,6 @@
 //! Starting and stopping an installed cluster, waiting until it works, and changing it while it runs.
 
+mod images;
 mod ports;
 mod ready;
 mod renewed;
@@ -7,6 +8,7 @@ mod services;
 mod start;
 mod stop;
 
+pub use images::{Image, Origin, list_images, load_images, remove_images};
 pub use ports::{publish, unpublish};
 pub use ready::Phase;
 pub(crate) use ready::timed;

@@ -46,20 +46,26 @@ pub fn exist(data: &Path) -> bool {
 /// The last lines of a unit, without times; empty if they cannot be read.
 #[must_use]
 pub fn last(data: &Path, unit: &str, lines: u32) -> Vec<String> {
-    let mut all = VecDeque::new();
-    for name in names(&[unit]) {
-        for line in stored(data, name) {
-            if all.len() == lines as usize {
-                all.pop_front();
-            }
-            all.push_back(line);
-        }
-    }
+    let names = names(&[unit]).into_iter();
+    let all = names.flat_map(|name| tail(data, name, lines));
     let text = |line: String| {
         line.split_once(' ')
             .map_or(String::new(), |(_, text)| text.to_owned())
     };
-    all.into_iter().map(text).collect()
+    all.map(text).collect()
+}
+
+/// The last lines that a service has written, with times; none if they cannot be read.
+#[must_use]
+pub fn tail(data: &Path, name: &str, lines: u32) -> VecDeque<String> {
+    let mut all = VecDeque::new();
+    for line in stored(data, name) {
+        if all.len() == lines as usize {
+            all.pop_front();
+        }
+        all.push_back(line);
+    }
+    all
 }
 
 /// The lines that are wanted.

@@ -59,6 +59,7 @@ const FLOORS: [&[&str]; 6] = [
         "snapshot",
         "status",
         "supervise",
+        "support",
     ],
     &["cli"],
 ];

@@ -174,6 +174,35 @@ fn status_waits_and_then_shows_the_one_broken_layer_with_its_log() {
     assert_eq!(said.code, Some(0), "{said:?}");
 }
 
+/// As after a later release was installed, and its `usernetes` was replaced by hand.
+#[test]
+fn units_of_another_release_are_stopped_and_removed_with_ours() {
+    let stage = Stage::new(&["etcd"]);
+    stage.install(&[]);
+    let text = "[Service]\nExecStart=/later\n";
+    fs::write(stage.units().join("u7s-mirror.service"), text).unwrap();
+    let file = stage.home.data().join("installed.json");
+    let mut receipt: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let digest = stub::digest::Sha256::of(text.as_bytes()).to_string();
+    receipt["units"]["u7s-mirror.service"] = serde_json::json!([digest]);
+    fs::write(&file, receipt.to_string()).unwrap();
+    let state = stage.home.path().join("state/u7s-mirror.service");
+    fs::write(&state, "active").unwrap();
+    stage.home.give(&state);
+    stage.calls();
+    assert_eq!(stage.usernetes(&["stop"]).code, Some(0));
+    insta::assert_snapshot!(stage.calls(), @"stop --no-block u7s-mirror.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service");
+    fs::write(&state, "active").unwrap();
+    let said = stage.usernetes(&["uninstall"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        stage
+            .calls()
+            .starts_with("stop --no-block u7s-mirror.service\n")
+    );
+    assert_eq!(stage.names(".config/systemd"), [""; 0]);
+}
+
 #[test]
 fn a_stopped_service_stays_stopped_and_start_brings_it_back() {
     let stage = Stage::new(&["etcd"]);
