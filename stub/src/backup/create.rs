@@ -24,6 +24,8 @@ use crate::store::Store;
 /// A backup that was made and read again.
 #[derive(Debug)]
 pub struct Created {
+    /// The file.
+    pub file: PathBuf,
     /// Its contents.
     pub contents: Contents,
     /// The length of the file in bytes.
@@ -76,6 +78,7 @@ pub fn create(file: &Path, force: bool, progress: &Progress) -> Result<Created> 
         let _ = fs::remove_file(&new);
     }
     Ok(Created {
+        file: file.to_owned(),
         contents: made?,
         size: fs::metadata(file)?.len(),
         running,

@@ -16,6 +16,7 @@
 mod create;
 mod read;
 mod restore;
+mod scheduled;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,8 @@ use crate::digest::Sha256;
 pub use create::{Created, create};
 pub use read::Backup;
 pub use restore::{Wanted, restore};
+pub(crate) use scheduled::hours;
+pub use scheduled::{Kept, scheduled, scheduled_if_late};
 
 /// The version of the format.
 const SCHEMA: u32 = 1;

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::backup::tests::any_backups;
 use super::port::tests::any_port_spec;
 use super::resources::tests::any_resources;
 use super::*;
@@ -342,6 +343,7 @@ proptest! {
         name in "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?\\.?[a-z]",
         third in 0u8..=255,
         resources in any_resources(),
+        backup in any_backups(),
         dns in 0u32..=255,
     ) {
         let mut config = Config::new(DnsName::new(name).unwrap(), cni);
@@ -351,6 +353,7 @@ proptest! {
         config.network.services = Cidr::new(Ipv4Addr::new(10, 96, third, 0), 24).unwrap();
         config.network.dns = dns;
         config.resources = resources;
+        config.backup = backup;
         match config.check() {
             Ok(()) => prop_assert_eq!(Config::parse(&config.to_text()).unwrap(), config),
             Err(_) => prop_assert!(Config::parse(&config.to_text()).is_err()),

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::{
-    Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network, PortSpec, Resources, SCHEMA,
-    Target,
+    BackupDir, Backups, Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network, PortSpec,
+    Resources, SCHEMA, Schedule, Target,
 };
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
@@ -24,6 +24,7 @@ struct Written {
     start: Option<Target>,
     network: WrittenNetwork,
     resources: WrittenResources,
+    backup: WrittenBackups,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -44,8 +45,16 @@ struct WrittenResources {
     pod_pids: Option<u32>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenBackups {
+    schedule: Option<Schedule>,
+    keep: Option<u32>,
+    dir: Option<BackupDir>,
+}
+
 /// The keys of the file, and those of its tables.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "schema",
     "cri",
     "cni",
@@ -55,10 +64,12 @@ const KEYS: [&str; 9] = [
     "start",
     "network",
     "resources",
+    "backup",
 ];
-const TABLES: [(&str, &[&str]); 2] = [
+const TABLES: [(&str, &[&str]); 3] = [
     ("network", &["rootlesskit", "services", "pods", "dns"]),
     ("resources", &["memory", "cpus", "cpu_weight", "pod_pids"]),
+    ("backup", &["schedule", "keep", "dir"]),
 ];
 
 impl Written {
@@ -69,7 +80,7 @@ impl Written {
         });
         // Some defaults depend on the pod network.
         let default = Config::new(node_name, self.cni.unwrap_or(Cni::Bridge));
-        let (network, resources) = (self.network, self.resources);
+        let (network, resources, backup) = (self.network, self.resources, self.backup);
         Config {
             cri: self.cri.unwrap_or(default.cri),
             cluster_domain: self.cluster_domain.unwrap_or(default.cluster_domain),
@@ -87,6 +98,11 @@ impl Written {
                 cpus: resources.cpus.unwrap_or(default.resources.cpus),
                 cpu_weight: resources.cpu_weight.unwrap_or(default.resources.cpu_weight),
                 pod_pids: resources.pod_pids.unwrap_or(default.resources.pod_pids),
+            },
+            backup: Backups {
+                schedule: backup.schedule.unwrap_or(default.backup.schedule),
+                keep: backup.keep.unwrap_or(default.backup.keep),
+                dir: backup.dir.unwrap_or(default.backup.dir),
             },
             ..default
         }

@@ -204,8 +204,13 @@ impl Services {
 pub fn all_unit_names() -> BTreeSet<UnitName> {
     let services = Service::all().flat_map(|s| Cri::ALL.iter().map(move |cri| s.unit(*cri)));
     let targets = TARGETS.iter().map(|row| UnitName::target(row.target));
-    let renewal = [UnitName::renewal(), UnitName::renewal_timer()];
-    services.chain(targets).chain(renewal).collect()
+    let others = [
+        UnitName::renewal(),
+        UnitName::renewal_timer(),
+        UnitName::backup(),
+        UnitName::backup_timer(),
+    ];
+    services.chain(targets).chain(others).collect()
 }
 
 /// All units, in the order in which to pass them to `systemctl stop`. systemd stops each name in a transaction of its own,
@@ -216,7 +221,9 @@ pub fn all_unit_names() -> BTreeSet<UnitName> {
 pub fn stop_order() -> Vec<UnitName> {
     let mut order = vec![
         UnitName::renewal_timer(),
+        UnitName::backup_timer(),
         UnitName::renewal(),
+        UnitName::backup(),
         UnitName::target(Target::All),
     ];
     let mut push = |name: UnitName| {

@@ -1,12 +1,14 @@
 //! Facts beside the layers: days that certificates have left, published ports, free disk space. The cluster works without
 //! them for now, so they are warnings at most.
 
-use std::time::SystemTime;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::statvfs;
 use serde::Serialize;
 
 use super::{Layer, State};
+use crate::backup::{Kept, hours};
 use crate::cluster::Current;
 use crate::components::kubelet;
 use crate::config::PortSpec;
@@ -29,6 +31,21 @@ pub struct Facts {
     pub ports: Vec<Published>,
     /// The disk with the data; `None` if it cannot be asked.
     pub disk: Option<Disk>,
+    /// The scheduled backups; `None` if there is no schedule.
+    pub backups: Option<Backups>,
+}
+
+/// The backups that the schedule has made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Backups {
+    /// The directory they are in.
+    pub dir: PathBuf,
+    /// How many there are.
+    pub count: usize,
+    /// Whole seconds since the last one; `None` if there is none.
+    pub age_seconds: Option<u64>,
+    /// Whether there should be a newer one.
+    pub late: bool,
 }
 
 /// A port to publish.
@@ -58,6 +75,7 @@ impl Facts {
             days: DaysLeft::of(current)?,
             ports: ports(current),
             disk: Disk::of(current),
+            backups: Backups::of(current),
         })
     }
 
@@ -67,6 +85,7 @@ impl Facts {
         let mut rows = self.days.rows();
         rows.extend(port_row(&self.ports));
         rows.extend(self.disk.map(Disk::row));
+        rows.extend(self.backups.as_ref().map(Backups::row));
         rows
     }
 }
@@ -121,6 +140,37 @@ fn port_row(ports: &[Published]) -> Option<Layer> {
             "run `usernetes doctor` to see which process has the port, then `usernetes port publish` with it again",
         ),
     ))
+}
+
+impl Backups {
+    fn of(current: &Current) -> Option<Self> {
+        let kept = Kept::of(current)?;
+        let interval = current.config.backup.schedule.interval();
+        // It may be unknown how old one may be. None at all is always too few.
+        let late = match (kept.age, interval) {
+            (Some(age), Some(interval)) => age > interval * 2,
+            (age, _) => age.is_none(),
+        };
+        Some(Self {
+            dir: kept.dir,
+            count: kept.count,
+            age_seconds: kept.age.map(|age| age.as_secs()),
+            late,
+        })
+    }
+
+    fn row(&self) -> Layer {
+        let dir = self.dir.display();
+        let detail = match self.age_seconds {
+            Some(age) => {
+                let age = hours(Duration::from_secs(age));
+                format!("the last is {age} old; {} in {dir}", self.count)
+            }
+            None => format!("none in {dir} yet"),
+        };
+        let next = "the timer makes a backup that is due; to make one now, run `usernetes backup --scheduled`";
+        row("backups", detail, Some(next).filter(|_| self.late))
+    }
 }
 
 impl Disk {
@@ -240,6 +290,12 @@ mod tests {
                 free: 5_000_000_000,
                 evicts_below: 2_000_000_000,
             }),
+            backups: Some(Backups {
+                dir: "/b".into(),
+                count: 3,
+                age_seconds: Some(7200),
+                late: false,
+            }),
         };
         assert!(facts.rows().iter().all(|row| row.state == State::Ok));
         assert_eq!(
@@ -249,6 +305,7 @@ mod tests {
                 "authorities ok: 3649 days left",
                 "ports ok: 1 of 1 published",
                 "disk ok: 5.0 GB of 100.0 GB free",
+                "backups ok: the last is 2 h old; 3 in /b",
             ]
         );
         facts.days = DaysLeft {
@@ -256,6 +313,11 @@ mod tests {
             authorities: Some(1),
         };
         facts.ports.push(port("0.0.0.0:80:80/tcp", Some(false)));
+        facts.backups = facts.backups.map(|backups| Backups {
+            age_seconds: None,
+            late: true,
+            ..backups
+        });
         facts.disk = facts.disk.map(|disk| Disk {
             free: 1_000_000_000,
             ..disk
@@ -273,6 +335,7 @@ mod tests {
                 "authorities warning: 1 day left",
                 "ports warning: 1 of 2 published; not 0.0.0.0:80:80/tcp",
                 "disk warning: 1.0 GB of 100.0 GB free; with less than 2.0 GB, pods are evicted",
+                "backups warning: none in /b yet",
             ]
         );
         // Nobody can say anything about ports while nothing runs.

@@ -38,7 +38,7 @@ impl Report {
     pub fn json(&self) -> Value {
         let days = self.facts.days;
         json!({
-            "authority_days": days.authorities, "broken": self.broken, "certificate_days": days.certificates,
+            "authority_days": days.authorities, "backups": self.facts.backups, "broken": self.broken, "certificate_days": days.certificates,
             "disk": self.facts.disk, "generation": self.generation, "layers": self.layers,
             "ok": self.broken.is_none(), "ports": self.facts.ports, "release": self.release,
         })
