@@ -62,6 +62,8 @@ pub mod network;
 #[cfg(feature = "cluster")]
 pub mod pki;
 #[cfg(feature = "cluster")]
+pub mod ports;
+#[cfg(feature = "cluster")]
 pub mod process;
 #[cfg(feature = "cluster")]
 pub mod protocol;

@@ -137,7 +137,8 @@ fn bad(path: &Path, error: &dyn std::fmt::Display) -> Error {
         .hint("`usernetes certs list` shows faults of the certificates")
 }
 
-fn parse(answer: &[u8]) -> Result<Answer> {
+/// Takes the answer of a server apart.
+pub(crate) fn parse(answer: &[u8]) -> Result<Answer> {
     let text = String::from_utf8_lossy(answer);
     text.split_once("\r\n\r\n")
         .and_then(|(head, body)| {

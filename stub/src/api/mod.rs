@@ -7,6 +7,7 @@ mod objects;
 mod pods;
 
 pub(crate) use apply::apply;
+pub(crate) use client::parse;
 pub use client::{Answer, Client};
 pub(crate) use objects::{Health, dns, network_policies, node};
 pub(crate) use pods::ReadyPods;

@@ -239,6 +239,22 @@ impl Config {
         node && self.cri != Cri::None
     }
 
+    /// The published port at which this machine reaches its API server: it leads there from 127.0.0.1. `None` if there is
+    /// none. The cluster cannot start without it; all other ports are published as soon as they are free.
+    #[must_use]
+    pub fn api_port(&self) -> Option<&PortSpec> {
+        let here = [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED].map(std::net::IpAddr::V4);
+        let local = |port: &&PortSpec| here.contains(&port.ip);
+        self.publish.iter().filter(local).find(|p| self.is_api(p))
+    }
+
+    /// Whether a port leads to the API server, which listens on every address of the namespace.
+    #[must_use]
+    pub fn is_api(&self, port: &PortSpec) -> bool {
+        let here = |ip: Ipv4Addr| ip.is_loopback() || ip == self.node_ip();
+        port.child_port == API_PORT && port.proto == Proto::Tcp && port.child_ip.is_none_or(here)
+    }
+
     /// Address of the host as the namespaces see it.
     #[must_use]
     pub fn gateway(&self) -> Ipv4Addr {

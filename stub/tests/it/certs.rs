@@ -113,7 +113,9 @@ fn a_timer_renews_every_day_with_the_program_of_the_generation() {
         fs::read_to_string(path).unwrap()
     };
     assert!(unit("u7s-certs.timer").contains("\nOnCalendar=daily\n"));
-    assert!(unit("u7s-rootlesskit.service").contains("\nWants=u7s-certs.timer\n"));
+    assert!(
+        unit("u7s-rootlesskit.service").contains("\nWants=u7s-ports.service u7s-certs.timer\n")
+    );
     let service = unit("u7s-certs.service");
     let words = service
         .lines()

@@ -43,6 +43,7 @@ const FLOORS: [&[&str]; 6] = [
         "api",
         "host",
         "images",
+        "ports",
         "process",
         "rootlesskit",
         "store",
