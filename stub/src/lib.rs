@@ -58,6 +58,8 @@ pub mod layout;
 #[cfg(feature = "cluster")]
 pub mod lifecycle;
 #[cfg(feature = "cluster")]
+pub mod manager;
+#[cfg(feature = "cluster")]
 pub mod network;
 #[cfg(feature = "cluster")]
 pub mod pki;
@@ -79,6 +81,8 @@ pub mod snapshot;
 pub mod status;
 #[cfg(feature = "cluster")]
 pub mod store;
+#[cfg(feature = "cluster")]
+pub mod supervise;
 #[cfg(feature = "cluster")]
 pub mod systemd;
 #[cfg(feature = "cluster")]

@@ -20,8 +20,8 @@ pub use wait::Wait;
 /// How often progress is reported where there is no terminal.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Where a command reports. Share it by reference between threads.
-#[derive(Debug)]
+/// Where a command reports. Threads share it, by reference or as a clone.
+#[derive(Debug, Clone)]
 pub struct Progress {
     style: Style,
 }

@@ -46,3 +46,7 @@ pub const PROBE_NAMESPACES: &str = "probe-namespaces";
 /// The name by which CRI-O calls this program as its OCI runtime, through a link. It becomes the `crun` beside the program
 /// that the link leads to.
 pub const OCI_RUNTIME: &str = "oci-runtime";
+
+/// The name by which containerd calls this program as its OCI runtime where no cgroup can be made. It becomes crun as well,
+/// with an option that lets it make none. Releases before 0.2 do not know it.
+pub const OCI_RUNTIME_WITHOUT_CGROUPS: &str = "oci-runtime-without-cgroups";

@@ -71,7 +71,17 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
     }
     let services = Services::of(&current.config);
     let names = services.all_units();
-    let asked = current.systemd().and_then(|systemd| systemd.units(&names));
+    let direct = current.direct()?;
+    if direct.is_none() && !current.has_units()? {
+        return Ok(vec![Layer {
+            name: "units",
+            state: State::Stopped,
+            detail: "there are none, and `usernetes run` is not running".to_owned(),
+            next: "run `usernetes run`, or `usernetes install` so that your systemd runs it"
+                .to_owned(),
+        }]);
+    }
+    let asked = current.manager().and_then(|manager| manager.units(&names));
     let units = match asked {
         Ok(units) => units,
         Err(error) => {
@@ -83,7 +93,13 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
             }]);
         }
     };
-    let mut layers = vec![Layer::ok("host", "your service manager answers")];
+    let mut layers = vec![match direct {
+        Some(direct) => Layer::ok(
+            "units",
+            format!("supervised by `usernetes run`, process {}", direct.pid()),
+        ),
+        None => Layer::ok("host", "your service manager answers"),
+    }];
     let relevant = relevant(current, &services, &units);
     for service in &relevant {
         let wanted = services.unit(*service);

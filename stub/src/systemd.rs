@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde::{Deserialize, Serialize};
+
 use crate::child::{self, Ended};
 use crate::error::{Context, Error, Kind, Result};
 use crate::file_system::same;
@@ -28,12 +30,19 @@ pub struct Systemd {
 }
 
 /// The properties of a unit, as systemd reports them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Unit {
     properties: BTreeMap<String, String>,
 }
 
 impl Unit {
+    /// A unit with these properties.
+    #[must_use]
+    pub(crate) fn new(properties: BTreeMap<String, String>) -> Self {
+        Self { properties }
+    }
+
     /// The value of a property; empty if systemd does not know it.
     #[must_use]
     pub fn get(&self, name: &str) -> &str {

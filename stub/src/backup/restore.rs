@@ -16,7 +16,7 @@ use crate::files::{contents, private_directory, remove_tree, replace};
 use crate::host::Machine;
 use crate::install::{self, Flags, Report};
 use crate::layout::{Layout, MASTER, NODE, has_etcd_data};
-use crate::lifecycle::stop;
+use crate::lifecycle::{end_run, stop};
 use crate::progress::Progress;
 use crate::snapshot;
 use crate::store::{Generation, Store};
@@ -61,7 +61,7 @@ pub fn restore(
     backup.contents.versions.check_upgrade(&programs)?;
     if has_cluster {
         store.sign()?;
-        stop_all(progress)?;
+        stop_all(machine, &layout, progress)?;
     }
     let aside = Aside::new(&layout)?;
     aside.take(&layout)?;
@@ -97,7 +97,10 @@ pub fn restore(
     Ok(report)
 }
 
-fn stop_all(progress: &Progress) -> Result<()> {
+fn stop_all(machine: &Machine, layout: &Layout, progress: &Progress) -> Result<()> {
+    if end_run(machine, layout.data_dir(), progress)? {
+        return Ok(());
+    }
     match Current::read() {
         Ok(current) if current.is_running() => stop(&current.systemd()?, progress),
         _ => Ok(()),

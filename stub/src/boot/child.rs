@@ -10,7 +10,7 @@ use fs_err as fs;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::cri::{self, Watch};
-use super::{Probe, mounts, network, oci_runtime, pods, rootlesskit, write_files};
+use super::{NO_CGROUPS, Probe, mounts, network, oci_runtime, pods, rootlesskit, write_files};
 use crate::components::containerd::{self, Snapshotter};
 use crate::components::crio;
 use crate::config::{Config, Cri};
@@ -27,7 +27,8 @@ use crate::process::{command, crictl, say};
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     let started = Instant::now();
     mounts::prepare(layout, config)?;
-    let probe = Probe::run(layout)?;
+    let cgroups = std::env::var_os(NO_CGROUPS).is_none();
+    let probe = Probe::run(layout, cgroups)?;
     probe.notes.iter().for_each(say);
     let network = pod_network::at_start(config).map(Bridge::file);
     write_files(network.into_iter().collect())?;
@@ -35,8 +36,11 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
         "the namespaces are prepared after {:.1} s",
         started.elapsed().as_secs_f64()
     ));
+    if !cgroups && config.runs_pods() {
+        say("the cgroup of RootlessKit cannot be divided: containers run without limits");
+    }
     match config.cri {
-        Cri::Containerd => run_containerd(layout, probe.snapshotter),
+        Cri::Containerd => run_containerd(layout, &probe),
         Cri::Crio => run_crio(layout, probe.snapshotter),
         Cri::None => {
             let mut supervisor = Supervisor::new()?;
@@ -53,9 +57,19 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     }
 }
 
-fn run_containerd(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
+fn run_containerd(layout: &Layout, probe: &Probe) -> Result<u8> {
+    let snapshotter = probe.snapshotter;
     fs::create_dir_all(layout.runtime("containerd"))?;
-    write_files(containerd::files(layout, snapshotter, &pause_name(layout)?))?;
+    let pause = pause_name(layout)?;
+    write_files(containerd::files(
+        layout,
+        snapshotter,
+        &pause,
+        probe.cgroups,
+    ))?;
+    if !probe.cgroups {
+        oci_runtime::link(layout, &containerd::oci_runtime(layout))?;
+    }
     let mut watches = vec![network::watch()?];
     if snapshotter == Snapshotter::FuseOverlayfs {
         watches.push(start_fuse_snapshotter(layout)?);
@@ -130,7 +144,7 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
         repositories: offer.repositories.clone(),
     };
     write_files(crio::files(layout, snapshotter, &images))?;
-    oci_runtime::link(layout)?;
+    oci_runtime::link(layout, &crio::oci_runtime(layout))?;
     let (own, waiters) = (layout.clone(), Waiters::admit(layout)?);
     cri::run(
         || {

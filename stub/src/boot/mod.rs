@@ -31,10 +31,12 @@ use crate::components::kubelet::Capacity;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::files::write_atomically;
+use crate::host::{Machine, delegated};
 use crate::images;
 use crate::layout::{Credential, Layout};
+use crate::manager;
 use crate::paths::At as _;
-use crate::process::{command, namespaces, say};
+use crate::process::{command, namespaces, say, supervised};
 use crate::protocol;
 use crate::render::ConfigFile;
 use crate::services::{Namespaces, Service};
@@ -43,6 +45,9 @@ use crate::store::Store;
 
 pub use oci_runtime::as_oci_runtime;
 pub use probe::Probe;
+
+/// Tells the program inside that RootlessKit's cgroup cannot be divided. Inside, nothing else would tell it.
+const NO_CGROUPS: &str = "USERNETES_NO_CGROUPS";
 
 /// Runs the service with this name. If its program must be a child of this process, returns its exit code; otherwise the
 /// program replaces this process.
@@ -56,6 +61,9 @@ pub fn run(name: &str) -> Result<u8> {
         let names: Vec<_> = Service::all().map(Service::as_str).collect();
         Error::new(Kind::Usage, format!("there is no service `{name}`")).expected(names.join(", "))
     })?;
+    if !supervised::begin()? && manager::is_claimed(layout.data_dir()) {
+        return Err(manager::runs(layout.data_dir()));
+    }
     match service {
         Service::Rootlesskit => {
             certificates::renew_due(&layout, &config);
@@ -121,6 +129,14 @@ struct Here<'a> {
 impl components::Found for Here<'_> {
     fn proxy_mode(&self) -> Result<Mode> {
         Ok(Probe::read(self.layout)?.proxy_mode)
+    }
+
+    fn divides_cgroup(&self) -> bool {
+        delegated(&Machine::this()).is_ok()
+    }
+
+    fn pods_have_cgroups(&self) -> Result<bool> {
+        Ok(Probe::read(self.layout)?.cgroups)
     }
 
     fn public_address(&self) -> Result<Ipv4Addr> {

@@ -1,9 +1,11 @@
-//! Makes crun work with CRI-O in a user namespace.
+//! Makes crun work in a user namespace: with CRI-O, and with containerd where no cgroup can be made.
 //!
 //! The kubelet gives important containers a low OOM score, so that the kernel kills them last when memory runs out. CRI-O
 //! passes this score on unchanged, unlike containerd with `restrict_oom_score_adj`. But the kernel does not let a user lower
 //! the score that a process has inherited, so crun would fail with `write to /proc/self/oom_score_adj: Permission denied`.
 //! Therefore CRI-O runs this program, which raises the score to the lowest possible one and replaces itself with crun.
+//!
+//! containerd calls this program by another name, which says that crun must not make cgroups.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -14,35 +16,37 @@ use std::process::Command;
 use fs_err as fs;
 use serde_json::Value;
 
-use crate::components::crio;
 use crate::error::{Context, Error, Result};
 use crate::files::{remove_if_there, write_atomically};
 use crate::layout::Layout;
 use crate::process::namespaces::replace_this_process;
 use crate::protocol;
 
-/// Creates the link for CRI-O. By its name, this program recognizes that it is called as an OCI runtime. It leads to the
-/// generation, which contains crun.
-pub(super) fn link(layout: &Layout) -> Result<()> {
-    let link = crio::oci_runtime(layout);
-    remove_if_there(&link)?;
+/// Creates a link for a container runtime. By its name, this program recognizes that it is called as an OCI runtime. It
+/// leads to the generation, which contains crun.
+pub(super) fn link(layout: &Layout, link: &Path) -> Result<()> {
+    remove_if_there(link)?;
     Ok(fs_err::os::unix::fs::symlink(
         layout.program("usernetes"),
         link,
     )?)
 }
 
-/// Replaces this process with crun if it was started as CRI-O's OCI runtime; then this returns only on failure. Otherwise
-/// returns `None`.
+/// Replaces this process with crun if it was started as an OCI runtime; then this returns only on failure. Otherwise returns
+/// `None`.
 #[must_use]
 pub fn as_oci_runtime() -> Option<Error> {
     let mut arguments = env::args_os();
     let name = PathBuf::from(arguments.next()?);
-    (name.file_name() == Some(OsStr::new(protocol::OCI_RUNTIME)))
-        .then(|| become_crun(&name, &arguments.collect::<Vec<_>>()))
+    let options: &[&str] = match name.file_name().and_then(OsStr::to_str)? {
+        protocol::OCI_RUNTIME => &[],
+        protocol::OCI_RUNTIME_WITHOUT_CGROUPS => &["--cgroup-manager=disabled"],
+        _ => return None,
+    };
+    Some(become_crun(&name, options, &arguments.collect::<Vec<_>>()))
 }
 
-fn become_crun(link: &Path, arguments: &[OsString]) -> Error {
+fn become_crun(link: &Path, options: &[&str], arguments: &[OsString]) -> Error {
     let prepared = fs::read_link(link)
         .map_err(Error::from)
         .and_then(|usernetes| {
@@ -54,7 +58,7 @@ fn become_crun(link: &Path, arguments: &[OsString]) -> Error {
     match prepared {
         Ok(crun) => {
             let mut command = Command::new(crun);
-            command.args(arguments);
+            command.args(options).args(arguments);
             replace_this_process(command)
         }
         Err(error) => error,

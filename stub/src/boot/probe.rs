@@ -25,6 +25,9 @@ pub struct Probe {
     pub snapshotter: Snapshotter,
     /// The kernel interface that kube-proxy uses.
     pub proxy_mode: Mode,
+    /// Whether containers can have cgroups of their own.
+    #[serde(default = "yes")]
+    pub cgroups: bool,
     /// The reasons why a first choice was not possible, one line each.
     pub notes: Vec<String>,
 }
@@ -45,9 +48,14 @@ add rule ip usernetes-probe b ct state new meta mark set mark or 0x4000 numgen r
 delete table ip usernetes-probe
 ";
 
+fn yes() -> bool {
+    true
+}
+
 impl Probe {
-    /// Tries everything and writes the result to a file. Must run as root in the namespaces, before other programs use them.
-    pub(super) fn run(layout: &Layout) -> Result<Self> {
+    /// Tries everything and writes the result to a file. `cgroups` is known before the namespaces are made. Must run as root
+    /// in the namespaces, before other programs use them.
+    pub(super) fn run(layout: &Layout, cgroups: bool) -> Result<Self> {
         let mut notes = Vec::new();
         let snapshotter = snapshotter(
             &layout.data(CHOICE),
@@ -71,6 +79,7 @@ impl Probe {
         let probe = Self {
             snapshotter,
             proxy_mode,
+            cgroups,
             notes,
         };
         write_atomically(
@@ -86,9 +95,7 @@ impl Probe {
         serde_json::from_slice(&fs::read(&path)?)
             .map_err(io::Error::from)
             .about(|| path.display())
-            .hint(|| {
-                "restart RootlessKit with `systemctl --user restart u7s-rootlesskit`".to_owned()
-            })
+            .hint(|| "restart RootlessKit with `usernetes restart rootlesskit`".to_owned())
     }
 }
 
@@ -230,10 +237,11 @@ mod tests {
         let probe = Probe {
             snapshotter: Snapshotter::FuseOverlayfs,
             proxy_mode: Mode::Iptables,
+            cgroups: true,
             notes: vec!["overlayfs: mount: Operation not permitted (os error 1)".to_owned()],
         };
         let json = serde_json::to_string(&probe).unwrap();
-        insta::assert_snapshot!(json, @r#"{"snapshotter":"fuse-overlayfs","proxy_mode":"iptables","notes":["overlayfs: mount: Operation not permitted (os error 1)"]}"#);
+        insta::assert_snapshot!(json, @r#"{"snapshotter":"fuse-overlayfs","proxy_mode":"iptables","cgroups":true,"notes":["overlayfs: mount: Operation not permitted (os error 1)"]}"#);
         assert_eq!(serde_json::from_str::<Probe>(&json).unwrap(), probe);
     }
 

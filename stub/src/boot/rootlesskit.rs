@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-use super::Here;
-use crate::components;
+use super::{Here, NO_CGROUPS};
+use crate::components::{self, Found as _};
 use crate::config::Config;
 use crate::error::{Context, Result};
 use crate::files::remove_if_there;
@@ -29,13 +29,8 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     for stale in [CHILD_PID, "api.sock"] {
         remove_if_there(&layout.rootlesskit().join(stale))?;
     }
-    let mut args = components::start(
-        Service::Rootlesskit,
-        layout,
-        config,
-        &Here { layout, config },
-    )?
-    .args;
+    let here = Here { layout, config };
+    let mut args = components::start(Service::Rootlesskit, layout, config, &here)?.args;
     args.extend([
         layout.program("usernetes").display().to_string(),
         protocol::BOOT.to_owned(),
@@ -43,7 +38,11 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     ]);
     let started = Instant::now();
     let mut supervisor = Supervisor::new()?;
-    let outcome = supervisor.run(command(layout, args), |_| ());
+    let mut rootlesskit = command(layout, args);
+    if !here.divides_cgroup() {
+        rootlesskit.env(NO_CGROUPS, "1");
+    }
+    let outcome = supervisor.run(rootlesskit, |_| ());
     let asked = outcome.as_ref().is_ok_and(|outcome| outcome.asked);
     if let Some(rest) = HOLD_OFF.checked_sub(started.elapsed()).filter(|_| !asked) {
         say(format!(

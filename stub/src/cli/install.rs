@@ -10,14 +10,15 @@ use super::output::{print, print_json};
 use crate::cidr::Cidr;
 use crate::config::{Cni, Cpus, Cri, DnsName, Memory, PortSpec};
 use crate::error::Result;
-use crate::host::{self, CheckId, Finding, Level, Machine};
+use crate::host::{self, Level, Machine};
 use crate::install::{self, Flags, Outcome, Report, Start};
 use crate::progress::Progress;
 use crate::services::Service;
 use crate::signature::Verdict;
 
+/// What `install` and `run` have in common.
 #[derive(Debug, Args)]
-pub(super) struct Install {
+pub(super) struct Settings {
     /// Container runtime: "containerd", "crio", or "" for a control plane that runs no pods
     #[arg(long, value_name = "RUNTIME")]
     cri: Option<Cri>,
@@ -58,6 +59,12 @@ pub(super) struct Install {
     /// Give up, or return to the installed release, if a step of the start takes longer than this [default: 600]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Install {
+    #[command(flatten)]
+    settings: Settings,
     /// The known origin of the bundle; for `upgrade`
     #[arg(long, hide = true, value_parser = origin)]
     origin: Option<Verdict>,
@@ -81,9 +88,10 @@ fn cni(text: &str) -> Result<Cni> {
     }
 }
 
-impl Install {
-    pub(super) fn run(&self, progress: &Progress) -> Result<()> {
-        let flags = Flags {
+impl Settings {
+    /// As `install` takes them.
+    pub(super) fn flags(&self) -> Flags {
+        Flags {
             cri: self.cri,
             cni: self.cni,
             node_name: self.node_name.clone(),
@@ -97,8 +105,17 @@ impl Install {
             repair: self.repair,
             force: self.force,
             timeout: self.timeout.map(Duration::from_secs),
+            ..Flags::default()
+        }
+    }
+}
+
+impl Install {
+    pub(super) fn run(&self, progress: &Progress) -> Result<()> {
+        let flags = Flags {
             origin: self.origin.clone(),
             generation: self.generation,
+            ..self.settings.flags()
         };
         let report = install::install(&flags, &Machine::this(), progress)?;
         show(&report, self.json, progress)
@@ -137,11 +154,7 @@ fn findings(report: &Report) -> Vec<String> {
         );
         return if fatal > 0 { vec![line] } else { Vec::new() };
     }
-    // The user can still choose another name.
-    let told = |f: &&Finding| {
-        f.level >= Level::Warn && f.id != CheckId::Linger || f.id == CheckId::NodeName
-    };
-    let findings = report.findings.iter().filter(told);
+    let findings = report.findings.iter().filter(|f| f.is_telling());
     findings
         .map(|f| format!("{} {}: {}", f.level.as_str(), f.id, f.found))
         .collect()

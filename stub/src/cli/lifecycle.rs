@@ -11,6 +11,7 @@ use crate::child;
 use crate::cluster::Current;
 use crate::error::{Context as _, Result};
 use crate::lifecycle;
+use crate::manager::logs;
 use crate::progress::Progress;
 use crate::services::UnitName;
 use crate::status::{self, DaysLeft, Layer};
@@ -27,10 +28,10 @@ impl Unit {
     }
 
     pub(super) fn stop(&self, progress: &Progress) -> Result<()> {
-        let systemd = Current::read()?.systemd()?;
+        let current = Current::read()?;
         match &self.unit {
-            Some(unit) => lifecycle::stop_unit(&systemd, unit, progress),
-            None => lifecycle::stop(&systemd, progress),
+            Some(unit) => lifecycle::stop_unit(current.manager()?.as_ref(), unit, progress),
+            None => lifecycle::stop_all(&current, progress),
         }
     }
 
@@ -132,6 +133,10 @@ impl Logs {
     pub(super) fn run(&self) -> Result<u8> {
         let current = Current::read()?;
         let unit = self.unit.as_ref().map_or("", UnitName::as_str);
+        let data = current.layout.data_dir();
+        if current.direct()?.is_some() || (logs::exist(data) && !current.has_units()?) {
+            return logs::print(data, unit, self.lines, self.follow).map(|()| 0);
+        }
         let mut command = current.systemd()?.journal(unit)?;
         if self.follow {
             command.arg("--follow");

@@ -9,6 +9,7 @@ mod lifecycle;
 mod output;
 mod port;
 mod programs;
+mod run;
 mod store;
 mod upgrade;
 
@@ -43,6 +44,8 @@ struct Cli {
 enum Command {
     /// Install the bundle and start a cluster; run it again to apply other settings
     Install(install::Install),
+    /// Run the cluster in the foreground, without systemd: in containers, in WSL, on batch nodes
+    Run(run::Run),
     /// Check another bundle and its signature, then install it with the same settings
     Upgrade(upgrade::Upgrade),
     /// Stop the cluster and remove its units
@@ -117,6 +120,7 @@ impl Command {
     fn changes(&self) -> bool {
         match self {
             Self::Install(_)
+            | Self::Run(_)
             | Self::Upgrade(_)
             | Self::Uninstall(_)
             | Self::Cleanup
@@ -159,8 +163,11 @@ impl Command {
 fn check(command: &Command, progress: &Progress) -> Result<()> {
     if command.changes() {
         check_whole()?;
-        // These two check the owner themselves, of these and of other directories.
-        if matches!(command, Command::Install(_) | Command::Upgrade(_)) {
+        // These check the owner themselves, of these and of other directories.
+        if matches!(
+            command,
+            Command::Install(_) | Command::Run(_) | Command::Upgrade(_)
+        ) {
             check_data_home()?;
         } else {
             check_owner()?;
@@ -223,6 +230,7 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Boot { service } => return crate::boot::run(service),
         Command::ProbeNamespaces => crate::host::probe_child(),
         Command::Install(args) => args.run(&progress),
+        Command::Run(args) => args.run(&progress),
         Command::Upgrade(args) => args.run(&progress),
         Command::Uninstall(args) => args.run(&progress),
         Command::Cleanup => install::show_cleanup_command(),

@@ -7,6 +7,7 @@ use super::output::{print, print_json, table};
 use crate::cluster::Receipt;
 use crate::error::Result;
 use crate::install;
+use crate::manager::Session;
 use crate::paths;
 use crate::progress::{Progress, bytes};
 use crate::store::Store;
@@ -81,7 +82,9 @@ impl Gc {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         let store = Store::open_default()?;
         let mut containerd = vec![store.dir().join("containerd")];
-        containerd.extend(paths::runtime_dir().ok().map(|dir| dir.join("containerd")));
+        let run = Session::of(store.dir())?.map(|run| run.runtime());
+        let runtime = [run, paths::runtime_dir().ok()].into_iter().flatten();
+        containerd.extend(runtime.map(|dir| dir.join("containerd")));
         // The units run another generation than the current one until `install` has applied the current one.
         let units = Receipt::read(store.dir())?.map(|r| r.generation);
         let wait = progress.wait("look for unused generations and components");

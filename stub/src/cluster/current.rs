@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files::replace;
 use crate::host::Machine;
 use crate::layout::{Kubeconfig, Layout};
+use crate::manager::{Direct, Manager, Session};
 use crate::paths;
 use crate::pki;
 use crate::process::child_pid;
@@ -38,7 +39,11 @@ pub struct Current {
 impl Current {
     /// Reads it. Fails if nothing is installed, or only programs are.
     pub fn read() -> Result<Self> {
-        let machine = Machine::this();
+        Self::read_for(Machine::this())
+    }
+
+    /// The same for a machine whose runtime directory may be a private one.
+    pub(crate) fn read_for(machine: Machine) -> Result<Self> {
         let generation = Store::open_default()?.need_current()?;
         let layout = layout(&machine, generation.path().to_owned())?;
         let config = receipt::applied(&layout)?;
@@ -59,6 +64,25 @@ impl Current {
     pub fn systemd(&self) -> Result<Systemd> {
         let units = receipt::unit_dir(&self.layout);
         Systemd::of(&self.machine).map(|systemd| systemd.for_units_in(units))
+    }
+
+    /// The `usernetes run` that runs this installation's services, if there is one.
+    pub fn direct(&self) -> Result<Option<Direct>> {
+        Direct::of(&self.machine, self.layout.data_dir())
+    }
+
+    /// The manager that runs the services: a `usernetes run`, or else the service manager.
+    pub fn manager(&self) -> Result<Box<dyn Manager>> {
+        Ok(match self.direct()? {
+            Some(direct) => Box::new(direct),
+            None => Box::new(self.systemd()?),
+        })
+    }
+
+    /// Whether there are units for a service manager. If there are none, only `usernetes run` has ever run the services.
+    pub fn has_units(&self) -> Result<bool> {
+        let receipt = receipt::Receipt::read(self.layout.data_dir())?;
+        Ok(receipt.is_some_and(|receipt| !receipt.units.is_empty()))
     }
 
     /// Where everything was when the units were written, if it was moved or copied since. The units name that place.
@@ -183,14 +207,19 @@ pub(crate) fn first_process(layout: &Layout, machine: &Machine) -> Option<Pid> {
 pub(crate) const WRITE_ANEW: &str =
     "run `usernetes install`, which writes the units for where everything is now";
 
-/// The user's directories. Without a session, the directory for sockets is the one that a session would have.
+/// The user's directories. The directory for sockets is that of a running `usernetes run`, if there is one. Without a session,
+/// it is the one that a session would have.
 pub fn layout(machine: &Machine, generation: PathBuf) -> Result<Layout> {
-    let runtime =
-        paths::runtime_dir().unwrap_or_else(|_| machine.usual_session_dir().join(paths::PROJECT));
-    Layout::new(
-        paths::config_dir()?,
-        paths::data_dir()?,
-        runtime,
-        generation,
-    )
+    let data = paths::data_dir()?;
+    let private = machine
+        .private_dir
+        .as_ref()
+        .map(|dir| dir.join(paths::PROJECT));
+    let runtime = match (private, Session::of(&data)?) {
+        (Some(dir), _) => dir,
+        (None, Some(session)) => session.runtime(),
+        (None, None) => paths::runtime_dir()
+            .unwrap_or_else(|_| machine.usual_session_dir().join(paths::PROJECT)),
+    };
+    Layout::new(paths::config_dir()?, data, runtime, generation)
 }

@@ -157,14 +157,14 @@ impl Receipt {
 
     /// Whether running services may have been started before the last change. After a reboot none can.
     pub(crate) fn is_stale(&self, machine: &Machine) -> bool {
-        self.stale && (self.boot.is_empty() || self.boot == boot_id(machine))
+        self.stale && (self.boot.is_empty() || self.boot == machine.boot_id())
     }
 
     /// Remembers whether running services were started before a change.
     pub(crate) fn set_stale(&mut self, stale: bool, machine: &Machine) {
         self.stale = stale;
         self.boot = if stale {
-            boot_id(machine)
+            machine.boot_id()
         } else {
             String::new()
         };
@@ -334,12 +334,6 @@ impl Receipt {
         }
         Ok(())
     }
-}
-
-/// The kernel's id of the present boot; empty if it does not say.
-fn boot_id(machine: &Machine) -> String {
-    let id = machine.read("/proc/sys/kernel/random/boot_id");
-    id.unwrap_or_default().trim().to_owned()
 }
 
 /// Remembers where everything is in the configuration directory. Afterwards that is on disk. Does nothing if it is

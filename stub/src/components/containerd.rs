@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
 use crate::network::bridge;
+use crate::protocol;
 use crate::render::{Args, ConfigFile, toml};
 
 /// The program that stacks the layers of an image into one file system.
@@ -40,6 +41,13 @@ pub fn socket(layout: &Layout) -> PathBuf {
 #[must_use]
 pub fn fuse_socket(layout: &Layout) -> PathBuf {
     layout.runtime("containerd/fuse-overlayfs.sock")
+}
+
+/// The path of the OCI runtime where no cgroup can be made. It is this program under another name: containerd gives every
+/// container the path of a cgroup, even if the container is to have none, and crun fails if it cannot make that cgroup.
+#[must_use]
+pub fn oci_runtime(layout: &Layout) -> PathBuf {
+    layout.runtime(protocol::OCI_RUNTIME_WITHOUT_CGROUPS)
 }
 
 fn config_file(layout: &Layout) -> PathBuf {
@@ -112,6 +120,8 @@ struct PinnedImages {
 #[derive(Serialize)]
 struct Runtime {
     disable_apparmor: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disable_cgroup: Option<bool>,
     disable_hugetlb_controller: bool,
     restrict_oom_score_adj: bool,
     cni: CniDirs,
@@ -139,21 +149,32 @@ struct OciRuntime {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct OciOptions {
-    binary_name: &'static str,
+    binary_name: PathBuf,
     systemd_cgroup: bool,
 }
 
 /// containerd's configuration file, in the format of containerd 2.0 and later. `pause_image` is the name of the image for
-/// pod sandboxes. It must be imported before the first pod starts, and is never removed by garbage collection.
+/// pod sandboxes. It must be imported before the first pod starts, and is never removed by garbage collection. `cgroups` says
+/// whether containers can have cgroups.
 #[must_use]
-pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Vec<ConfigFile> {
+pub fn files(
+    layout: &Layout,
+    snapshotter: Snapshotter,
+    pause_image: &str,
+    cgroups: bool,
+) -> Vec<ConfigFile> {
     // By name, not by path: a container remembers it, and may outlive the generation that started it.
-    let runtime = |binary_name| OciRuntime {
+    let runtime = |binary_name: PathBuf| OciRuntime {
         runtime_type: "io.containerd.runc.v2",
         options: OciOptions {
             binary_name,
             systemd_cgroup: false,
         },
+    };
+    let crun = if cgroups {
+        "crun".into()
+    } else {
+        oci_runtime(layout)
     };
     let proxy_plugins = match snapshotter {
         Snapshotter::Overlayfs => BTreeMap::new(),
@@ -183,8 +204,9 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Ve
                 },
             },
             runtime: Runtime {
-                // An unprivileged user can change none of these three.
+                // An unprivileged user can change none of these.
                 disable_apparmor: true,
+                disable_cgroup: (!cgroups).then_some(true),
                 disable_hugetlb_controller: true,
                 restrict_oom_score_adj: true,
                 cni: CniDirs {
@@ -193,7 +215,7 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, pause_image: &str) -> Ve
                 },
                 containerd: Containers {
                     default_runtime_name: "crun",
-                    runtimes: [("crun", runtime("crun")), ("runc", runtime("runc"))].into(),
+                    runtimes: [("crun", runtime(crun)), ("runc", runtime("runc".into()))].into(),
                 },
             },
         },

@@ -67,7 +67,7 @@ struct KubeletConfiguration {
     cgroup_driver: &'static str,
     #[serde(rename = "cgroupsPerQOS")]
     cgroups_per_qos: bool,
-    enforce_node_allocatable: [&'static str; 1],
+    enforce_node_allocatable: &'static [&'static str],
     system_reserved: Reserved,
     eviction_hard: BTreeMap<&'static str, String>,
     #[serde(rename = "imageGCHighThresholdPercent")]
@@ -105,9 +105,15 @@ struct Authorization {
     mode: &'static str,
 }
 
-/// The kubelet's configuration file.
+/// The kubelet's configuration file. Without `cgroups`, pods run without limits: where no cgroup can be divided, the kubelet
+/// would otherwise exit.
 #[must_use]
-pub fn files(layout: &Layout, config: &Config, capacity: &Capacity) -> Vec<ConfigFile> {
+pub fn files(
+    layout: &Layout,
+    config: &Config,
+    capacity: &Capacity,
+    cgroups: bool,
+) -> Vec<ConfigFile> {
     let bounds = Bounds::of(capacity, &config.resources);
     let socket = cri_socket(layout, config.cri);
     let configuration = KubeletConfiguration {
@@ -132,9 +138,9 @@ pub fn files(layout: &Layout, config: &Config, capacity: &Capacity) -> Vec<Confi
         fail_swap_on: false,
         // The cgroups below RootlessKit's unit are delegated to us, and systemd cannot be reached from the namespaces.
         cgroup_driver: "cgroupfs",
-        cgroups_per_qos: true,
+        cgroups_per_qos: cgroups,
         // It writes the limits of what remains into the control group of all pods, `kubepods`.
-        enforce_node_allocatable: ["pods"],
+        enforce_node_allocatable: if cgroups { &["pods"] } else { &[] },
         system_reserved: bounds.reserved,
         eviction_hard: bounds.eviction_hard,
         image_gc_high_threshold_percent: bounds.image_gc_high,

@@ -41,6 +41,10 @@ pub struct Start {
 pub trait Found {
     /// The kernel interface that kube-proxy can use on this machine.
     fn proxy_mode(&self) -> Result<kube_proxy::Mode>;
+    /// Whether the cgroup of this process can be divided.
+    fn divides_cgroup(&self) -> bool;
+    /// Whether pods can have cgroups of their own.
+    fn pods_have_cgroups(&self) -> Result<bool>;
     /// The address at which other machines reach this one.
     fn public_address(&self) -> Result<Ipv4Addr>;
     /// How much memory, disk and so on there is for pods.
@@ -55,7 +59,10 @@ pub fn start(
     found: &impl Found,
 ) -> Result<Start> {
     let (args, files) = match service {
-        Service::Rootlesskit => (rootlesskit::args(layout, config), Vec::new()),
+        Service::Rootlesskit => (
+            rootlesskit::args(layout, config, found.divides_cgroup()),
+            Vec::new(),
+        ),
         Service::Etcd => (etcd::args(layout), Vec::new()),
         Service::KubeApiserver => (kube_apiserver::args(layout, config), Vec::new()),
         Service::KubeControllerManager => {
@@ -64,7 +71,12 @@ pub fn start(
         Service::KubeScheduler => (kube_scheduler::args(layout), Vec::new()),
         Service::Kubelet => (
             kubelet::args(layout, config),
-            kubelet::files(layout, config, &found.capacity()?),
+            kubelet::files(
+                layout,
+                config,
+                &found.capacity()?,
+                found.pods_have_cgroups()?,
+            ),
         ),
         Service::KubeProxy => (
             kube_proxy::args(layout),

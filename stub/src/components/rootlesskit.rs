@@ -14,8 +14,9 @@ const MTU: u32 = 65520;
 /// RootlessKit's command line, to which the program that runs inside must be appended. RootlessKit publishes the API
 /// server's port before it starts that program. If this port is taken, it fails with a message that names the port. All
 /// other ports are the business of the service `ports`, so that whoever takes one of them does not stop the cluster.
+/// `divides` says whether the cgroup in which it starts can be divided.
 #[must_use]
-pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
+pub fn args(layout: &Layout, config: &Config, divides: bool) -> Vec<String> {
     let mut args = Args::of(layout, "rootlesskit")
         .path("state-dir", layout.rootlesskit())
         .flag("net", "slirp4netns")
@@ -33,11 +34,14 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
     for directory in ["/etc", "/run", "/var/lib", "/opt"] {
         args = args.flag("copy-up", directory);
     }
-    args.flag("propagation", "rslave")
+    args = args
+        .flag("propagation", "rslave")
         .flag("cgroupns", true)
         .flag("pidns", true)
         .flag("ipcns", true)
-        .flag("utsns", true)
-        .flag("evacuate-cgroup2", EVACUATED)
-        .0
+        .flag("utsns", true);
+    if divides {
+        args = args.flag("evacuate-cgroup2", EVACUATED);
+    }
+    args.0
 }

@@ -53,7 +53,7 @@ fn command_lines() {
     insta::assert_snapshot!("kube-proxy-args", lines(&kube_proxy::args(&layout)));
     insta::assert_snapshot!(
         "rootlesskit-args",
-        lines(&rootlesskit::args(&layout, &config))
+        lines(&rootlesskit::args(&layout, &config, true))
     );
     insta::assert_snapshot!("containerd-args", lines(&containerd::args(&layout)));
     insta::assert_snapshot!(
@@ -63,6 +63,27 @@ fn command_lines() {
     insta::assert_snapshot!("crio-args", lines(&crio::args(&layout)));
     let ip = Ipv4Addr::new(192, 0, 2, 7);
     insta::assert_snapshot!("flanneld-args", lines(&flannel::args(&layout, ip)));
+}
+
+/// Where no cgroup can be divided, nobody tries to.
+#[test]
+fn without_cgroups() {
+    let (layout, config) = (layout(), config(Cni::Bridge));
+    let args = rootlesskit::args(&layout, &config, false);
+    assert!(!lines(&args).contains("cgroup2"), "{args:?}");
+    let kubelet = text(&kubelet::files(&layout, &config, &MACHINE, false));
+    assert!(kubelet.contains(r#""cgroupsPerQOS": false"#), "{kubelet}");
+    let containerd = text(&containerd::files(
+        &layout,
+        Snapshotter::Overlayfs,
+        PAUSE,
+        false,
+    ));
+    assert!(containerd.contains("disable_cgroup = true"), "{containerd}");
+    assert!(
+        containerd.contains("usernetes/oci-runtime-without-cgroups"),
+        "{containerd}"
+    );
 }
 
 #[test]
@@ -92,14 +113,17 @@ fn configuration_files() {
     };
     insta::assert_snapshot!(
         "containerd",
-        text(&containerd::files(&layout, kernel, PAUSE))
+        text(&containerd::files(&layout, kernel, PAUSE, true))
     );
     insta::assert_snapshot!(
         "containerd-fuse",
-        text(&containerd::files(&layout, fuse, PAUSE))
+        text(&containerd::files(&layout, fuse, PAUSE, true))
     );
     insta::assert_snapshot!("crio", text(&crio::files(&layout, kernel, &images)));
-    insta::assert_snapshot!("kubelet", text(&kubelet::files(&layout, &config, &MACHINE)));
+    insta::assert_snapshot!(
+        "kubelet",
+        text(&kubelet::files(&layout, &config, &MACHINE, true))
+    );
     let iptables = kube_proxy::files(&layout, &config, kube_proxy::Mode::Iptables);
     insta::assert_snapshot!("kube-proxy", text(&iptables));
     insta::assert_snapshot!(
@@ -131,7 +155,7 @@ fn there_is_a_runtime_class_for_each_oci_runtime() {
     assert_eq!(all, ["crun runc", "crun", ""]);
     // Both container runtimes know all of them by these names.
     let layout = layout();
-    let (_, containerd) = containerd::files(&layout, Snapshotter::Overlayfs, PAUSE).remove(0);
+    let (_, containerd) = containerd::files(&layout, Snapshotter::Overlayfs, PAUSE, true).remove(0);
     let (_, crio) =
         crio::files(&layout, Snapshotter::Overlayfs, &crio::Images::default()).remove(0);
     for (text, path, names) in [
@@ -178,7 +202,7 @@ fn configuration_files_follow_the_choices_of_runtime_and_modes() {
     ));
     assert!(storage.contains("mount_program = "), "{storage}");
     config.cri = Cri::Crio;
-    let kubelet = text(&kubelet::files(&layout, &config, &MACHINE));
+    let kubelet = text(&kubelet::files(&layout, &config, &MACHINE, true));
     assert!(
         kubelet.contains("unix:///run/user/1001/usernetes/crio/crio.sock"),
         "{kubelet}"
@@ -202,8 +226,13 @@ fn paths_of_sockets_stay_short_in_a_home_with_a_long_path() {
         assert!(socket.as_os_str().len() <= 107, "{}", socket.display());
     }
     let mut files = crio::files(&long, Snapshotter::Overlayfs, &crio::Images::default());
-    files.extend(containerd::files(&long, Snapshotter::FuseOverlayfs, PAUSE));
-    files.extend(kubelet::files(&long, &config(Cni::Bridge), &MACHINE));
+    files.extend(containerd::files(
+        &long,
+        Snapshotter::FuseOverlayfs,
+        PAUSE,
+        true,
+    ));
+    files.extend(kubelet::files(&long, &config(Cni::Bridge), &MACHINE, true));
     for (_, text) in files {
         let words = text.split(['"', '\'']);
         for socket in words.filter(|word| Path::new(word).extension() == Some("sock".as_ref())) {
@@ -222,10 +251,10 @@ fn parsers_read_odd_paths_unchanged() {
         "/home/a b\"c%h$x/.local/share/usernetes/generations/1".into(),
     )
     .unwrap();
-    let (_, toml) = containerd::files(&odd, Snapshotter::Overlayfs, PAUSE).remove(0);
+    let (_, toml) = containerd::files(&odd, Snapshotter::Overlayfs, PAUSE, true).remove(0);
     let table: ::toml::Table = toml.parse().unwrap();
     assert_eq!(table["root"].as_str(), odd.data("containerd").to_str());
-    let (_, json) = kubelet::files(&odd, &config(Cni::Bridge), &MACHINE).remove(0);
+    let (_, json) = kubelet::files(&odd, &config(Cni::Bridge), &MACHINE, true).remove(0);
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
         value["tlsCertFile"].as_str(),

@@ -1,10 +1,11 @@
 //! Control groups: their version, and the controllers that the user may use.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::statfs;
+use rustix::fs::{Access, access, statfs};
 
 use super::{CheckId, Finding, Level, Machine};
+use crate::config::{Config, Cri};
 
 const MOUNT: &str = "/sys/fs/cgroup";
 /// `CGROUP2_SUPER_MAGIC` of linux/magic.h.
@@ -38,6 +39,56 @@ pub(super) fn judge_version(magic: Option<u64>) -> Finding {
         .fix("boot with the kernel parameter `systemd.unified_cgroup_hierarchy=1`, for example in GRUB_CMDLINE_LINUX of /etc/default/grub")
 }
 
+/// The cgroup of this process, if it is the user's to divide: then pods can have limits, and everything a service has
+/// started can be found. Otherwise the reason why not.
+pub fn delegated(machine: &Machine) -> Result<PathBuf, String> {
+    let groups = machine.read("/proc/self/cgroup").unwrap_or_default();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+    let own = own.ok_or("this process is in no cgroup of version 2")?;
+    let dir = machine.at(MOUNT).join(own);
+    for file in ["", "cgroup.procs", "cgroup.subtree_control"] {
+        let path = dir.join(file);
+        if let Err(error) = access(&path, Access::WRITE_OK) {
+            let error = std::io::Error::from(error);
+            return Err(format!("{} cannot be written: {error}", path.display()));
+        }
+    }
+    let given = machine.read(Path::new(MOUNT).join(own).join("cgroup.controllers"));
+    match lacking(&given.unwrap_or_default()).as_slice() {
+        [] => Ok(dir),
+        lacking => Err(format!("{} lacks {}", dir.display(), lacking.join(", "))),
+    }
+}
+
+/// The needed controllers that a list of controllers does not have.
+fn lacking(given: &str) -> Vec<&'static str> {
+    // Whole words: `cpuset` is not `cpu`.
+    let given: Vec<_> = given.split_whitespace().collect();
+    NEEDED.into_iter().filter(|c| !given.contains(c)).collect()
+}
+
+/// The cgroup that `usernetes run` was started in.
+pub(super) fn own(machine: &Machine, config: &Config) -> Finding {
+    let id = CheckId::CgroupDelegation;
+    let reason = match delegated(machine) {
+        Ok(dir) => return Finding::ok(id, format!("{} is yours to divide", dir.display())),
+        Err(reason) => reason,
+    };
+    let wanted = "a cgroup of version 2 that is yours, with the controllers cpu, memory and pids";
+    if config.cri == Cri::Crio {
+        return Finding::new(
+            id,
+            Level::Fatal,
+            format!("{reason}, and CRI-O cannot do without"),
+        )
+        .expected(wanted)
+        .fix("choose containerd with `--cri containerd`, or start this in a cgroup of yours");
+    }
+    Finding::new(id, Level::Note, format!("{reason}: pods will run without limits"))
+        .expected(wanted)
+        .fix("start this in a cgroup of yours, for example with `systemd-run --user --scope --property=Delegate=yes`")
+}
+
 /// `control_group` is the group of the user's manager as systemd reports it; without it, systemd's usual one is examined.
 pub(super) fn controllers(machine: &Machine, control_group: Option<&str>) -> Finding {
     let id = CheckId::CgroupControllers;
@@ -53,11 +104,9 @@ pub(super) fn controllers(machine: &Machine, control_group: Option<&str>) -> Fin
         return Finding::new(id, Level::Fatal, format!("{file} cannot be read"))
             .expected("cgroup v2 and a systemd that runs for the user");
     };
-    // Whole words: `cpuset` is not `cpu`.
-    let given: Vec<_> = text.split_whitespace().collect();
-    let missing: Vec<_> = NEEDED.into_iter().filter(|c| !given.contains(c)).collect();
+    let missing = lacking(&text);
     if missing.is_empty() {
-        return Finding::ok(id, given.join(" "));
+        return Finding::ok(id, text.trim());
     }
     let finding = Finding::new(
         id,

@@ -39,6 +39,8 @@ checks! {
     CgroupV2 = "cgroup-v2",
     /// The cgroup controllers that the user may use.
     CgroupControllers = "cgroup-controllers",
+    /// The cgroup in which `usernetes run` was started.
+    CgroupDelegation = "cgroup-delegation",
     /// The program that maps user ids.
     Newuidmap = "newuidmap",
     /// The program that maps group ids.

@@ -24,6 +24,8 @@ pub struct Machine {
     pub user: Option<String>,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<PathBuf>,
+    /// The directory in the place of it for a `usernetes run` whose session has none that lasts. It need not exist yet.
+    pub private_dir: Option<PathBuf>,
     /// `$PATH`.
     pub path: OsString,
     /// This program, which the check of namespaces runs once more; without it that check only reads.
@@ -40,6 +42,7 @@ impl Machine {
             gid: getgid().as_raw(),
             user: env::var("USER").ok().filter(|u| !u.is_empty()),
             runtime_dir: env::var_os(paths::XDG_RUNTIME_DIR).map(PathBuf::from),
+            private_dir: None,
             path: env::var_os("PATH").unwrap_or_default(),
             program: Some(root.join("proc/self/exe")).filter(|program| program.exists()),
             root,
@@ -122,6 +125,9 @@ impl Machine {
     /// Where the login keeps the user's sockets: `$XDG_RUNTIME_DIR`, or the place where it is known to be.
     #[must_use]
     pub fn session_dir(&self) -> Option<PathBuf> {
+        if let Some(dir) = &self.private_dir {
+            return Some(dir.clone());
+        }
         let usual = self.at(self.usual_session_dir());
         paths::session_dir(self.runtime_dir.as_deref(), &usual, self.uid)
     }
@@ -156,6 +162,12 @@ impl Machine {
                 .count();
             std::iter::repeat_n((pid, dir), number)
         })
+    }
+
+    /// The kernel's id of the present boot; empty if it does not say.
+    pub(crate) fn boot_id(&self) -> String {
+        let id = self.read("/proc/sys/kernel/random/boot_id");
+        id.unwrap_or_default().trim().to_owned()
     }
 
     /// Where systemd-logind makes the directory of a user.

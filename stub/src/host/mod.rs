@@ -28,6 +28,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub use cgroup::delegated;
 pub use check_id::CheckId;
 pub use machine::Machine;
 pub use namespaces::probe_child;
@@ -132,6 +133,12 @@ impl Finding {
         self
     }
 
+    /// Whether it is worth a line before a cluster starts: the user can still do something about it.
+    #[must_use]
+    pub(crate) fn is_telling(&self) -> bool {
+        self.level >= Level::Warn && self.id != CheckId::Linger || self.id == CheckId::NodeName
+    }
+
     /// Whether it rules out even unpacking programs and writing units. All other findings matter only once units start.
     #[must_use]
     pub fn prevents_installing(&self) -> bool {
@@ -154,12 +161,18 @@ pub fn check(
 ) -> Vec<Finding> {
     // The kernel and AppArmor know programs by their real paths, with links resolved.
     let real_data_dir = resolved(data_dir);
-    let mut findings = vec![session::user(machine), session::runtime_dir(machine)];
+    let supervised = !manager.is_needed();
+    let mut findings = vec![session::user(machine)];
+    findings.extend((!supervised).then(|| session::runtime_dir(machine)));
     findings.push(session::manager(machine, manager));
-    findings.push(session::linger(machine));
+    findings.extend((!supervised).then(|| session::linger(machine)));
     findings.push(name::node_name(machine, config));
     findings.push(cgroup::version(machine));
-    findings.push(cgroup::controllers(machine, manager.control_group()));
+    findings.push(if supervised {
+        cgroup::own(machine, config)
+    } else {
+        cgroup::controllers(machine, manager.control_group())
+    });
     findings.extend(ids::programs(machine));
     findings.extend(ids::ranges(machine));
     let probed = namespaces::probe(machine);

@@ -98,6 +98,8 @@ enum Silence {
     NoSystemctl,
     NotBooted,
     Failed(String),
+    /// Nobody asked.
+    NotNeeded,
 }
 
 impl Manager {
@@ -123,6 +125,19 @@ impl Manager {
             Err(Silence::Failed(ended.said()))
         };
         Self { answer: answer() }
+    }
+
+    /// None is needed: `usernetes run` supervises the services.
+    #[must_use]
+    pub fn not_needed() -> Self {
+        Self {
+            answer: Err(Silence::NotNeeded),
+        }
+    }
+
+    /// Whether a service manager is to run the units.
+    pub(super) fn is_needed(&self) -> bool {
+        !matches!(self.answer, Err(Silence::NotNeeded))
     }
 
     /// Whether units can be started.
@@ -164,10 +179,11 @@ pub(super) fn manager(machine: &Machine, manager: &Manager) -> Finding {
             .expected("an answer from your own systemd (`systemctl --user`)")
     };
     match &manager.answer {
+        Err(Silence::NotNeeded) => Finding::ok(id, "not needed: `usernetes run` supervises"),
         Err(Silence::NoSystemctl) => fatal("there is no `systemctl` in PATH".to_owned())
-            .fix("use a machine that runs systemd, or only unpack with `install --start \"\"`"),
+            .fix("use `usernetes run`, which needs no systemd, or only unpack with `install --start \"\"`"),
         Err(Silence::NotBooted) => fatal("this machine was not booted with systemd".to_owned())
-            .fix("use a machine that runs systemd, or only unpack with `install --start \"\"`"),
+            .fix("use `usernetes run`, which needs no systemd, or only unpack with `install --start \"\"`"),
         Err(Silence::Failed(said)) => {
             let bus = machine.session_dir().map(|d| d.join("bus"));
             let found = match &bus {
@@ -196,15 +212,26 @@ fn version(id: CheckId, manager: &Manager) -> Finding {
     }
 }
 
+/// Whether what a user runs outlives the last login, as far as systemd-logind is concerned.
+fn lingers(machine: &Machine, name: &str) -> bool {
+    // systemd-logind writes a backslash in a name twice (cescape of systemd).
+    let file = name.replace('\\', r"\\");
+    !file.contains('/') && machine.at(Path::new(LINGER).join(file)).exists()
+}
+
+impl Machine {
+    /// Whether the directory of the session outlives the last login.
+    pub(crate) fn lingers(&self) -> bool {
+        self.user_name().is_some_and(|name| lingers(self, &name))
+    }
+}
+
 pub(super) fn linger(machine: &Machine) -> Finding {
     let id = CheckId::Linger;
     let Some(name) = machine.user_name() else {
         return Finding::new(id, Level::Note, "unknown, because the user has no name");
     };
-    // systemd-logind writes a backslash in a name twice (cescape of systemd).
-    let file = name.replace('\\', r"\\");
-    let known = !file.contains('/') && machine.at(Path::new(LINGER).join(file)).exists();
-    if known {
+    if lingers(machine, &name) {
         return Finding::ok(id, "units start at boot and outlive the login");
     }
     // Root must not trust `$USER`; logind accepts a number as well.

@@ -29,6 +29,7 @@ pub(super) fn machine(files: &[(&str, &str)]) -> (TempDir, Machine) {
         gid: 1002,
         user: Some("u".to_owned()),
         runtime_dir: None,
+        private_dir: None,
         path: "/bin".into(),
         program: None,
     };

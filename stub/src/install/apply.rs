@@ -17,7 +17,6 @@ use crate::pki;
 use crate::progress::Progress;
 use crate::snapshot;
 use crate::store::{Effect, Generation};
-use crate::units;
 
 /// A plan whose files are all written. Nothing has been started or stopped.
 pub(super) struct Applied<'a> {
@@ -156,14 +155,14 @@ impl<'a> Plan<'a> {
         receipt: &mut Receipt,
         changed: bool,
     ) -> Result<bool> {
-        let units = units::units(&self.config, layout, self.systemd_version);
+        let units = self.units(layout, receipt);
         let data = self.store.dir();
         let changed = receipt.write_units(data, &unit_dir(layout), &units)? || changed;
         if changed {
             receipt.generation = generation.number();
             receipt.versions = Versions::of(generation.manifest());
             receipt.config = self.config.to_text();
-            receipt.set_stale(self.systemd.is_some(), self.machine);
+            receipt.set_stale(self.leaves_stale(&units), self.machine);
             receipt.write(data)?;
         }
         Ok(changed)

@@ -11,12 +11,13 @@ use crate::cluster::{Current, Versions};
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
 use crate::lifecycle::{PATIENCE, Phase, Waiter, stop};
+use crate::manager::Manager;
 use crate::progress::Progress;
 use crate::protocol;
 use crate::services::{Service, Services};
 use crate::snapshot;
 use crate::store::Generation;
-use crate::systemd::{Systemd, Unit};
+use crate::systemd::Unit;
 
 /// What a new generation is measured by, and the one to go back to.
 pub(super) struct Gate {
@@ -53,23 +54,23 @@ impl Gate {
     }
 
     /// Waits until the pods that were ready before are ready again.
-    pub(super) fn wait(&self, systemd: &Systemd, progress: &Progress) -> Result<Option<Phase>> {
+    pub(super) fn wait(&self, manager: &dyn Manager, progress: &Progress) -> Result<Option<Phase>> {
         let (Some(ready), Some(client)) = (&self.ready, self.next.api()?) else {
             return Ok(None);
         };
         let services = Services::of(&self.next.config);
         let names = services.all_units();
-        let units = systemd.units(&names)?;
+        let units = manager.units(&names)?;
         let runtime = services.unit(Service::Rootlesskit);
         let since = units.iter().find(|u| runtime == *u.name());
         let since = since.and_then(Unit::started);
-        let waiter = Waiter::new(systemd, progress, names, units, self.patience);
+        let waiter = Waiter::new(manager, progress, names, units, self.patience);
         waiter.pods(&client, ready, since.as_deref()).map(Some)
     }
 
     /// Lets the previous generation run again, with the present data if its etcd can read that, otherwise with the data it
     /// had. Gives the error to end with.
-    pub(super) fn go_back(self, systemd: &Systemd, cause: Error, progress: &Progress) -> Error {
+    pub(super) fn go_back(self, manager: &dyn Manager, cause: Error, progress: &Progress) -> Error {
         let (number, release) = (self.previous.number(), &self.previous.manifest().release);
         let failed = &self.next.generation.manifest().release;
         let cause = cause.without_hint();
@@ -77,7 +78,7 @@ impl Gate {
             "release {failed} does not work, so generation {number} (release {release}) comes back: {cause}"
         ));
         let cause = cause.message().to_owned();
-        let back = stop(systemd, progress)
+        let back = stop(manager, progress)
             .and_then(|()| return_data(&self.next.layout, &self.previous, progress))
             .and_then(|()| child::run(&mut reinstall(&self.previous)))
             .and_then(Ended::success);

@@ -29,6 +29,7 @@ use crate::config::{Cni, Config, DnsName};
 use crate::error::Result;
 use crate::host::{self, Finding, Machine, Manager};
 use crate::layout::{CONFIG_FILE, has_etcd_data};
+use crate::manager;
 use crate::paths;
 use crate::progress::Progress;
 use crate::store::{Generation, Store};
@@ -53,10 +54,12 @@ impl Source {
 /// Installs the bundle this process was started from, or applies the configuration again if this is the installed
 /// command.
 pub fn install(flags: &Flags, machine: &Machine, progress: &Progress) -> Result<Report> {
+    let store = Store::open_default()?;
+    if !flags.supervised && manager::is_claimed(store.dir()) {
+        return Err(manager::runs(store.dir()));
+    }
     // An existing store is locked before anything is looked at; a new one is locked as soon as it is made.
-    let store = Store::open_default()?
-        .with_origin(flags.origin.clone())
-        .locked()?;
+    let store = store.with_origin(flags.origin.clone()).locked()?;
     let source = match (Bundle::of_this_process()?, flags.generation) {
         (_, Some(number)) => Source::Installed(Box::new(store.complete(Some(number))?)),
         (Some(bundle), None) => {

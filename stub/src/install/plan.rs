@@ -53,6 +53,8 @@ pub(super) struct Plan<'a> {
     /// `None` if no service manager answers.
     pub(super) systemd: Option<Systemd>,
     pub(super) systemd_version: u32,
+    /// Whether `usernetes run` is to run the services.
+    pub(super) supervised: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -93,7 +95,11 @@ impl<'a> Plan<'a> {
             check_versions(&versions, &source, flags.force)?;
         }
 
-        let manager = Manager::ask(machine);
+        let manager = if flags.supervised {
+            Manager::not_needed()
+        } else {
+            Manager::ask(machine)
+        };
         let kept = last.as_ref().filter(|_| has_data);
         let findings = host::check(
             machine,
@@ -106,7 +112,11 @@ impl<'a> Plan<'a> {
         let findings = refuse_fatal(findings, !start.unit().is_empty() && !flags.force)?;
         cluster::check_pki(&layout, &config, machine)?;
         let systemd_version = manager.version().unwrap_or(ASSUMED_SYSTEMD);
-        let units = units::units(&config, &layout, systemd_version);
+        let units = units_for(
+            flags.supervised,
+            receipt.as_ref(),
+            units::units(&config, &layout, systemd_version),
+        );
         check_places(&layout, receipt.as_ref(), &units)?;
         let systemd = manager
             .answers()
@@ -135,8 +145,32 @@ impl<'a> Plan<'a> {
             findings,
             systemd,
             systemd_version,
+            supervised: flags.supervised,
         })
     }
+
+    /// The units that are to exist.
+    pub(super) fn units(&self, layout: &Layout, receipt: &Receipt) -> BTreeMap<UnitName, String> {
+        let units = units::units(&self.config, layout, self.systemd_version);
+        units_for(self.supervised, Some(receipt), units)
+    }
+
+    /// Whether anything may run, or be known to a service manager, that differs from these units.
+    pub(super) fn leaves_stale(&self, units: &BTreeMap<UnitName, String>) -> bool {
+        self.systemd.is_some() || (self.supervised && !units.is_empty())
+    }
+}
+
+/// The units that are to exist. `usernetes run` needs none, but keeps those that `install` has made up to date.
+fn units_for(
+    supervised: bool,
+    receipt: Option<&Receipt>,
+    units: BTreeMap<UnitName, String>,
+) -> BTreeMap<UnitName, String> {
+    if supervised && receipt.is_none_or(|receipt| receipt.units.is_empty()) {
+        return BTreeMap::new();
+    }
+    units
 }
 
 /// The generation that another one replaces; `None` if there is none, or only the configuration is applied again.
@@ -215,6 +249,9 @@ fn check_places(
         layout.config(),
         "set XDG_CONFIG_HOME to a directory of yours",
     )?;
+    if units.is_empty() {
+        return Ok(());
+    }
     store::writable(
         &dir,
         "set XDG_CONFIG_HOME to a directory of yours, for your service manager as well",

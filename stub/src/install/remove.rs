@@ -10,7 +10,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::files::{contents, remove_root, remove_tree};
 use crate::host::Machine;
 use crate::layout::Layout;
-use crate::lifecycle::stop;
+use crate::lifecycle::{end_run, stop};
 use crate::progress::Progress;
 use crate::services::{UnitName, all_unit_names};
 use crate::store::Store;
@@ -70,7 +70,9 @@ impl Manager {
 /// Stops everything and removes the units that `install` wrote; with `purge` also programs, configuration, keys and
 /// data. Then compares the disk with the receipt, and fails if anything is left. It completes an interrupted run.
 pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<()> {
-    let store = Store::open_default()?.locked()?;
+    let store = Store::open_default()?;
+    end_run(machine, store.dir(), progress)?;
+    let store = store.locked()?;
     let layout = present(&store, machine)?;
     let receipt = Receipt::read(store.dir())?.unwrap_or_default();
     let manager = Manager::of(&layout, machine)?;

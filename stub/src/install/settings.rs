@@ -44,6 +44,8 @@ pub struct Flags {
     pub timeout: Option<Duration>,
     /// `--origin`: the known origin of the bundle; `None` to look for a signature beside it.
     pub origin: Option<Verdict>,
+    /// For `run`: no service manager is asked, and no units are made.
+    pub supervised: bool,
     /// `--generation`: the existing generation to make current; `None` for the one of this program.
     pub generation: Option<u64>,
 }

@@ -12,6 +12,7 @@ use crate::cluster::{Current, Receipt};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::host::{self, Level};
 use crate::lifecycle::stop;
+use crate::manager;
 use crate::progress::Progress;
 use crate::protocol;
 use crate::signature;
@@ -80,30 +81,48 @@ fn prepare_data(store: &Store, generation: &Generation, progress: &Progress) -> 
     if unreadable(&current.layout, generation)?.is_none() {
         return Ok(());
     }
-    // Before anything is stopped, everything is checked that can prevent the generation from coming back.
-    let findings = examine(&current.machine)?;
-    let fatal: Vec<_> = findings
-        .into_iter()
-        .filter(|f| f.level == Level::Fatal)
-        .collect();
-    if !fatal.is_empty() {
-        return Err(host::refusal(&fatal));
+    let has_units = current.has_units()?;
+    // Before anything is stopped, everything is checked that can prevent the generation from coming back. Without units,
+    // nothing runs now, and `usernetes run` makes its own checks.
+    if has_units {
+        let findings = examine(&current.machine)?;
+        let fatal: Vec<_> = findings
+            .into_iter()
+            .filter(|f| f.level == Level::Fatal)
+            .collect();
+        if !fatal.is_empty() {
+            return Err(host::refusal(&fatal));
+        }
     }
     snapshot::need(&current.layout, generation.number())?;
     snapshot::check_space(&current.layout)?;
     let store = store.clone().locked()?;
     store.sign()?;
-    stop(&current.systemd()?, progress)?;
+    if has_units {
+        stop(current.manager()?.as_ref(), progress)?;
+    }
     return_data(&current.layout, generation, progress)
 }
 
 /// Makes an earlier generation current again; `None` for the one before the current one. If units are installed, this
 /// process becomes the `install` of that generation's own program, because only that program knows its units and the other
 /// files that it makes from the configuration. It checks whether it can run here before it becomes current.
+/// Fails while `usernetes run` runs the cluster.
 pub fn rollback(generation: Option<u64>, progress: &Progress) -> Result<()> {
     let store = Store::open_default()?;
-    if Receipt::read(store.dir())?.is_none_or(|r| r.units.is_empty()) {
-        let generation = store.rollback(generation)?;
+    if manager::is_claimed(store.dir()) {
+        return Err(manager::runs(store.dir()));
+    }
+    let receipt = Receipt::read(store.dir())?.unwrap_or_default();
+    if receipt.units.is_empty() {
+        let mut number = generation;
+        // Otherwise there are only programs.
+        if !receipt.config.is_empty() {
+            let generation = store.complete(number)?;
+            prepare_data(&store, &generation, progress)?;
+            number = Some(generation.number());
+        }
+        let generation = store.rollback(number)?;
         let (number, release) = (generation.number(), &generation.manifest().release);
         progress.line(format!(
             "generation {number} (release {release}) is current now"

@@ -17,4 +17,4 @@ pub use services::missing;
 pub(crate) use services::upholder;
 pub(crate) use start::bring_up;
 pub use start::{start, start_target};
-pub use stop::{restart, stop, stop_unit};
+pub use stop::{end_run, restart, stop, stop_all, stop_unit};

@@ -12,9 +12,10 @@ use crate::api::apply;
 use crate::api::{ReadyPods, dns, node};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::manager::Manager;
 use crate::progress::Progress;
 use crate::services::UnitName;
-use crate::systemd::{Systemd, Unit};
+use crate::systemd::Unit;
 
 /// Time between two checks of a goal.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -66,7 +67,7 @@ impl State {
 
 /// Waits for one goal after the other, and fails early if a unit fails.
 pub(crate) struct Waiter<'a> {
-    systemd: &'a Systemd,
+    manager: &'a dyn Manager,
     progress: &'a Progress,
     units: Vec<UnitName>,
     /// All units before anything was started.
@@ -78,14 +79,14 @@ pub(crate) struct Waiter<'a> {
 impl<'a> Waiter<'a> {
     /// `units` are those that must become active, `before` all units before anything was started.
     pub(crate) fn new(
-        systemd: &'a Systemd,
+        manager: &'a dyn Manager,
         progress: &'a Progress,
         units: Vec<UnitName>,
         before: Vec<Unit>,
         patience: Duration,
     ) -> Self {
         Self {
-            systemd,
+            manager,
             progress,
             units,
             before,
@@ -104,7 +105,7 @@ impl<'a> Waiter<'a> {
     /// Waits until all units are active.
     pub(crate) fn units(&self) -> Result<Phase> {
         self.wait("units", "", || {
-            let units = self.systemd.units(&self.units)?;
+            let units = self.manager.units(&self.units)?;
             Ok(starting(&units).map_or(State::Reached, State::Pending))
         })
     }
@@ -199,7 +200,7 @@ impl<'a> Waiter<'a> {
             }
             if started.elapsed() > self.patience {
                 let seconds = self.patience.as_secs();
-                let units = self.systemd.units(&self.units)?;
+                let units = self.manager.units(&self.units)?;
                 let first = units.iter().find(|u| !u.is_active()).map_or("", Unit::name);
                 let unit = if culprit.is_empty() { first } else { culprit };
                 return Err(self
@@ -212,7 +213,7 @@ impl<'a> Waiter<'a> {
 
     /// Fails if a unit has failed or keeps restarting. Gives the units that are not active yet, as text.
     fn check_units(&self) -> Result<String> {
-        let units = self.systemd.units(&self.units)?;
+        let units = self.manager.units(&self.units)?;
         for unit in &units {
             // systemd counts restarts until a unit is stopped.
             let before = self.before.iter().find(|u| u.name() == unit.name());
@@ -227,10 +228,10 @@ impl<'a> Waiter<'a> {
 
     fn failure(&self, unit: &str, message: String) -> Error {
         let mut error = Error::new(Kind::Failed, message);
-        for line in self.systemd.log(unit, LOG_LINES) {
+        for line in self.manager.log(unit, LOG_LINES) {
             error = error.detail("log", line);
         }
-        error.hint(format!("`usernetes logs {unit}` shows the whole log; the installation is complete, so you can run `install` again"))
+        error.hint(format!("`usernetes logs {unit}` shows the whole log; the installation is complete, so you can run the same command again"))
     }
 }
 

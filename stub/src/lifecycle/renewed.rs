@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 use crate::cluster::Current;
 use crate::config::Config;
 use crate::error::Result;
+use crate::manager::Manager;
 use crate::pki::{self, Ensured, Renew, rfc3339};
 use crate::progress::Progress;
 use crate::services::{Service, Services, UnitName};
 use crate::store::Store;
-use crate::systemd::{Systemd, Unit};
+use crate::systemd::Unit;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -36,13 +37,13 @@ pub fn renew(restart: bool, progress: &Progress) -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
-    let systemd = current.systemd()?;
-    let running = running(&systemd, &names)?;
+    let manager = current.manager()?;
+    let running = running(manager.as_ref(), &names)?;
     if running.is_empty() {
         progress.line("no service that must restart is running");
         return Ok(());
     }
-    restart_all(&systemd, running.iter().map(Unit::name), progress)
+    restart_all(manager.as_ref(), running.iter().map(Unit::name), progress)
 }
 
 /// Renews the certificates that are [due](Renew::Due), and restarts the running services that must, see [`renew_due`].
@@ -55,11 +56,11 @@ pub fn renew_due_and_restart(progress: &Progress) -> Result<()> {
     let now = SystemTime::now();
     let mut due = renew_due(&current, now, progress)?;
     let services = Services::of(&current.config);
-    let asked = current.systemd().and_then(|systemd| {
-        let units = running(&systemd, &services.all_units())?;
-        Ok((systemd, units))
+    let asked = current.manager().and_then(|manager| {
+        let units = running(manager.as_ref(), &services.all_units())?;
+        Ok((manager, units))
     });
-    let (systemd, units) = match asked {
+    let (manager, units) = match asked {
         Ok(asked) => asked,
         // The certificates are in order, and without a service manager nothing runs that is too old.
         Err(_) if due.is_empty() => return Ok(()),
@@ -74,7 +75,7 @@ pub fn renew_due_and_restart(progress: &Progress) -> Result<()> {
         started.is_some_and(|started| runs_too_long(*service, &started, now))
     }));
     let names = due.into_iter().filter_map(|s| Some(state(s)?.name()));
-    restart_all(&systemd, names, progress)
+    restart_all(manager.as_ref(), names, progress)
 }
 
 /// Renews the certificates that are [due](Renew::Due) at this time: those that end within 30 days, and those that lack an
@@ -120,18 +121,18 @@ fn issue(current: &Current, renew: Renew, now: SystemTime, progress: &Progress) 
 
 /// Restarts those running services that must, after certificates have changed. Pods and RootlessKit keep running.
 pub(crate) fn restart_users(
-    systemd: &Systemd,
+    manager: &dyn Manager,
     config: &Config,
     ensured: &Ensured,
     progress: &Progress,
 ) -> Result<()> {
     let names = names_of(config, &users(config, ensured));
-    let running = running(systemd, &names)?;
-    restart_all(systemd, running.iter().map(Unit::name), progress)
+    let running = running(manager, &names)?;
+    restart_all(manager, running.iter().map(Unit::name), progress)
 }
 
 fn restart_all<'a>(
-    systemd: &Systemd,
+    manager: &dyn Manager,
     names: impl Iterator<Item = &'a str>,
     progress: &Progress,
 ) -> Result<()> {
@@ -139,13 +140,13 @@ fn restart_all<'a>(
     if names.is_empty() {
         return Ok(());
     }
-    systemd.run(["restart"].into_iter().chain(names.clone()))?;
+    manager.restart(&names)?;
     progress.line(format!("restarted {}", names.join(" ")));
     Ok(())
 }
 
-fn running(systemd: &Systemd, names: &[UnitName]) -> Result<Vec<Unit>> {
-    let units = systemd.units(names)?;
+fn running(manager: &dyn Manager, names: &[UnitName]) -> Result<Vec<Unit>> {
+    let units = manager.units(names)?;
     Ok(units.into_iter().filter(|u| !u.is_stopped()).collect())
 }
 

@@ -11,9 +11,10 @@ use crate::config::Target;
 use crate::error::{Error, Kind, Result};
 use crate::images;
 use crate::layout::Layout;
+use crate::manager::Manager;
 use crate::progress::Progress;
 use crate::services::{Service, Services, UnitName, all_unit_names};
-use crate::systemd::{Systemd, Unit};
+use crate::systemd::Unit;
 
 /// Directory of CoreDNS's image in a generation's `images/`.
 const COREDNS_IMAGE: &str = "coredns";
@@ -25,7 +26,8 @@ pub fn start(current: &Current, unit: Option<&UnitName>, progress: &Progress) ->
         Some(unit) => unit.to_string(),
         None => start_target(current)?.to_string(),
     };
-    bring_up(&current.systemd()?, current, &[unit], PATIENCE, progress).map(drop)
+    let manager = current.manager()?;
+    bring_up(manager.as_ref(), current, &[unit], PATIENCE, progress).map(drop)
 }
 
 /// The target that is the whole cluster. Fails if the configuration names none.
@@ -46,7 +48,7 @@ pub fn start_target(current: &Current) -> Result<UnitName> {
 /// Starts units, and waits for the part of a cluster that they are: API server ready, roles and CoreDNS applied, all units
 /// active, node Ready, CoreDNS running. Each of these may take as long as `patience`.
 pub(crate) fn bring_up(
-    systemd: &Systemd,
+    manager: &dyn Manager,
     current: &Current,
     starting: &[String],
     patience: Duration,
@@ -60,19 +62,16 @@ pub(crate) fn bring_up(
         .collect();
     let wanted = services.units(&running);
     let names: Vec<UnitName> = all_unit_names().into_iter().collect();
-    let before = systemd.units(&names)?;
+    let before = manager.units(&names)?;
     // A unit that failed earlier and is not started yet would look as if it failed now.
-    systemd.reset_failed(&before)?;
+    manager.reset_failed(&before)?;
     if before.iter().all(Unit::is_stopped) {
         current.restarted()?;
     }
     let starting: Vec<_> = starting.iter().flat_map(|u| to_start(u, &before)).collect();
-    let waiter = Waiter::new(systemd, progress, wanted.clone(), before, patience);
-    systemd.run(
-        ["start", "--no-block"]
-            .into_iter()
-            .chain(starting.iter().map(String::as_str)),
-    )?;
+    let waiter = Waiter::new(manager, progress, wanted.clone(), before, patience);
+    let names: Vec<_> = starting.iter().map(String::as_str).collect();
+    manager.start(&names)?;
     let api = if running.contains(&Service::KubeApiserver) {
         current.api()?
     } else {
@@ -91,7 +90,7 @@ pub(crate) fn bring_up(
         phases.push(waiter.apply(client, &objects)?);
     }
     phases.push(waiter.units()?);
-    let states = systemd.units(&wanted)?;
+    let states = manager.units(&wanted)?;
     phases.extend(each(&states));
     let state = |service| {
         let name = services.unit(service);

@@ -1,16 +1,18 @@
 //! Stopping: everything, or one unit so that it stays stopped.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::services::upholder;
 use super::start::{start, start_target};
 use crate::cluster::Current;
-use crate::config::Target;
 use crate::error::{Error, Kind, Result};
+use crate::host::Machine;
+use crate::manager::{Direct, Manager, is_claimed, runs};
 use crate::progress::Progress;
 use crate::services::{Service, UnitName, stop_order};
-use crate::systemd::{Systemd, Unit};
+use crate::systemd::Unit;
 
 /// All units together may take less time than this to end.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -18,29 +20,63 @@ const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Stops everything and waits until nothing runs any more. systemd keeps the order the units ask for: nodes before the
 /// API server before etcd before RootlessKit.
-pub fn stop(systemd: &Systemd, progress: &Progress) -> Result<()> {
+pub fn stop(manager: &dyn Manager, progress: &Progress) -> Result<()> {
     let order = stop_order();
-    let mut units = systemd.units(&order)?;
+    let mut units = manager.units(&order)?;
     let running: Vec<_> = units
         .iter()
         .filter(|u| !u.is_stopped())
         .map(Unit::name)
         .collect();
     if !running.is_empty() {
-        systemd.run(["stop", "--no-block"].into_iter().chain(running))?;
-        units = wait_for_end(systemd, &order, progress)?;
+        manager.stop(&running)?;
+        units = wait_for_end(manager, &order, progress)?;
     }
     // Units may have failed before, or by taking too long to end. systemd would list them as failed for ever, and the next
     // start could not tell old failures from new ones.
-    systemd.reset_failed(&units)
+    manager.reset_failed(&units)
+}
+
+/// Stops the whole cluster: the `usernetes run` that runs it, if there is one, or else its units.
+pub fn stop_all(current: &Current, progress: &Progress) -> Result<()> {
+    if end_run(&current.machine, current.layout.data_dir(), progress)? {
+        return Ok(());
+    }
+    stop(&current.systemd()?, progress)
+}
+
+/// Ends the `usernetes run` of a data directory with everything it runs, and waits for that. Gives whether there was one.
+pub fn end_run(machine: &Machine, data: &Path, progress: &Progress) -> Result<bool> {
+    let Some(direct) = Direct::of(machine, data)? else {
+        if is_claimed(data) {
+            return Err(runs(data));
+        }
+        return Ok(false);
+    };
+    direct.end()?;
+    let wait = progress.wait("stop");
+    wait.say(&format!("`usernetes run`, process {}", direct.pid()));
+    let began = Instant::now();
+    while is_claimed(data) {
+        if began.elapsed() > PATIENCE {
+            return Err(runs(data).detail("waited", format!("{} s", PATIENCE.as_secs())));
+        }
+        thread::sleep(INTERVAL);
+    }
+    wait.finish("everything has stopped, and `usernetes run` has ended");
+    Ok(true)
 }
 
 /// Waits until no unit runs. Gives their last states.
-fn wait_for_end(systemd: &Systemd, order: &[UnitName], progress: &Progress) -> Result<Vec<Unit>> {
+fn wait_for_end(
+    manager: &dyn Manager,
+    order: &[UnitName],
+    progress: &Progress,
+) -> Result<Vec<Unit>> {
     let wait = progress.wait("stop");
     let started = Instant::now();
     loop {
-        let units = systemd.units(order)?;
+        let units = manager.units(order)?;
         let running: Vec<_> = units.iter().filter(|u| !u.is_stopped()).collect();
         let Some(first) = running.first() else {
             wait.finish("everything has stopped");
@@ -57,10 +93,7 @@ fn wait_for_end(systemd: &Systemd, order: &[UnitName], progress: &Progress) -> R
                     names.join(", ")
                 ),
             )
-            .hint(format!(
-                "`systemctl --user kill --signal=KILL {}`",
-                names.join(" ")
-            )));
+            .hint(format!("`{}`", manager.kill_by_hand(&names))));
         }
         thread::sleep(INTERVAL);
     }
@@ -69,35 +102,37 @@ fn wait_for_end(systemd: &Systemd, order: &[UnitName], progress: &Progress) -> R
 /// Restarts one unit, or stops the whole cluster and starts it again.
 pub fn restart(current: &Current, unit: Option<&UnitName>, progress: &Progress) -> Result<()> {
     current.check_in_place()?;
-    let systemd = current.systemd()?;
+    let manager = current.manager()?;
     if let Some(unit) = unit {
         // Does it belong to this installation?
-        systemd.units(&[unit])?;
-        return systemd.run(["restart", unit.as_str()]);
+        manager.units(std::slice::from_ref(unit))?;
+        return manager.restart(&[unit.as_str()]);
     }
     let target = start_target(current)?;
-    stop(&systemd, progress)?;
+    stop(manager.as_ref(), progress)?;
     start(current, Some(&target), progress)
 }
 
 /// Stops one unit so that it stays stopped. An active target would start its service again at once, so that target is
 /// stopped as well, without its other services. RootlessKit stops together with everything, because everything runs inside
 /// it.
-pub fn stop_unit(systemd: &Systemd, unit: &UnitName, progress: &Progress) -> Result<()> {
+pub fn stop_unit(manager: &dyn Manager, unit: &UnitName, progress: &Progress) -> Result<()> {
     if Service::of_unit(unit.as_str()) == Some(Service::Rootlesskit) {
         progress.line("everything runs inside RootlessKit, so everything stops");
-        return stop(systemd, progress);
+        return stop(manager, progress);
     }
     // Does it belong to this installation?
-    systemd.units(&[unit])?;
-    if let Some(target) = upholder(unit.as_str()).map(Target::as_str)
-        && systemd.units(&[target])?.iter().any(|u| !u.is_stopped())
+    manager.units(std::slice::from_ref(unit))?;
+    if let Some(target) = upholder(unit.as_str())
+        && manager
+            .units(&[UnitName::target(target)])?
+            .iter()
+            .any(|u| !u.is_stopped())
     {
-        // Its services are `PartOf=` it and would stop with it; this leaves them alone (seen with systemd 252).
-        systemd.run(["stop", "--job-mode=ignore-dependencies", target])?;
+        manager.stop_target_only(target.as_str())?;
         progress.line(format!(
             "stopped {target} as well, because it would start {unit} again at once; its other services keep running, but would not restart after a crash; `usernetes start` starts both again"
         ));
     }
-    systemd.run(["stop", unit.as_str()])
+    manager.stop_and_wait(unit.as_str())
 }

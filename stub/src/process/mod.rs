@@ -3,6 +3,7 @@
 pub(crate) mod namespaces;
 pub(crate) mod notify;
 pub(crate) mod supervise;
+pub(crate) mod supervised;
 
 use std::env;
 use std::ffi::OsString;

@@ -74,7 +74,7 @@ pub(crate) fn join(layout: &Layout, namespaces: Namespaces) -> Result<()> {
         Err(error) => {
             return Err(Error::from(std::io::Error::from(error))
                 .about(format!("cannot enter the namespaces of process {pid}"))
-                .hint("restart RootlessKit with `systemctl --user restart u7s-rootlesskit`; the kernel must be 5.8 or later"));
+                .hint("restart RootlessKit with `usernetes restart rootlesskit`; the kernel must be 5.8 or later"));
         }
     }
     if namespaces != Namespaces::Network {
@@ -107,14 +107,14 @@ pub(crate) fn child_pid(rootlesskit_dir: &Path) -> Result<Pid> {
             )
             .expected("a PID")
             .found(format!("`{}`", text.trim()))
-            .hint("restart RootlessKit with `systemctl --user restart u7s-rootlesskit`")
+            .hint("restart RootlessKit with `usernetes restart rootlesskit`")
         })
 }
 
 fn not_running(rootlesskit_dir: &Path) -> Error {
     Error::new(Kind::Failed, "RootlessKit is not running")
         .detail("state", rootlesskit_dir.display())
-        .hint("start the cluster with `usernetes start`, or look at `journalctl --user -u u7s-rootlesskit`")
+        .hint("start the cluster with `usernetes start`, or look at `usernetes logs rootlesskit`")
 }
 
 #[cfg(test)]

@@ -24,11 +24,13 @@ mod slice;
 mod target;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::layout::Layout;
-use crate::services::{Services, TARGETS, UnitName};
+use crate::protocol;
+use crate::services::{Service, Services, TARGETS, UnitName};
 
 /// The shortest time from the start of `boot rootlesskit` until it exits with a failure. If RootlessKit fails earlier, it
 /// waits for the rest of this time, unless it is told to stop.
@@ -37,8 +39,27 @@ use crate::services::{Services, TARGETS, UnitName};
 /// 100 times a minute, which wrote 1850 lines to the log (systemd 257); with it, 6 times and 120 lines.
 pub const HOLD_OFF: Duration = Duration::from_secs(10);
 
+/// How long to wait before a service is started again: at first, and at the longest, which is reached after so many
+/// restarts. A person can wait that long.
+pub(crate) const RESTART_FIRST: Duration = Duration::from_secs(1);
+pub(crate) const RESTART_LONGEST: Duration = Duration::from_secs(15);
+pub(crate) const RESTART_STEPS: u32 = 8;
+
+/// How long a service may take to become ready. On a slow machine, etcd and the API server need a minute.
+pub(crate) const START_PATIENCE: Duration = Duration::from_mins(5);
+
+/// How many files a service may have open, if it does not ask for more.
+pub(crate) const OPEN_FILES: u64 = 65536;
+
 /// The page that every unit names as its documentation.
 const DOCUMENTATION: &str = "https://github.com/rootless-containers/usernetes";
+
+/// The program that starts a service, and its arguments. Units and `usernetes run` use the same ones.
+#[must_use]
+pub(crate) fn exec(service: Service, layout: &Layout) -> (PathBuf, [&'static str; 2]) {
+    let program = layout.program("usernetes");
+    (program, [protocol::BOOT, service.as_str()])
+}
 
 /// The names and texts of all units of a generation that the configuration needs.
 ///

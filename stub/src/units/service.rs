@@ -1,10 +1,13 @@
 //! The units of services.
 
-use super::DOCUMENTATION;
+use std::time::Duration;
+
 use super::ini::{Unit, command, word};
+use super::{
+    DOCUMENTATION, OPEN_FILES, RESTART_FIRST, RESTART_LONGEST, RESTART_STEPS, START_PATIENCE, exec,
+};
 use crate::config::Cri;
 use crate::layout::Layout;
-use crate::protocol;
 use crate::services::{Service, Services, UnitName};
 
 /// The unit of one of the services of a configuration.
@@ -34,21 +37,23 @@ pub(super) fn text(
         .key("Type", if row.notifies { "notify" } else { "exec" })
         // The main process is the launcher or RootlessKit, but notifications come from its child processes.
         .key("NotifyAccess", "all");
-    let program = layout.program("usernetes");
+    let (program, args) = exec(service, layout);
     let unit = unit
-        .key("ExecStart", command(&program, &[protocol::BOOT, row.name]))
+        .key("ExecStart", command(&program, &args))
         .key("Environment", environment(layout))
         .key("SyslogIdentifier", format!("u7s-{}", row.name))
         .key("Restart", "always");
     let clean_exits: Vec<_> = row.clean_exits.iter().map(u8::to_string).collect();
     let unit = restart_delay(unit, systemd)
         .key("SuccessExitStatus", clean_exits.join(" "))
-        // On a slow machine, etcd and the API server need a minute.
-        .key("TimeoutStartSec", "5min")
+        .key(
+            "TimeoutStartSec",
+            format!("{}min", START_PATIENCE.as_secs() / 60),
+        )
         .key("TimeoutStopSec", format!("{}s", row.stop_seconds))
         // The launcher passes SIGTERM on. If it went to all processes of the unit, it would also end pods and slirp4netns.
         .key("KillMode", "mixed")
-        .key("LimitNOFILE", "65536:524288")
+        .key("LimitNOFILE", format!("{OPEN_FILES}:524288"))
         .key("Slice", UnitName::slice());
     let unit = match row.memory_low_mebibytes {
         0 => unit,
@@ -77,9 +82,10 @@ pub(super) fn environment(layout: &Layout) -> String {
 /// delay must be short enough for a person to wait for.
 fn restart_delay(unit: Unit, systemd: u32) -> Unit {
     if systemd >= 254 {
-        unit.key("RestartSec", "1s")
-            .key("RestartSteps", 8)
-            .key("RestartMaxDelaySec", "15s")
+        let seconds = |time: Duration| format!("{}s", time.as_secs());
+        unit.key("RestartSec", seconds(RESTART_FIRST))
+            .key("RestartSteps", RESTART_STEPS)
+            .key("RestartMaxDelaySec", seconds(RESTART_LONGEST))
     } else {
         unit.key("RestartSec", "3s")
     }

@@ -122,7 +122,7 @@ fn a_damaged_backup_changes_nothing() {
     let file = backup(&stage);
     let mut bytes = fs::read(&file).unwrap();
     let at = bytes
-        .windows(17)
+        .windows(b"data of the first".len())
         .position(|w| w == b"data of the first")
         .unwrap();
     bytes[at] = b'x';

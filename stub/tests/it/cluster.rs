@@ -268,7 +268,7 @@ fn a_unit_that_fails_is_named_with_its_log() {
       log    etcd: out of luck
       state  failed
 
-    hint: `usernetes logs u7s-etcd.service` shows the whole log; the installation is complete, so you can run `install` again
+    hint: `usernetes logs u7s-etcd.service` shows the whole log; the installation is complete, so you can run the same command again
     ");
     assert!(
         stage

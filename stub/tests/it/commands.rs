@@ -36,6 +36,7 @@ fn help_lists_commands_and_exit_codes() {
 
     Commands:
       install               Install the bundle and start a cluster; run it again to apply other settings
+      run                   Run the cluster in the foreground, without systemd: in containers, in WSL, on batch nodes
       upgrade               Check another bundle and its signature, then install it with the same settings
       uninstall             Stop the cluster and remove its units
       show-cleanup-command  Print the command that removes all data, for `eval "$(usernetes show-cleanup-command)"`

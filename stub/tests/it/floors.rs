@@ -43,6 +43,7 @@ const FLOORS: [&[&str]; 6] = [
         "api",
         "host",
         "images",
+        "manager",
         "ports",
         "process",
         "rootlesskit",
@@ -58,6 +59,7 @@ const FLOORS: [&[&str]; 6] = [
         "lifecycle",
         "snapshot",
         "status",
+        "supervise",
     ],
     &["cli"],
 ];

@@ -30,6 +30,7 @@ mod ports;
 mod protocol;
 mod rollback;
 mod roots;
+mod run;
 mod signed;
 mod stage;
 mod system_errors;

@@ -83,20 +83,23 @@ fn what_units_say() {
 }
 
 #[test]
-fn what_cri_o_calls() {
+fn what_container_runtimes_call() {
     let (home, _) = installed_by_upgrade(r#"{"origin":"unsigned"}"#);
     let bin = home.current().bin_dir();
-    let link = home.path().join("oci-runtime");
-    fs::os::unix::fs::symlink(bin.join("usernetes"), &link).unwrap();
-    let output = Command::new(&link).arg("--version").output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    // The bundle has no crun: the program that it would become is named.
-    assert!(!output.status.success());
-    assert!(
-        stderr.contains(bin.join("crun").to_str().unwrap()),
-        "{stderr}"
-    );
-    // By any other name it is `usernetes`.
-    let output = Command::new(&link).arg0("other").arg("--version").output();
-    assert!(output.unwrap().status.success());
+    // CRI-O's name, and containerd's where no cgroup can be made.
+    for name in ["oci-runtime", "oci-runtime-without-cgroups"] {
+        let link = home.path().join(name);
+        fs::os::unix::fs::symlink(bin.join("usernetes"), &link).unwrap();
+        let output = Command::new(&link).arg("--version").output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        // The bundle has no crun: the program that it would become is named.
+        assert!(!output.status.success());
+        assert!(
+            stderr.contains(bin.join("crun").to_str().unwrap()),
+            "{stderr}"
+        );
+        // By any other name it is `usernetes`.
+        let output = Command::new(&link).arg0("other").arg("--version").output();
+        assert!(output.unwrap().status.success());
+    }
 }

@@ -64,7 +64,7 @@ fn service_managers() {
     insta::assert_snapshot!(text(session::manager(&m, &Manager::ask(&m))), @r#"
     fatal systemd-user: there is no `systemctl` in PATH
           expected  an answer from your own systemd (`systemctl --user`)
-          fix       use a machine that runs systemd, or only unpack with `install --start ""`
+          fix       use `usernetes run`, which needs no systemd, or only unpack with `install --start ""`
     "#);
     let failing = "#!/bin/sh\necho 'Failed to connect to bus: No medium found' >&2\nexit 1\n";
     let (_dir, m) = machine(&[("/bin/systemctl", failing)]);
@@ -133,6 +133,35 @@ fn cgroups() {
           expected  the unified hierarchy, version 2
           fix       boot with the kernel parameter `systemd.unified_cgroup_hierarchy=1`, for example in GRUB_CMDLINE_LINUX of /etc/default/grub
     ");
+}
+
+#[test]
+fn a_cgroup_is_ours_to_divide_if_it_can_be_written_and_has_the_controllers() {
+    let files = |controllers| {
+        machine(&[
+            ("/proc/self/cgroup", "1:name=x:/other\n0::/a/b\n"),
+            ("/sys/fs/cgroup/a/b/cgroup.procs", ""),
+            ("/sys/fs/cgroup/a/b/cgroup.subtree_control", ""),
+            ("/sys/fs/cgroup/a/b/cgroup.controllers", controllers),
+        ])
+    };
+    let (dir, m) = files("cpuset cpu memory pids\n");
+    let own = dir.path().join("sys/fs/cgroup/a/b");
+    assert_eq!(cgroup::delegated(&m), Ok(own.clone()));
+    let (_dir, m) = files("cpuset memory pids\n");
+    assert!(cgroup::delegated(&m).unwrap_err().ends_with(" lacks cpu"));
+    let (dir, m) = files("cpu memory pids\n");
+    fs_err::remove_file(dir.path().join("sys/fs/cgroup/a/b/cgroup.subtree_control")).unwrap();
+    let reason = cgroup::delegated(&m).unwrap_err();
+    assert!(
+        reason.contains("cgroup.subtree_control cannot be written"),
+        "{reason}"
+    );
+    let (_dir, m) = machine(&[("/proc/self/cgroup", "4:memory:/old\n")]);
+    assert_eq!(
+        cgroup::delegated(&m).unwrap_err(),
+        "this process is in no cgroup of version 2"
+    );
 }
 
 #[test]
