@@ -209,6 +209,14 @@ fn of_ports(unit: Layer, layout: &Layout) -> Layer {
 fn of_record(name: &'static str, record: &Record) -> Layer {
     let all = record.ports.len();
     let waiting: Vec<_> = record.waiting().collect();
+    if !record.trouble.is_empty() {
+        return Layer {
+            name,
+            state: State::Warning,
+            detail: format!("services are not published: {}", record.trouble),
+            next: "run `usernetes logs u7s-ports.service`".to_owned(),
+        };
+    }
     let Some(first) = waiting.first() else {
         return Layer::ok(name, format!("{all} published"));
     };
@@ -389,6 +397,7 @@ mod tests {
         };
         let mut record = Record {
             ports: vec![entry("127.0.0.1:6443:6443/tcp", "")],
+            ..Record::default()
         };
         assert_eq!(of_record("ports", &record).detail, "1 published");
         record.ports.push(entry("0.0.0.0:80:80/tcp", "in use"));

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::output::{print, print_json, table};
 use crate::cluster::Current;
-use crate::config::PortSpec;
+use crate::config::{PortSpec, PublishServices};
 use crate::error::Result;
 use crate::lifecycle;
 use crate::ports::Entry;
@@ -16,14 +16,27 @@ pub(super) enum Port {
     /// Publish a port now, and keep it published
     Publish {
         /// The port, for example 0.0.0.0:30080:30080/tcp
-        #[arg(value_name = "IP:PORT:CHILDPORT/PROTO")]
-        port: PortSpec,
+        #[arg(
+            value_name = "IP:PORT:CHILDPORT/PROTO",
+            required_unless_present = "auto"
+        )]
+        port: Option<PortSpec>,
+        /// Publish NodePort and LoadBalancer services and the host ports of pods by themselves, on this address of this
+        /// machine [default: 0.0.0.0, which is all]
+        #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "0.0.0.0", conflicts_with = "port")]
+        auto: Option<PublishServices>,
     },
     /// Stop publishing a port
     Unpublish {
         /// The port, as `port list` shows it
-        #[arg(value_name = "IP:PORT:CHILDPORT/PROTO")]
-        port: PortSpec,
+        #[arg(
+            value_name = "IP:PORT:CHILDPORT/PROTO",
+            required_unless_present = "auto"
+        )]
+        port: Option<PortSpec>,
+        /// Stop publishing services and the host ports of pods by themselves
+        #[arg(long, conflicts_with = "port")]
+        auto: bool,
     },
     /// List the ports to publish, one per line, and whether they are published
     List {
@@ -42,8 +55,19 @@ impl Port {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         match self {
             Self::List { json } => list(*json),
-            Self::Publish { port } => lifecycle::publish(port, progress),
-            Self::Unpublish { port } => lifecycle::unpublish(port),
+            Self::Publish { port, auto } => {
+                if let Some(address) = auto {
+                    lifecycle::publish_services(*address, progress)?;
+                }
+                port.iter()
+                    .try_for_each(|port| lifecycle::publish(port, progress))
+            }
+            Self::Unpublish { port, auto } => {
+                if *auto {
+                    lifecycle::publish_services(PublishServices(None), progress)?;
+                }
+                port.iter().try_for_each(lifecycle::unpublish)
+            }
         }
     }
 }

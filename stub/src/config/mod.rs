@@ -5,6 +5,7 @@ mod choice;
 mod dns;
 mod port;
 mod resources;
+mod services;
 mod setting;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use dns::DnsName;
 pub(crate) use dns::host_name_fault;
 pub use port::{API_PORT, PortSpec, Proto};
 pub use resources::{Cpus, Memory, Resources};
+pub use services::PublishServices;
 pub use setting::{Change, Setting};
 
 use crate::cidr::Cidr;
@@ -43,6 +45,8 @@ pub struct Config {
     pub cluster_domain: DnsName,
     /// Ports of the host that lead into the cluster.
     pub publish: Vec<PortSpec>,
+    /// Where services that ask for a port of the node are published by themselves.
+    pub publish_services: PublishServices,
     /// The target that starts at login.
     pub start: Target,
     /// Addresses.
@@ -82,6 +86,7 @@ impl Config {
             node_name,
             cluster_domain: default("cluster.local"),
             publish: vec![PortSpec::API],
+            publish_services: PublishServices(None),
             start: Target::All,
             network: Network {
                 rootlesskit: default("10.0.42.0/24"),

@@ -1,7 +1,7 @@
 //! Publishing ports of this machine while the cluster runs.
 
 use crate::cluster::Current;
-use crate::config::{Config, PortSpec};
+use crate::config::{Config, PortSpec, PublishServices};
 use crate::error::{Error, Kind, Result};
 use crate::ports::{Entry, Record};
 use crate::progress::Progress;
@@ -38,6 +38,25 @@ pub fn publish(port: &PortSpec, progress: &Progress) -> Result<()> {
             "the API server has a new certificate with this address and will load it within a minute",
         );
     }
+    Ok(())
+}
+
+/// Turns on, at an address, or off that services are published by themselves. The service `ports` notices it within
+/// seconds. Afterwards the configuration says so on disk.
+pub fn publish_services(address: PublishServices, progress: &Progress) -> Result<()> {
+    let store = Store::open_default()?.locked()?;
+    let current = Current::read()?;
+    let (mut applied, mut written) = (current.config.clone(), current.written()?);
+    store.sign()?;
+    for config in [&mut applied, &mut written] {
+        config.publish_services = address;
+        config.check()?;
+    }
+    current.set_config(&written, &applied)?;
+    progress.line(match address.0 {
+        Some(ip) => format!("services that ask for a port of the node are published at {ip} by themselves; `usernetes port list` shows them"),
+        None => "services are not published by themselves any more".to_owned(),
+    });
     Ok(())
 }
 

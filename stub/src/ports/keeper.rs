@@ -1,5 +1,6 @@
 //! Compares the ports that are wanted with those that are open.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::record::{Entry, Record};
@@ -48,9 +49,38 @@ impl Keeper {
     }
 
     /// The record of the last comparison.
-    #[cfg(test)]
     pub(crate) fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// The open ports of services and pods, as wishes: they stay until it is known which of these objects are still there.
+    pub(crate) fn remembered(&self) -> Vec<Wish> {
+        let of_objects = |entry: &&Entry| entry.open && !entry.owner.is_empty();
+        let entries = self.record.ports.iter().filter(of_objects);
+        let wish = |entry: &Entry| {
+            Some(Wish {
+                port: entry.spec()?,
+                owner: entry.owner.clone(),
+            })
+        };
+        entries.filter_map(wish).collect()
+    }
+
+    /// Remembers which services have an address of ours in their status, and the reason why services are not published.
+    pub(crate) fn note(&mut self, addressed: BTreeSet<String>, trouble: String) -> Result<()> {
+        let new = Record {
+            ports: self.record.ports.clone(),
+            addressed,
+            trouble,
+        };
+        if self.record != new {
+            if self.record.trouble != new.trouble && !new.trouble.is_empty() {
+                say(format!("services are not published: {}", new.trouble));
+            }
+            self.record = new;
+            self.record.write(&self.layout)?;
+        }
+        Ok(())
     }
 
     /// Opens the ports that are wanted and not open, closes those that nobody wants any more, and records the outcome.

@@ -2,8 +2,10 @@
 //! RootlessKit has opened, again and again: a port that another program has taken, or whose address this machine does not
 //! have at the moment, is opened as soon as that is possible, and holds up nothing until then.
 
+mod exposed;
 mod keeper;
 mod record;
 
+pub(crate) use exposed::{Exposed, Status};
 pub(crate) use keeper::{Keeper, Wish};
 pub use record::{Entry, Record};

@@ -1,5 +1,6 @@
 //! The record of the ports that the service `ports` keeps published. Other commands read it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,12 @@ pub struct Record {
     /// The ports, those of the configuration first.
     #[serde(default)]
     pub ports: Vec<Entry>,
+    /// The services whose status has an address that we wrote, such as `service default/web`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub addressed: BTreeSet<String>,
+    /// The reason why services are not published by themselves although they should; empty if there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trouble: String,
 }
 
 /// A port that somebody wants to be published.

@@ -65,7 +65,7 @@ fn renewing_makes_new_certificates_for_the_same_keys() {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(
         said.stderr,
-        "renewed 14 certificates\nrunning services load the new certificates within 5 minutes\n"
+        "renewed 15 certificates\nrunning services load the new certificates within 5 minutes\n"
     );
     let after = all();
     assert_ne!(after[0], before[0]);

@@ -298,7 +298,10 @@ fn an_announced_end_stops_those_bound_to_it_before_the_process_is_gone() {
     play.wait(9.0);
     play.ends(Rootlesskit, End::Code(1));
     play.wait(1.0);
-    assert!(play.said().starts_with("start rootlesskit\nstart etcd\nstart ports"));
+    assert!(
+        play.said()
+            .starts_with("start rootlesskit\nstart etcd\nstart ports")
+    );
 }
 
 #[test]
