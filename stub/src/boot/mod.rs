@@ -13,6 +13,7 @@ mod mounts;
 mod network;
 mod oci_runtime;
 mod pods;
+mod ports;
 mod probe;
 mod resolver;
 mod rootlesskit;
@@ -69,6 +70,7 @@ pub fn run(name: &str) -> Result<u8> {
             rootlesskit::run(&layout, &config)
         }
         Service::Flanneld => flannel::run(&layout, &config),
+        Service::Ports => ports::run(&layout, &config),
         Service::Etcd => {
             keep_snapshot(&layout)?;
             run_service(service, &layout, &config)

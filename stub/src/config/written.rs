@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::{
-    Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network, PortSpec, Resources, SCHEMA,
-    Target,
+    Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network, PortSpec, PublishServices,
+    Resources, SCHEMA, Target,
 };
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
@@ -21,6 +21,7 @@ struct Written {
     node_name: Option<DnsName>,
     cluster_domain: Option<DnsName>,
     publish: Option<Vec<PortSpec>>,
+    publish_services: Option<PublishServices>,
     start: Option<Target>,
     network: WrittenNetwork,
     resources: WrittenResources,
@@ -45,13 +46,14 @@ struct WrittenResources {
 }
 
 /// The keys of the file, and those of its tables.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "schema",
     "cri",
     "cni",
     "node_name",
     "cluster_domain",
     "publish",
+    "publish_services",
     "start",
     "network",
     "resources",
@@ -74,6 +76,7 @@ impl Written {
             cri: self.cri.unwrap_or(default.cri),
             cluster_domain: self.cluster_domain.unwrap_or(default.cluster_domain),
             publish: self.publish.unwrap_or(default.publish),
+            publish_services: self.publish_services.unwrap_or(default.publish_services),
             start: self.start.unwrap_or(default.start),
             network: Network {
                 rootlesskit: network.rootlesskit.unwrap_or(default.network.rootlesskit),

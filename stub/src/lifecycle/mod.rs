@@ -7,7 +7,7 @@ mod services;
 mod start;
 mod stop;
 
-pub use ports::{publish, unpublish};
+pub use ports::{ports, publish, publish_services, unpublish};
 pub use ready::Phase;
 pub(crate) use ready::timed;
 pub(crate) use ready::{PATIENCE, Waiter};

@@ -47,7 +47,7 @@ fn an_upgrade_restarts_and_keeps_settings() {
     assert_eq!(said.code, Some(0), "{said:?}");
     insta::assert_snapshot!(stage.calls(), @r"
     daemon-reload
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     start --no-block u7s-etcd.target
     ");
     let unit = fs::read_to_string(stage.units().join("u7s-etcd.service")).unwrap();
@@ -70,6 +70,7 @@ fn start_stop_status_and_logs() {
     host         ok  your service manager answers
     RootlessKit  ok  u7s-rootlesskit.service active
     etcd         ok  u7s-etcd.service active
+    ports        ok  0 published
     ");
     stage.calls();
     assert_eq!(stage.usernetes(&["stop"]).code, Some(0));
@@ -88,7 +89,7 @@ fn start_stop_status_and_logs() {
         "etcd: out of luck\n"
     );
     insta::assert_snapshot!(stage.calls(), @r"
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     start --no-block u7s-etcd.target
     restart u7s-etcd.service
     journalctl --user --no-pager --unit u7s-etcd.service --lines 5
@@ -124,7 +125,7 @@ fn a_stopped_service_stays_stopped_and_start_brings_it_back() {
     stop u7s-etcd.service
     stop u7s-etcd.service
     start --no-block u7s-etcd.target
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     ");
 }
 
@@ -140,7 +141,7 @@ fn what_took_too_long_to_stop_does_not_keep_it_from_starting() {
     assert_eq!(stage.usernetes(&["stop", "etcd"]).code, Some(0));
     assert_eq!(stage.usernetes(&["start"]).code, Some(0));
     insta::assert_snapshot!(stage.calls(), @r"
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     reset-failed u7s-etcd.service
     start --no-block u7s-etcd.target
     stop --job-mode=ignore-dependencies u7s-etcd.target
@@ -178,7 +179,7 @@ fn one_service_is_started_beside_what_runs() {
     assert_eq!(said.code, Some(0), "{said:?}");
     insta::assert_snapshot!(stage.calls(), @r"
     daemon-reload
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     start --no-block u7s-rootlesskit.service u7s-etcd.target
     ");
 }
