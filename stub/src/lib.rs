@@ -64,6 +64,8 @@ pub mod network;
 #[cfg(feature = "cluster")]
 pub mod pki;
 #[cfg(feature = "cluster")]
+pub mod ports;
+#[cfg(feature = "cluster")]
 pub mod process;
 #[cfg(feature = "cluster")]
 pub mod protocol;

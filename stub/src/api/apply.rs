@@ -42,7 +42,7 @@ fn path(object: &Value) -> String {
 }
 
 /// The message in a `Status` object. If there is none, the HTTP status.
-fn complaint(status: u16, body: &str) -> String {
+pub(super) fn complaint(status: u16, body: &str) -> String {
     let said: Value = serde_json::from_str(body).unwrap_or_default();
     said["message"]
         .as_str()
@@ -65,6 +65,8 @@ mod tests {
         let paths: Vec<_> = objects.iter().map(path).collect();
         insta::assert_snapshot!(paths.join("\n"), @r"
         /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/u7s:kubelet-api-admin
+        /apis/rbac.authorization.k8s.io/v1/clusterroles/u7s:ports
+        /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/u7s:ports
         /apis/rbac.authorization.k8s.io/v1/clusterroles/u7s:flannel
         /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/u7s:flannel
         /api/v1/namespaces/kube-system/serviceaccounts/coredns

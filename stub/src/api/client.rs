@@ -1,6 +1,6 @@
 //! Sends single requests to the API server over HTTPS, with a client certificate.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -77,23 +77,62 @@ impl Client {
         self.ask("PATCH", path, &headers, body)
     }
 
-    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> Result<Answer> {
-        self.exchange(&format!(
-            "{method} {path} HTTP/1.0\r\nHost: {}\r\nUser-Agent: usernetes\r\n{headers}\r\n{body}",
-            self.server
-        ))
-        .about(|| format!("https://{}{path}", self.server))
+    /// Sends `GET path` and gives each line of the answer as it comes, until the server ends it or `each` gives false. Fails
+    /// if the server says nothing for longer than `silence`, or answers with another status than 200.
+    pub(super) fn lines(
+        &self,
+        path: &str,
+        silence: Duration,
+        each: &mut dyn FnMut(&str) -> Result<bool>,
+    ) -> Result<()> {
+        let mut follow = || -> Result<()> {
+            let mut stream = self.connect()?;
+            stream.get_mut().set_read_timeout(Some(silence))?;
+            stream.write_all(self.request("GET", path, "", "").as_bytes())?;
+            let mut reader = BufReader::new(stream);
+            let (mut head, mut line) = (String::new(), String::new());
+            while read_line(&mut reader, &mut line)? && line != "\r\n" {
+                head.push_str(&line);
+            }
+            let status = parse(format!("{head}\r\n").as_bytes())?.status;
+            if status != 200 {
+                return Err(Error::new(Kind::Failed, format!("it answers {status}")));
+            }
+            while read_line(&mut reader, &mut line)? {
+                if !each(&line)? {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        follow().about(|| format!("https://{}{path}", self.server))
     }
 
-    /// Sends a request. With HTTP/1.0, the answer is not chunked, and it ends when the connection is closed.
-    fn exchange(&self, request: &str) -> Result<Answer> {
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> Result<Answer> {
+        self.exchange(&self.request(method, path, headers, body))
+            .about(|| format!("https://{}{path}", self.server))
+    }
+
+    fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
+        format!(
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nUser-Agent: usernetes\r\n{headers}\r\n{body}",
+            self.server
+        )
+    }
+
+    fn connect(&self) -> Result<StreamOwned<ClientConnection, TcpStream>> {
         let stream = TcpStream::connect_timeout(&self.server, SILENCE)?;
         stream.set_read_timeout(Some(SILENCE))?;
         stream.set_write_timeout(Some(SILENCE))?;
         let name = ServerName::IpAddress(self.server.ip().into());
         let connection = ClientConnection::new(Arc::clone(&self.config), name)
             .map_err(|error| Error::new(Kind::Failed, error.to_string()))?;
-        let mut stream = StreamOwned::new(connection, stream);
+        Ok(StreamOwned::new(connection, stream))
+    }
+
+    /// Sends a request. With HTTP/1.0, the answer is not chunked, and it ends when the connection is closed.
+    fn exchange(&self, request: &str) -> Result<Answer> {
+        let mut stream = self.connect()?;
         stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         match stream.take(LONGEST + 1).read_to_end(&mut answer) {
@@ -109,6 +148,16 @@ impl Client {
         }
         check_length(answer.len())?;
         parse(&answer)
+    }
+}
+
+/// Reads the next line. Gives false at the end, which a server written in Go may not announce.
+fn read_line(reader: &mut impl BufRead, line: &mut String) -> Result<bool> {
+    line.clear();
+    match reader.read_line(line) {
+        Ok(length) => Ok(length > 0),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -137,7 +186,8 @@ fn bad(path: &Path, error: &dyn std::fmt::Display) -> Error {
         .hint("`usernetes certs list` shows faults of the certificates")
 }
 
-fn parse(answer: &[u8]) -> Result<Answer> {
+/// Takes the answer of a server apart.
+pub(crate) fn parse(answer: &[u8]) -> Result<Answer> {
     let text = String::from_utf8_lossy(answer);
     text.split_once("\r\n\r\n")
         .and_then(|(head, body)| {

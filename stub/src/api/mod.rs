@@ -5,8 +5,11 @@ mod apply;
 mod client;
 mod objects;
 mod pods;
+mod watch;
 
 pub(crate) use apply::apply;
+pub(crate) use client::parse;
 pub use client::{Answer, Client};
 pub(crate) use objects::{Health, dns, network_policies, node};
 pub(crate) use pods::ReadyPods;
+pub(crate) use watch::{News, watch};

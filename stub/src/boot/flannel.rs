@@ -78,6 +78,13 @@ pub(super) fn outward_address(own: Ipv4Addr) -> Ipv4Addr {
     chosen(of_default_route, &Machine::this().addresses(), own)
 }
 
+/// The same, without a word; `None` if it has no address that other machines reach.
+pub(super) fn reached_at() -> Option<Ipv4Addr> {
+    let unknown = Ipv4Addr::UNSPECIFIED;
+    let chosen = chosen(default_route().ok(), &Machine::this().addresses(), unknown);
+    Some(chosen).filter(|address| *address != unknown)
+}
+
 fn chosen(
     of_default_route: Option<Ipv4Addr>,
     addresses: &BTreeSet<IpAddr>,

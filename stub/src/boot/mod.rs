@@ -14,6 +14,7 @@ mod mounts;
 mod network;
 mod oci_runtime;
 mod pods;
+mod ports;
 mod probe;
 mod resolver;
 mod rootlesskit;
@@ -73,6 +74,7 @@ pub fn run(name: &str) -> Result<u8> {
             rootlesskit::run(&layout, &config)
         }
         Service::Flanneld => flannel::run(&layout, &config),
+        Service::Ports => ports::run(&layout, &config),
         Service::Etcd => {
             keep_snapshot(&layout)?;
             run_service(service, &layout, &config)

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::output::{print, print_json};
 use crate::cidr::Cidr;
-use crate::config::{Cni, Cpus, Cri, DnsName, Memory, PortSpec};
+use crate::config::{Cni, Cpus, Cri, DnsName, Memory, PortSpec, PublishServices};
 use crate::error::Result;
 use crate::host::{self, Finding, Level, Machine};
 use crate::install::{self, Flags, Outcome, Report, Start};
@@ -46,6 +46,10 @@ pub(super) struct Settings {
     /// Publish a port of this machine into the cluster; repeat it for more ports (the API server's is always published)
     #[arg(short, long, value_name = "IP:PORT:CHILDPORT/PROTO")]
     publish: Vec<PortSpec>,
+    /// Publish NodePort and LoadBalancer services and the host ports of pods by themselves, on this address of this machine
+    /// [default: 0.0.0.0, which is all]; "" turns it off
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "0.0.0.0")]
+    publish_services: Option<PublishServices>,
     /// Start this unit now and, if it is a target, at every login; "" starts nothing
     #[arg(long, value_name = "UNIT")]
     start: Option<Start>,
@@ -101,6 +105,7 @@ impl Settings {
             memory: self.memory,
             cpus: self.cpus,
             publish: Some(self.publish.clone()).filter(|ports| !ports.is_empty()),
+            publish_services: self.publish_services,
             start: self.start.clone(),
             repair: self.repair,
             force: self.force,

@@ -1,9 +1,9 @@
 //! The addresses of the cluster, and the names in its certificates.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
-use crate::config::{API_PORT, Config, PortSpec, Proto};
+use crate::config::{API_PORT, Config, PortSpec};
 use crate::error::Result;
 use crate::host::Machine;
 use crate::layout::Layout;
@@ -11,23 +11,15 @@ use crate::pki;
 
 /// Whether it leads from 127.0.0.1 of this machine to the API server.
 pub(crate) fn is_local_api(port: &PortSpec, config: &Config) -> bool {
-    is_api(port, config)
-        && [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED]
-            .map(IpAddr::V4)
-            .contains(&port.ip)
-}
-
-/// Whether it leads to the API server, which listens on every address of the namespace.
-fn is_api(port: &PortSpec, config: &Config) -> bool {
-    let here = |ip: Ipv4Addr| ip.is_loopback() || ip == config.node_ip();
-    port.child_port == API_PORT && port.proto == Proto::Tcp && port.child_ip.is_none_or(here)
+    let mut alone = config.clone();
+    alone.publish = vec![*port];
+    alone.api_port().is_some()
 }
 
 /// The address at which this machine reaches the API server; `None` if it is not published there.
 #[must_use]
 pub fn api_address(config: &Config) -> Option<SocketAddr> {
-    let mut ports = config.publish.iter();
-    let port = ports.find(|port| is_local_api(port, config))?;
+    let port = config.api_port()?;
     Some(SocketAddr::from(([127, 0, 0, 1], port.port.get())))
 }
 
@@ -37,7 +29,7 @@ pub fn api_address(config: &Config) -> Option<SocketAddr> {
 pub(crate) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
     let mut names = Vec::new();
     let ports = config.publish.iter();
-    for port in ports.filter(|p| is_api(p, config)) {
+    for port in ports.filter(|p| config.is_api(p)) {
         if port.ip.is_unspecified() {
             let addresses = machine.addresses().into_iter();
             let same_kind = addresses.filter(|a| a.is_ipv4() == port.ip.is_ipv4());

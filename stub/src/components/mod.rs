@@ -24,6 +24,7 @@ use crate::config::{Config, Cri};
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::network::flannel;
+use crate::protocol;
 use crate::render::ConfigFile;
 use crate::services::Service;
 
@@ -85,8 +86,19 @@ pub fn start(
             flannel::args(layout, found.public_address()?),
             flannel::files(layout, config),
         ),
+        Service::Ports => (own(layout, service), Vec::new()),
     };
     Ok(Start { args, files })
+}
+
+/// The command line of a service that is this program itself.
+fn own(layout: &Layout, service: Service) -> Vec<String> {
+    let program = layout.program("usernetes").display().to_string();
+    vec![
+        program,
+        protocol::BOOT.to_owned(),
+        service.as_str().to_owned(),
+    ]
 }
 
 /// The container runtime's socket. If there is no container runtime, it is containerd's.

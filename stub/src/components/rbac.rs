@@ -2,12 +2,15 @@
 //! kubelet, the controller manager and the scheduler (Kubernetes documentation, "Using RBAC Authorization", default roles
 //! and role bindings).
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::network;
-use crate::pki::KUBELETS_CLIENT;
-use crate::render::{cluster_role_binding, user};
+use crate::pki::{KUBELETS_CLIENT, PORT_PUBLISHER};
+use crate::render::{cluster_role, cluster_role_binding, user};
+
+/// The role of the service that publishes ports.
+const PORTS: &str = "u7s:ports";
 
 /// The objects to apply once the API server is ready.
 #[must_use]
@@ -18,6 +21,15 @@ pub fn objects(config: &Config) -> Vec<Value> {
         "system:kubelet-api-admin",
         &user(KUBELETS_CLIENT),
     )];
+    // It looks after services that ask for a port of the node.
+    items.push(cluster_role(
+        PORTS,
+        &json!([
+            { "apiGroups": [""], "resources": ["services", "pods"], "verbs": ["list", "watch"] },
+            { "apiGroups": [""], "resources": ["services/status"], "verbs": ["patch"] },
+        ]),
+    ));
+    items.push(cluster_role_binding(PORTS, PORTS, &user(PORT_PUBLISHER)));
     items.extend(network::objects(config));
     items
 }

@@ -11,8 +11,9 @@ pub const EVACUATED: &str = "rootlesskit_evac";
 /// The largest MTU that slirp4netns allows. Packets can be large because slirp4netns passes their data to sockets of the host.
 const MTU: u32 = 65520;
 
-/// RootlessKit's command line, to which the program that runs inside must be appended. RootlessKit publishes the ports of
-/// the configuration before it starts that program. If a port is taken, it fails with a message that names the port.
+/// RootlessKit's command line, to which the program that runs inside must be appended. RootlessKit publishes the API
+/// server's port before it starts that program. If this port is taken, it fails with a message that names the port. All
+/// other ports are the business of the service `ports`, so that whoever takes one of them does not stop the cluster.
 /// `divides` says whether the cgroup in which it starts can be divided.
 #[must_use]
 pub fn args(layout: &Layout, config: &Config, divides: bool) -> Vec<String> {
@@ -27,7 +28,7 @@ pub fn args(layout: &Layout, config: &Config, divides: bool) -> Vec<String> {
         // Programs that listen only on the host's loopback interface are not meant to be reached by pods.
         .flag("disable-host-loopback", true)
         .flag("port-driver", "builtin");
-    for port in &config.publish {
+    if let Some(port) = config.api_port() {
         args = args.flag("publish", port.for_rootlesskit(config.node_ip()));
     }
     for directory in ["/etc", "/run", "/var/lib", "/opt"] {

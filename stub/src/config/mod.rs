@@ -6,6 +6,7 @@ mod choice;
 mod dns;
 mod port;
 mod resources;
+mod services;
 mod setting;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use dns::DnsName;
 pub(crate) use dns::host_name_fault;
 pub use port::{API_PORT, PortSpec, Proto};
 pub use resources::{Cpus, Memory, Resources};
+pub use services::PublishServices;
 pub use setting::{Change, Setting};
 
 use crate::cidr::Cidr;
@@ -45,6 +47,8 @@ pub struct Config {
     pub cluster_domain: DnsName,
     /// Ports of the host that lead into the cluster.
     pub publish: Vec<PortSpec>,
+    /// Where services that ask for a port of the node are published by themselves.
+    pub publish_services: PublishServices,
     /// The target that starts at login.
     pub start: Target,
     /// Addresses.
@@ -86,6 +90,7 @@ impl Config {
             node_name,
             cluster_domain: default("cluster.local"),
             publish: vec![PortSpec::API],
+            publish_services: PublishServices(None),
             start: Target::All,
             network: Network {
                 rootlesskit: default("10.0.42.0/24"),
@@ -243,6 +248,22 @@ impl Config {
             Target::MasterWithEtcd | Target::Master | Target::Etcd => false,
         };
         node && self.cri != Cri::None
+    }
+
+    /// The published port at which this machine reaches its API server: it leads there from 127.0.0.1. `None` if there is
+    /// none. The cluster cannot start without it; all other ports are published as soon as they are free.
+    #[must_use]
+    pub fn api_port(&self) -> Option<&PortSpec> {
+        let here = [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED].map(std::net::IpAddr::V4);
+        let local = |port: &&PortSpec| here.contains(&port.ip);
+        self.publish.iter().filter(local).find(|p| self.is_api(p))
+    }
+
+    /// Whether a port leads to the API server, which listens on every address of the namespace.
+    #[must_use]
+    pub fn is_api(&self, port: &PortSpec) -> bool {
+        let here = |ip: Ipv4Addr| ip.is_loopback() || ip == self.node_ip();
+        port.child_port == API_PORT && port.proto == Proto::Tcp && port.child_ip.is_none_or(here)
     }
 
     /// Address of the host as the namespaces see it.

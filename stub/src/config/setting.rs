@@ -19,6 +19,8 @@ pub enum Setting {
     ClusterDomain,
     /// Ports of the host that lead into the cluster.
     Publish,
+    /// Where services are published by themselves.
+    PublishServices,
     /// The target that starts at login.
     Start,
     /// The network between the host and the namespaces.
@@ -47,12 +49,13 @@ pub enum Setting {
 
 impl Setting {
     /// All settings, in the order of the file.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Cri,
         Self::Cni,
         Self::NodeName,
         Self::ClusterDomain,
         Self::Publish,
+        Self::PublishServices,
         Self::Start,
         Self::Rootlesskit,
         Self::Services,
@@ -76,6 +79,7 @@ impl Setting {
             Self::NodeName => "node_name",
             Self::ClusterDomain => "cluster_domain",
             Self::Publish => "publish",
+            Self::PublishServices => "publish_services",
             Self::Start => "start",
             Self::Rootlesskit => "network.rootlesskit",
             Self::Services => "network.services",
@@ -113,6 +117,7 @@ impl Setting {
                 let ports: Vec<_> = config.publish.iter().map(ToString::to_string).collect();
                 ports.join(" ")
             }
+            Self::PublishServices => config.publish_services.to_string(),
             Self::Start => config.start.to_string(),
             Self::Rootlesskit => config.network.rootlesskit.to_string(),
             Self::Services => config.network.services.to_string(),

@@ -77,9 +77,9 @@ fn the_offending_line_is_shown() {
       expected  "containerd", "crio", ""
 
     bad configuration
-    TOML parse error at line 36, column 12
+    TOML parse error at line 40, column 12
        |
-    36 | services = "10.0.0.1/24"
+    40 | services = "10.0.0.1/24"
        |            ^^^^^^^^^^^^^
     bad network `10.0.0.1/24`
       expected  `10.0.0.0/24`, which begins the network
@@ -95,11 +95,11 @@ fn the_offending_line_is_shown() {
       found     `localhost`, which is not an IP address
 
     bad configuration
-    TOML parse error at line 28, column 1
+    TOML parse error at line 32, column 1
        |
-    28 | begin = "u7s.target"
+    32 | begin = "u7s.target"
        | ^^^^^
-    unknown field `begin`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `start`, `network`, `resources`
+    unknown field `begin`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `start`, `network`, `resources`, `backup`
 
     bad configuration
     TOML parse error at line 15, column 13
@@ -208,7 +208,7 @@ fn a_missing_file_says_how_to_get_one() {
       |
     2 | speed = 9
       | ^^^^^
-    unknown field `speed`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `start`, `network`, `resources`
+    unknown field `speed`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `start`, `network`, `resources`, `backup`
 
     hint: correct the file, or move it away and run `usernetes install` again, which writes a new one
     ");
@@ -223,6 +223,7 @@ fn a_key_that_is_missing_has_its_default() {
         "cri",
         "cni",
         "cluster_domain",
+        "publish_services",
         "start",
         "rootlesskit",
         "services",
@@ -231,6 +232,9 @@ fn a_key_that_is_missing_has_its_default() {
         "cpus",
         "cpu_weight",
         "pod_pids",
+        "schedule",
+        "keep",
+        "dir",
     ] {
         let others = |line: &&&str| !line.starts_with(&format!("{key} = "));
         let others: Vec<_> = lines.iter().filter(others).copied().collect();
@@ -285,6 +289,7 @@ fn nothing_that_is_written_is_left_out() {
     config.cri = Cri::Crio;
     config.cluster_domain = DnsName::new("example.org").unwrap();
     config.publish.clear();
+    config.publish_services = default("192.0.2.7");
     config.start = Target::Nothing;
     config.network = Network {
         rootlesskit: default("10.1.42.0/24"),
@@ -297,6 +302,11 @@ fn nothing_that_is_written_is_left_out() {
         cpus: default("2.5"),
         cpu_weight: 50,
         pod_pids: 1000,
+    };
+    config.backup = Backups {
+        schedule: default("weekly"),
+        keep: 3,
+        dir: default("/srv/backups"),
     };
     assert_eq!(
         Config::parse_of_any_release(&config.to_text()).unwrap(),

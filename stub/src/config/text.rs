@@ -15,6 +15,7 @@ impl Config {
             node_name,
             cluster_domain,
             publish,
+            publish_services,
             start,
             network,
             resources,
@@ -65,6 +66,10 @@ cluster_domain = "{cluster_domain}"
 # They lead to the cluster's own address (below, .100), or to CHILD-IP in HOST-IP:PORT:CHILD-IP:CHILD-PORT/PROTOCOL.
 publish = [
 {ports}]
+
+# The address at which NodePort and LoadBalancer services and the host ports of pods reach this host by themselves, for
+# example "0.0.0.0" for all its addresses; or "" for none.
+publish_services = "{publish_services}"
 
 # The target that starts when you log in, or at boot with lingering: "u7s.target", "u7s-master-with-etcd.target",
 # "u7s-master.target", "u7s-etcd.target", "u7s-node.target", or "" for none.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     BackupDir, Backups, Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network, PortSpec,
-    Resources, SCHEMA, Schedule, Target,
+    PublishServices, Resources, SCHEMA, Schedule, Target,
 };
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
@@ -21,6 +21,7 @@ struct Written {
     node_name: Option<DnsName>,
     cluster_domain: Option<DnsName>,
     publish: Option<Vec<PortSpec>>,
+    publish_services: Option<PublishServices>,
     start: Option<Target>,
     network: WrittenNetwork,
     resources: WrittenResources,
@@ -54,13 +55,14 @@ struct WrittenBackups {
 }
 
 /// The keys of the file, and those of its tables.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "schema",
     "cri",
     "cni",
     "node_name",
     "cluster_domain",
     "publish",
+    "publish_services",
     "start",
     "network",
     "resources",
@@ -85,6 +87,7 @@ impl Written {
             cri: self.cri.unwrap_or(default.cri),
             cluster_domain: self.cluster_domain.unwrap_or(default.cluster_domain),
             publish: self.publish.unwrap_or(default.publish),
+            publish_services: self.publish_services.unwrap_or(default.publish_services),
             start: self.start.unwrap_or(default.start),
             network: Network {
                 rootlesskit: network.rootlesskit.unwrap_or(default.network.rootlesskit),

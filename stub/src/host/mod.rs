@@ -191,8 +191,8 @@ pub fn check(
     findings.push(disk::config_dir(config_dir));
     findings.extend(paths::characters(machine, data_dir, config_dir));
     findings.extend(paths::sockets(machine));
-    findings.extend(ports::bound(machine, &config.publish, &real_data_dir));
-    findings.extend(ports::privileged(machine, &config.publish));
+    findings.extend(ports::bound(machine, config, &real_data_dir));
+    findings.extend(ports::privileged(machine, config));
     findings.extend(routes::collisions(machine, &config.network, kept));
     findings
 }

@@ -7,21 +7,24 @@ use std::path::Path;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
 use super::{CheckId, Finding, Level, Machine};
-use crate::config::{PortSpec, Proto};
+use crate::config::{Config, PortSpec, Proto};
 
 const ID: CheckId = CheckId::Ports;
 const FIRST_UNPRIVILEGED: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-ports.conf";
 
 /// One finding for each port that another program has taken, or whose address this machine does not have. A port that this
-/// cluster's own RootlessKit holds is not taken; links in `data_dir`, from which RootlessKit runs, are resolved.
-pub(super) fn bound(machine: &Machine, ports: &[PortSpec], data_dir: &Path) -> Vec<Finding> {
+/// cluster's own RootlessKit holds is not taken; links in `data_dir`, from which RootlessKit runs, are resolved. Only the API
+/// server's port keeps the cluster from starting.
+pub(super) fn bound(machine: &Machine, config: &Config, data_dir: &Path) -> Vec<Finding> {
+    let ports = &config.publish;
     let judge = |port: &PortSpec| match bind(port).err()?.kind() {
         ErrorKind::AddrInUse => taken(machine, port, data_dir),
         ErrorKind::AddrNotAvailable => Some(elsewheres(machine, port)),
         // Ports that only root may take are another finding.
         _ => None,
     };
+    let judge = |port| Some(judge(port)?.weighed(config, port));
     let mut findings: Vec<_> = ports.iter().filter_map(judge).collect();
     if findings.is_empty() {
         let list: Vec<_> = ports.iter().map(shown).collect();
@@ -31,6 +34,18 @@ pub(super) fn bound(machine: &Machine, ports: &[PortSpec], data_dir: &Path) -> V
         ));
     }
     findings
+}
+
+impl Finding {
+    /// The finding about a port, as bad as the cluster needs that port. All but the API server's are published later.
+    fn weighed(mut self, config: &Config, port: &PortSpec) -> Self {
+        if config.api_port() != Some(port) {
+            self.level = Level::Warn;
+            self.expected
+                .push_str("; until then, the cluster runs without it");
+        }
+        self
+    }
 }
 
 /// Takes the port and releases it again. The options are those of RootlessKit: an IPv6 address takes IPv6 alone, and
@@ -201,32 +216,30 @@ fn in_the_way(address: &str, port: &PortSpec) -> bool {
 }
 
 /// Ports that only root may take.
-pub(super) fn privileged(machine: &Machine, ports: &[PortSpec]) -> Option<Finding> {
+pub(super) fn privileged(machine: &Machine, config: &Config) -> Option<Finding> {
     let first = machine.number(FIRST_UNPRIVILEGED)?;
-    let lowest = ports
-        .iter()
-        .map(|p| u64::from(p.port.get()))
-        .filter(|p| *p < first)
-        .min()?;
-    Some(
-        Finding::new(
-            CheckId::PrivilegedPorts,
-            Level::Fatal,
-            format!("port {lowest} is to be published, but only root may use ports below {first}"),
-        )
-        .expected(format!("`{FIRST_UNPRIVILEGED}` at most {lowest}"))
-        .fix(format!(
-            "ask an administrator to run the commands below, or publish a port from {first} upwards"
-        ))
-        .admin(
-            [
-                format!("echo net.ipv4.ip_unprivileged_port_start={lowest} >{SYSCTL}"),
-                format!("sysctl -q -p {SYSCTL}"),
-            ],
-            [
-                format!("rm -f {SYSCTL}"),
-                format!("sysctl -q -w net.ipv4.ip_unprivileged_port_start={first}"),
-            ],
-        ),
+    let too_low = |port: &&PortSpec| u64::from(port.port.get()) < first;
+    let ports = config.publish.iter().filter(too_low);
+    let port = ports.min_by_key(|port| (config.api_port() != Some(port), port.port))?;
+    let lowest = port.port.get();
+    let finding = Finding::new(
+        CheckId::PrivilegedPorts,
+        Level::Fatal,
+        format!("port {lowest} is to be published, but only root may use ports below {first}"),
     )
+    .expected(format!("`{FIRST_UNPRIVILEGED}` at most {lowest}"))
+    .fix(format!(
+        "ask an administrator to run the commands below, or publish a port from {first} upwards"
+    ))
+    .admin(
+        [
+            format!("echo net.ipv4.ip_unprivileged_port_start={lowest} >{SYSCTL}"),
+            format!("sysctl -q -p {SYSCTL}"),
+        ],
+        [
+            format!("rm -f {SYSCTL}"),
+            format!("sysctl -q -w net.ipv4.ip_unprivileged_port_start={first}"),
+        ],
+    );
+    Some(finding.weighed(config, port))
 }

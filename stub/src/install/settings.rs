@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::bundle::Manifest;
 use crate::cidr::Cidr;
 use crate::cluster::{RECEIPT, Receipt, is_local_api};
-use crate::config::{Change, Cni, Config, Cpus, Cri, DnsName, Memory, PortSpec, Setting, Target};
+use crate::config::{
+    Change, Cni, Config, Cpus, Cri, DnsName, Memory, PortSpec, PublishServices, Setting, Target,
+};
 use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
 use crate::lifecycle::missing;
@@ -34,6 +36,8 @@ pub struct Flags {
     pub cpus: Option<Cpus>,
     /// `--publish`: all ports to publish, besides the API server's.
     pub publish: Option<Vec<PortSpec>>,
+    /// `--publish-services`
+    pub publish_services: Option<PublishServices>,
     /// `--start`
     pub start: Option<Start>,
     /// `--repair`: read and compare every installed byte.
@@ -153,6 +157,7 @@ pub(super) fn merge(
     if let Some(publish) = &flags.publish {
         config.publish = with_api(publish, &config);
     }
+    config.publish_services = flags.publish_services.unwrap_or(config.publish_services);
     let start = match &flags.start {
         Some(Start::Target(target)) => {
             config.start = *target;

@@ -37,6 +37,8 @@ pub enum Credential {
     Scheduler,
     /// The key pair for tokens of service accounts. In place of a certificate it has a public key.
     ServiceAccounts,
+    /// The client certificate of the service that publishes ports.
+    Ports,
     /// The kubelet's serving certificate.
     Kubelet,
     /// The kubelet's client certificate.
@@ -89,6 +91,7 @@ impl Credential {
             Self::ControllerManager => (MASTER, "kube-controller-manager"),
             Self::Scheduler => (MASTER, "kube-scheduler"),
             Self::ServiceAccounts => (MASTER, "service-account"),
+            Self::Ports => (MASTER, "ports"),
             Self::Kubelet => (NODE, "node"),
             Self::KubeletClient => (NODE, "node-client"),
             Self::KubeProxy => (NODE, "kube-proxy"),
@@ -112,17 +115,20 @@ pub enum Kubeconfig {
     KubeProxy,
     /// flannel's.
     Flannel,
+    /// That of the service that publishes ports.
+    Ports,
 }
 
 impl Kubeconfig {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Admin,
         Self::ControllerManager,
         Self::Scheduler,
         Self::Kubelet,
         Self::KubeProxy,
         Self::Flannel,
+        Self::Ports,
     ];
 
     /// The credential with which it connects. Its files are in the same directory.
@@ -135,6 +141,7 @@ impl Kubeconfig {
             Self::Kubelet => Credential::KubeletClient,
             Self::KubeProxy => Credential::KubeProxy,
             Self::Flannel => Credential::Flannel,
+            Self::Ports => Credential::Ports,
         }
     }
 
@@ -158,6 +165,7 @@ impl Kubeconfig {
             Self::Kubelet => "node",
             Self::KubeProxy => "kube-proxy",
             Self::Flannel => "flannel",
+            Self::Ports => "ports",
         };
         PathBuf::from(self.credential().directory()).join(format!("{name}.kubeconfig"))
     }

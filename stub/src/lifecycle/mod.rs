@@ -9,7 +9,7 @@ mod start;
 mod stop;
 
 pub use images::{Image, Origin, list_images, load_images, remove_images};
-pub use ports::{publish, unpublish};
+pub use ports::{ports, publish, publish_services, unpublish};
 pub use ready::Phase;
 pub(crate) use ready::timed;
 pub(crate) use ready::{PATIENCE, Waiter};

@@ -24,7 +24,9 @@ pub fn renew(restart: bool, progress: &Progress) -> Result<()> {
     let ensured = issue(&current, Renew::All, SystemTime::now(), progress)?;
     let names = if restart {
         let services = Services::of(&current.config);
-        let users = services.iter().filter(|s| *s != Service::Rootlesskit);
+        let users = services
+            .iter()
+            .filter(|s| *s != Service::Rootlesskit && !s.row().own);
         users.map(|service| services.unit(service)).collect()
     } else {
         names_of(&current.config, &users(&current.config, &ensured))

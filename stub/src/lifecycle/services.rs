@@ -11,7 +11,7 @@ pub fn missing(config: &Config, manifest: &Manifest) -> Vec<Service> {
     let has = |program: &str| manifest.component_with(&format!("bin/{program}")).is_some();
     Services::of(config)
         .iter()
-        .filter(|service| !has(service.as_str()))
+        .filter(|service| !service.row().own && !has(service.as_str()))
         .collect()
 }
 

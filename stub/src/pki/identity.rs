@@ -8,7 +8,7 @@ use Authority::{Cluster, Etcd, FrontProxy};
 use Usage::{Both, Client, Server};
 
 use super::san::San;
-use super::{KUBELETS_CLIENT, Request};
+use super::{KUBELETS_CLIENT, PORT_PUBLISHER, Request};
 use crate::error::Result;
 use crate::layout::{Credential, Kubeconfig};
 
@@ -97,7 +97,7 @@ pub(super) struct Access {
 pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
     use Credential::{
         Admin, ApiServer, ApiServerForEtcd, ApiServerForKubelet, ControllerManager, EtcdClient,
-        EtcdPeer, Flannel, KubeProxy, Kubelet, KubeletClient, Scheduler,
+        EtcdPeer, Flannel, KubeProxy, Kubelet, KubeletClient, Ports, Scheduler,
     };
     let node = request.node_name.as_str();
     let user = format!("system:node:{node}");
@@ -116,6 +116,8 @@ pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
         Leaf::new(Admin, Cluster, "kubernetes-admin").of(ADMINISTRATORS),
         Leaf::new(ControllerManager, Cluster, "system:kube-controller-manager"),
         Leaf::new(Scheduler, Cluster, "system:kube-scheduler"),
+        // `components::rbac` lets it read services and pods, and write the addresses of services.
+        Leaf::new(Ports, Cluster, PORT_PUBLISHER),
         Leaf::new(Kubelet, Cluster, &user)
             .of(NODES)
             .serves(Server, &local),
@@ -132,7 +134,7 @@ pub(super) fn accesses(request: &Request) -> Vec<Access> {
         .map(|kubeconfig| Access {
             kubeconfig,
             server: match kubeconfig {
-                Kubeconfig::Admin => published,
+                Kubeconfig::Admin | Kubeconfig::Ports => published,
                 _ => request.component_server,
             },
         })

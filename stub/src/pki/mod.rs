@@ -35,6 +35,9 @@ pub use list::{CertInfo, Purpose, list};
 
 /// The user as which the API server connects to kubelets.
 pub const KUBELETS_CLIENT: &str = "kube-apiserver-kubelet-client";
+/// The user name of the service that publishes ports. It has only the role that [`components::rbac`](crate::components::rbac)
+/// gives it.
+pub const PORT_PUBLISHER: &str = "usernetes:ports";
 
 /// One day in seconds.
 const DAY: i64 = 24 * 60 * 60;

@@ -23,6 +23,7 @@ pub(crate) const CHILD_PID: &str = "child_pid";
 fn kinds(namespaces: Namespaces) -> ThreadNameSpaceType {
     use ThreadNameSpaceType as T;
     match namespaces {
+        Namespaces::Host => T::empty(),
         Namespaces::Network => T::USER | T::NETWORK,
         Namespaces::Files => T::USER | T::NETWORK | T::MOUNT,
         Namespaces::All => {
@@ -47,7 +48,9 @@ pub fn enter(layout: &Layout, namespaces: Namespaces, command: Command) -> Resul
 /// The second half of [`enter`], for callers that do something in the namespaces first.
 pub(crate) fn run_joined(namespaces: Namespaces, command: Command) -> Result<u8> {
     match namespaces {
-        Namespaces::Network | Namespaces::Files => Err(replace_this_process(command)),
+        Namespaces::Host | Namespaces::Network | Namespaces::Files => {
+            Err(replace_this_process(command))
+        }
         Namespaces::All => Ok(Supervisor::new()?.run(command, |_| ())?.code),
     }
 }

@@ -38,6 +38,8 @@ pub enum Service {
     KubeProxy,
     /// flannel's daemon.
     Flanneld,
+    /// Our own program that keeps ports published.
+    Ports,
 }
 
 impl Service {
@@ -165,6 +167,12 @@ impl Services {
         upheld.collect()
     }
 
+    /// The services that RootlessKit starts, whatever else is started.
+    #[must_use]
+    pub fn beside(&self) -> Vec<Service> {
+        self.iter().filter(|s| s.row().beside).collect()
+    }
+
     /// Whether starting a target starts any of these services.
     #[must_use]
     pub fn reached(&self, target: Target) -> bool {
@@ -190,7 +198,9 @@ impl Services {
         };
         loop {
             let needs = started.iter().flat_map(|s| s.row().needs());
-            let more: BTreeSet<_> = needs.filter(|s| self.has(*s)).collect();
+            let rootlesskit = started.contains(&Service::Rootlesskit);
+            let beside = self.iter().filter(|s| rootlesskit && s.row().beside);
+            let more: BTreeSet<_> = needs.filter(|s| self.has(*s)).chain(beside).collect();
             if more.is_subset(&started) {
                 return started.into_iter().collect();
             }

@@ -22,6 +22,11 @@ pub struct Row {
     pub target: Target,
     /// Whether that target starts it again when it ends.
     pub upheld: bool,
+    /// Whether RootlessKit starts it, whatever else is started. No other service needs it: without it, the cluster works,
+    /// but not all of it.
+    pub beside: bool,
+    /// Whether its program is this one, which every bundle has.
+    pub own: bool,
     /// How it is related to the container runtime.
     pub runtime: Runtime,
     /// The services that it cannot run without. When one of them stops, it stops, too.
@@ -100,6 +105,8 @@ pub enum Runtime {
 /// Which of RootlessKit's namespaces a program runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Namespaces {
+    /// None of them: it stays on the host.
+    Host,
     /// User and network. The program sees the host's files and processes, so it can replace the process of `boot`. Then it
     /// is the main process of the unit, which receives its signals, its exit code and its notifications directly.
     Network,
@@ -120,6 +127,8 @@ const COMMON: Row = Row {
     part: Part::ControlPlane,
     target: Target::Master,
     upheld: true,
+    beside: false,
+    own: false,
     runtime: Runtime::None,
     binds: &[Service::Rootlesskit],
     wants: &[],
@@ -153,7 +162,7 @@ const COMMON: Row = Row {
 ///   connections (client-go, `transport/cert_rotation.go`, since 1.20; also the one in flannel).
 ///
 /// Certificates of authorities are another matter: only client-go 1.36 and later reads them again.
-pub static SERVICES: [Row; 8] = [
+pub static SERVICES: [Row; 9] = [
     Row {
         service: Service::Rootlesskit,
         name: "rootlesskit",
@@ -261,6 +270,21 @@ pub static SERVICES: [Row; 8] = [
         notifies: true,
         namespaces: Some(Namespaces::Files),
         kubeconfig: Some(Kubeconfig::Flannel),
+        ..COMMON
+    },
+    Row {
+        service: Service::Ports,
+        name: "ports",
+        title: "published ports",
+        layer: "ports",
+        part: Part::Base,
+        target: Target::All,
+        upheld: false,
+        beside: true,
+        own: true,
+        memory_low_mebibytes: 0,
+        // RootlessKit opens the ports on the host, and answers on a socket there.
+        namespaces: Some(Namespaces::Host),
         ..COMMON
     },
 ];

@@ -51,12 +51,15 @@ fn a_machine_has_the_services_that_its_configuration_needs() {
             .join(" ")
     };
     let control_plane = "rootlesskit etcd kube-apiserver kube-controller-manager kube-scheduler";
-    assert_eq!(names(Cri::None, Cni::Flannel), control_plane);
+    assert_eq!(
+        names(Cri::None, Cni::Flannel),
+        format!("{control_plane} ports")
+    );
     let bridge = format!("{control_plane} kubelet kube-proxy");
-    assert_eq!(names(Cri::Crio, Cni::Bridge), bridge);
+    assert_eq!(names(Cri::Crio, Cni::Bridge), format!("{bridge} ports"));
     assert_eq!(
         names(Cri::Containerd, Cni::Flannel),
-        format!("{bridge} flanneld")
+        format!("{bridge} flanneld ports")
     );
 }
 
@@ -70,20 +73,24 @@ fn a_unit_starts_the_services_that_it_needs() {
     let control_plane = "rootlesskit etcd kube-apiserver kube-controller-manager kube-scheduler";
     assert_eq!(
         started("u7s.target"),
-        format!("{control_plane} kubelet kube-proxy flanneld")
+        format!("{control_plane} kubelet kube-proxy flanneld ports")
     );
-    assert_eq!(started("u7s-master-with-etcd.target"), control_plane);
-    assert_eq!(started("u7s-master.target"), control_plane);
-    assert_eq!(started("u7s-etcd.target"), "rootlesskit etcd");
+    let master = format!("{control_plane} ports");
+    assert_eq!(started("u7s-master-with-etcd.target"), master);
+    assert_eq!(started("u7s-master.target"), master);
+    assert_eq!(started("u7s-etcd.target"), "rootlesskit etcd ports");
     assert_eq!(
         started("u7s-node.target"),
-        "rootlesskit kubelet kube-proxy flanneld"
+        "rootlesskit kubelet kube-proxy flanneld ports"
     );
     assert_eq!(
         started("u7s-kube-apiserver.service"),
-        "rootlesskit etcd kube-apiserver"
+        "rootlesskit etcd kube-apiserver ports"
     );
-    assert_eq!(started("u7s-kubelet-crio.service"), "rootlesskit kubelet");
+    assert_eq!(
+        started("u7s-kubelet-crio.service"),
+        "rootlesskit kubelet ports"
+    );
     assert_eq!(started(""), "");
 }
 
@@ -116,6 +123,7 @@ fn every_unit_is_stopped_and_etcd_after_the_api_server() {
     u7s-certs.service
     u7s-backup.service
     u7s.target
+    u7s-ports.service
     u7s-node.target
     u7s-flanneld.service
     u7s-kube-proxy.service

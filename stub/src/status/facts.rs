@@ -1,4 +1,4 @@
-//! Facts beside the layers: days that certificates have left, published ports, free disk space. The cluster works without
+//! Facts beside the layers: days that certificates have left, free disk space, scheduled backups. The cluster works without
 //! them for now, so they are warnings at most.
 
 use std::path::PathBuf;
@@ -11,11 +11,11 @@ use super::{Layer, State};
 use crate::backup::{Kept, hours};
 use crate::cluster::Current;
 use crate::components::kubelet;
-use crate::config::PortSpec;
 use crate::error::Result;
+use crate::lifecycle;
 use crate::pki::{self, CertInfo, Purpose};
+use crate::ports::Entry;
 use crate::progress::bytes;
-use crate::rootlesskit::Rootlesskit;
 
 /// With fewer days left, certificates should have been renewed.
 const LATE: i64 = 30;
@@ -27,8 +27,8 @@ const LATE_AUTHORITY: i64 = 180;
 pub struct Facts {
     /// The days until certificates end.
     pub days: DaysLeft,
-    /// The ports to publish.
-    pub ports: Vec<Published>,
+    /// The ports of the configuration and of services, and whether they are published.
+    pub ports: Vec<Entry>,
     /// The disk with the data; `None` if it cannot be asked.
     pub disk: Option<Disk>,
     /// The scheduled backups; `None` if there is no schedule.
@@ -48,15 +48,6 @@ pub struct Backups {
     pub late: bool,
 }
 
-/// A port to publish.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Published {
-    /// The port, as the configuration says it.
-    pub port: String,
-    /// Whether RootlessKit publishes it; `None` if that does not run.
-    pub published: Option<bool>,
-}
-
 /// The file system with the cluster's data. Sizes are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Disk {
@@ -69,21 +60,20 @@ pub struct Disk {
 }
 
 impl Facts {
-    /// Looks at the certificates, the ports and the disk.
+    /// Looks at the certificates, the ports, the disk and the backups.
     pub fn of(current: &Current) -> Result<Self> {
         Ok(Self {
             days: DaysLeft::of(current)?,
-            ports: ports(current),
+            ports: lifecycle::ports(current),
             disk: Disk::of(current),
             backups: Backups::of(current),
         })
     }
 
-    /// A row for each, in the form of layers. None of them is worse than a warning.
+    /// A row for each, in the form of layers, but for ports, which are a layer. None of them is worse than a warning.
     #[must_use]
     pub fn rows(&self) -> Vec<Layer> {
         let mut rows = self.days.rows();
-        rows.extend(port_row(&self.ports));
         rows.extend(self.disk.map(Disk::row));
         rows.extend(self.backups.as_ref().map(Backups::row));
         rows
@@ -102,44 +92,6 @@ fn row(name: &'static str, detail: String, next: Option<&str>) -> Layer {
         next: next.unwrap_or_default().to_owned(),
         unit: None,
     }
-}
-
-fn ports(current: &Current) -> Vec<Published> {
-    let wanted = &current.config.publish;
-    let rootlesskit = Rootlesskit::of(&current.layout);
-    let lacking = rootlesskit
-        .is_running()
-        .then(|| rootlesskit.lacks(wanted).ok())
-        .flatten();
-    let there = |port: &PortSpec| Some(!lacking.as_ref()?.contains(port));
-    wanted
-        .iter()
-        .map(|port| Published {
-            port: port.to_string(),
-            published: there(port),
-        })
-        .collect()
-}
-
-/// The row of the ports; `None` if nobody can say which are published.
-fn port_row(ports: &[Published]) -> Option<Layer> {
-    let lacking: Vec<_> = ports.iter().filter(|p| p.published != Some(true)).collect();
-    if ports.iter().any(|port| port.published.is_none()) {
-        return None;
-    }
-    let all = ports.len();
-    let detail = format!("{} of {all} published", all - lacking.len());
-    if lacking.is_empty() {
-        return Some(row("ports", detail, None));
-    }
-    let names: Vec<_> = lacking.iter().map(|p| p.port.as_str()).collect();
-    Some(row(
-        "ports",
-        format!("{detail}; not {}", names.join(", ")),
-        Some(
-            "run `usernetes doctor` to see which process has the port, then `usernetes port publish` with it again",
-        ),
-    ))
 }
 
 impl Backups {
@@ -274,17 +226,13 @@ mod tests {
     }
 
     #[test]
-    fn little_time_missing_ports_and_a_full_disk_are_warnings() {
-        let port = |port: &str, published| Published {
-            port: port.to_owned(),
-            published,
-        };
+    fn little_time_a_full_disk_and_no_backup_are_warnings() {
         let mut facts = Facts {
             days: DaysLeft {
                 certificates: Some(364),
                 authorities: Some(3649),
             },
-            ports: vec![port("127.0.0.1:6443:6443/tcp", Some(true))],
+            ports: Vec::new(),
             disk: Some(Disk {
                 size: 100_000_000_000,
                 free: 5_000_000_000,
@@ -303,7 +251,6 @@ mod tests {
             [
                 "certificates ok: 364 days left",
                 "authorities ok: 3649 days left",
-                "ports ok: 1 of 1 published",
                 "disk ok: 5.0 GB of 100.0 GB free",
                 "backups ok: the last is 2 h old; 3 in /b",
             ]
@@ -312,7 +259,6 @@ mod tests {
             certificates: Some(-1),
             authorities: Some(1),
         };
-        facts.ports.push(port("0.0.0.0:80:80/tcp", Some(false)));
         facts.backups = facts.backups.map(|backups| Backups {
             age_seconds: None,
             late: true,
@@ -333,14 +279,10 @@ mod tests {
             [
                 "certificates warning: have expired",
                 "authorities warning: 1 day left",
-                "ports warning: 1 of 2 published; not 0.0.0.0:80:80/tcp",
                 "disk warning: 1.0 GB of 100.0 GB free; with less than 2.0 GB, pods are evicted",
                 "backups warning: none in /b yet",
             ]
         );
-        // Nobody can say anything about ports while nothing runs.
-        facts.ports = vec![port("127.0.0.1:6443:6443/tcp", None)];
-        assert!(facts.rows().iter().all(|row| row.name != "ports"));
     }
 
     #[test]

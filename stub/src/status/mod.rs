@@ -13,10 +13,12 @@ use crate::child::{self, Ended};
 use crate::cluster::{Current, WRITE_ANEW};
 use crate::config::Cri;
 use crate::error::Result;
+use crate::layout::Layout;
+use crate::ports::Record;
 use crate::services::{Service, Services, UnitName};
 use crate::systemd::Unit;
 
-pub use facts::{DaysLeft, Disk, Facts, Published};
+pub use facts::{Backups, DaysLeft, Disk, Facts};
 pub use report::Report;
 pub use wait::wait;
 
@@ -150,6 +152,10 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
             &wanted,
             &unit.cloned().unwrap_or_default(),
         );
+        if service.row().beside {
+            layers.push(of_ports(layer, &current.layout));
+            continue;
+        }
         let well = layer.state == State::Ok;
         layers.push(layer);
         if !well {
@@ -229,6 +235,53 @@ fn of_unit(name: &'static str, unit_name: &UnitName, unit: &Unit) -> Layer {
         detail,
         next,
         unit: Some(unit_name.clone()),
+    }
+}
+
+/// The layer of the published ports. The cluster works without them, so it is never worse than a warning. `unit` is the
+/// layer of the service that keeps them open.
+fn of_ports(unit: Layer, layout: &Layout) -> Layer {
+    if unit.state != State::Ok {
+        let state = match unit.state {
+            State::Broken => State::Warning,
+            other => other,
+        };
+        return Layer { state, ..unit };
+    }
+    of_record(unit.name, &Record::read(layout))
+}
+
+fn of_record(name: &'static str, record: &Record) -> Layer {
+    let all = record.ports.len();
+    let waiting: Vec<_> = record.waiting().collect();
+    if !record.trouble.is_empty() {
+        return Layer {
+            name,
+            state: State::Warning,
+            detail: format!("services are not published: {}", record.trouble),
+            next: "run `usernetes logs ports`".to_owned(),
+            unit: None,
+        };
+    }
+    let Some(first) = waiting.first() else {
+        return Layer::ok(name, format!("{all} published"));
+    };
+    let more = match waiting.len() - 1 {
+        0 => String::new(),
+        more => format!("; {more} more"),
+    };
+    Layer {
+        name,
+        state: State::Warning,
+        detail: format!(
+            "{} of {all} published; not {}: {}{more}",
+            all - waiting.len(),
+            first.shown(),
+            first.why
+        ),
+        next: "`usernetes port list` shows all ports, and `usernetes doctor` which process has one; a port is published as soon as it is free"
+            .to_owned(),
+        unit: None,
     }
 }
 
@@ -337,6 +390,7 @@ fn of_policies(there_are: Option<bool>) -> Option<Layer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::Entry;
 
     #[test]
     fn an_alarm_of_etcd_is_a_layer() {
@@ -348,6 +402,49 @@ mod tests {
         let layer = of_alarms("memberID:1 alarm:CORRUPT\nmemberID:1 alarm:NOSPACE\n").unwrap();
         assert_eq!(layer.detail, "CORRUPT, NOSPACE: etcd accepts no changes");
         assert!(layer.next.contains("logs"), "{}", layer.next);
+    }
+
+    #[test]
+    fn ports_that_wait_are_a_warning_that_says_why() {
+        let entry = |port: &str, why: &str| Entry {
+            port: port.to_owned(),
+            owner: String::new(),
+            open: why.is_empty(),
+            why: why.to_owned(),
+        };
+        let mut record = Record {
+            ports: vec![entry("127.0.0.1:6443:6443/tcp", "")],
+            ..Record::default()
+        };
+        assert_eq!(of_record("ports", &record).detail, "1 published");
+        record.ports.push(entry("0.0.0.0:80:80/tcp", "in use"));
+        record.ports.push(entry("0.0.0.0:81:81/tcp", "in use"));
+        let layer = of_record("ports", &record);
+        assert!(layer.works() && layer.state == State::Warning);
+        assert_eq!(
+            layer.detail,
+            "1 of 3 published; not 0.0.0.0:80:80/tcp: in use; 1 more"
+        );
+    }
+
+    #[test]
+    fn a_broken_service_beside_the_others_hides_none_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let layout = Layout::new(at("c"), at("d"), at("r"), at("g")).unwrap();
+        let unit = |state| Layer {
+            name: "ports",
+            state,
+            detail: String::new(),
+            next: String::new(),
+            unit: None,
+        };
+        assert_eq!(of_ports(unit(State::Broken), &layout).state, State::Warning);
+        assert_eq!(
+            of_ports(unit(State::Stopped), &layout).state,
+            State::Stopped
+        );
+        assert_eq!(of_ports(unit(State::Ok), &layout).detail, "0 published");
     }
 
     #[test]

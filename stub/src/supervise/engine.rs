@@ -3,7 +3,7 @@
 //! It is told what was asked for and what happened, and says what is to be done. Times are given to it, so tests need not
 //! wait. The rules are those of [the units](crate::units): a service starts after those it needs, and stops before
 //! them; it is started again whenever it ends, after a delay that grows; it stops with those it is bound to, and comes
-//! back if an active target upholds it.
+//! back if an active target upholds it, or if it belongs beside RootlessKit and that starts.
 
 mod requests;
 mod show;
@@ -219,6 +219,12 @@ impl Engine {
             item.ready = Some(now);
         }
         self.actions.push(Action::Start(service));
+        if service == Service::Rootlesskit {
+            let stopped = |item: &&mut Item| item.spec.beside && item.state == State::Stopped;
+            for item in self.items.iter_mut().filter(stopped) {
+                item.state = State::Queued;
+            }
+        }
         true
     }
 

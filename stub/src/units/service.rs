@@ -21,6 +21,7 @@ pub(super) fn text(
     let row = service.row();
     let mut wants = services.units(row.wants);
     if service == Service::Rootlesskit {
+        wants.extend(services.units(&services.beside()));
         wants.push(UnitName::renewal_timer());
         if !config.backup.schedule.is_never() {
             wants.push(UnitName::backup_timer());

@@ -65,7 +65,7 @@ fn renewing_makes_new_certificates_for_the_same_keys() {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(
         said.stderr,
-        "renewed 14 certificates\nrunning services load the new certificates within 5 minutes\n"
+        "renewed 15 certificates\nrunning services load the new certificates within 5 minutes\n"
     );
     let after = all();
     assert_ne!(after[0], before[0]);
@@ -113,7 +113,9 @@ fn a_timer_renews_every_day_with_the_program_of_the_generation() {
         fs::read_to_string(path).unwrap()
     };
     assert!(unit("u7s-certs.timer").contains("\nOnCalendar=daily\n"));
-    assert!(unit("u7s-rootlesskit.service").contains("\nWants=u7s-certs.timer\n"));
+    assert!(
+        unit("u7s-rootlesskit.service").contains("\nWants=u7s-ports.service u7s-certs.timer\n")
+    );
     let service = unit("u7s-certs.service");
     let words = service
         .lines()

@@ -41,7 +41,7 @@ fn from_nothing_to_etcd_and_back() {
     let said = stage.usernetes(&["uninstall", "--purge"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     insta::assert_snapshot!(stage.calls(), @r"
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     daemon-reload
     loginctl --no-ask-password disable-linger
     ");
@@ -220,7 +220,7 @@ fn other_settings_are_named_and_applied() {
     );
     insta::assert_snapshot!(stage.calls(), @r"
     daemon-reload
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     start --no-block u7s-etcd.target
     ");
     // The installed command applies the edited configuration.

@@ -44,6 +44,7 @@ const FLOORS: [&[&str]; 6] = [
         "host",
         "images",
         "manager",
+        "ports",
         "process",
         "rootlesskit",
         "store",

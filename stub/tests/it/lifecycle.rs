@@ -47,7 +47,7 @@ fn an_upgrade_restarts_and_keeps_settings() {
     assert_eq!(said.code, Some(0), "{said:?}");
     insta::assert_snapshot!(stage.calls(), @r"
     daemon-reload
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     start --no-block u7s-etcd.target
     ");
     let unit = fs::read_to_string(stage.units().join("u7s-etcd.service")).unwrap();
@@ -71,6 +71,7 @@ fn start_stop_status_and_logs() {
     host         ok  your service manager answers
     RootlessKit  ok  u7s-rootlesskit.service active
     etcd         ok  u7s-etcd.service active
+    ports        ok  0 published
     ");
     let facts: Vec<_> = facts.lines().collect();
     assert!(facts[0].starts_with("certificates  ok  36"), "{facts:?}");
@@ -99,7 +100,7 @@ fn start_stop_status_and_logs() {
         "etcd: out of luck\n"
     );
     insta::assert_snapshot!(stage.calls(), @r"
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     start --no-block u7s-etcd.target
     restart u7s-etcd.service
     journalctl --user --no-pager --unit u7s-etcd.service --lines 5
@@ -161,7 +162,7 @@ fn status_waits_and_then_shows_the_one_broken_layer_with_its_log() {
     assert_eq!(json["broken"]["unit"], "u7s-etcd.service");
     assert_eq!(json["broken"]["log"][0], "etcd: out of luck");
     assert_eq!(json["ports"][0]["port"], "127.0.0.1:6443:6443/tcp");
-    assert_eq!(json["ports"][0]["published"], serde_json::Value::Null);
+    assert_eq!(json["ports"][0]["open"], false);
     assert!(json["disk"]["size"].as_u64() > Some(0));
     // It becomes well while somebody waits.
     let state = stage.home.path().join("state/u7s-etcd.service");
@@ -191,7 +192,7 @@ fn units_of_another_release_are_stopped_and_removed_with_ours() {
     stage.home.give(&state);
     stage.calls();
     assert_eq!(stage.usernetes(&["stop"]).code, Some(0));
-    insta::assert_snapshot!(stage.calls(), @"stop --no-block u7s-mirror.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service");
+    insta::assert_snapshot!(stage.calls(), @"stop --no-block u7s-mirror.service u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service");
     fs::write(&state, "active").unwrap();
     let said = stage.usernetes(&["uninstall"]);
     assert_eq!(said.code, Some(0), "{said:?}");
@@ -227,7 +228,7 @@ fn a_stopped_service_stays_stopped_and_start_brings_it_back() {
     stop u7s-etcd.service
     stop u7s-etcd.service
     start --no-block u7s-etcd.target
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     ");
 }
 
@@ -243,7 +244,7 @@ fn what_took_too_long_to_stop_does_not_keep_it_from_starting() {
     assert_eq!(stage.usernetes(&["stop", "etcd"]).code, Some(0));
     assert_eq!(stage.usernetes(&["start"]).code, Some(0));
     insta::assert_snapshot!(stage.calls(), @r"
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     reset-failed u7s-etcd.service
     start --no-block u7s-etcd.target
     stop --job-mode=ignore-dependencies u7s-etcd.target
@@ -281,7 +282,7 @@ fn one_service_is_started_beside_what_runs() {
     assert_eq!(said.code, Some(0), "{said:?}");
     insta::assert_snapshot!(stage.calls(), @r"
     daemon-reload
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     start --no-block u7s-rootlesskit.service u7s-etcd.target
     ");
 }

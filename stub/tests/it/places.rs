@@ -147,7 +147,7 @@ fn a_moved_home_is_noticed_and_installed_anew_or_removed() {
     let said = newest.usernetes(&["uninstall", "--purge"]);
     good(&said);
     insta::assert_snapshot!(newest.calls(), @r"
-    stop --no-block u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
+    stop --no-block u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service
     daemon-reload
     loginctl --no-ask-password disable-linger
     ");

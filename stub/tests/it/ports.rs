@@ -1,7 +1,10 @@
 //! Tests of published ports, and of the API server's certificate, which contains their addresses.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use base64::Engine as _;
 use fs_err as fs;
@@ -27,13 +30,56 @@ fn names(pem: &str, address: [u8; 4]) -> bool {
     der.windows(6).any(|bytes| bytes == name)
 }
 
+/// A RootlessKit that answers on its API socket, and lists a port of the API server. Gives the requests.
+fn play(listener: UnixListener) -> Arc<Mutex<Vec<String>>> {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            let (mut head, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap() == 0 || line == "\r\n" {
+                    break;
+                }
+                if let Some(text) = line.strip_prefix("Content-Length: ") {
+                    length = text.trim().parse().unwrap();
+                }
+                head.push_str(&line);
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            // One that only looks whether somebody listens sends nothing.
+            let Some((request, _)) = head.split_once(" HTTP/1.0") else {
+                continue;
+            };
+            let body = String::from_utf8(body).unwrap();
+            log.lock()
+                .unwrap()
+                .push(format!("{request} {body}").trim().to_owned());
+            let (status, answer) = match request.split_once(' ').unwrap().0 {
+                "GET" => (
+                    200,
+                    r#"[{"id":7,"spec":{"proto":"tcp4","parentIP":"127.0.0.5","parentPort":7443,"childIP":"10.0.42.100","childPort":6443}}]"#,
+                ),
+                "POST" => (201, "{}"),
+                _ => (200, ""),
+            };
+            write!(reader.get_mut(), "HTTP/1.0 {status} X\r\n\r\n{answer}").unwrap();
+        }
+    });
+    asked
+}
+
 #[test]
 fn a_port_of_the_api_gets_a_certificate_and_stops_nothing() {
-    let stage = Stage::new(&["etcd", "rootlessctl"]);
+    let stage = Stage::new(&["etcd"]);
     assert_eq!(stage.install(&[]).code, Some(0));
     let rootlesskit = stage.home.path().join("run/usernetes/rootlesskit");
     fs::create_dir_all(&rootlesskit).unwrap();
-    let _api = UnixListener::bind(rootlesskit.join("api.sock")).unwrap();
+    let asked = play(UnixListener::bind(rootlesskit.join("api.sock")).unwrap());
+    let asked = || std::mem::take(&mut *asked.lock().unwrap()).join("\n");
     for dir in ["run", "run/usernetes", "run/usernetes/rootlesskit"] {
         stage.home.directory(&stage.home.path().join(dir));
     }
@@ -56,10 +102,8 @@ fn a_port_of_the_api_gets_a_certificate_and_stops_nothing() {
         "{said:?}"
     );
     // Nothing is restarted, because the API server reads the new certificate by itself.
-    assert_eq!(
-        stage.calls(),
-        "rootlessctl add-ports 127.0.0.5:7443:10.0.42.100:6443/tcp4\n"
-    );
+    assert_eq!(stage.calls(), "");
+    insta::assert_snapshot!(asked(), @r#"POST /v1/ports {"childIP":"10.0.42.100","childPort":6443,"parentIP":"127.0.0.5","parentPort":7443,"proto":"tcp4"}"#);
     let with_it = certificate(&stage);
     assert!(names(&with_it, [127, 0, 0, 5]));
     // The same port, as RootlessKit lists it.
@@ -68,18 +112,18 @@ fn a_port_of_the_api_gets_a_certificate_and_stops_nothing() {
     // A port of another program needs no certificate.
     let said = port(&["publish", "127.0.0.6:8080:8080/udp"]);
     assert_eq!(said.stderr, "");
-    assert_eq!(
-        stage.calls(),
-        "rootlessctl add-ports 127.0.0.6:8080:10.0.42.100:8080/udp4\n"
-    );
+    insta::assert_snapshot!(asked(), @r#"POST /v1/ports {"childIP":"10.0.42.100","childPort":8080,"parentIP":"127.0.0.6","parentPort":8080,"proto":"udp4"}"#);
     assert_eq!(certificate(&stage), with_it);
     let said = port(&["list"]);
     let list = "127.0.0.1:6443:6443/tcp\n127.0.0.5:7443:6443/tcp\n127.0.0.6:8080:8080/udp\n";
     assert_eq!(said.stdout, list);
     port(&["unpublish", "127.0.0.5:7443:10.0.42.100:6443/tcp"]);
     assert_eq!(
-        stage.calls(),
-        "rootlessctl list-ports --json\nrootlessctl remove-ports 7\n"
+        (stage.calls(), asked()),
+        (
+            String::new(),
+            "GET /v1/ports\nDELETE /v1/ports/7".to_owned()
+        )
     );
     assert!(!port(&["list"]).stdout.contains("7443"));
     let said = stage.install(&[]);

@@ -67,6 +67,7 @@ fn what_units_say() {
         "kubelet",
         "kube-proxy",
         "flanneld",
+        "ports",
     ];
     for service in known {
         assert!(said.stderr.contains(service), "{service}: {said:?}");

@@ -57,7 +57,7 @@ start)
     for unit; do
         case $unit in
         -*) continue ;;
-        u7s-etcd.target) started="$unit u7s-rootlesskit.service u7s-etcd.service" ;;
+        u7s-etcd.target) started="$unit u7s-rootlesskit.service u7s-ports.service u7s-etcd.service" ;;
         *) started=$unit ;;
         esac
         for unit in $started; do
@@ -88,13 +88,6 @@ const LOGINCTL: &str = "#!/bin/sh\necho \"loginctl $*\" >>\"$HOME/calls\"\n";
 const ROOTLESSKIT: &str = "#!/bin/sh\necho \"rootlesskit $*\" >>\"$HOME/calls\"\nfor dir; do [ -d \"$dir\" ] && chmod -R u+w \"$dir/.\"; done\nexec \"$@\"\n";
 /// A fake of the programs that map ids, which RootlessKit would need. The program looks for them, but does not run them.
 const MAPPER: &str = "#!/bin/sh\nexit 1\n";
-/// A fake `rootlessctl`. It logs its calls, and lists a port of the API server in RootlessKit's format.
-const ROOTLESSCTL: &str = r#"#!/bin/sh
-shift 2
-echo "rootlessctl $*" >>"$HOME/calls"
-[ "$1" != list-ports ] || echo '{"id":7,"spec":{"proto":"tcp4","parentIP":"127.0.0.5","parentPort":7443,"childIP":"10.0.42.100","childPort":6443}}'
-"#;
-
 /// A home with a bundle and a fake service manager.
 pub(crate) struct Stage {
     pub(crate) home: Home,
@@ -190,7 +183,6 @@ pub(crate) fn pack(release: &'static str, programs: &[&str]) -> Vec<u8> {
     for name in names {
         let text = match name {
             "rootlesskit" => ROOTLESSKIT.to_owned(),
-            "rootlessctl" => ROOTLESSCTL.to_owned(),
             name => format!("#!/bin/sh\necho {name} {release}\n"),
         };
         let path = format!("bin/{name}");

@@ -1,5 +1,5 @@
 //! Tests of `install` on machines with exactly one fault, and with keys that cannot be used. It must refuse before it changes
-//! anything.
+//! anything, unless the fault concerns only a port that the cluster can do without.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -206,11 +206,12 @@ fn an_address_is_another_machines() {
         return;
     };
     // This address is reserved for documentation (RFC 5737).
-    let text = refused(&stage, &machine, 6, &[&port, "-p=192.0.2.7:6443:6443/tcp"]);
-    assert!(
-        text.contains("this machine has no address 192.0.2.7"),
-        "{text}"
-    );
+    let arguments = [port.as_str(), "-p=192.0.2.7:6443:6443/tcp"];
+    let said = stage.install_on(&machine, &arguments);
+    // The address may come later, and etcd does not wait for it.
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let warning = "warn ports: 192.0.2.7:6443/tcp is to be published, but this machine has no address 192.0.2.7";
+    assert!(said.stderr.contains(warning), "{said:?}");
 }
 
 /// Writes the cluster authority and its key before anything is installed.

@@ -18,6 +18,7 @@ pub(in crate::supervise) struct Spec {
     pub(super) stop: Duration,
     pub(super) target: Target,
     pub(super) upheld: bool,
+    pub(super) beside: bool,
 }
 
 impl Spec {
@@ -38,6 +39,7 @@ impl Spec {
                 stop: Duration::from_secs(row.stop_seconds.into()),
                 target: row.target,
                 upheld: row.upheld,
+                beside: row.beside,
             }
         };
         services.iter().map(spec).collect()

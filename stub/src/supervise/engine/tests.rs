@@ -107,6 +107,7 @@ fn the_order_is_that_of_the_table_and_the_stop_reverses_it() {
     insta::assert_snapshot!(play.said(), @r"
     start rootlesskit
     start etcd
+    start ports
     start kube-apiserver
     start kube-controller-manager
     start kube-scheduler
@@ -118,6 +119,7 @@ fn the_order_is_that_of_the_table_and_the_stop_reverses_it() {
     insta::assert_snapshot!(play.said(), @r"
     ask kubelet
     ask kube-proxy
+    ask ports
     ask kube-controller-manager
     ask kube-scheduler
     ask kube-apiserver
@@ -137,7 +139,7 @@ fn one_that_notifies_is_waited_for_by_those_after_it() {
     play.silent = vec![Etcd];
     play.engine.start("u7s-master-with-etcd.target");
     play.go_on();
-    assert_eq!(play.said(), "start rootlesskit\nstart etcd");
+    assert_eq!(play.said(), "start rootlesskit\nstart etcd\nstart ports");
     assert_eq!(play.state(Etcd), "activating (start)");
     assert_eq!(play.state(KubeApiserver), "activating (queued)");
     play.wait(200.0);
@@ -235,6 +237,7 @@ fn the_end_of_rootlesskit_stops_the_others_and_the_targets_bring_them_back() {
     say rootlesskit failed: ended with signal 9; starting it again in 1.0 s
     ask kubelet
     ask kube-proxy
+    ask ports
     ask kube-controller-manager
     ask kube-scheduler
     ask kube-apiserver
@@ -244,6 +247,7 @@ fn the_end_of_rootlesskit_stops_the_others_and_the_targets_bring_them_back() {
     insta::assert_snapshot!(play.said(), @r"
     start rootlesskit
     start etcd
+    start ports
     start kube-apiserver
     start kube-controller-manager
     start kube-scheduler
@@ -257,10 +261,10 @@ fn what_no_target_upholds_stays_stopped_after_that() {
     let mut play = Play::new();
     play.engine.start("u7s-etcd.service");
     play.go_on();
-    assert_eq!(play.said(), "start rootlesskit\nstart etcd");
+    assert_eq!(play.said(), "start rootlesskit\nstart etcd\nstart ports");
     play.ends(Rootlesskit, End::Signal(9));
     play.wait(60.0);
-    assert!(play.said().ends_with("ask etcd\nstart rootlesskit"));
+    assert!(play.said().ends_with("\nstart rootlesskit\nstart ports"));
     assert_eq!(play.state(Etcd), "inactive");
 }
 
@@ -294,7 +298,10 @@ fn an_announced_end_stops_those_bound_to_it_before_the_process_is_gone() {
     play.wait(9.0);
     play.ends(Rootlesskit, End::Code(1));
     play.wait(1.0);
-    assert!(play.said().starts_with("start rootlesskit\nstart etcd"));
+    assert!(
+        play.said()
+            .starts_with("start rootlesskit\nstart etcd\nstart ports")
+    );
 }
 
 #[test]
@@ -363,11 +370,13 @@ fn a_restart_takes_those_along_that_are_bound() {
     insta::assert_snapshot!(play.said(), @r"
     ask kube-controller-manager
     ask kube-scheduler
+    ask ports
     ask kube-apiserver
     ask etcd
     ask rootlesskit
     start rootlesskit
     start etcd
+    start ports
     start kube-apiserver
     start kube-controller-manager
     start kube-scheduler
