@@ -17,7 +17,7 @@ use crate::host::Machine;
 use quoting::words;
 
 /// The properties that are read for each unit.
-const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,NRestarts,UnitFileState,FragmentPath,StatusText,\
+const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Job,Result,NRestarts,UnitFileState,FragmentPath,StatusText,\
     ExecMainStatus,ExecMainStartTimestamp,InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic";
 
 /// The service manager of the user of a machine.
@@ -67,10 +67,16 @@ impl Unit {
         self.get("ActiveState") == "active"
     }
 
-    /// Whether it does not run and is not about to start.
+    /// Whether it does not run and is not about to start. A target is inactive as long as it waits for its services, and a
+    /// service for those it needs; then they have a job.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        matches!(self.get("ActiveState"), "inactive" | "failed" | "")
+        !self.waits() && matches!(self.get("ActiveState"), "inactive" | "failed" | "")
+    }
+
+    /// Whether systemd has yet to start or stop it.
+    fn waits(&self) -> bool {
+        !matches!(self.get("Job"), "" | "0")
     }
 
     /// Whether it has ended with a failure.
@@ -122,6 +128,7 @@ impl Unit {
         let mut text = match (self.get("ActiveState"), self.get("SubState")) {
             ("" | "inactive", _) if !self.exists() => "not installed".to_owned(),
             ("", _) => "unknown".to_owned(),
+            ("inactive", _) if self.waits() => "waiting".to_owned(),
             (active, sub) if active == sub || sub == "dead" || sub.is_empty() => active.to_owned(),
             (active, sub) => format!("{active} ({sub})"),
         };
@@ -304,7 +311,8 @@ mod tests {
             ExecMainStartTimestamp=Thu 2026-11-26 11:22:41 UTC\n\n\
             Id=u7s-kubelet-crio.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\n\n\
             Id=u7s-kube-scheduler.service\nLoadState=loaded\nActiveState=activating\nSubState=auto-restart\nNRestarts=3\n\n\
-            Id=u7s.target\nLoadState=loaded\nActiveState=active\nSubState=active\n";
+            Id=u7s.target\nLoadState=loaded\nActiveState=active\nSubState=active\n\n\
+            Id=u7s-node.target\nLoadState=loaded\nActiveState=inactive\nSubState=dead\nJob=17\n";
         let units = parse(text);
         let states: Vec<_> = units.iter().map(|u| (u.name(), u.state())).collect();
         assert_eq!(
@@ -317,6 +325,7 @@ mod tests {
                     "activating (auto-restart) after 3 restarts".to_owned()
                 ),
                 ("u7s.target", "active".to_owned()),
+                ("u7s-node.target", "waiting".to_owned()),
             ]
         );
         assert_eq!(
@@ -332,6 +341,7 @@ mod tests {
                 && units[0].is_enabled()
                 && !units[2].is_stopped()
                 && units[1].is_stopped()
+                && !units[4].is_stopped()
         );
     }
 }
