@@ -14,6 +14,7 @@ pub mod files;
 pub mod fuzz;
 pub mod http;
 mod libraries;
+mod license;
 pub mod lock;
 pub mod lockfile;
 pub mod mirror;

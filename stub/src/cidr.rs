@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
@@ -11,88 +12,56 @@ use crate::error::{Error, Kind, Result};
 /// An IPv4 network. It is written with its first address: `10.0.0.7/24` is refused, not rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Cidr {
-    first: u32,
-    prefix: u8,
-}
+pub struct Cidr(Ipv4Net);
 
 impl Cidr {
     /// The network that begins at `address` and whose members share the first `prefix` bits.
     pub fn new(address: Ipv4Addr, prefix: u8) -> Result<Self> {
-        let found = format!("{address}/{prefix}");
-        if prefix > 32 {
-            return Err(bad(&found).expected("a prefix length from 0 to 32"));
-        }
-        let first = u32::from(address) & mask(prefix);
-        if first != u32::from(address) {
-            let network = Ipv4Addr::from(first);
-            return Err(bad(&found)
-                .expected(format!("`{network}/{prefix}`, which begins the network"))
-                .found(format!("`{address}`, an address in the middle of it")));
-        }
-        Ok(Self { first, prefix })
+        format!("{address}/{prefix}").parse()
     }
 
     /// The network that contains an address, from a text such as `10.5.0.1/24`.
     pub fn around(text: &str) -> Result<Self> {
-        let (address, prefix) = parts(text)?;
-        if prefix > 32 {
-            return Self::new(address, prefix);
-        }
-        Self::new(Ipv4Addr::from(u32::from(address) & mask(prefix)), prefix)
+        Ok(Self(parse(text)?.trunc()))
     }
 
     /// Its first address.
     #[must_use]
     pub fn address(self) -> Ipv4Addr {
-        Ipv4Addr::from(self.first)
+        self.0.addr()
     }
 
     /// The number of bits that all its addresses share.
     #[must_use]
     pub fn prefix(self) -> u8 {
-        self.prefix
+        self.0.prefix_len()
     }
 
     /// The `n`th address after the first; `None` if it is outside the network.
     #[must_use]
     pub fn nth(self, n: u32) -> Option<Ipv4Addr> {
-        let address = Ipv4Addr::from(self.first.checked_add(n)?);
+        let address = Ipv4Addr::from(u32::from(self.address()).checked_add(n)?);
         self.contains(address).then_some(address)
     }
 
     /// Whether the address belongs to it.
     #[must_use]
     pub fn contains(self, address: Ipv4Addr) -> bool {
-        u32::from(address) & mask(self.prefix) == self.first
+        self.0.contains(&address)
     }
 
     /// Whether an address belongs to both networks.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
-        self.contains(other.address()) || other.contains(self.address())
+        self.0.contains(&other.0) || other.0.contains(&self.0)
     }
 }
 
-/// The bits that all members of a network share.
-fn mask(prefix: u8) -> u32 {
-    u32::MAX
-        .checked_shl(32 - u32::from(prefix))
-        .unwrap_or_default()
-}
-
-/// The address before the slash and the number after it.
-fn parts(text: &str) -> Result<(Ipv4Addr, u8)> {
-    let parts = || {
-        let (address, prefix) = text.split_once('/')?;
-        // `parse` alone would accept `+8`.
-        let digits = prefix.bytes().all(|c| c.is_ascii_digit());
-        Some((
-            address.parse().ok()?,
-            prefix.parse().ok().filter(|_| digits)?,
-        ))
-    };
-    parts().ok_or_else(|| bad(text).expected("an IPv4 network such as `10.0.42.0/24`"))
+/// A network with any address in it.
+fn parse(text: &str) -> Result<Ipv4Net> {
+    text.parse().map_err(|_| {
+        bad(text).expected("an IPv4 network such as `10.0.42.0/24`, with a prefix length up to 32")
+    })
 }
 
 fn bad(found: &str) -> Error {
@@ -101,15 +70,23 @@ fn bad(found: &str) -> Error {
 
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}/{}", self.address(), self.prefix))
+        f.pad(&self.0.to_string())
     }
 }
 
 impl FromStr for Cidr {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let (address, prefix) = parts(text)?;
-        Self::new(address, prefix)
+        let network = parse(text)?;
+        if network.addr() != network.network() {
+            return Err(bad(text)
+                .expected(format!("`{}`, which begins the network", network.trunc()))
+                .found(format!(
+                    "`{}`, an address in the middle of it",
+                    network.addr()
+                )));
+        }
+        Ok(Self(network))
     }
 }
 
@@ -154,7 +131,7 @@ mod tests {
         ");
         insta::assert_snapshot!(Cidr::from_str("10.0.0.0/33").unwrap_err(), @r"
         bad network `10.0.0.0/33`
-          expected  a prefix length from 0 to 32
+          expected  an IPv4 network such as `10.0.42.0/24`, with a prefix length up to 32
         ");
         for bad in [
             "",
@@ -173,16 +150,18 @@ mod tests {
     proptest! {
         #[test]
         fn display_and_parse_are_inverse(address: u32, prefix in 0u8..=32) {
-            let network = Cidr::new(Ipv4Addr::from(address & mask(prefix)), prefix).unwrap();
+            let network = Cidr(Ipv4Net::new(address.into(), prefix).unwrap().trunc());
             prop_assert_eq!(network.to_string().parse::<Cidr>().unwrap(), network);
             prop_assert!(network.contains(Ipv4Addr::from(address)));
         }
 
         #[test]
         fn overlap_means_a_common_address(a: u32, p in 8u8..=32, b: u32, q in 8u8..=32) {
-            let (a, b) = (Cidr { first: a & mask(p), prefix: p }, Cidr { first: b & mask(q), prefix: q });
-            let last = |c: Cidr| c.first | !mask(c.prefix);
-            let common = a.first.max(b.first) <= last(a).min(last(b));
+            let network = |address: u32, prefix| Cidr(Ipv4Net::new(address.into(), prefix).unwrap().trunc());
+            let (a, b) = (network(a, p), network(b, q));
+            let range = |c: Cidr| (u64::from(u32::from(c.address())), 1_u64 << (32 - c.prefix()));
+            let ((a_first, a_size), (b_first, b_size)) = (range(a), range(b));
+            let common = a_first < b_first + b_size && b_first < a_first + a_size;
             prop_assert_eq!(a.overlaps(b), common);
             prop_assert_eq!(b.overlaps(a), common);
         }

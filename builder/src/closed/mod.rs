@@ -20,6 +20,7 @@ use std::process::Command;
 use serde::Deserialize;
 use stub::bundle::Arch;
 use stub::child;
+use stub::digest::Sha256;
 use stub::error::{Error, Kind, Result};
 
 use self::home::Home;
@@ -30,6 +31,12 @@ use crate::workspace::Workspace;
 
 /// Where programs come from that are no part of the Rust toolchain. The user's `PATH` may begin with wrappers.
 const PATH: &str = "/usr/bin:/bin";
+
+/// A linker script that leaves out the tables for unwinding: the stub aborts on a panic, and without them it is a tenth
+/// smaller. rustc itself cannot leave them out. With `lto = "fat"`, `-Cforce-unwind-tables=no` changes nothing, because the
+/// standard library comes with debug information, for which LLVM describes the frames of all functions.
+const WITHOUT_UNWINDING: &str =
+    "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.eh_frame_hdr) } } INSERT AFTER .text;\n";
 
 /// A crate's name and version.
 pub(crate) type Id = (String, String);
@@ -81,11 +88,14 @@ impl Closed {
     /// Compiles the stub's program and gives its path.
     pub(crate) fn build(&self) -> Result<PathBuf> {
         let remaps = self.remaps()?;
+        let mut flags = rust_flags(&remaps);
+        flags.push("\x1f-Clink-arg=-T");
+        flags.push(self.linker_script()?);
         let mut cargo = self.cargo(&["build", "--bin=usernetes", "--profile=stub"]);
         cargo
             .arg("--target-dir")
             .arg(&self.target)
-            .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&remaps));
+            .env("CARGO_ENCODED_RUSTFLAGS", flags);
         let triple = &self.triple;
         let ended = child::run(&mut cargo)?;
         if !ended.status.success() {
@@ -100,6 +110,14 @@ impl Closed {
         let program = self.target.join(triple).join("stub/usernetes");
         require_no_trace(&program, &remaps)?;
         Ok(program)
+    }
+
+    /// The file with [`WITHOUT_UNWINDING`]. Cargo does not look into it, so that another script needs another name.
+    fn linker_script(&self) -> Result<PathBuf> {
+        let digest = Sha256::of(WITHOUT_UNWINDING.as_bytes());
+        let script = self.target.join(format!("{}.ld", digest.short(12)));
+        fs_err::write(&script, WITHOUT_UNWINDING)?;
+        Ok(script)
     }
 
     /// Everything the stub's program is linked from. Build scripts, procedural macros and their dependencies run on the

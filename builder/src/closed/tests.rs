@@ -113,3 +113,37 @@ fn a_program_that_names_a_directory_of_this_machine_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_program_without_tables_for_unwinding_says_why_it_panics() {
+    let closed = Closed::prepare(&workspace(), Arch::host().unwrap(), true).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("program.rs");
+    let main =
+        "fn main() { std::thread::spawn(|| {}).join().unwrap(); panic!(\"something is wrong\") }";
+    fs_err::write(&source, main).unwrap();
+    let flags = rust_flags(&[]).into_string().unwrap();
+    let compiled = |more: &[String]| {
+        let program = directory.path().join("program");
+        let mut rustc = enclosed(&closed.toolchain.rustc);
+        rustc.args(flags.split('\x1f')).arg("-Cpanic=abort");
+        rustc.args(more).args(["--target", &closed.triple, "-o"]);
+        let ended = rustc.arg(&program).arg(&source).output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        program
+    };
+    let tables = |program: &Path| {
+        let bytes = fs_err::read(program).unwrap();
+        bytes.windows(10).any(|window| window == b".eh_frame\0")
+    };
+    assert!(tables(&compiled(&[])));
+    let script = closed.linker_script().unwrap();
+    let program = compiled(&[format!("-Clink-arg=-T{}", script.display())]);
+    assert!(!tables(&program));
+    let ended = Command::new(&program).output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("panicked at"), "{said}");
+    assert!(said.contains("something is wrong"), "{said}");
+    let signal = std::os::unix::process::ExitStatusExt::signal(&ended.status);
+    assert_eq!(signal, Some(6), "{said}");
+}

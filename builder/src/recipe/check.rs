@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use stub::bundle::{Arch, BundlePath, Link, Version};
 use stub::error::{Context, Error, Kind, Result};
-use stub::licenses::Expression;
 
 use super::places::in_tree;
 use super::{ArtifactRecipe, Check, Fill, Format, Recipe, Take, VersionSource};
+use crate::license;
 
 fn wrong<T>(why: impl Into<String>) -> Result<T> {
     Err(Error::new(Kind::Input, why))
@@ -19,7 +19,7 @@ impl Recipe {
             return wrong("`summary` is empty");
         }
         check_web(&self.homepage).about(|| "homepage")?;
-        Expression::parse(&self.license).about(|| "license")?;
+        license::check(&self.license).about(|| "license")?;
         check_source(&self.version)?;
         if self.artifacts.is_empty() {
             return wrong("it has no `[[artifact]]`");

@@ -86,6 +86,7 @@ fn a_licence_is_an_expression() {
     let license = "Apache-2.0 AND (MPL-2.0 OR LGPL-3.0-or-later)";
     insta::assert_snapshot!(refused(license, ""), @r#"
     bad recipe: license: `` is no SPDX licence expression
+      found  empty expression
 
     hint: write it like `Apache-2.0` or `GPL-2.0-or-later AND MIT`: https://spdx.org/licenses
     "#);

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::bundle::{Component, Library, Manifest, STUB_COMPONENT};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 
-pub use expression::Expression;
+pub use expression::identifiers;
+use expression::wants_source;
 
 /// The text of a licence or exception, by its SPDX identifier. For the LGPL 3, which extends the GPL 3, only the extension.
 #[must_use]
@@ -45,10 +46,10 @@ pub fn of(manifest: &Manifest, name: &str) -> Result<String> {
     let mut out = String::new();
     let mut words = Words::default();
     if let Some(component) = all(manifest)?.iter().find(|c| c.name.as_str() == name) {
-        section(&mut out, &mut words, component)?;
+        section(&mut out, &mut words, component);
         if name == STUB_COMPONENT {
             for library in &manifest.stub.libraries {
-                library_section(&mut out, &mut words, library)?;
+                library_section(&mut out, &mut words, library);
             }
         }
     } else {
@@ -66,7 +67,7 @@ pub fn of(manifest: &Manifest, name: &str) -> Result<String> {
             .hint("`usernetes licenses` without a name lists all components and libraries"));
         }
         for library in same {
-            library_section(&mut out, &mut words, library)?;
+            library_section(&mut out, &mut words, library);
         }
     }
     words.append_to(&mut out);
@@ -78,10 +79,10 @@ pub fn complete(manifest: &Manifest) -> Result<String> {
     let mut out = String::new();
     let mut words = Words::default();
     for component in all(manifest)? {
-        section(&mut out, &mut words, &component)?;
+        section(&mut out, &mut words, &component);
     }
     for library in &manifest.stub.libraries {
-        library_section(&mut out, &mut words, library)?;
+        library_section(&mut out, &mut words, library);
     }
     words.append_to(&mut out);
     Ok(out)
@@ -107,8 +108,8 @@ fn entry(out: &mut String, component: &Component) {
     }
 }
 
-fn section(out: &mut String, words: &mut Words, component: &Component) -> Result<()> {
-    let expression = words.want(&component.license).about(|| component.title())?;
+fn section(out: &mut String, words: &mut Words, component: &Component) {
+    words.want(&component.license);
     entry(out, component);
     out.push_str("  source code:\n");
     for place in source_code::places(component) {
@@ -118,25 +119,26 @@ fn section(out: &mut String, words: &mut Words, component: &Component) -> Result
     for path in documents.filter(|path| path.starts_with("share/doc/")) {
         let _ = writeln!(out, "  its authors' own notices, once installed: {path}");
     }
-    if expression.wants_source() {
+    if wants_source(&component.license) {
         let _ = writeln!(out, "  {}", source_code::OFFER);
     }
     out.push('\n');
-    Ok(())
 }
 
-fn library_section(out: &mut String, words: &mut Words, library: &Library) -> Result<()> {
-    let title = format!("{} {}", library.name, library.version);
-    let expression = words.want(&library.license).about(|| &title)?;
-    let _ = writeln!(out, "{title}: {}\n  {}", library.license, library.purl);
+fn library_section(out: &mut String, words: &mut Words, library: &Library) {
+    words.want(&library.license);
+    let _ = writeln!(
+        out,
+        "{} {}: {}\n  {}",
+        library.name, library.version, library.license, library.purl
+    );
     for line in &library.copyright {
         let _ = writeln!(out, "  {line}");
     }
-    if expression.wants_source() {
+    if wants_source(&library.license) {
         let _ = writeln!(out, "  {}", source_code::OFFER);
     }
     out.push('\n');
-    Ok(())
 }
 
 /// The texts that the output needs so far, by name; `None` for a licence whose text this program does not have.
@@ -145,9 +147,8 @@ struct Words(BTreeMap<String, Option<&'static str>>);
 
 impl Words {
     /// Adds the texts that an expression needs.
-    fn want(&mut self, license: &str) -> Result<Expression> {
-        let expression = Expression::parse(license)?;
-        for id in expression.licenses().chain(expression.exceptions()) {
+    fn want(&mut self, license: &str) {
+        for id in identifiers(license) {
             match texts::find(id) {
                 Some(text) => self.0.insert(text.id.to_owned(), Some(text.words)),
                 None => self.0.insert(id.to_owned(), None),
@@ -157,7 +158,6 @@ impl Words {
         if self.0.contains_key("LGPL-3.0") {
             self.0.insert("GPL-3.0".to_owned(), text("GPL-3.0"));
         }
-        Ok(expression)
     }
 
     fn append_to(&self, out: &mut String) {

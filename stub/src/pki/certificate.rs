@@ -6,11 +6,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyUsagePurpose, SerialNumber,
 };
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use x509_parser::asn1_rs::Tag;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 use x509_parser::pem::Pem;
-use x509_parser::time::ASN1Time;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use super::identity::{Authority, Leaf, Usage};
@@ -255,11 +256,8 @@ fn params(
     let mut serial = [0_u8; 16];
     rustix::rand::getrandom(&mut serial, rustix::rand::GetRandomFlags::empty())
         .map_err(std::io::Error::from)?;
-    let date = |seconds| {
-        ASN1Time::from_timestamp(seconds)
-            .map(|t| t.to_datetime())
-            .map_err(|e| cannot(common_name, &e))
-    };
+    let date =
+        |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|e| cannot(common_name, &e));
     let mut params = CertificateParams::default();
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     params.not_before = date(now - BACKDATED)?;
@@ -293,15 +291,7 @@ fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) ->
 
 /// A time in UTC in the format of RFC 3339, for example `2027-06-01T12:00:00Z`.
 pub(crate) fn rfc3339(seconds: i64) -> String {
-    let Ok(time) = ASN1Time::from_timestamp(seconds) else {
-        return format!("{seconds} seconds since 1970");
-    };
-    let t = time.to_datetime();
-    let (hour, minute, second) = t.to_hms();
-    let month = u8::from(t.month());
-    format!(
-        "{:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z",
-        t.year(),
-        t.day()
-    )
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    time.and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_else(|| format!("{seconds} seconds since 1970"))
 }

@@ -67,9 +67,9 @@ impl<'a> Task<'a> {
     pub(super) fn begin(progress: &'a Progress, label: String, total: u64) -> Self {
         let style = progress.style.clone();
         let template = if total == 0 {
-            "  {spinner} {prefix:28} {bytes:>11} {bytes_per_sec:>13} {elapsed}"
+            "  {spinner} {prefix:28} {decimal_bytes:>11} {decimal_bytes_per_sec:>13} {elapsed}"
         } else {
-            "  {prefix:30} {bar:24} {bytes:>11} / {total_bytes:11} {bytes_per_sec:>13} {eta}"
+            "  {prefix:30} {bar:24} {decimal_bytes:>11} / {decimal_total_bytes:11} {decimal_bytes_per_sec:>13} {eta}"
         };
         let bar = style.bar(ProgressBar::new(total), template, &label);
         let silent = matches!(style, Style::Silent);
