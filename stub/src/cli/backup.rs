@@ -19,6 +19,9 @@ pub(super) struct Backup {
     /// Replace the file if it exists
     #[arg(long)]
     force: bool,
+    /// Leave out the data of volumes
+    #[arg(long)]
+    without_volumes: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -26,12 +29,12 @@ pub(super) struct Backup {
 
 impl Backup {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
-        let created = backup::create(&self.file, self.force, progress)?;
+        let created = backup::create(&self.file, self.force, !self.without_volumes, progress)?;
         let contents = &created.contents;
         if self.json {
             return print_json(&json!({
                 "bytes": created.size, "created": contents.created, "file": self.file, "files": contents.files.len(),
-                "node_name": contents.node_name, "release": contents.release, "running": created.running,
+                "lacks_volumes": contents.lacks_volumes, "node_name": contents.node_name, "release": contents.release, "running": created.running,
                 "versions": contents.versions,
             }));
         }
@@ -46,6 +49,9 @@ impl Backup {
             contents.files.len(),
             bytes(created.size)
         ));
+        if contents.lacks_volumes {
+            progress.line("the data of volumes is not in it");
+        }
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ mod run;
 mod store;
 mod upgrade;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -110,6 +111,18 @@ enum Command {
         /// Name of the service
         service: String,
     },
+    /// Write the data of volumes to stdout; for `backup`
+    #[command(name = protocol::PACK_VOLUMES, hide = true)]
+    PackVolumes {
+        /// Their directory
+        directory: PathBuf,
+    },
+    /// Make the data of volumes from stdin; for `restore`
+    #[command(name = protocol::UNPACK_VOLUMES, hide = true)]
+    UnpackVolumes {
+        /// Their directory
+        directory: PathBuf,
+    },
     /// Try to make namespaces; for the checks of this machine
     #[command(name = protocol::PROBE_NAMESPACES, hide = true)]
     ProbeNamespaces,
@@ -149,13 +162,21 @@ impl Command {
             | Self::Sbom(_)
             | Self::Generations(_)
             | Self::Boot { .. }
+            | Self::PackVolumes { .. }
+            | Self::UnpackVolumes { .. }
             | Self::ProbeNamespaces => false,
         }
     }
 
     /// Whether users run the command themselves, on their own installation.
     fn is_about_the_installation(&self) -> bool {
-        !matches!(self, Self::Boot { .. } | Self::ProbeNamespaces)
+        !matches!(
+            self,
+            Self::Boot { .. }
+                | Self::PackVolumes { .. }
+                | Self::UnpackVolumes { .. }
+                | Self::ProbeNamespaces
+        )
     }
 }
 
@@ -228,6 +249,12 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Rootlessctl(args) => return args.run(Program::Rootlessctl),
         Command::Nsenter(args) => return args.run(Program::Nsenter),
         Command::Boot { service } => return crate::boot::run(service),
+        Command::PackVolumes { directory } => {
+            crate::backup::pack_volumes(directory, std::io::stdout().lock())
+        }
+        Command::UnpackVolumes { directory } => {
+            crate::backup::unpack_volumes(directory, std::io::stdin().lock())
+        }
         Command::ProbeNamespaces => crate::host::probe_child(),
         Command::Install(args) => args.run(&progress),
         Command::Run(args) => args.run(&progress),

@@ -137,6 +137,9 @@ fn configuration_files() {
             "registry.k8s.io/coredns/coredns:v1.13.1"
         ))
     );
+    let mut storage = local_path::objects("docker.io/rancher/local-path-provisioner:v0.0.36");
+    storage.push(local_path::class());
+    insta::assert_snapshot!("local-path", json(&storage));
     insta::assert_snapshot!("rbac-bridge", json(&rbac::objects(&config)));
 }
 

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::{
-    Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network, PortSpec, PublishServices,
-    Resources, SCHEMA, Target,
+    Addon, Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network, PortSpec,
+    PublishServices, Resources, SCHEMA, Target,
 };
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
@@ -22,6 +22,7 @@ struct Written {
     cluster_domain: Option<DnsName>,
     publish: Option<Vec<PortSpec>>,
     publish_services: Option<PublishServices>,
+    without: Option<Vec<Addon>>,
     start: Option<Target>,
     network: WrittenNetwork,
     resources: WrittenResources,
@@ -46,7 +47,7 @@ struct WrittenResources {
 }
 
 /// The keys of the file, and those of its tables.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "schema",
     "cri",
     "cni",
@@ -54,6 +55,7 @@ const KEYS: [&str; 10] = [
     "cluster_domain",
     "publish",
     "publish_services",
+    "without",
     "start",
     "network",
     "resources",
@@ -77,6 +79,7 @@ impl Written {
             cluster_domain: self.cluster_domain.unwrap_or(default.cluster_domain),
             publish: self.publish.unwrap_or(default.publish),
             publish_services: self.publish_services.unwrap_or(default.publish_services),
+            without: self.without.unwrap_or(default.without),
             start: self.start.unwrap_or(default.start),
             network: Network {
                 rootlesskit: network.rootlesskit.unwrap_or(default.network.rootlesskit),

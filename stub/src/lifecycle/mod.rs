@@ -1,5 +1,6 @@
 //! Starting and stopping an installed cluster, waiting until it works, and changing it while it runs.
 
+mod addons;
 mod ports;
 mod ready;
 mod renewed;

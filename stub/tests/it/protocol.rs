@@ -77,6 +77,10 @@ fn what_units_say() {
     assert!(!said.stderr.contains("there is no service"), "{said:?}");
     let said = unit(&["certs", "renew", "--due"]);
     assert_eq!(said.code, Some(0), "{said:?}");
+    for verb in ["pack-volumes", "unpack-volumes"] {
+        let said = unit(&[verb, home.path().join("volumes").to_str().unwrap()]);
+        assert_ne!(said.code, Some(2), "{said:?}");
+    }
     // This one waits for a line of its parent, which never comes.
     let said = unit(&["probe-namespaces"]);
     assert_ne!(said.code, Some(2), "{said:?}");
