@@ -58,3 +58,7 @@ pub const PACK_VOLUMES: &str = "pack-volumes";
 /// `usernetes unpack-volumes DIRECTORY`: makes the data of volumes from the archive on stdin. `restore` runs it in a user
 /// namespace, with the program that it restores with.
 pub const UNPACK_VOLUMES: &str = "unpack-volumes";
+
+/// `usernetes defragment`: the line that the service behind another daily timer starts. It gives unused space of etcd's file
+/// back, if there is enough of it.
+pub const DEFRAGMENT: &str = "defragment";

@@ -1,6 +1,6 @@
 //! `backup`, `restore`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -80,4 +80,13 @@ impl Restore {
         let report = backup::restore(&self.file, &wanted, &Machine::this(), progress)?;
         super::install::show(&report, self.json, progress)
     }
+}
+
+/// Writes the data of volumes to stdout.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an archive is not text, and a write that fails is an error here"
+)]
+pub(super) fn pack_volumes(directory: &Path) -> Result<()> {
+    backup::pack_volumes(directory, std::io::stdout().lock())
 }

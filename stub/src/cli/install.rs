@@ -46,7 +46,7 @@ pub(super) struct Settings {
     /// Publish a port of this machine into the cluster; repeat it for more ports (the API server's is always published)
     #[arg(short, long, value_name = "IP:PORT:CHILDPORT/PROTO")]
     publish: Vec<PortSpec>,
-    /// Publish NodePort and LoadBalancer services and the host ports of pods by themselves, on this address of this machine
+    /// Publish `NodePort` and `LoadBalancer` services and the host ports of pods by themselves, on this address of this machine
     /// [default: 0.0.0.0, which is all]; "" turns it off
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "0.0.0.0")]
     publish_services: Option<PublishServices>,

@@ -111,6 +111,9 @@ enum Command {
         /// Name of the service
         service: String,
     },
+    /// Give unused space of etcd's file back, if it is worth it; for a timer
+    #[command(name = protocol::DEFRAGMENT, hide = true)]
+    Defragment,
     /// Write the data of volumes to stdout; for `backup`
     #[command(name = protocol::PACK_VOLUMES, hide = true)]
     PackVolumes {
@@ -143,6 +146,7 @@ impl Command {
             | Self::Rollback(_)
             | Self::Restore(_)
             | Self::Backup(_)
+            | Self::Defragment
             | Self::Gc(_) => true,
             Self::Kubeconfig(command) => command.changes(),
             Self::Port(command) => command.changes(),
@@ -173,6 +177,7 @@ impl Command {
         !matches!(
             self,
             Self::Boot { .. }
+                | Self::Defragment
                 | Self::PackVolumes { .. }
                 | Self::UnpackVolumes { .. }
                 | Self::ProbeNamespaces
@@ -249,9 +254,8 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Rootlessctl(args) => return args.run(Program::Rootlessctl),
         Command::Nsenter(args) => return args.run(Program::Nsenter),
         Command::Boot { service } => return crate::boot::run(service),
-        Command::PackVolumes { directory } => {
-            crate::backup::pack_volumes(directory, std::io::stdout().lock())
-        }
+        Command::Defragment => crate::lifecycle::defragment_if_worth_it(&progress),
+        Command::PackVolumes { directory } => backup::pack_volumes(directory),
         Command::UnpackVolumes { directory } => {
             crate::backup::unpack_volumes(directory, std::io::stdin().lock())
         }

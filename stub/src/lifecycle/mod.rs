@@ -1,6 +1,7 @@
 //! Starting and stopping an installed cluster, waiting until it works, and changing it while it runs.
 
 mod addons;
+mod defragment;
 mod ports;
 mod ready;
 mod renewed;
@@ -8,6 +9,7 @@ mod services;
 mod start;
 mod stop;
 
+pub use defragment::defragment_if_worth_it;
 pub use ports::{ports, publish, publish_services, unpublish};
 pub use ready::Phase;
 pub(crate) use ready::timed;

@@ -11,7 +11,7 @@ use crate::config::Target;
 use crate::error::{Error, Kind, Result};
 
 /// The full name of one of our units, for example `u7s-etcd.service`. There are values only for the units of
-/// [`SERVICES`](super::SERVICES) and [`TARGETS`](super::TARGETS), for those that renew certificates, and for the slice.
+/// [`SERVICES`](super::SERVICES) and [`TARGETS`](super::TARGETS), for those that timers start, and for the slice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct UnitName(String);
@@ -38,6 +38,18 @@ impl UnitName {
     #[must_use]
     pub fn renewal_timer() -> Self {
         Self("u7s-certs.timer".to_owned())
+    }
+
+    /// The service that gives space of etcd's file back.
+    #[must_use]
+    pub fn defragmentation() -> Self {
+        Self::service("etcd-defrag")
+    }
+
+    /// The timer that starts this service every day.
+    #[must_use]
+    pub fn defragmentation_timer() -> Self {
+        Self("u7s-etcd-defrag.timer".to_owned())
     }
 
     /// The slice that all services are in. It is no unit to start or stop: it is there while any of them runs.

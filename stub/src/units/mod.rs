@@ -18,6 +18,7 @@
 //!   the kernel takes back the memory of pods before that which `MemoryLow=` protects.
 
 mod certs;
+mod defrag;
 mod ini;
 mod service;
 mod slice;
@@ -85,7 +86,23 @@ pub fn units(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<UnitNam
         (UnitName::renewal(), certs::service(layout).to_string()),
         (UnitName::slice(), slice),
     ];
-    of_services.chain(of_targets).chain(others).collect()
+    let defragmentation = services.has(Service::Etcd).then(|| {
+        [
+            (
+                UnitName::defragmentation_timer(),
+                defrag::timer(services).to_string(),
+            ),
+            (
+                UnitName::defragmentation(),
+                defrag::service(layout).to_string(),
+            ),
+        ]
+    });
+    of_services
+        .chain(of_targets)
+        .chain(others)
+        .chain(defragmentation.into_iter().flatten())
+        .collect()
 }
 
 #[cfg(test)]
