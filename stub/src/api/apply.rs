@@ -69,7 +69,7 @@ pub(super) fn complaint(status: u16, body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::components::{coredns, local_path, rbac, runtime_class};
+    use crate::components::{coredns, local_path, metrics_server, rbac, runtime_class};
     use crate::config::{Cni, Config, DnsName};
 
     #[test]
@@ -80,6 +80,12 @@ mod tests {
         objects.extend(runtime_class::objects(&config));
         objects.extend(local_path::objects("image"));
         objects.push(local_path::class());
+        let tls = metrics_server::Tls {
+            certificate: String::new(),
+            key: String::new(),
+            authority: String::new(),
+        };
+        objects.extend(metrics_server::objects("image", &tls));
         let paths: Vec<_> = objects.iter().map(path).collect();
         insta::assert_snapshot!(paths.join("\n"), @r"
         /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/u7s:kubelet-api-admin
@@ -103,6 +109,16 @@ mod tests {
         /api/v1/namespaces/kube-system/configmaps/local-path-config
         /apis/apps/v1/namespaces/kube-system/deployments/local-path-provisioner
         /apis/storage.k8s.io/v1/storageclasses/local-path
+        /api/v1/namespaces/kube-system/serviceaccounts/metrics-server
+        /apis/rbac.authorization.k8s.io/v1/clusterroles/system:aggregated-metrics-reader
+        /apis/rbac.authorization.k8s.io/v1/clusterroles/system:metrics-server
+        /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:metrics-server
+        /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/metrics-server:system:auth-delegator
+        /apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/rolebindings/metrics-server-auth-reader
+        /api/v1/namespaces/kube-system/secrets/metrics-server-tls
+        /apis/apps/v1/namespaces/kube-system/deployments/metrics-server
+        /api/v1/namespaces/kube-system/services/metrics-server
+        /apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io
         ");
     }
 

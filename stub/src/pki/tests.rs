@@ -170,6 +170,8 @@ fn snapshot_of_files_and_permissions() {
     0600 master/kube-scheduler-key.pem
     0600 master/kube-scheduler.kubeconfig
     0644 master/kube-scheduler.pem
+    0600 master/metrics-server-key.pem
+    0644 master/metrics-server.pem
     0600 master/ports-key.pem
     0600 master/ports.kubeconfig
     0644 master/ports.pem
@@ -256,7 +258,7 @@ fn no_file_for_a_worker_contains_a_key_of_the_master() {
         .keys()
         .filter(|f| f.starts_with("master/") && f.ends_with("-key.pem"))
         .collect();
-    assert_eq!(keys.len(), 15);
+    assert_eq!(keys.len(), 16);
     for key in keys {
         let body: String = text(key).lines().filter(|l| !l.starts_with('-')).collect();
         for name in files.keys().filter(|f| f.starts_with("node/")) {
