@@ -13,12 +13,24 @@ use crate::command::{build, demo, fetch, lock, mirror, sbom, verify};
 
 /// Make Usernetes bundles: recipes → lock → fetch → build → verify
 #[derive(Debug, Parser)]
-#[command(name = "builder", version, after_help = Kind::EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "builder", version, after_help = exit_codes(), arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     inputs: Inputs,
     #[command(subcommand)]
     command: Command,
+}
+
+/// The exit code of `builder lock --check` if upstreams have newer versions. No error has it, so a script can tell this from a
+/// wrong command line.
+const NEWER: u8 = 8;
+
+/// The table of exit codes, for `--help`.
+fn exit_codes() -> String {
+    format!(
+        "{}\n  {NEWER}  `builder lock --check` found newer versions, and nothing else",
+        Kind::EXIT_CODES
+    )
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,7 +69,7 @@ pub fn main() -> ExitCode {
     let result = match command {
         Command::Lock(args) => match lock::run(&inputs, &args, &progress) {
             // Not an error, but something a script wants to know.
-            Ok(lock::End::Newer) => return ExitCode::from(Kind::Usage.exit_code()),
+            Ok(lock::End::Newer) => return ExitCode::from(NEWER),
             other => other.map(drop),
         },
         Command::Fetch(args) => fetch::run(&inputs, &args, &progress),
@@ -73,5 +85,35 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output::report(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn newer_versions_have_an_exit_code_of_their_own() {
+        let errors = [
+            Kind::Failed,
+            Kind::Usage,
+            Kind::Input,
+            Kind::Integrity,
+            Kind::Network,
+            Kind::Host,
+            Kind::Busy,
+        ];
+        assert!(errors.iter().all(|kind| kind.exit_code() != NEWER));
+        let help = Cli::command().render_help().to_string();
+        assert!(
+            help.contains("\n  8  `builder lock --check` found newer versions"),
+            "{help}"
+        );
+        assert!(
+            help.contains("\n  2  the command line is wrong\n"),
+            "{help}"
+        );
     }
 }

@@ -53,12 +53,12 @@ impl Kind {
         }
     }
 
-    /// The table of exit codes, for `--help`.
+    /// The table of exit codes, for `--help`. A program that has more adds them.
     pub const EXIT_CODES: &'static str = "\
 Exit codes:
   0  done
   1  failed for a reason not listed below
-  2  the command line is wrong (also: `builder lock --check` found something newer)
+  2  the command line is wrong
   3  a recipe, lockfile, manifest or configuration file is wrong
   4  bytes are damaged, truncated or not the pinned ones
   5  something could not be fetched

@@ -84,6 +84,8 @@ pub mod store;
 #[cfg(feature = "cluster")]
 pub mod supervise;
 #[cfg(feature = "cluster")]
+pub mod support;
+#[cfg(feature = "cluster")]
 pub mod systemd;
 #[cfg(feature = "cluster")]
 pub mod units;

@@ -32,12 +32,21 @@ pub const BOOT: &str = "boot";
 /// `usernetes boot rootlesskit-child`: RootlessKit runs it inside the namespaces that it has made.
 pub const ROOTLESSKIT_CHILD: &str = "rootlesskit-child";
 
+/// `usernetes boot load-images`: loads the user's images into the running container runtime. `usernetes image load` of the same
+/// generation runs it. Releases before 0.2 do not know it.
+pub const LOAD_IMAGES: &str = "load-images";
+
 /// `usernetes certs renew --due`: the line that the service behind the daily timer starts, which is also for people.
 pub const CERTS: &str = "certs";
 /// See [`CERTS`].
 pub const RENEW: &str = "renew";
 /// See [`CERTS`].
 pub const DUE: &str = "--due";
+
+/// `usernetes backup --scheduled`: the line that the service behind the timer for backups starts, which is also for people.
+pub const BACKUP: &str = "backup";
+/// See [`BACKUP`].
+pub const SCHEDULED: &str = "--scheduled";
 
 /// `usernetes probe-namespaces`: enters namespaces of its own, for the checks of this machine. Both ends are always the same
 /// program, so what they say to each other may change.

@@ -218,7 +218,7 @@ impl Systemd {
     /// The last lines that a unit has written since the machine was booted. Empty if the user may not read the journal.
     #[must_use]
     pub fn log(&self, unit: &str, lines: u32) -> Vec<String> {
-        let Ok(mut command) = self.journal(unit) else {
+        let Ok(mut command) = self.journal(&[unit]) else {
             return Vec::new();
         };
         command
@@ -229,15 +229,20 @@ impl Systemd {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// The command `journalctl` for a unit, or, with an empty name, for all our units.
-    pub fn journal(&self, unit: &str) -> Result<Command> {
+    /// The command `journalctl` for some units; if there are none, for all our units.
+    pub fn journal(&self, units: &[impl AsRef<str>]) -> Result<Command> {
         let journalctl = self.machine.find("journalctl").ok_or_else(|| {
             Error::new(Kind::Host, "there is no `journalctl` in PATH")
                 .expected("a machine that runs systemd")
         })?;
         let mut command = self.machine.command(&journalctl);
-        let pattern = if unit.is_empty() { "u7s*" } else { unit };
-        command.args(["--user", "--no-pager", "--unit", pattern]);
+        command.args(["--user", "--no-pager"]);
+        for unit in units {
+            command.args(["--unit", unit.as_ref()]);
+        }
+        if units.is_empty() {
+            command.args(["--unit", "u7s*"]);
+        }
         Ok(command)
     }
 

@@ -80,7 +80,7 @@ fn options() -> Result<Options> {
             "--keep" => options.keep = true,
             other => {
                 return Err(format!(
-                    "unknown argument `{other}`: there are `--bundle FILE`, `--kernel FILE`, `--junit FILE`, `--only SCENARIO` and `--keep` (leave the machine running)"
+                    "unknown argument `{other}`: there are `--bundle FILE`, `--kernel FILE`, `--junit FILE`, `--only SCENARIO,…` and `--keep` (leave the machine running)"
                 ));
             }
         }
@@ -107,7 +107,7 @@ fn run(options: &Options) -> Result<()> {
         options
             .only
             .as_ref()
-            .is_none_or(|only| s.name.contains(only.as_str()))
+            .is_none_or(|only| only.split(',').any(|part| s.name.contains(part)))
     });
     if scenarios.is_empty() {
         return Err("no scenario of that name".to_owned());

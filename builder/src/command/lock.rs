@@ -25,7 +25,7 @@ pub(crate) struct LockArgs {
     /// Find the newest allowed versions, and write them into the lockfile. Components that are released together are updated together. If the variable `GITHUB_TOKEN` is set, the builder sends it to GitHub's API, which then answers more requests, and to no other host
     #[arg(long)]
     pub update: bool,
-    /// Compare the recipes with the lockfile, as `builder lock` does without options, and list unpinned downloads and differences (exit code 3). If there are none, ask upstreams, too, and list newer versions (exit code 2); with `--offline`, ask nobody. Change nothing
+    /// Compare the recipes with the lockfile, as `builder lock` does without options, and list unpinned downloads and differences (exit code 3). If there are none, ask upstreams, too, and list newer versions (exit code 8); with `--offline`, ask nobody. Change nothing
     #[arg(long, conflicts_with = "update")]
     pub check: bool,
     /// Show the changes that `--update` would make, and do not write the lockfile

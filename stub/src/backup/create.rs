@@ -27,6 +27,8 @@ use crate::store::Store;
 /// A backup that was made and read again.
 #[derive(Debug)]
 pub struct Created {
+    /// The file.
+    pub file: PathBuf,
     /// Its contents.
     pub contents: Contents,
     /// The length of the file in bytes.
@@ -92,6 +94,7 @@ pub fn create(
         let _ = fs::remove_file(&new);
     }
     Ok(Created {
+        file: file.to_owned(),
         contents: made?,
         size: fs::metadata(file)?.len(),
         running,

@@ -17,6 +17,7 @@
 mod create;
 mod read;
 mod restore;
+mod scheduled;
 #[cfg(test)]
 mod tests;
 mod volumes;
@@ -31,6 +32,8 @@ use crate::digest::Sha256;
 pub use create::{Created, create};
 pub use read::Backup;
 pub use restore::{Wanted, restore};
+pub(crate) use scheduled::hours;
+pub use scheduled::{Kept, scheduled, scheduled_if_late};
 pub use volumes::{pack as pack_volumes, unpack as unpack_volumes};
 
 /// The version of the format that this release knows: 2 has the data of volumes.

@@ -9,7 +9,7 @@ use super::volumes;
 use super::{Backup, CONFIG, IMAGES, MEMBER, SNAPSHOT};
 use crate::bundle::Bundle;
 use crate::child;
-use crate::cluster::{self, Current, Receipt, Versions, present};
+use crate::cluster::{self, Current, Receipt, Versions, present, units_of_others};
 use crate::components::etcd;
 use crate::components::local_path::VOLUMES_SOURCE;
 use crate::config::{Config, DnsName};
@@ -107,7 +107,10 @@ fn stop_all(machine: &Machine, layout: &Layout, progress: &Progress) -> Result<(
         return Ok(());
     }
     match Current::read() {
-        Ok(current) if current.is_running() => stop(&current.systemd()?, progress),
+        Ok(current) if current.is_running() => {
+            let others = units_of_others(current.layout.data_dir())?;
+            stop(&current.systemd()?, &others, progress)
+        }
         _ => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 //! process, which reaps orphaned processes.
 
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,15 @@ use fs_err as fs;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::cri::{self, Watch};
-use super::{NO_CGROUPS, Probe, mounts, network, oci_runtime, pods, rootlesskit, write_files};
+use super::{
+    NO_CGROUPS, Probe, loading, mounts, network, oci_runtime, pods, rootlesskit, write_files,
+};
 use crate::components::containerd::{self, Snapshotter};
 use crate::components::crio;
 use crate::config::{Config, Cri};
 use crate::error::{Error, Kind, Result};
 use crate::files::remove_if_there;
-use crate::images::{Loader, Offer, Waiters, pause_name};
+use crate::images::{Offer, Waiters, pause_name};
 use crate::layout::Layout;
 use crate::network::{self as pod_network, Bridge};
 use crate::process::notify::notify;
@@ -81,17 +83,7 @@ fn run_containerd(layout: &Layout, probe: &Probe) -> Result<u8> {
         &layout.runtime("containerd/notify.sock"),
         move || {
             ready(&own)?;
-            let ctr = || {
-                let mut ctr = Command::new(own.program("ctr"));
-                ctr.arg("--address").arg(containerd::socket(&own));
-                ctr
-            };
-            let snapshotter = snapshotter.as_str();
-            Loader {
-                ctr: &ctr,
-                snapshotter,
-            }
-            .load(&own)?;
+            loading::load_into_containerd(&own, snapshotter)?;
             waiters.tell();
             Ok(())
         },
@@ -168,6 +160,7 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
 mod tests {
     use std::os::unix::net::{UnixDatagram, UnixListener};
     use std::path::Path;
+    use std::process::Command;
 
     use super::*;
     use crate::process::CHILD_PID;

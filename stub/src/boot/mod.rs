@@ -9,6 +9,7 @@ mod certificates;
 mod child;
 mod cri;
 mod flannel;
+mod loading;
 mod mounts;
 mod network;
 mod oci_runtime;
@@ -56,6 +57,9 @@ pub fn run(name: &str) -> Result<u8> {
     let config = cluster::applied(&layout)?;
     if name == protocol::ROOTLESSKIT_CHILD {
         return child::run(&layout, &config);
+    }
+    if name == protocol::LOAD_IMAGES {
+        return loading::run(&layout, &config).map(|()| 0);
     }
     let service = Service::named(name).ok_or_else(|| {
         let names: Vec<_> = Service::all().map(Service::as_str).collect();

@@ -13,9 +13,14 @@ use crate::host::Machine;
 use crate::progress::{Progress, bytes};
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Backup {
     /// The file to write; it will contain private keys
-    file: PathBuf,
+    #[arg(required_unless_present = "scheduled")]
+    file: Option<PathBuf>,
+    /// Make the backup that the schedule in `config.toml` asks for, if it is due; a timer does this
+    #[arg(long, conflicts_with_all = ["file", "force"])]
+    scheduled: bool,
     /// Replace the file if it exists
     #[arg(long)]
     force: bool,
@@ -29,11 +34,17 @@ pub(super) struct Backup {
 
 impl Backup {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
-        let created = backup::create(&self.file, self.force, !self.without_volumes, progress)?;
+        let created = match &self.file {
+            Some(file) => backup::create(file, self.force, !self.without_volumes, progress)?,
+            None => match backup::scheduled(progress)? {
+                Some(created) => created,
+                None => return Ok(()),
+            },
+        };
         let contents = &created.contents;
         if self.json {
             return print_json(&json!({
-                "bytes": created.size, "created": contents.created, "file": self.file, "files": contents.files.len(),
+                "bytes": created.size, "created": contents.created, "file": created.file, "files": contents.files.len(),
                 "lacks_volumes": contents.lacks_volumes, "node_name": contents.node_name, "release": contents.release, "running": created.running,
                 "versions": contents.versions,
             }));
@@ -45,7 +56,7 @@ impl Backup {
         };
         progress.line(format!(
             "{}: {} files of the {state} cluster, {}, all read again; it contains private keys",
-            self.file.display(),
+            created.file.display(),
             contents.files.len(),
             bytes(created.size)
         ));

@@ -10,7 +10,7 @@ use super::output::{print, print_json};
 use crate::cidr::Cidr;
 use crate::config::{Addon, Cni, Cpus, Cri, DnsName, Memory, PortSpec, PublishServices};
 use crate::error::Result;
-use crate::host::{self, Level, Machine};
+use crate::host::{self, Finding, Level, Machine};
 use crate::install::{self, Flags, Outcome, Report, Start};
 use crate::progress::Progress;
 use crate::services::Service;
@@ -266,12 +266,18 @@ pub(super) struct Doctor {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print only the commands that an administrator has to run, or nothing; the exit code is 0
+    #[arg(long, conflicts_with = "json")]
+    fix_script: bool,
 }
 
 impl Doctor {
     /// Gives the exit code: 6 if a cluster cannot run on this machine.
-    pub(super) fn run(&self) -> Result<u8> {
+    pub(super) fn run(&self, progress: &Progress) -> Result<u8> {
         let findings = install::examine(&Machine::this())?;
+        if self.fix_script {
+            return fix_script(&findings, progress);
+        }
         let (block, undo) = (host::admin::block(&findings), host::admin::undo(&findings));
         if self.json {
             print_json(&json!({ "admin": block, "findings": findings, "undo": undo }))?;
@@ -292,4 +298,22 @@ impl Doctor {
             0
         })
     }
+}
+
+/// Prints the administrator's commands alone. What they do not fix is named on stderr.
+fn fix_script(findings: &[Finding], progress: &Progress) -> Result<u8> {
+    if let Some(block) = host::admin::block(findings) {
+        print(&block)?;
+    }
+    let others = findings
+        .iter()
+        .filter(|f| f.level == Level::Fatal && f.admin.is_none());
+    let others: Vec<_> = others.map(|f| f.id.as_str()).collect();
+    if !others.is_empty() {
+        progress.line(format!(
+            "an administrator's commands do not fix {}: see `usernetes doctor`",
+            others.join(", ")
+        ));
+    }
+    Ok(0)
 }

@@ -2,6 +2,8 @@
 
 mod backup;
 mod certs;
+mod completion;
+mod image;
 mod inspect;
 mod install;
 mod kubeconfig;
@@ -11,12 +13,13 @@ mod port;
 mod programs;
 mod run;
 mod store;
+mod support;
 mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::child;
 use crate::cluster::{Program, check_data_home, check_owner, check_whole};
@@ -64,7 +67,7 @@ enum Command {
     Stop(lifecycle::Unit),
     /// Stop and start the cluster, or one unit
     Restart(lifecycle::Unit),
-    /// Show the logs of the cluster's units
+    /// Show the logs of the cluster's components
     Logs(lifecycle::Logs),
     /// Run kubectl as the cluster's administrator
     Kubectl(programs::Arguments),
@@ -84,6 +87,9 @@ enum Command {
     /// Publish ports of this machine into the cluster, or list them
     #[command(subcommand)]
     Port(port::Port),
+    /// Load images of your own into the cluster, list all images, or remove some
+    #[command(subcommand)]
+    Image(image::Image),
     /// List or renew the cluster's certificates
     #[command(subcommand)]
     Certs(certs::Certs),
@@ -105,6 +111,11 @@ enum Command {
     Rollback(store::Rollback),
     /// Remove unused generations and components; keep the current and the previous generation
     Gc(store::Gc),
+    /// Collect what helps to find a fault into one archive, without secrets
+    #[command(name = "support-bundle")]
+    SupportBundle(support::SupportBundle),
+    /// Print the completions of this command for a shell
+    Completion(completion::Completion),
     /// Become a service of the cluster; for units
     #[command(name = protocol::BOOT, hide = true)]
     Boot {
@@ -151,6 +162,7 @@ impl Command {
             Self::Kubeconfig(command) => command.changes(),
             Self::Port(command) => command.changes(),
             Self::Certs(command) => command.changes(),
+            Self::Image(command) => command.changes(),
             Self::Doctor(_)
             | Self::Status(_)
             | Self::Logs(_)
@@ -165,6 +177,8 @@ impl Command {
             | Self::Licenses(_)
             | Self::Sbom(_)
             | Self::Generations(_)
+            | Self::SupportBundle(_)
+            | Self::Completion(_)
             | Self::Boot { .. }
             | Self::PackVolumes { .. }
             | Self::UnpackVolumes { .. }
@@ -181,6 +195,7 @@ impl Command {
                 | Self::PackVolumes { .. }
                 | Self::UnpackVolumes { .. }
                 | Self::ProbeNamespaces
+                | Self::Completion(_)
         )
     }
 }
@@ -244,8 +259,8 @@ fn run(cli: &Cli) -> Result<u8> {
         signals::outlive_terminal();
     }
     match command {
-        Command::Doctor(args) => return args.run(),
-        Command::Status(args) => return args.run(),
+        Command::Doctor(args) => return args.run(&progress),
+        Command::Status(args) => return args.run(&progress),
         Command::Logs(args) => return args.run(),
         Command::Kubectl(args) => return args.run(Program::Kubectl),
         Command::Ctr(args) => return args.run(Program::Ctr),
@@ -271,6 +286,7 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Kubeconfig(command) => command.run(&progress),
         Command::Port(command) => command.run(&progress),
         Command::Certs(command) => command.run(&progress),
+        Command::Image(command) => command.run(&progress),
         Command::Backup(args) => args.run(&progress),
         Command::Restore(args) => args.run(&progress),
         Command::List(args) => args.run(),
@@ -280,6 +296,8 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Generations(args) => args.run(),
         Command::Rollback(args) => args.run(&progress),
         Command::Gc(args) => args.run(&progress),
+        Command::SupportBundle(args) => args.run(&progress),
+        Command::Completion(args) => args.run(&Cli::command()),
     }?;
     Ok(0)
 }

@@ -16,6 +16,8 @@ pub(crate) use current::{WRITE_ANEW, first_process, present};
 pub use guard::{check_data_home, check_owner, check_whole};
 pub use merged::{remembered, save_to};
 pub use programs::Program;
-pub(crate) use receipt::{NAME as RECEIPT, WANTS, missing_directories, remember_places};
+pub(crate) use receipt::{
+    NAME as RECEIPT, WANTS, missing_directories, remember_places, units_of_others,
+};
 pub use receipt::{Receipt, applied, unit_dir};
 pub use versions::Versions;

@@ -17,7 +17,7 @@ use crate::host::Machine;
 use crate::layout::Layout;
 use crate::paths;
 use crate::paths::{PLACES, Places, from_home};
-use crate::services::UnitName;
+use crate::services::{UnitName, all_unit_names};
 use crate::user_kubeconfig::Merges;
 
 /// Its name in the data directory.
@@ -185,6 +185,17 @@ impl Receipt {
         let text = serde_json::to_string_pretty(self)
             .map_err(|e| Error::new(Kind::Failed, e.to_string()))?;
         replace(&data_dir.join(NAME), format!("{text}\n").as_bytes(), 0o600)
+    }
+
+    /// Its units that this release does not know. Another release has installed them, and they may run.
+    #[must_use]
+    pub fn units_of_others(&self) -> Vec<UnitName> {
+        let known = all_unit_names();
+        let names = self
+            .units
+            .keys()
+            .filter(|name| !known.contains(name.as_str()));
+        names.filter_map(|name| UnitName::recorded(name)).collect()
     }
 
     /// The part to keep when the units are removed.
@@ -362,6 +373,13 @@ pub fn applied(layout: &Layout) -> Result<Config> {
     }
 }
 
+/// The units of other releases that the receipt of a data directory records.
+pub(crate) fn units_of_others(data_dir: &Path) -> Result<Vec<UnitName>> {
+    Ok(Receipt::read(data_dir)?
+        .unwrap_or_default()
+        .units_of_others())
+}
+
 /// A pattern for our unit files after a space, as a shell takes it.
 fn units_of_user() -> String {
     paths::config_dir().map_or(String::new(), |config| {
@@ -488,6 +506,25 @@ mod tests {
         };
         let expected = ["disk", ".config/systemd", "/run/u7s/crun"].map(|dir| home.join(dir));
         assert_eq!(receipt.directories_of(&layout), expected);
+    }
+
+    #[test]
+    fn units_of_other_releases_are_known_by_the_receipt() {
+        let names = [
+            "u7s-etcd.service",
+            "u7s-mirror.service",
+            "u7s-mirror.timer",
+            "u7s.slice",
+            "dbus.service",
+            "u7s-a b.service",
+        ];
+        let receipt = Receipt {
+            units: names.map(|name| (name.to_owned(), BTreeSet::new())).into(),
+            ..Receipt::default()
+        };
+        let found = receipt.units_of_others();
+        let found: Vec<_> = found.iter().map(UnitName::as_str).collect();
+        assert_eq!(found, ["u7s-mirror.service", "u7s-mirror.timer"]);
     }
 
     #[test]

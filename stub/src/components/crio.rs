@@ -200,6 +200,30 @@ struct PolicyRule {
     r#type: &'static str,
 }
 
+fn mirrored(repositories: &BTreeSet<String>, port: u16) -> Mirrored {
+    let registry = |repository: &String| Registry {
+        location: repository.clone(),
+        mirror: [Mirror {
+            location: format!("{}:{port}/{repository}", Ipv4Addr::LOCALHOST),
+            insecure: true,
+        }],
+    };
+    Mirrored {
+        registry: repositories.iter().map(registry).collect(),
+    }
+}
+
+/// A further file by which CRI-O, once it has read its configuration again, pulls images of these repositories from another
+/// registry on the loopback address. It sorts behind the one of the start, so it takes precedence
+/// (containers-registries.conf.d(5)).
+#[must_use]
+pub fn mirrors(layout: &Layout, repositories: &BTreeSet<String>, port: u16) -> ConfigFile {
+    (
+        registries_dir(layout).join("20-u7s-loading.conf"),
+        toml(&mirrored(repositories, port)),
+    )
+}
+
 /// CRI-O's configuration files.
 #[must_use]
 pub fn files(layout: &Layout, snapshotter: Snapshotter, images: &Images<'_>) -> Vec<ConfigFile> {
@@ -266,19 +290,7 @@ pub fn files(layout: &Layout, snapshotter: Snapshotter, images: &Images<'_>) -> 
     let registries = Registries {
         unqualified_search_registries: ["docker.io"],
     };
-    let mirrored = Mirrored {
-        registry: images
-            .repositories
-            .iter()
-            .map(|repository| Registry {
-                location: repository.clone(),
-                mirror: [Mirror {
-                    location: format!("{}:{}/{repository}", Ipv4Addr::LOCALHOST, images.port),
-                    insecure: true,
-                }],
-            })
-            .collect(),
-    };
+    let mirrored = mirrored(&images.repositories, images.port);
     // An image from a registry is verified only if its name contains a digest, as with containerd.
     let policy = Policy {
         default: [PolicyRule {

@@ -16,7 +16,7 @@ use bounds::{Bounds, Reserved};
 
 mod bounds;
 
-pub use bounds::Capacity;
+pub use bounds::{Capacity, full_below};
 
 /// The kubelet's root directory, inside the namespaces. `boot` mounts the directory `kubelet` of the data directory there.
 /// The kubelet and its plugins create sockets below it, and the path of a socket may have only 107 bytes, however long the

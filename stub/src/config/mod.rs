@@ -1,6 +1,7 @@
 //! The configuration of a cluster: `~/.config/usernetes/config.toml`, written by `install` from its flags, read by
 //! every other command.
 
+mod backup;
 mod choice;
 mod dns;
 mod port;
@@ -15,6 +16,7 @@ mod written;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+pub use backup::{BackupDir, Backups, Schedule};
 pub use choice::{Addon, Cni, CniFacts, Cri, Target};
 pub use dns::DnsName;
 pub(crate) use dns::host_name_fault;
@@ -55,6 +57,8 @@ pub struct Config {
     pub network: Network,
     /// How much of the machine the cluster may use.
     pub resources: Resources,
+    /// When backups are made by themselves.
+    pub backup: Backups,
 }
 
 /// The networks of a cluster, none of which may overlap another.
@@ -98,6 +102,7 @@ impl Config {
                 dns: DNS,
             },
             resources: Resources::default(),
+            backup: Backups::default(),
         }
     }
 
@@ -174,6 +179,7 @@ impl Config {
             (Setting::Dns, dns, addresses),
             (Setting::CpuWeight, cpu_weight, Resources::WEIGHTS),
             (Setting::PodPids, pod_pids, Resources::POD_PIDS),
+            (Setting::BackupKeep, self.backup.keep, Backups::KEEP),
         ] {
             if !range.contains(&value) {
                 let message = format!("{} is out of range", name(setting));

@@ -41,11 +41,17 @@ pub enum Setting {
     CpuWeight,
     /// How many processes a pod may have.
     PodPids,
+    /// When backups are made.
+    BackupSchedule,
+    /// How many backups are kept.
+    BackupKeep,
+    /// Where backups go.
+    BackupDir,
 }
 
 impl Setting {
     /// All settings, in the order of the file.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Cri,
         Self::Cni,
         Self::NodeName,
@@ -62,6 +68,9 @@ impl Setting {
         Self::Cpus,
         Self::CpuWeight,
         Self::PodPids,
+        Self::BackupSchedule,
+        Self::BackupKeep,
+        Self::BackupDir,
     ];
 
     /// Its key in the file, with the table it is in.
@@ -84,6 +93,9 @@ impl Setting {
             Self::Cpus => "resources.cpus",
             Self::CpuWeight => "resources.cpu_weight",
             Self::PodPids => "resources.pod_pids",
+            Self::BackupSchedule => "backup.schedule",
+            Self::BackupKeep => "backup.keep",
+            Self::BackupDir => "backup.dir",
         }
     }
 
@@ -123,6 +135,9 @@ impl Setting {
             Self::Cpus => config.resources.cpus.to_string(),
             Self::CpuWeight => config.resources.cpu_weight.to_string(),
             Self::PodPids => config.resources.pod_pids.to_string(),
+            Self::BackupSchedule => config.backup.schedule.to_string(),
+            Self::BackupKeep => config.backup.keep.to_string(),
+            Self::BackupDir => config.backup.dir.to_string(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::backup::tests::any_backups;
 use super::port::tests::any_port_spec;
 use super::resources::tests::any_resources;
 use super::*;
@@ -98,7 +99,7 @@ fn the_offending_line_is_shown() {
        |
     35 | begin = "u7s.target"
        | ^^^^^
-    unknown field `begin`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `without`, `start`, `network`, `resources`
+    unknown field `begin`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `without`, `start`, `network`, `resources`, `backup`
 
     bad configuration
     TOML parse error at line 15, column 13
@@ -207,7 +208,7 @@ fn a_missing_file_says_how_to_get_one() {
       |
     2 | speed = 9
       | ^^^^^
-    unknown field `speed`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `without`, `start`, `network`, `resources`
+    unknown field `speed`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `without`, `start`, `network`, `resources`, `backup`
 
     hint: correct the file, or move it away and run `usernetes install` again, which writes a new one
     ");
@@ -232,6 +233,9 @@ fn a_key_that_is_missing_has_its_default() {
         "cpus",
         "cpu_weight",
         "pod_pids",
+        "schedule",
+        "keep",
+        "dir",
     ] {
         let others = |line: &&&str| !line.starts_with(&format!("{key} = "));
         let others: Vec<_> = lines.iter().filter(others).copied().collect();
@@ -301,6 +305,11 @@ fn nothing_that_is_written_is_left_out() {
         cpu_weight: 50,
         pod_pids: 1000,
     };
+    config.backup = Backups {
+        schedule: default("weekly"),
+        keep: 3,
+        dir: default("/srv/backups"),
+    };
     assert_eq!(
         Config::parse_of_any_release(&config.to_text()).unwrap(),
         config
@@ -346,6 +355,7 @@ proptest! {
         name in "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?\\.?[a-z]",
         third in 0u8..=255,
         resources in any_resources(),
+        backup in any_backups(),
         dns in 0u32..=255,
     ) {
         let mut config = Config::new(DnsName::new(name).unwrap(), cni);
@@ -355,6 +365,7 @@ proptest! {
         config.network.services = Cidr::new(Ipv4Addr::new(10, 96, third, 0), 24).unwrap();
         config.network.dns = dns;
         config.resources = resources;
+        config.backup = backup;
         match config.check() {
             Ok(()) => prop_assert_eq!(Config::parse(&config.to_text()).unwrap(), config),
             Err(_) => prop_assert!(Config::parse(&config.to_text()).is_err()),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Config, Network, Resources};
+use super::{Backups, Config, Network, Resources};
 
 impl Config {
     /// The file's text. Every value has been checked and contains no character that TOML would escape.
@@ -20,6 +20,7 @@ impl Config {
             start,
             network,
             resources,
+            backup,
         } = self;
         let mut ports = String::new();
         for port in publish {
@@ -39,6 +40,11 @@ impl Config {
             cpu_weight,
             pod_pids,
         } = resources;
+        let Backups {
+            schedule,
+            keep,
+            dir,
+        } = backup;
         format!(
             r#"# Usernetes: the configuration of this cluster, written by `usernetes install` from its flags.
 # After a change, run `usernetes install` without flags: it keeps these settings and updates dependent files.
@@ -104,6 +110,18 @@ cpu_weight = {cpu_weight}
 
 # How many processes and threads one pod may have.
 pod_pids = {pod_pids}
+
+# Backups that are made by themselves while the cluster runs. Each is read again before older ones are removed.
+[backup]
+# When: "hourly", "daily", "weekly", "monthly", a calendar event of systemd such as "Mon..Fri *-*-* 03:00", or "" for never.
+schedule = "{schedule}"
+
+# How many are kept.
+keep = {keep}
+
+# The directory, an absolute path, best on another disk; or "" for `backups` beside the cluster's data, where
+# `uninstall --purge` removes them.
+dir = "{dir}"
 "#
         )
     }

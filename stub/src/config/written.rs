@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::{
-    Addon, Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network, PortSpec,
-    PublishServices, Resources, SCHEMA, Target,
+    Addon, BackupDir, Backups, Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network,
+    PortSpec, PublishServices, Resources, SCHEMA, Schedule, Target,
 };
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
@@ -26,6 +26,7 @@ struct Written {
     start: Option<Target>,
     network: WrittenNetwork,
     resources: WrittenResources,
+    backup: WrittenBackups,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -46,8 +47,16 @@ struct WrittenResources {
     pod_pids: Option<u32>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenBackups {
+    schedule: Option<Schedule>,
+    keep: Option<u32>,
+    dir: Option<BackupDir>,
+}
+
 /// The keys of the file, and those of its tables.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "schema",
     "cri",
     "cni",
@@ -59,10 +68,12 @@ const KEYS: [&str; 11] = [
     "start",
     "network",
     "resources",
+    "backup",
 ];
-const TABLES: [(&str, &[&str]); 2] = [
+const TABLES: [(&str, &[&str]); 3] = [
     ("network", &["rootlesskit", "services", "pods", "dns"]),
     ("resources", &["memory", "cpus", "cpu_weight", "pod_pids"]),
+    ("backup", &["schedule", "keep", "dir"]),
 ];
 
 impl Written {
@@ -73,7 +84,7 @@ impl Written {
         });
         // Some defaults depend on the pod network.
         let default = Config::new(node_name, self.cni.unwrap_or(Cni::Bridge));
-        let (network, resources) = (self.network, self.resources);
+        let (network, resources, backup) = (self.network, self.resources, self.backup);
         Config {
             cri: self.cri.unwrap_or(default.cri),
             cluster_domain: self.cluster_domain.unwrap_or(default.cluster_domain),
@@ -93,6 +104,11 @@ impl Written {
                 cpus: resources.cpus.unwrap_or(default.resources.cpus),
                 cpu_weight: resources.cpu_weight.unwrap_or(default.resources.cpu_weight),
                 pod_pids: resources.pod_pids.unwrap_or(default.resources.pod_pids),
+            },
+            backup: Backups {
+                schedule: backup.schedule.unwrap_or(default.backup.schedule),
+                keep: backup.keep.unwrap_or(default.backup.keep),
+                dir: backup.dir.unwrap_or(default.backup.dir),
             },
             ..default
         }

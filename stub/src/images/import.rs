@@ -213,7 +213,7 @@ fn identity(archive: &Path) -> Result<String> {
 }
 
 /// Parses the table of `ctr`: `REF TYPE DIGEST SIZE …`.
-fn parse(table: &str) -> Images {
+pub(super) fn parse(table: &str) -> Images {
     let row = |line: &str| {
         let mut fields = line.split_whitespace();
         let (name, _, digest) = (fields.next()?, fields.next()?, fields.next()?);

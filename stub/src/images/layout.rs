@@ -1,13 +1,14 @@
 //! OCI image layouts with one image each (Open Container Initiative, Image Layout Specification 1.1), and tar streams of
 //! them, which container runtimes import.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde_json::Value;
 
+use super::contents::Blob;
 use crate::error::{Context, Error, Kind, Result};
 use crate::oci;
 pub(super) use crate::oci::BLOBS;
@@ -116,6 +117,27 @@ impl ImageLayout {
         }
         Ok(tar.into_inner().map(drop)?)
     }
+}
+
+/// Writes an archive with one image. Afterwards it is on the disk.
+pub(super) fn write_one(image: &Entry, blobs: &BTreeMap<String, Blob>, file: &Path) -> Result<()> {
+    let output = fs::File::create(file)?;
+    let mut tar = tar::Builder::new(io::BufWriter::new(output));
+    let index = oci::index(std::slice::from_ref(&image.descriptor));
+    for (name, text) in [("oci-layout", oci::layout()), ("index.json", index)] {
+        append(&mut tar, name, text.as_bytes(), text.len() as u64)?;
+    }
+    for (digest, blob) in blobs {
+        append(
+            &mut tar,
+            &format!("{BLOBS}/{digest}"),
+            blob.open()?,
+            blob.size,
+        )?;
+    }
+    let mut output = tar.into_inner()?;
+    output.flush()?;
+    Ok(output.get_ref().sync_all()?)
 }
 
 /// Writes a file of `size` bytes.

@@ -7,6 +7,7 @@
 mod contents;
 mod import;
 mod layout;
+mod own;
 mod pull;
 mod registry;
 
@@ -19,6 +20,7 @@ use fs_err as fs;
 
 pub(crate) use import::Loader;
 use layout::ImageLayout;
+pub use own::{Stored, forget, is_given, of_crictl, of_ctr, stored, take};
 pub(crate) use pull::Offer;
 
 use crate::error::{Context, Error, Kind, Result};

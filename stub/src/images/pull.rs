@@ -1,6 +1,7 @@
 //! Loads images into CRI-O: `crictl pull` pulls them from a registry in this process.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -28,10 +29,20 @@ impl Offer {
     /// Starts a registry with all images, which runs as long as this process. If an image of the generation cannot be read,
     /// this fails. If one of the user's cannot be read, this is reported, and the others are offered.
     pub(crate) fn open(layout: &Layout) -> Result<Self> {
+        let [bundled, own] = all_sources(layout)?;
+        Self::of(&bundled, &own)
+    }
+
+    /// The same with the user's images only.
+    pub(crate) fn open_own(layout: &Layout) -> Result<Self> {
+        let [_, own] = all_sources(layout)?;
+        Self::of(&[], &own)
+    }
+
+    fn of(bundled: &[PathBuf], own: &[PathBuf]) -> Result<Self> {
         let mut registry = Registry::default();
         let mut names = [Vec::new(), Vec::new()];
-        let [bundled, own] = all_sources(layout)?;
-        for (source, must) in marked(&bundled, &own) {
+        for (source, must) in marked(bundled, own) {
             match Contents::of(source).about(|| source.display()) {
                 Ok(contents) => {
                     let images = contents.images.iter();

@@ -78,7 +78,7 @@ impl Gate {
             "release {failed} does not work, so generation {number} (release {release}) comes back: {cause}"
         ));
         let cause = cause.message().to_owned();
-        let back = stop(manager, progress)
+        let back = stop(manager, &[], progress)
             .and_then(|()| return_data(&self.next.layout, &self.previous, progress))
             .and_then(|()| child::run(&mut reinstall(&self.previous)))
             .and_then(Ended::success);

@@ -155,7 +155,7 @@ fn remove_units(
     progress: &Progress,
 ) -> Result<Option<Left>> {
     if let Manager::Ours(systemd) = manager {
-        stop(systemd, progress)?;
+        stop(systemd, &receipt.units_of_others(), progress)?;
     }
     receipt.remove_units(&unit_dir(layout))?;
     match manager {

@@ -131,7 +131,10 @@ impl Applied<'_> {
             if matches!(plan.start, Start::Service(_)) {
                 starting.extend(outermost(states, &self.receipt));
             }
-            timed(phases, "stopped", || stop(systemd, progress))?;
+            // The receipt has forgotten what this release does not need.
+            let others = plan.receipt.as_ref().map(Receipt::units_of_others);
+            let others = others.unwrap_or_default();
+            timed(phases, "stopped", || stop(systemd, &others, progress))?;
         }
         let patience = plan.timeout.unwrap_or(PATIENCE);
         phases.extend(bring_up(

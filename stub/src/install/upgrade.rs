@@ -8,7 +8,7 @@ use super::examine;
 use super::gate::{reinstall, return_data, unreadable};
 use crate::bundle::Bundle;
 use crate::child;
-use crate::cluster::{Current, Receipt};
+use crate::cluster::{Current, Receipt, units_of_others};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::host::{self, Level};
 use crate::lifecycle::stop;
@@ -99,7 +99,8 @@ fn prepare_data(store: &Store, generation: &Generation, progress: &Progress) -> 
     let store = store.clone().locked()?;
     store.sign()?;
     if has_units {
-        stop(current.manager()?.as_ref(), progress)?;
+        let others = units_of_others(store.dir())?;
+        stop(current.manager()?.as_ref(), &others, progress)?;
     }
     return_data(&current.layout, generation, progress)
 }

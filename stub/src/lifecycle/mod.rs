@@ -2,6 +2,7 @@
 
 mod addons;
 mod defragment;
+mod images;
 mod ports;
 mod ready;
 mod renewed;
@@ -10,6 +11,7 @@ mod start;
 mod stop;
 
 pub use defragment::defragment_if_worth_it;
+pub use images::{Image, Origin, list_images, load_images, remove_images};
 pub use ports::{ports, publish, publish_services, unpublish};
 pub use ready::Phase;
 pub(crate) use ready::timed;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::services::upholder;
 use super::start::{start, start_target};
-use crate::cluster::Current;
+use crate::cluster::{Current, units_of_others};
 use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
 use crate::manager::{Direct, Manager, is_claimed, runs};
@@ -20,8 +20,12 @@ const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Stops everything and waits until nothing runs any more. systemd keeps the order the units ask for: nodes before the
 /// API server before etcd before RootlessKit.
-pub fn stop(manager: &dyn Manager, progress: &Progress) -> Result<()> {
-    let order = stop_order();
+///
+/// `others` are units of another release that the receipt records. They need some of ours, as all units do, so they are the
+/// first.
+pub fn stop(manager: &dyn Manager, others: &[UnitName], progress: &Progress) -> Result<()> {
+    let mut order = others.to_vec();
+    order.extend(stop_order());
     let mut units = manager.units(&order)?;
     let running: Vec<_> = units
         .iter()
@@ -42,7 +46,8 @@ pub fn stop_all(current: &Current, progress: &Progress) -> Result<()> {
     if end_run(&current.machine, current.layout.data_dir(), progress)? {
         return Ok(());
     }
-    stop(&current.systemd()?, progress)
+    let others = units_of_others(current.layout.data_dir())?;
+    stop(&current.systemd()?, &others, progress)
 }
 
 /// Ends the `usernetes run` of a data directory with everything it runs, and waits for that. Gives whether there was one.
@@ -109,17 +114,21 @@ pub fn restart(current: &Current, unit: Option<&UnitName>, progress: &Progress) 
         return manager.restart(&[unit.as_str()]);
     }
     let target = start_target(current)?;
-    stop(manager.as_ref(), progress)?;
+    let others = units_of_others(current.layout.data_dir())?;
+    stop(manager.as_ref(), &others, progress)?;
     start(current, Some(&target), progress)
 }
 
 /// Stops one unit so that it stays stopped. An active target would start its service again at once, so that target is
 /// stopped as well, without its other services. RootlessKit stops together with everything, because everything runs inside
 /// it.
-pub fn stop_unit(manager: &dyn Manager, unit: &UnitName, progress: &Progress) -> Result<()> {
+pub fn stop_unit(current: &Current, unit: &UnitName, progress: &Progress) -> Result<()> {
+    let manager = current.manager()?;
+    let manager = manager.as_ref();
     if Service::of_unit(unit.as_str()) == Some(Service::Rootlesskit) {
         progress.line("everything runs inside RootlessKit, so everything stops");
-        return stop(manager, progress);
+        let others = units_of_others(current.layout.data_dir())?;
+        return stop(manager, &others, progress);
     }
     // Does it belong to this installation?
     manager.units(std::slice::from_ref(unit))?;

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use fs_err::File;
 
+use super::Since;
 use crate::error::Result;
 use crate::output;
-use crate::services::Service;
+use crate::pki::rfc3339;
+use crate::services::{Service, UnitName};
 
 /// Bytes after which a file is complete. Each service has at most two of them.
 pub const LIMIT: u64 = 8 << 20;
@@ -44,38 +46,67 @@ pub fn exist(data: &Path) -> bool {
 /// The last lines of a unit, without times; empty if they cannot be read.
 #[must_use]
 pub fn last(data: &Path, unit: &str, lines: u32) -> Vec<String> {
-    let mut all = VecDeque::new();
-    for name in names(unit) {
-        for line in stored(data, name) {
-            if all.len() == lines as usize {
-                all.pop_front();
-            }
-            all.push_back(line);
-        }
-    }
+    let names = names(&[unit]).into_iter();
+    let all = names.flat_map(|name| tail(data, name, lines));
     let text = |line: String| {
         line.split_once(' ')
             .map_or(String::new(), |(_, text)| text.to_owned())
     };
-    all.into_iter().map(text).collect()
+    all.map(text).collect()
 }
 
-/// Prints the lines of a unit, or with an empty name of all and of the run itself, to stdout: the last `lines` of them, or
-/// all. With `follow` it goes on with new ones until it is ended.
-pub fn print(data: &Path, unit: &str, lines: Option<u32>, follow: bool) -> Result<()> {
-    let names = names(unit);
+/// The last lines that a service has written, with times; none if they cannot be read.
+#[must_use]
+pub fn tail(data: &Path, name: &str, lines: u32) -> VecDeque<String> {
+    let mut all = VecDeque::new();
+    for line in stored(data, name) {
+        if all.len() == lines as usize {
+            all.pop_front();
+        }
+        all.push_back(line);
+    }
+    all
+}
+
+/// The lines that are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Of these units; if there are none, of all units and of the run itself.
+    pub units: Vec<UnitName>,
+    /// Not more than this number, the last ones.
+    pub lines: Option<u32>,
+    /// None that is older.
+    pub since: Option<Since>,
+    /// New ones, too, until the process is ended.
+    pub follow: bool,
+}
+
+/// Prints lines to stdout, those of several units merged by their times.
+pub fn print(data: &Path, wanted: &Wanted) -> Result<()> {
+    let names = match wanted.units.as_slice() {
+        [] => all_names(),
+        units => names(units),
+    };
     let mut tails: Vec<_> = names.iter().map(|name| Tail::at_end(data, name)).collect();
     let mut all: Vec<String> = Vec::new();
     for name in &names {
         all.extend(stored(data, name).map(|line| marked(&line, name)));
     }
+    if let Some(since) = wanted.since {
+        // Such texts sort like the times they describe.
+        let since = rfc3339(since.time());
+        let since = since.trim_end_matches('Z');
+        all.retain(|line| time(line) >= since);
+    }
     // Those of the same moment stay in their order.
     all.sort_by(|a, b| time(a).cmp(time(b)));
-    let skipped = lines.map_or(0, |lines| all.len().saturating_sub(lines as usize));
+    let skipped = wanted
+        .lines
+        .map_or(0, |lines| all.len().saturating_sub(lines as usize));
     for line in &all[skipped..] {
         output::data(&format!("{line}\n"))?;
     }
-    if !follow {
+    if !wanted.follow {
         return Ok(());
     }
     loop {
@@ -88,12 +119,14 @@ pub fn print(data: &Path, unit: &str, lines: Option<u32>, follow: bool) -> Resul
     }
 }
 
-fn names(unit: &str) -> Vec<&'static str> {
-    match Service::of_unit(unit) {
-        Some(service) => vec![service.as_str()],
-        None if unit.is_empty() => Service::all().map(Service::as_str).chain([OWN]).collect(),
-        None => Vec::new(),
-    }
+/// The names that these units write under. Targets, and units that only systemd has, write nothing here.
+fn names(units: &[impl AsRef<str>]) -> Vec<&'static str> {
+    let services = units.iter().filter_map(|u| Service::of_unit(u.as_ref()));
+    services.map(Service::as_str).collect()
+}
+
+fn all_names() -> Vec<&'static str> {
+    Service::all().map(Service::as_str).chain([OWN]).collect()
 }
 
 fn time(line: &str) -> &str {

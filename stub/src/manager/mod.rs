@@ -5,10 +5,12 @@
 mod direct;
 pub mod logs;
 mod session;
+mod since;
 
 pub use direct::{Direct, Reply, Request, socket};
 pub(crate) use session::runs;
 pub use session::{Claim, Session, base, is_claimed};
+pub use since::Since;
 
 use crate::error::Result;
 use crate::services::UnitName;

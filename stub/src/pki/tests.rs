@@ -221,6 +221,7 @@ fn snapshot_of_subjects_issuers_and_names() {
     CN=kube-apiserver <- CN=usernetes-ca, 365 days: host k8s.example.org kubernetes kubernetes.default kubernetes.default.svc kubernetes.default.svc.cluster.local localhost 10.0.0.1 10.0.42.100 127.0.0.1 192.0.2.7 ::1
     CN=system:kube-controller-manager <- CN=usernetes-ca, 365 days:
     CN=system:kube-scheduler <- CN=usernetes-ca, 365 days:
+    CN=metrics-server <- CN=usernetes-ca, 365 days: metrics-server.kube-system.svc metrics-server.kube-system.svc.cluster.local
     CN=usernetes:ports <- CN=usernetes-ca, 365 days:
     CN=usernetes-ca <- CN=usernetes-ca, 3650 days:
     CN=system:flannel <- CN=usernetes-ca, 365 days:

@@ -5,10 +5,12 @@
 //! the checks of the installer are derived from it. To add a service, add its name to [`Service`], a row to the table,
 //! and a function in `components/` that returns its command line.
 
+mod component;
 mod name;
 mod table;
 mod target;
 
+pub use component::Component;
 pub use name::UnitName;
 pub use table::{Namespaces, Part, Row, Runtime, SERVICES};
 pub use target::{TARGETS, TargetRow, with_wanted};
@@ -215,12 +217,14 @@ pub fn all_unit_names() -> BTreeSet<UnitName> {
     services.chain(targets).chain(of_timers()).collect()
 }
 
-/// The timers and the services that they start, each timer first.
-fn of_timers() -> [UnitName; 4] {
+/// The timers and the services that they start, the timers first.
+fn of_timers() -> [UnitName; 6] {
     [
         UnitName::renewal_timer(),
-        UnitName::renewal(),
+        UnitName::backup_timer(),
         UnitName::defragmentation_timer(),
+        UnitName::renewal(),
+        UnitName::backup(),
         UnitName::defragmentation(),
     ]
 }

@@ -11,7 +11,8 @@ use crate::config::Target;
 use crate::error::{Error, Kind, Result};
 
 /// The full name of one of our units, for example `u7s-etcd.service`. There are values only for the units of
-/// [`SERVICES`](super::SERVICES) and [`TARGETS`](super::TARGETS), for those that timers start, and for the slice.
+/// [`SERVICES`](super::SERVICES) and [`TARGETS`](super::TARGETS), for those that timers start, for the slice, and for
+/// units of other releases that a receipt [records](Self::recorded).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct UnitName(String);
@@ -52,10 +53,34 @@ impl UnitName {
         Self("u7s-etcd-defrag.timer".to_owned())
     }
 
+    /// The service that makes a backup.
+    #[must_use]
+    pub fn backup() -> Self {
+        Self::service("backup")
+    }
+
+    /// The timer that starts it by the schedule of the configuration.
+    #[must_use]
+    pub fn backup_timer() -> Self {
+        Self("u7s-backup.timer".to_owned())
+    }
+
     /// The slice that all services are in. It is no unit to start or stop: it is there while any of them runs.
     #[must_use]
     pub fn slice() -> Self {
         Self("u7s.slice".to_owned())
+    }
+
+    /// The name of a unit that another release has installed, which this one need not know; `None` if no release of ours names
+    /// a unit like this.
+    #[must_use]
+    pub fn recorded(name: &str) -> Option<Self> {
+        let stem = [".service", ".target", ".timer", ".path", ".socket"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end))?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        let ours = stem == "u7s" || stem.starts_with("u7s-");
+        (ours && stem.chars().all(plain)).then(|| Self(name.to_owned()))
     }
 
     /// The name.

@@ -119,8 +119,10 @@ fn every_unit_is_stopped_and_etcd_after_the_api_server() {
     let lines: Vec<_> = order.iter().map(UnitName::as_str).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
     u7s-certs.timer
-    u7s-certs.service
+    u7s-backup.timer
     u7s-etcd-defrag.timer
+    u7s-certs.service
+    u7s-backup.service
     u7s-etcd-defrag.service
     u7s.target
     u7s-ports.service

@@ -18,7 +18,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::backup;
 use crate::cluster::Current;
+use crate::config::Schedule;
 use crate::error::{Error, Kind, Result};
 use crate::files::{private_directory, remove_tree};
 use crate::host::Machine;
@@ -120,6 +122,7 @@ fn supervise(
     bring_up_meanwhile(unit, patience, progress, events)?;
     renew_meanwhile(progress);
     defragment_meanwhile(progress);
+    back_up_meanwhile(&current.config.backup.schedule, progress);
     let mut run = Run::new(&services, children, output, progress);
     run.go(&happened);
     let result = run.end();
@@ -157,6 +160,29 @@ fn defragment_meanwhile(progress: &Progress) {
                 progress.line(format!("etcd's file stays as it is: {error}"));
             }
             thread::sleep(INTERVAL);
+        }
+    });
+}
+
+/// Makes backups that are due, as the timer's unit does under systemd. Only the words that name an interval are known here.
+fn back_up_meanwhile(schedule: &Schedule, progress: &Progress) {
+    const INTERVAL: Duration = Duration::from_mins(15);
+    if schedule.is_never() {
+        return;
+    }
+    if schedule.interval().is_none() {
+        progress.line(format!(
+            "no backups are made, because only systemd knows when `{schedule}` is: choose a word such as `daily` for `run`"
+        ));
+        return;
+    }
+    let progress = progress.clone();
+    thread::spawn(move || {
+        loop {
+            thread::sleep(INTERVAL);
+            if let Err(error) = backup::scheduled_if_late(&progress) {
+                progress.line(format!("no backup yet: {error}"));
+            }
         }
     });
 }

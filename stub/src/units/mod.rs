@@ -17,6 +17,7 @@
 //!   control plane leaves. All services are in one slice, which is limited to the budget of the cluster. If that is used up,
 //!   the kernel takes back the memory of pods before that which `MemoryLow=` protects.
 
+mod backup;
 mod certs;
 mod defrag;
 mod ini;
@@ -70,7 +71,7 @@ pub(crate) fn exec(service: Service, layout: &Layout) -> (PathBuf, [&'static str
 pub fn units(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<UnitName, String> {
     let services = &Services::of(config);
     let of_services = services.iter().map(|service| {
-        let text = service::text(service, services, config.cri, layout, systemd);
+        let text = service::text(service, services, config, layout, systemd);
         (services.unit(service), text.to_string())
     });
     let of_targets = TARGETS.iter().filter_map(|row| {
@@ -98,9 +99,20 @@ pub fn units(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<UnitNam
             ),
         ]
     });
+    let backup = [
+        (
+            UnitName::backup_timer(),
+            backup::timer(services, &config.backup.schedule).to_string(),
+        ),
+        (UnitName::backup(), backup::service(layout).to_string()),
+    ];
+    let backup = backup
+        .into_iter()
+        .filter(|_| !config.backup.schedule.is_never());
     of_services
         .chain(of_targets)
         .chain(others)
+        .chain(backup)
         .chain(defragmentation.into_iter().flatten())
         .collect()
 }

@@ -6,7 +6,7 @@ use super::ini::{Unit, command, word};
 use super::{
     DOCUMENTATION, OPEN_FILES, RESTART_FIRST, RESTART_LONGEST, RESTART_STEPS, START_PATIENCE, exec,
 };
-use crate::config::Cri;
+use crate::config::Config;
 use crate::layout::Layout;
 use crate::services::{Service, Services, UnitName};
 
@@ -14,7 +14,7 @@ use crate::services::{Service, Services, UnitName};
 pub(super) fn text(
     service: Service,
     services: &Services,
-    cri: Cri,
+    config: &Config,
     layout: &Layout,
     systemd: u32,
 ) -> Unit {
@@ -26,10 +26,16 @@ pub(super) fn text(
         if services.has(Service::Etcd) {
             wants.push(UnitName::defragmentation_timer());
         }
+        if !config.backup.schedule.is_never() {
+            wants.push(UnitName::backup_timer());
+        }
     }
     let unit = Unit::default()
         .section("Unit")
-        .key("Description", format!("Usernetes: {}", service.title(cri)))
+        .key(
+            "Description",
+            format!("Usernetes: {}", service.title(config.cri)),
+        )
         .key("Documentation", DOCUMENTATION)
         .key("PartOf", row.target)
         .list("BindsTo", &services.units(row.binds))

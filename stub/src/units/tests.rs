@@ -21,7 +21,13 @@ fn all_configs() -> impl Iterator<Item = Config> {
     let pairs = Cri::ALL
         .iter()
         .flat_map(|cri| Cni::ALL.iter().map(move |cni| (*cri, *cni)));
-    pairs.map(|(cri, cni)| config(cri, cni))
+    pairs.map(|(cri, cni)| {
+        let mut config = config(cri, cni);
+        if cni == Cni::Bridge {
+            config.backup.schedule = "daily".parse().unwrap();
+        }
+        config
+    })
 }
 
 /// The values of a key in a unit: the words of all lines with that key.
@@ -38,6 +44,53 @@ fn snapshot_of_every_unit() {
     for (name, text) in &units {
         insta::assert_snapshot!(name.to_string(), text);
     }
+}
+
+#[test]
+fn backups_have_a_timer_if_they_have_a_schedule() {
+    let mut config = config(Cri::Containerd, Cni::Bridge);
+    assert!(!units(&config, &layout(), NEW).contains_key("u7s-backup.timer"));
+    config.backup.schedule = "daily".parse().unwrap();
+    let daily = units(&config, &layout(), NEW);
+    let wants = values(&daily["u7s-rootlesskit.service"], "Wants");
+    assert_eq!(
+        wants,
+        ["u7s-ports.service", "u7s-certs.timer", "u7s-backup.timer"]
+    );
+    insta::assert_snapshot!(
+        [&*daily["u7s-backup.timer"], &*daily["u7s-backup.service"]].join("\n"),
+        @r"
+    [Unit]
+    Description=Usernetes: make backups
+    Documentation=https://github.com/rootless-containers/usernetes
+    PartOf=u7s-rootlesskit.service
+
+    [Timer]
+    OnActiveSec=15min
+    OnCalendar=daily
+
+    [Unit]
+    Description=Usernetes: make a backup that is due
+    Documentation=https://github.com/rootless-containers/usernetes
+    StartLimitIntervalSec=0
+
+    [Service]
+    Type=oneshot
+    ExecStart=/home/u/.local/share/usernetes/generations/1/bin/usernetes backup --scheduled
+    Environment=XDG_CONFIG_HOME=/home/u/.config XDG_DATA_HOME=/home/u/.local/share
+    SyslogIdentifier=u7s-backup
+    Restart=on-failure
+    RestartSec=10min
+    TimeoutStartSec=1h
+    "
+    );
+    // Nobody knows how old a backup may be that is made at such times.
+    config.backup.schedule = "Mon..Fri *-*-* 03:00".parse().unwrap();
+    let timer = &units(&config, &layout(), NEW)["u7s-backup.timer"];
+    assert!(
+        timer.ends_with("[Timer]\nOnCalendar=Mon..Fri *-*-* 03:00\n"),
+        "{timer}"
+    );
 }
 
 #[test]

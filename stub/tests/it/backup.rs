@@ -235,3 +235,77 @@ fn a_file_is_not_overwritten_by_mistake() {
     let said = stage.usernetes(&["backup", "--force", file.to_str().unwrap()]);
     assert_eq!(said.code, Some(0), "{said:?}");
 }
+
+#[test]
+fn a_schedule_makes_backups_and_keeps_some() {
+    let stage = stopped();
+    let said = stage.usernetes(&["backup", "--scheduled"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.stderr.contains("no schedule for backups"), "{said:?}");
+    let file = config(&stage).join("config.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let edit = |schedule: &str| {
+        let text = text.replace("schedule = \"\"", &format!("schedule = \"{schedule}\""));
+        fs::write(&file, text.replace("keep = 7", "keep = 2")).unwrap();
+    };
+    edit("each night");
+    let said = stage.usernetes(&["install", "--start="]);
+    assert_eq!(said.code, Some(3), "{said:?}");
+    assert!(
+        said.stderr.contains("bad schedule `each night`"),
+        "{said:?}"
+    );
+    edit("daily");
+    let said = stage.install(&["--start="]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.stderr
+            .contains("changed  backup.schedule: \"\" → daily"),
+        "{said:?}"
+    );
+    let timer = stage.units().join("u7s-backup.timer");
+    assert!(
+        fs::read_to_string(&timer)
+            .unwrap()
+            .contains("OnCalendar=daily")
+    );
+    let said = stage.usernetes(&["status"]);
+    assert!(
+        said.stdout
+            .contains("backups       warning  none in $HOME/.local/share/usernetes/backups yet"),
+        "{said:?}"
+    );
+
+    let dir = stage.home.data().join("backups");
+    fs::create_dir(&dir).unwrap();
+    for day in 1..=3 {
+        let old = dir.join(format!("usernetes-2026-01-0{day}T000000Z.backup"));
+        fs::write(&old, "").unwrap();
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(100);
+        fs::OpenOptions::new()
+            .write(true)
+            .open(old)
+            .unwrap()
+            .file()
+            .set_modified(long_ago)
+            .unwrap();
+    }
+    stage.home.give(&dir);
+    let said = stage.usernetes(&["backup", "--scheduled"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains("all read again"), "{said:?}");
+    let left = stage.names(".local/share/usernetes/backups");
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(left[0], "usernetes-2026-01-03T000000Z.backup");
+    // Soon after, none is due.
+    let said = stage.usernetes(&["backup", "--scheduled"]);
+    assert!(said.stderr.contains("so none is due"), "{said:?}");
+    let said = stage.usernetes(&["status"]);
+    assert!(
+        said.stdout
+            .contains("backups       ok  the last is 0 min old; 2 in "),
+        "{said:?}"
+    );
+    assert_eq!(stage.usernetes(&["uninstall"]).code, Some(0));
+    assert!(!timer.exists() && dir.exists());
+}

@@ -45,7 +45,7 @@ fn help_lists_commands_and_exit_codes() {
       start                 Start the cluster, or one unit
       stop                  Stop the cluster, or one unit
       restart               Stop and start the cluster, or one unit
-      logs                  Show the logs of the cluster's units
+      logs                  Show the logs of the cluster's components
       kubectl               Run kubectl as the cluster's administrator
       ctr                   Run containerd's ctr
       crictl                Run crictl
@@ -54,6 +54,7 @@ fn help_lists_commands_and_exit_codes() {
       nsenter               Run a program, or a shell, in the cluster's namespaces
       kubeconfig            Print the administrator's kubeconfig, or merge it into your own
       port                  Publish ports of this machine into the cluster, or list them
+      image                 Load images of your own into the cluster, list all images, or remove some
       certs                 List or renew the cluster's certificates
       backup                Write the whole cluster into one file: data, keys, configuration and your images
       restore               Restore a cluster from a file that `backup` has written, and start it
@@ -64,6 +65,8 @@ fn help_lists_commands_and_exit_codes() {
       generations           List the installed generations and mark the current one
       rollback              Make an earlier generation current again
       gc                    Remove unused generations and components; keep the current and the previous generation
+      support-bundle        Collect what helps to find a fault into one archive, without secrets
+      completion            Print the completions of this command for a shell
       help                  Print this message or the help of the given subcommand(s)
 
     Options:
@@ -74,7 +77,7 @@ fn help_lists_commands_and_exit_codes() {
     Exit codes:
       0  done
       1  failed for a reason not listed below
-      2  the command line is wrong (also: `builder lock --check` found something newer)
+      2  the command line is wrong
       3  a recipe, lockfile, manifest or configuration file is wrong
       4  bytes are damaged, truncated or not the pinned ones
       5  something could not be fetched

@@ -60,6 +60,7 @@ const FLOORS: [&[&str]; 6] = [
         "snapshot",
         "status",
         "supervise",
+        "support",
     ],
     &["cli"],
 ];

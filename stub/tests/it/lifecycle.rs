@@ -65,23 +65,34 @@ fn start_stop_status_and_logs() {
     stage.install(&[]);
     let said = stage.usernetes(&["status"]);
     assert_eq!(said.code, Some(0), "{said:?}");
-    insta::assert_snapshot!(said.stdout, @r"
+    let (layers, facts) = said.stdout.split_once("\n\n").unwrap();
+    insta::assert_snapshot!(layers, @r"
     generation 1 (release 0.1.0)
     host         ok  your service manager answers
     RootlessKit  ok  u7s-rootlesskit.service active
     etcd         ok  u7s-etcd.service active
     ports        ok  0 published
     ");
+    let facts: Vec<_> = facts.lines().collect();
+    assert!(facts[0].starts_with("certificates  ok  36"), "{facts:?}");
+    assert!(facts[1].starts_with("authorities   ok  36"), "{facts:?}");
+    assert!(
+        facts[2].starts_with("disk  ") && facts[2].contains(" free"),
+        "{facts:?}"
+    );
     stage.calls();
     assert_eq!(stage.usernetes(&["stop"]).code, Some(0));
     let said = stage.usernetes(&["status"]);
     assert_eq!(said.code, Some(1), "{said:?}");
-    insta::assert_snapshot!(said.stdout, @r"
+    let (layers, rest) = said.stdout.split_once("\n\n").unwrap();
+    insta::assert_snapshot!(layers, @r"
     generation 1 (release 0.1.0)
     host         ok       your service manager answers
     RootlessKit  stopped  u7s-rootlesskit.service inactive
-    next: run `usernetes start`
     ");
+    assert!(rest.contains("\nnext: run `usernetes start`\n"), "{rest}");
+    // A unit that was stopped has nothing to explain.
+    assert!(!rest.contains("last lines"), "{rest}");
     assert_eq!(stage.usernetes(&["start"]).code, Some(0));
     assert_eq!(stage.usernetes(&["restart", "etcd"]).code, Some(0));
     assert_eq!(
@@ -94,11 +105,103 @@ fn start_stop_status_and_logs() {
     restart u7s-etcd.service
     journalctl --user --no-pager --unit u7s-etcd.service --lines 5
     ");
+    let said = stage.usernetes(&["logs", "containerd", "etcd", "--since=2026-11-27", "-f"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    stage.usernetes(&["logs"]);
+    insta::assert_snapshot!(stage.calls(), @r"
+    journalctl --user --no-pager --unit u7s-etcd.service --unit u7s-rootlesskit.service --follow --since=@1795737600
+    journalctl --user --no-pager --unit u7s*
+    ");
+    let said = stage.usernetes(&["logs", "docker"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    for part in [
+        "there is no component \"docker\"",
+        "kube-apiserver",
+        "containerd, crio",
+    ] {
+        assert!(said.stderr.contains(part), "{said:?}");
+    }
     let said = stage.usernetes(&["start", "kubernetes"]);
     assert!(
         said.stderr.contains("there is no unit \"kubernetes\""),
         "{said:?}"
     );
+}
+
+#[test]
+fn status_waits_and_then_shows_the_one_broken_layer_with_its_log() {
+    let stage = Stage::new(&["etcd"]);
+    stage.install(&[]);
+    let said = stage.usernetes(&["status", "--wait"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.stderr.starts_with("cluster: every layer works"),
+        "{said:?}"
+    );
+    fs::write(stage.home.path().join("state/u7s-etcd.service"), "failed").unwrap();
+    stage.calls();
+    let said = stage.usernetes(&["status", "--wait=1"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.stderr
+            .contains("cluster: etcd broken: u7s-etcd.service failed"),
+        "{said:?}"
+    );
+    assert!(
+        said.stdout
+            .contains("\nthe last lines of u7s-etcd.service:\n  etcd: out of luck\n"),
+        "{said:?}"
+    );
+    let asked = "journalctl --user --no-pager --unit u7s-etcd.service --boot --output=cat --quiet --lines 10\n";
+    assert_eq!(stage.calls(), asked);
+    let said = stage.usernetes(&["status", "--json"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let json: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(json["ok"], false);
+    assert_eq!(json["broken"]["name"], "etcd");
+    assert_eq!(json["broken"]["unit"], "u7s-etcd.service");
+    assert_eq!(json["broken"]["log"][0], "etcd: out of luck");
+    assert_eq!(json["ports"][0]["port"], "127.0.0.1:6443:6443/tcp");
+    assert_eq!(json["ports"][0]["open"], false);
+    assert!(json["disk"]["size"].as_u64() > Some(0));
+    // It becomes well while somebody waits.
+    let state = stage.home.path().join("state/u7s-etcd.service");
+    let mending = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        fs::write(state, "active").unwrap();
+    });
+    let said = stage.usernetes(&["status", "--wait=60", "--json"]);
+    mending.join().unwrap();
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+/// As after a later release was installed, and its `usernetes` was replaced by hand.
+#[test]
+fn units_of_another_release_are_stopped_and_removed_with_ours() {
+    let stage = Stage::new(&["etcd"]);
+    stage.install(&[]);
+    let text = "[Service]\nExecStart=/later\n";
+    fs::write(stage.units().join("u7s-mirror.service"), text).unwrap();
+    let file = stage.home.data().join("installed.json");
+    let mut receipt: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let digest = stub::digest::Sha256::of(text.as_bytes()).to_string();
+    receipt["units"]["u7s-mirror.service"] = serde_json::json!([digest]);
+    fs::write(&file, receipt.to_string()).unwrap();
+    let state = stage.home.path().join("state/u7s-mirror.service");
+    fs::write(&state, "active").unwrap();
+    stage.home.give(&state);
+    stage.calls();
+    assert_eq!(stage.usernetes(&["stop"]).code, Some(0));
+    insta::assert_snapshot!(stage.calls(), @"stop --no-block u7s-mirror.service u7s-ports.service u7s-etcd.target u7s-etcd.service u7s-rootlesskit.service");
+    fs::write(&state, "active").unwrap();
+    let said = stage.usernetes(&["uninstall"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        stage
+            .calls()
+            .starts_with("stop --no-block u7s-mirror.service\n")
+    );
+    assert_eq!(stage.names(".config/systemd"), [""; 0]);
 }
 
 #[test]

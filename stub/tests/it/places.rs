@@ -120,7 +120,9 @@ fn a_moved_home_is_noticed_and_installed_anew_or_removed() {
     let said = new.usernetes(&["status"]);
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(
-        said.stdout.contains("units  broken  refer to $HOME/old/.config/usernetes: the home was moved or copied\nnext: run `usernetes install`"),
+        said.stdout.contains(
+            "units  broken  refer to $HOME/old/.config/usernetes: the home was moved or copied\n"
+        ) && said.stdout.contains("\nnext: run `usernetes install`"),
         "{said:?}"
     );
     for arguments in [&["start"][..], &["restart", "etcd"]] {

@@ -83,6 +83,11 @@ fn what_units_say() {
         let said = unit(&[verb, home.path().join("volumes").to_str().unwrap()]);
         assert_ne!(said.code, Some(2), "{said:?}");
     }
+    // There is no schedule. The words are known.
+    let said = unit(&["backup", "--scheduled"]);
+    assert!(said.stderr.contains("no schedule for backups"), "{said:?}");
+    let said = unit(&["boot", "load-images"]);
+    assert!(!said.stderr.contains("there is no service"), "{said:?}");
     // This one waits for a line of its parent, which never comes.
     let said = unit(&["probe-namespaces"]);
     assert_ne!(said.code, Some(2), "{said:?}");

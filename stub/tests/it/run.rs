@@ -172,7 +172,8 @@ fn from_a_bundle_to_services_and_back() {
     let said = stage.usernetes(&["status"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     let pid = run.process.id().to_string();
-    insta::assert_snapshot!(said.stdout.replace(&pid, "PID"), @r"
+    let layers = said.stdout.split("\n\n").next().unwrap();
+    insta::assert_snapshot!(layers.replace(&pid, "PID"), @r"
     generation 1 (release 0.1.0)
     units        ok  supervised by `usernetes run`, process PID
     RootlessKit  ok  u7s-rootlesskit.service active (running)
@@ -183,6 +184,14 @@ fn from_a_bundle_to_services_and_back() {
         said.stdout.ends_with(", ETCD_NAME is not set\n"),
         "{said:?}"
     );
+    let said = stage.usernetes(&["logs", "containerd", "--since=1h"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(!said.stdout.contains(" etcd: "), "{said:?}");
+    let lines = |since: &str| {
+        let said = stage.usernetes(&["logs", "etcd", "rootlesskit", "--since", since]);
+        said.stdout.matches(" etcd: ").count()
+    };
+    assert_eq!((lines("1h") > 0, lines("0s")), (true, 0));
 
     for arguments in [
         &["run", "--force"][..],

@@ -144,6 +144,12 @@ impl Stage {
             .run_command(self.command(&program).args(arguments))
     }
 
+    /// Runs a command of the bundle, which need not be installed.
+    pub(crate) fn usernetes_of_bundle(&self, arguments: &[&str]) -> Said {
+        self.home
+            .run_command(self.command(&self.bundle).args(arguments))
+    }
+
     /// The calls of the fake programs since the last time.
     pub(crate) fn calls(&self) -> String {
         let file = self.home.path().join("calls");

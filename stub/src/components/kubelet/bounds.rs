@@ -97,6 +97,12 @@ fn control_plane(memory: u64) -> u64 {
     (first / 4 + (memory - first) / 10).min(4 * GIB)
 }
 
+/// With less than this many free bytes on a file system of this size, the kubelet evicts pods: 3 %, and at most 2 GiB.
+#[must_use]
+pub fn full_below(size: u64) -> u64 {
+    (size / 100 * 3).min(2 * GIB)
+}
+
 /// When the disk counts as full. Homes are often on nearly full disks, and a few percent of a big disk are a lot.
 struct Disk {
     /// With less than this many free bytes, pods are evicted.
@@ -114,7 +120,7 @@ impl Disk {
         let free = scarce.saturating_mul(100).div_ceil(capacity.disk.max(1));
         let free = u8::try_from(free.clamp(1, 5)).unwrap_or(5);
         Self {
-            full: part(3, 2 * GIB),
+            full: full_below(capacity.disk),
             gc_high: 100 - free,
             gc_low: 100 - 2 * free,
         }

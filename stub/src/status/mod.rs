@@ -1,19 +1,29 @@
 //! The cluster's health, layer by layer, up to the first layer that does not work: those above it cannot work either.
 
+mod facts;
+mod report;
+mod wait;
+
 use std::collections::BTreeSet;
-use std::time::SystemTime;
 
 use serde::Serialize;
 
 use crate::api::{Health, dns, network_policies, node};
 use crate::child::{self, Ended};
 use crate::cluster::{Current, WRITE_ANEW};
+use crate::config::Cri;
 use crate::error::Result;
 use crate::layout::Layout;
-use crate::pki::{self, CertInfo, Purpose};
 use crate::ports::Record;
 use crate::services::{Service, Services, UnitName};
 use crate::systemd::Unit;
+
+pub use facts::{Backups, DaysLeft, Disk, Facts};
+pub use report::Report;
+pub use wait::wait;
+
+/// How many lines of a log explain a layer that does not work.
+const LOG_LINES: u32 = 10;
 
 /// The health of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -57,6 +67,36 @@ pub struct Layer {
     /// The next step for the user, if there is one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub next: String,
+    /// The unit behind it, whose log may say more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitName>,
+}
+
+/// The layer that does not work, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Broken {
+    /// The lowest layer that does not work.
+    #[serde(flatten)]
+    pub layer: Layer,
+    /// The last lines that its unit has written.
+    pub log: Vec<String>,
+}
+
+impl Broken {
+    /// The one of these layers that does not work, if there is one. A unit that was stopped has nothing to explain.
+    #[must_use]
+    pub fn among(layers: &[Layer], current: &Current) -> Option<Self> {
+        let layer = layers.iter().find(|layer| !layer.works())?.clone();
+        let unit = layer
+            .unit
+            .as_ref()
+            .filter(|_| layer.state != State::Stopped);
+        let log = unit.and_then(|unit| Some(current.manager().ok()?.log(unit.as_str(), LOG_LINES)));
+        Some(Self {
+            log: log.unwrap_or_default(),
+            layer,
+        })
+    }
 }
 
 /// The layers from the bottom up; the last is the first that does not work, or the top. One with a warning works.
@@ -67,6 +107,7 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
             state: State::Broken,
             detail: format!("refer to {}: the home was moved or copied", old.display()),
             next: WRITE_ANEW.to_owned(),
+            unit: None,
         }]);
     }
     let services = Services::of(&current.config);
@@ -79,6 +120,7 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
             detail: "there are none, and `usernetes run` is not running".to_owned(),
             next: "run `usernetes run`, or `usernetes install` so that your systemd runs it"
                 .to_owned(),
+            unit: None,
         }]);
     }
     let asked = current.manager().and_then(|manager| manager.units(&names));
@@ -90,6 +132,7 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
                 state: State::Broken,
                 detail: error.message().to_owned(),
                 next: "run `usernetes doctor`".to_owned(),
+                unit: None,
             }]);
         }
     };
@@ -164,6 +207,7 @@ impl Layer {
             state: State::Ok,
             detail: detail.into(),
             next: String::new(),
+            unit: None,
         }
     }
 }
@@ -190,6 +234,7 @@ fn of_unit(name: &'static str, unit_name: &UnitName, unit: &Unit) -> Layer {
         state,
         detail,
         next,
+        unit: Some(unit_name.clone()),
     }
 }
 
@@ -214,7 +259,8 @@ fn of_record(name: &'static str, record: &Record) -> Layer {
             name,
             state: State::Warning,
             detail: format!("services are not published: {}", record.trouble),
-            next: "run `usernetes logs u7s-ports.service`".to_owned(),
+            next: "run `usernetes logs ports`".to_owned(),
+            unit: None,
         };
     }
     let Some(first) = waiting.first() else {
@@ -235,6 +281,7 @@ fn of_record(name: &'static str, record: &Record) -> Layer {
         ),
         next: "`usernetes port list` shows all ports, and `usernetes doctor` which process has one; a port is published as soon as it is free"
             .to_owned(),
+        unit: None,
     }
 }
 
@@ -265,6 +312,8 @@ fn of_alarms(list: &str) -> Option<Layer> {
         state: State::Broken,
         detail: format!("{}: etcd accepts no changes", names.join(", ")),
         next: next.to_owned(),
+        // Its name does not depend on the container runtime.
+        unit: Some(Service::Etcd.unit(Cri::None)),
     })
 }
 
@@ -275,7 +324,8 @@ fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
         name,
         state: State::Starting,
         detail,
-        next: "wait, or run `usernetes logs u7s-kube-apiserver.service`".to_owned(),
+        next: "wait, or run `usernetes logs kube-apiserver`".to_owned(),
+        unit: Some(Service::KubeApiserver.unit(current.config.cri)),
     };
     let asked = current.api().and_then(|client| {
         let answer = client.map(|client| client.get("/readyz"));
@@ -318,6 +368,7 @@ fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
             next: format!(
                 "run `usernetes kubectl get pods --all-namespaces`, or `usernetes logs {kubelet}`"
             ),
+            unit: Some(kubelet),
         });
         return;
     }
@@ -332,42 +383,8 @@ fn of_policies(there_are: Option<bool>) -> Option<Layer> {
         detail: "there are NetworkPolicy objects, and nothing enforces them".to_owned(),
         next: "do not rely on network policies in this cluster: every pod reaches every other pod"
             .to_owned(),
+        unit: None,
     })
-}
-
-/// Whole days until the first of the cluster's own certificates ends; negative once one has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DaysLeft {
-    /// For the certificates that are renewed.
-    pub certificates: Option<i64>,
-    /// For those of the authorities, which are not renewed.
-    pub authorities: Option<i64>,
-}
-
-impl DaysLeft {
-    /// Reads the certificates. Files of others beside them, and files that cannot be read, do not count.
-    pub fn of(current: &Current) -> Result<Self> {
-        let (config, request) = (current.layout.config(), current.pki_request());
-        Ok(Self::among(&pki::list(
-            config,
-            &request,
-            SystemTime::now(),
-        )?))
-    }
-
-    fn among(certificates: &[CertInfo]) -> Self {
-        let least = |wanted: &dyn Fn(Purpose) -> bool| {
-            let known = certificates
-                .iter()
-                .filter(|c| c.purpose.is_some_and(wanted));
-            let readable = known.filter(|c| !c.not_after.is_empty());
-            readable.map(|c| c.days_left).min()
-        };
-        Self {
-            certificates: least(&|purpose| purpose != Purpose::Authority),
-            authorities: least(&|purpose| purpose == Purpose::Authority),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -420,6 +437,7 @@ mod tests {
             state,
             detail: String::new(),
             next: String::new(),
+            unit: None,
         };
         assert_eq!(of_ports(unit(State::Broken), &layout).state, State::Warning);
         assert_eq!(
@@ -435,32 +453,5 @@ mod tests {
         assert_eq!(of_policies(Some(false)), None);
         let layer = of_policies(Some(true)).unwrap();
         assert!(layer.works() && layer.state == State::Warning);
-    }
-
-    #[test]
-    fn only_what_can_be_read_of_ours_counts_as_expiring() {
-        let certificate = |purpose, not_after: &str, days_left| CertInfo {
-            file: "a.pem".into(),
-            purpose,
-            subject: String::new(),
-            issuer: String::new(),
-            not_after: not_after.to_owned(),
-            days_left,
-            sans: Vec::new(),
-            problem: None,
-        };
-        let some = "2027-01-01T00:00:00Z";
-        let all = [
-            certificate(Some(Purpose::Client), some, 300),
-            certificate(Some(Purpose::Server), some, 200),
-            certificate(Some(Purpose::Server), "", 0),
-            certificate(Some(Purpose::Authority), some, 100),
-            certificate(None, some, -7),
-        ];
-        let expected = DaysLeft {
-            certificates: Some(200),
-            authorities: Some(100),
-        };
-        assert_eq!(DaysLeft::among(&all), expected);
     }
 }
