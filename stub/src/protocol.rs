@@ -59,3 +59,15 @@ pub const OCI_RUNTIME: &str = "oci-runtime";
 /// The name by which containerd calls this program as its OCI runtime where no cgroup can be made. It becomes crun as well,
 /// with an option that lets it make none. Releases before 0.2 do not know it.
 pub const OCI_RUNTIME_WITHOUT_CGROUPS: &str = "oci-runtime-without-cgroups";
+
+/// `usernetes pack-volumes DIRECTORY`: writes the data of volumes to stdout, as a tar archive. `backup` runs it in a user
+/// namespace. Both ends are always the same program.
+pub const PACK_VOLUMES: &str = "pack-volumes";
+
+/// `usernetes unpack-volumes DIRECTORY`: makes the data of volumes from the archive on stdin. `restore` runs it in a user
+/// namespace, with the program that it restores with.
+pub const UNPACK_VOLUMES: &str = "unpack-volumes";
+
+/// `usernetes defragment`: the line that the service behind another daily timer starts. It gives unused space of etcd's file
+/// back, if there is enough of it.
+pub const DEFRAGMENT: &str = "defragment";

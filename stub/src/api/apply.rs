@@ -24,6 +24,22 @@ pub(crate) fn apply(client: &Client, objects: &[Value]) -> Result<Option<String>
     Ok(None)
 }
 
+/// Creates those objects that do not exist, and leaves the others as they are. Gives the message of a refusal.
+pub(crate) fn create(client: &Client, objects: &[Value]) -> Result<Option<String>> {
+    for object in objects {
+        let answer = client.get(&path(object))?;
+        let refused = match answer.status {
+            200 => None,
+            404 => apply(client, std::slice::from_ref(object))?,
+            status => Some(complaint(status, &answer.body)),
+        };
+        if refused.is_some() {
+            return Ok(refused);
+        }
+    }
+    Ok(None)
+}
+
 /// The path of an object at the API server. It contains the plural of the kind, to which English adds `s` or `es`.
 fn path(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -53,7 +69,7 @@ pub(super) fn complaint(status: u16, body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::components::{coredns, rbac, runtime_class};
+    use crate::components::{coredns, local_path, metrics_server, rbac, runtime_class};
     use crate::config::{Cni, Config, DnsName};
 
     #[test]
@@ -62,6 +78,14 @@ mod tests {
         let mut objects = rbac::objects(&config);
         objects.extend(coredns::objects(&config, "image"));
         objects.extend(runtime_class::objects(&config));
+        objects.extend(local_path::objects("image"));
+        objects.push(local_path::class());
+        let tls = metrics_server::Tls {
+            certificate: String::new(),
+            key: String::new(),
+            authority: String::new(),
+        };
+        objects.extend(metrics_server::objects("image", &tls));
         let paths: Vec<_> = objects.iter().map(path).collect();
         insta::assert_snapshot!(paths.join("\n"), @r"
         /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/u7s:kubelet-api-admin
@@ -77,6 +101,24 @@ mod tests {
         /api/v1/namespaces/kube-system/services/kube-dns
         /apis/node.k8s.io/v1/runtimeclasses/crun
         /apis/node.k8s.io/v1/runtimeclasses/runc
+        /api/v1/namespaces/kube-system/serviceaccounts/local-path-provisioner
+        /apis/rbac.authorization.k8s.io/v1/clusterroles/u7s:local-path-provisioner
+        /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/u7s:local-path-provisioner
+        /apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles/local-path-provisioner
+        /apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/rolebindings/local-path-provisioner
+        /api/v1/namespaces/kube-system/configmaps/local-path-config
+        /apis/apps/v1/namespaces/kube-system/deployments/local-path-provisioner
+        /apis/storage.k8s.io/v1/storageclasses/local-path
+        /api/v1/namespaces/kube-system/serviceaccounts/metrics-server
+        /apis/rbac.authorization.k8s.io/v1/clusterroles/system:aggregated-metrics-reader
+        /apis/rbac.authorization.k8s.io/v1/clusterroles/system:metrics-server
+        /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:metrics-server
+        /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/metrics-server:system:auth-delegator
+        /apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/rolebindings/metrics-server-auth-reader
+        /api/v1/namespaces/kube-system/secrets/metrics-server-tls
+        /apis/apps/v1/namespaces/kube-system/deployments/metrics-server
+        /api/v1/namespaces/kube-system/services/metrics-server
+        /apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io
         ");
     }
 

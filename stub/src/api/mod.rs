@@ -7,7 +7,7 @@ mod objects;
 mod pods;
 mod watch;
 
-pub(crate) use apply::apply;
+pub(crate) use apply::{apply, create};
 pub(crate) use client::parse;
 pub use client::{Answer, Client};
 pub(crate) use objects::{Health, dns, network_policies, node};

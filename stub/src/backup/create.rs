@@ -8,7 +8,10 @@ use std::time::SystemTime;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
-use super::{Backup, CONFIG, CONTENTS, Contents, File, IMAGES, MEMBER, SCHEMA, SNAPSHOT};
+use super::volumes;
+use super::{
+    Backup, CONFIG, CONTENTS, Contents, File, IMAGES, MEMBER, SCHEMA, SNAPSHOT, WITHOUT_VOLUMES,
+};
 use crate::child;
 use crate::cluster::{Current, Versions};
 use crate::digest::Sha256;
@@ -36,7 +39,12 @@ pub struct Created {
 
 /// Makes a backup of the installed cluster, whether it runs or not. The file appears only when it is complete, on the disk,
 /// and has been read again; nobody else may read it. Nothing is stopped.
-pub fn create(file: &Path, force: bool, progress: &Progress) -> Result<Created> {
+pub fn create(
+    file: &Path,
+    force: bool,
+    with_volumes: bool,
+    progress: &Progress,
+) -> Result<Created> {
     if !force && file.symlink_metadata().is_ok() {
         return Err(
             Error::new(Kind::Usage, format!("{} exists already", file.display()))
@@ -57,8 +65,15 @@ pub fn create(file: &Path, force: bool, progress: &Progress) -> Result<Created> 
     } else {
         add_tree(&mut sources, MEMBER, &current.layout.data("etcd/member"))?;
     }
+    let has_volumes = volumes::are_there(&current.layout)?;
+    let with_volumes = with_volumes && has_volumes;
     let contents = Contents {
-        schema: SCHEMA,
+        schema: if with_volumes {
+            SCHEMA
+        } else {
+            WITHOUT_VOLUMES
+        },
+        lacks_volumes: has_volumes && !with_volumes,
         created: rfc3339(SystemTime::now()),
         release: current.generation.manifest().release.to_string(),
         versions: Versions::of(current.generation.manifest()),
@@ -66,7 +81,8 @@ pub fn create(file: &Path, force: bool, progress: &Progress) -> Result<Created> 
         files: BTreeMap::new(),
     };
     let new = temporary(file);
-    let made = write(&new, &sources, contents, progress).and_then(|contents| {
+    let volumes = with_volumes.then_some(&current);
+    let made = write(&new, &sources, volumes, contents, progress).and_then(|contents| {
         // What cannot be restored is no backup.
         let backup = Backup::open(&new)?;
         backup.verify(progress)?;
@@ -151,6 +167,7 @@ fn save_snapshot(current: &Current, file: &Path, progress: &Progress) -> Result<
 fn write(
     file: &Path,
     sources: &BTreeMap<String, PathBuf>,
+    volumes: Option<&Current>,
     contents: Contents,
     progress: &Progress,
 ) -> Result<Contents> {
@@ -172,13 +189,24 @@ fn write(
         contents.files.insert(name.clone(), File { sha256, size });
         task.advance(size);
     }
+    task.clear();
+    if let Some(current) = volumes {
+        volumes::read(&current.layout, &current.machine, progress, |name, part| {
+            let size = part.len() as u64;
+            append(&mut tar, name, size, &mut &*part)?;
+            let sha256 = Sha256::of(part);
+            contents
+                .files
+                .insert(name.to_owned(), File { sha256, size });
+            Ok(())
+        })?;
+    }
     let text = serde_json::to_vec_pretty(&contents)
         .map_err(|e| Error::new(Kind::Failed, e.to_string()))?;
     append(&mut tar, CONTENTS, text.len() as u64, &mut &text[..])?;
     let mut output = tar.into_inner()?;
     output.flush()?;
     output.get_ref().sync_all()?;
-    task.clear();
     Ok(contents)
 }
 

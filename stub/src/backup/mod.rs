@@ -8,6 +8,7 @@
 //! etcd/snapshot.db         etcd's data as `etcdctl snapshot save` writes it, if the cluster was running
 //! etcd/member/…            etcd's data directory, if it was not
 //! images/…                 the user's own images
+//! volumes/00000000, …      the data of volumes: the parts, in this order, of a tar archive with owners
 //! backup.json              [`Contents`], last: the digest of every file, and where the backup is from
 //! ```
 //!
@@ -19,6 +20,7 @@ mod restore;
 mod scheduled;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 use std::collections::BTreeMap;
 
@@ -32,9 +34,12 @@ pub use read::Backup;
 pub use restore::{Wanted, restore};
 pub(crate) use scheduled::hours;
 pub use scheduled::{Kept, scheduled, scheduled_if_late};
+pub use volumes::{pack as pack_volumes, unpack as unpack_volumes};
 
-/// The version of the format.
-const SCHEMA: u32 = 1;
+/// The version of the format that this release knows: 2 has the data of volumes.
+const SCHEMA: u32 = 2;
+/// The version of a backup without that.
+const WITHOUT_VOLUMES: u32 = 1;
 /// The name of the last entry.
 const CONTENTS: &str = "backup.json";
 /// The name of the configuration.
@@ -59,6 +64,9 @@ pub struct Contents {
     pub versions: Versions,
     /// The name of the machine in the cluster.
     pub node_name: String,
+    /// Whether volumes were left out although there were some.
+    #[serde(default)]
+    pub lacks_volumes: bool,
     /// Every other entry by its name.
     pub files: BTreeMap<String, File>,
 }

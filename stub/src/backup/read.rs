@@ -1,11 +1,12 @@
 //! Reading a backup.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 
+use super::volumes;
 use super::{CONFIG, CONTENTS, Contents, MEMBER, SCHEMA, SNAPSHOT};
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
@@ -81,42 +82,71 @@ impl Backup {
         let mut config = Vec::new();
         let total = self.contents.files.values().map(|f| f.size).sum();
         let task = progress.task("verify", total);
-        self.each(|name, entry| {
-            if name == CONFIG {
-                entry.read_to_end(&mut config)?;
-                return Ok(Sha256::of(&config));
-            }
-            let (digest, size) = Sha256::of_reader(entry)?;
-            task.advance(size);
-            Ok(digest)
-        })?;
+        self.each(
+            |_| true,
+            |name, entry| {
+                if name == CONFIG {
+                    entry.read_to_end(&mut config)?;
+                    return Ok(Sha256::of(&config));
+                }
+                let (digest, size) = Sha256::of_reader(entry)?;
+                task.advance(size);
+                Ok(digest)
+            },
+        )?;
         task.clear();
         Ok(String::from_utf8_lossy(&config).into_owned())
     }
 
-    /// Writes its files below a directory, where nobody else may read them. Each is on disk and compared with its digest
-    /// afterwards; if one differs, the directory is not complete.
-    pub(super) fn unpack(&self, dir: &Path) -> Result<()> {
-        private_directory(dir)?;
-        self.each(|name, entry| {
-            let path = dir.join(name);
-            private_directory(path.parent().unwrap_or(dir)).map_err(io::Error::other)?;
-            let mut file = fs::File::create(&path)?;
-            io::copy(entry, &mut file)?;
-            file.sync_all()?;
-            Ok(Sha256::of_reader(fs::File::open(&path)?)?.0)
+    /// Whether there is any data of volumes in it.
+    pub(super) fn has_volumes(&self) -> bool {
+        self.contents
+            .files
+            .keys()
+            .any(|name| volumes::is_part(name))
+    }
+
+    /// Writes the archive of the volumes. Each part is compared with its digest as it goes.
+    pub(super) fn write_volumes(&self, output: &mut dyn Write) -> Result<()> {
+        self.each(volumes::is_part, |_, entry| {
+            let mut part = Vec::new();
+            entry.read_to_end(&mut part)?;
+            output.write_all(&part)?;
+            Ok(Sha256::of(&part))
         })
     }
 
-    /// Gives each file to `read`, which gives the digest of its bytes. Fails if one differs or is missing.
-    fn each(&self, mut read: impl FnMut(&str, &mut dyn Read) -> io::Result<Sha256>) -> Result<()> {
+    /// Writes its files, without volumes, below a directory, where nobody else may read them. Each is on disk and compared with its digest
+    /// afterwards; if one differs, the directory is not complete.
+    pub(super) fn unpack(&self, dir: &Path) -> Result<()> {
+        private_directory(dir)?;
+        self.each(
+            |name| !volumes::is_part(name),
+            |name, entry| {
+                let path = dir.join(name);
+                private_directory(path.parent().unwrap_or(dir)).map_err(io::Error::other)?;
+                let mut file = fs::File::create(&path)?;
+                io::copy(entry, &mut file)?;
+                file.sync_all()?;
+                Ok(Sha256::of_reader(fs::File::open(&path)?)?.0)
+            },
+        )
+    }
+
+    /// Gives each file that is wanted to `read`, which gives the digest of its bytes. Fails if one differs or is missing.
+    fn each(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+        mut read: impl FnMut(&str, &mut dyn Read) -> io::Result<Sha256>,
+    ) -> Result<()> {
         let file = &self.file;
-        let mut missing: BTreeSet<_> = self.contents.files.keys().collect();
+        let names = self.contents.files.keys();
+        let mut missing: BTreeSet<_> = names.filter(|name| wanted(name)).collect();
         let mut tar = tar::Archive::new(fs::File::open(file)?);
         for entry in tar.entries().map_err(|e| not_a_backup(file, &e))? {
             let mut entry = entry.map_err(|e| not_a_backup(file, &e))?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let Some(known) = self.contents.files.get(&name) else {
+            let Some(known) = self.contents.files.get(&name).filter(|_| wanted(&name)) else {
                 continue;
             };
             let digest = read(&name, &mut entry).about(|| format!("{}: {name}", file.display()))?;

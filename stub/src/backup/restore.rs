@@ -5,11 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 
+use super::volumes;
 use super::{Backup, CONFIG, IMAGES, MEMBER, SNAPSHOT};
 use crate::bundle::Bundle;
 use crate::child;
-use crate::cluster::{Current, Receipt, Versions, present, units_of_others};
+use crate::cluster::{self, Current, Receipt, Versions, present, units_of_others};
 use crate::components::etcd;
+use crate::components::local_path::VOLUMES_SOURCE;
 use crate::config::{Config, DnsName};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::{contents, private_directory, remove_tree, replace};
@@ -75,9 +77,12 @@ pub fn restore(
         progress,
     );
     if done.is_err() {
-        aside.give_back(&layout)?;
+        aside.give_back(&layout, machine)?;
     }
     done?;
+    if backup.contents.lacks_volumes {
+        progress.line("the backup was made without the data of volumes: they are empty");
+    }
     if has_cluster {
         progress.line(format!(
             "the cluster that was here is now in {} and {}; remove them when you do not need them",
@@ -135,7 +140,8 @@ impl Aside {
     fn moves(&self, layout: &Layout) -> Vec<(PathBuf, PathBuf)> {
         let config =
             [CONFIG, MASTER, NODE].map(|name| (layout.config().join(name), self.config.join(name)));
-        let data = ["etcd", "etcd-user.json"].map(|name| (layout.data(name), self.data.join(name)));
+        let data = ["etcd", "etcd-user.json", VOLUMES_SOURCE]
+            .map(|name| (layout.data(name), self.data.join(name)));
         config.into_iter().chain(data).collect()
     }
 
@@ -149,9 +155,12 @@ impl Aside {
     }
 
     /// After a failure everything is as it was.
-    fn give_back(&self, layout: &Layout) -> Result<()> {
+    fn give_back(&self, layout: &Layout, machine: &Machine) -> Result<()> {
         for (to, from) in self.moves(layout) {
-            remove_tree(&to)?;
+            // Volumes have files of subordinate ids.
+            if remove_tree(&to).is_err() {
+                install::remove_in_namespace(layout, machine, &to)?;
+            }
             if from.exists() {
                 fs::rename(from, to)?;
             }
@@ -204,6 +213,12 @@ fn bring_in(
     } else if backup.has_data() {
         private_directory(&layout.etcd_data())?;
         fs::rename(scratch.join(MEMBER), layout.etcd_data().join("member"))?;
+    }
+    if backup.has_volumes() {
+        let layout = cluster::layout(machine, generation.path().to_owned())?;
+        let target = volumes::directory(&layout);
+        volumes::restore(&layout, machine, &target, |pipe| backup.write_volumes(pipe))?;
+        progress.line("the data of volumes is back");
     }
     snapshot::remember_user(layout, &generation)?;
     // What was installed here before was made with another configuration.

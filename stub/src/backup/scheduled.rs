@@ -84,6 +84,7 @@ pub fn scheduled(progress: &Progress) -> Result<Option<Created>> {
     let created = create(
         &kept.dir.join(format!("{BEGIN}{now}{END}")),
         false,
+        true,
         progress,
     )?;
     prune(&kept.dir, wanted.keep, progress)?;

@@ -30,6 +30,7 @@ fn contents(files: &[(&str, &[u8])]) -> Contents {
         release: "0.1.0".to_owned(),
         versions: Versions::default(),
         node_name: "n".to_owned(),
+        lacks_volumes: false,
         files: files
             .iter()
             .map(|(name, bytes)| ((*name).to_owned(), file(bytes)))

@@ -6,7 +6,7 @@ use std::path::Path;
 use fs_err as fs;
 use rustix::mount::mount_bind;
 
-use crate::components::kubelet;
+use crate::components::{kubelet, local_path};
 use crate::config::{Config, Cri};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::Layout;
@@ -32,8 +32,9 @@ const HOST_STATE: [&str; 13] = [
 
 /// Directories that programs always write to. For each, the directory in the data directory that is mounted there, so that
 /// its contents survive a reboot.
-const OURS: [(&str, &str); 5] = [
+const OURS: [(&str, &str); 6] = [
     (kubelet::ROOT, "kubelet"),
+    (local_path::VOLUMES, local_path::VOLUMES_SOURCE),
     ("/var/lib/cni", "_var_lib_cni"),
     ("/var/lib/containers", "_var_lib_containers"),
     ("/var/log", "_var_log"),

@@ -1,6 +1,6 @@
 //! `backup`, `restore`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -13,6 +13,7 @@ use crate::host::Machine;
 use crate::progress::{Progress, bytes};
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Backup {
     /// The file to write; it will contain private keys
     #[arg(required_unless_present = "scheduled")]
@@ -23,6 +24,9 @@ pub(super) struct Backup {
     /// Replace the file if it exists
     #[arg(long)]
     force: bool,
+    /// Leave out the data of volumes
+    #[arg(long)]
+    without_volumes: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -31,7 +35,7 @@ pub(super) struct Backup {
 impl Backup {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         let created = match &self.file {
-            Some(file) => backup::create(file, self.force, progress)?,
+            Some(file) => backup::create(file, self.force, !self.without_volumes, progress)?,
             None => match backup::scheduled(progress)? {
                 Some(created) => created,
                 None => return Ok(()),
@@ -41,7 +45,7 @@ impl Backup {
         if self.json {
             return print_json(&json!({
                 "bytes": created.size, "created": contents.created, "file": created.file, "files": contents.files.len(),
-                "node_name": contents.node_name, "release": contents.release, "running": created.running,
+                "lacks_volumes": contents.lacks_volumes, "node_name": contents.node_name, "release": contents.release, "running": created.running,
                 "versions": contents.versions,
             }));
         }
@@ -56,6 +60,9 @@ impl Backup {
             contents.files.len(),
             bytes(created.size)
         ));
+        if contents.lacks_volumes {
+            progress.line("the data of volumes is not in it");
+        }
         Ok(())
     }
 }
@@ -84,4 +91,13 @@ impl Restore {
         let report = backup::restore(&self.file, &wanted, &Machine::this(), progress)?;
         super::install::show(&report, self.json, progress)
     }
+}
+
+/// Writes the data of volumes to stdout.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an archive is not text, and a write that fails is an error here"
+)]
+pub(super) fn pack_volumes(directory: &Path) -> Result<()> {
+    backup::pack_volumes(directory, std::io::stdout().lock())
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::output::{print, print_json};
 use crate::cidr::Cidr;
-use crate::config::{Cni, Cpus, Cri, DnsName, Memory, PortSpec, PublishServices};
+use crate::config::{Addon, Cni, Cpus, Cri, DnsName, Memory, PortSpec, PublishServices};
 use crate::error::Result;
 use crate::host::{self, Finding, Level, Machine};
 use crate::install::{self, Flags, Outcome, Report, Start};
@@ -46,10 +46,13 @@ pub(super) struct Settings {
     /// Publish a port of this machine into the cluster; repeat it for more ports (the API server's is always published)
     #[arg(short, long, value_name = "IP:PORT:CHILDPORT/PROTO")]
     publish: Vec<PortSpec>,
-    /// Publish NodePort and LoadBalancer services and the host ports of pods by themselves, on this address of this machine
+    /// Publish `NodePort` and `LoadBalancer` services and the host ports of pods by themselves, on this address of this machine
     /// [default: 0.0.0.0, which is all]; "" turns it off
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "0.0.0.0")]
     publish_services: Option<PublishServices>,
+    /// Leave these out, separated by commas: "storage", the default storage class, or "metrics", for `kubectl top`; "" for none
+    #[arg(long, value_name = "ADDONS", value_parser = addons)]
+    without: Option<Addons>,
     /// Start this unit now and, if it is a target, at every login; "" starts nothing
     #[arg(long, value_name = "UNIT")]
     start: Option<Start>,
@@ -84,6 +87,16 @@ fn origin(text: &str) -> serde_json::Result<Verdict> {
     serde_json::from_str(text)
 }
 
+/// The addons of one option.
+#[derive(Debug, Clone)]
+struct Addons(Vec<Addon>);
+
+fn addons(text: &str) -> Result<Addons> {
+    let names = text.split(',').filter(|name| !name.is_empty());
+    let addons: Result<Vec<Addon>> = names.map(str::parse).collect();
+    addons.map(Addons)
+}
+
 /// The shell-script Usernetes called the bridge "".
 fn cni(text: &str) -> Result<Cni> {
     match text {
@@ -106,6 +119,7 @@ impl Settings {
             cpus: self.cpus,
             publish: Some(self.publish.clone()).filter(|ports| !ports.is_empty()),
             publish_services: self.publish_services,
+            without: self.without.clone().map(|addons| addons.0),
             start: self.start.clone(),
             repair: self.repair,
             force: self.force,

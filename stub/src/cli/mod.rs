@@ -16,6 +16,7 @@ mod store;
 mod support;
 mod upgrade;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -121,6 +122,21 @@ enum Command {
         /// Name of the service
         service: String,
     },
+    /// Give unused space of etcd's file back, if it is worth it; for a timer
+    #[command(name = protocol::DEFRAGMENT, hide = true)]
+    Defragment,
+    /// Write the data of volumes to stdout; for `backup`
+    #[command(name = protocol::PACK_VOLUMES, hide = true)]
+    PackVolumes {
+        /// Their directory
+        directory: PathBuf,
+    },
+    /// Make the data of volumes from stdin; for `restore`
+    #[command(name = protocol::UNPACK_VOLUMES, hide = true)]
+    UnpackVolumes {
+        /// Their directory
+        directory: PathBuf,
+    },
     /// Try to make namespaces; for the checks of this machine
     #[command(name = protocol::PROBE_NAMESPACES, hide = true)]
     ProbeNamespaces,
@@ -141,6 +157,7 @@ impl Command {
             | Self::Rollback(_)
             | Self::Restore(_)
             | Self::Backup(_)
+            | Self::Defragment
             | Self::Gc(_) => true,
             Self::Kubeconfig(command) => command.changes(),
             Self::Port(command) => command.changes(),
@@ -163,6 +180,8 @@ impl Command {
             | Self::SupportBundle(_)
             | Self::Completion(_)
             | Self::Boot { .. }
+            | Self::PackVolumes { .. }
+            | Self::UnpackVolumes { .. }
             | Self::ProbeNamespaces => false,
         }
     }
@@ -171,7 +190,12 @@ impl Command {
     fn is_about_the_installation(&self) -> bool {
         !matches!(
             self,
-            Self::Boot { .. } | Self::ProbeNamespaces | Self::Completion(_)
+            Self::Boot { .. }
+                | Self::Defragment
+                | Self::PackVolumes { .. }
+                | Self::UnpackVolumes { .. }
+                | Self::ProbeNamespaces
+                | Self::Completion(_)
         )
     }
 }
@@ -245,6 +269,11 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Rootlessctl(args) => return args.run(Program::Rootlessctl),
         Command::Nsenter(args) => return args.run(Program::Nsenter),
         Command::Boot { service } => return crate::boot::run(service),
+        Command::Defragment => crate::lifecycle::defragment_if_worth_it(&progress),
+        Command::PackVolumes { directory } => backup::pack_volumes(directory),
+        Command::UnpackVolumes { directory } => {
+            crate::backup::unpack_volumes(directory, std::io::stdin().lock())
+        }
         Command::ProbeNamespaces => crate::host::probe_child(),
         Command::Install(args) => args.run(&progress),
         Command::Run(args) => args.run(&progress),

@@ -21,7 +21,7 @@ pub(super) enum Port {
             required_unless_present = "auto"
         )]
         port: Option<PortSpec>,
-        /// Publish NodePort and LoadBalancer services and the host ports of pods by themselves, on this address of this
+        /// Publish `NodePort` and `LoadBalancer` services and the host ports of pods by themselves, on this address of this
         /// machine [default: 0.0.0.0, which is all]
         #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "0.0.0.0", conflicts_with = "port")]
         auto: Option<PublishServices>,

@@ -13,6 +13,8 @@ pub mod kube_controller_manager;
 pub mod kube_proxy;
 pub mod kube_scheduler;
 pub mod kubelet;
+pub mod local_path;
+pub mod metrics_server;
 pub mod rbac;
 pub mod rootlesskit;
 pub mod runtime_class;

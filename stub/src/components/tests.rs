@@ -137,6 +137,18 @@ fn configuration_files() {
             "registry.k8s.io/coredns/coredns:v1.13.1"
         ))
     );
+    let mut storage = local_path::objects("docker.io/rancher/local-path-provisioner:v0.0.36");
+    storage.push(local_path::class());
+    insta::assert_snapshot!("local-path", json(&storage));
+    let tls = metrics_server::Tls {
+        certificate: "certificate".to_owned(),
+        key: "key".to_owned(),
+        authority: "authority".to_owned(),
+    };
+    let image = "registry.k8s.io/metrics-server/metrics-server:v0.8.1";
+    let metrics = json(&metrics_server::objects(image, &tls));
+    assert!(!metrics.to_lowercase().contains("insecure"), "{metrics}");
+    insta::assert_snapshot!("metrics-server", metrics);
     insta::assert_snapshot!("rbac-bridge", json(&rbac::objects(&config)));
 }
 

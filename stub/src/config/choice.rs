@@ -110,6 +110,15 @@ impl Cni {
 }
 
 choice! {
+    /// A part of a cluster that people expect, and can do without.
+    Addon, "addon",
+    /// A default storage class: volumes are directories on this machine.
+    Storage = "storage",
+    /// The resource metrics of nodes and pods, for `kubectl top` and for autoscaling.
+    Metrics = "metrics",
+}
+
+choice! {
     /// A systemd target.
     Target, "target",
     /// Everything.

@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 pub use backup::{BackupDir, Backups, Schedule};
-pub use choice::{Cni, CniFacts, Cri, Target};
+pub use choice::{Addon, Cni, CniFacts, Cri, Target};
 pub use dns::DnsName;
 pub(crate) use dns::host_name_fault;
 pub use port::{API_PORT, PortSpec, Proto};
@@ -49,6 +49,8 @@ pub struct Config {
     pub publish: Vec<PortSpec>,
     /// Where services that ask for a port of the node are published by themselves.
     pub publish_services: PublishServices,
+    /// The addons that the cluster does without.
+    pub without: Vec<Addon>,
     /// The target that starts at login.
     pub start: Target,
     /// Addresses.
@@ -91,6 +93,7 @@ impl Config {
             cluster_domain: default("cluster.local"),
             publish: vec![PortSpec::API],
             publish_services: PublishServices(None),
+            without: Vec::new(),
             start: Target::All,
             network: Network {
                 rootlesskit: default("10.0.42.0/24"),
@@ -238,6 +241,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Whether the cluster has an addon, if the bundle brings its image.
+    #[must_use]
+    pub fn has(&self, addon: Addon) -> bool {
+        !self.without.contains(&addon)
     }
 
     /// Whether pods run here: not without a container runtime, and not if only the control plane or etcd is started.

@@ -21,6 +21,8 @@ pub enum Setting {
     Publish,
     /// Where services are published by themselves.
     PublishServices,
+    /// The addons that the cluster does without.
+    Without,
     /// The target that starts at login.
     Start,
     /// The network between the host and the namespaces.
@@ -49,13 +51,14 @@ pub enum Setting {
 
 impl Setting {
     /// All settings, in the order of the file.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Cri,
         Self::Cni,
         Self::NodeName,
         Self::ClusterDomain,
         Self::Publish,
         Self::PublishServices,
+        Self::Without,
         Self::Start,
         Self::Rootlesskit,
         Self::Services,
@@ -80,6 +83,7 @@ impl Setting {
             Self::ClusterDomain => "cluster_domain",
             Self::Publish => "publish",
             Self::PublishServices => "publish_services",
+            Self::Without => "without",
             Self::Start => "start",
             Self::Rootlesskit => "network.rootlesskit",
             Self::Services => "network.services",
@@ -118,6 +122,10 @@ impl Setting {
                 ports.join(" ")
             }
             Self::PublishServices => config.publish_services.to_string(),
+            Self::Without => {
+                let names: Vec<_> = config.without.iter().map(|addon| addon.as_str()).collect();
+                names.join(",")
+            }
             Self::Start => config.start.to_string(),
             Self::Rootlesskit => config.network.rootlesskit.to_string(),
             Self::Services => config.network.services.to_string(),

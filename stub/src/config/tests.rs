@@ -77,9 +77,9 @@ fn the_offending_line_is_shown() {
       expected  "containerd", "crio", ""
 
     bad configuration
-    TOML parse error at line 40, column 12
+    TOML parse error at line 43, column 12
        |
-    40 | services = "10.0.0.1/24"
+    43 | services = "10.0.0.1/24"
        |            ^^^^^^^^^^^^^
     bad network `10.0.0.1/24`
       expected  `10.0.0.0/24`, which begins the network
@@ -95,11 +95,11 @@ fn the_offending_line_is_shown() {
       found     `localhost`, which is not an IP address
 
     bad configuration
-    TOML parse error at line 32, column 1
+    TOML parse error at line 35, column 1
        |
-    32 | begin = "u7s.target"
+    35 | begin = "u7s.target"
        | ^^^^^
-    unknown field `begin`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `start`, `network`, `resources`, `backup`
+    unknown field `begin`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `without`, `start`, `network`, `resources`, `backup`
 
     bad configuration
     TOML parse error at line 15, column 13
@@ -208,7 +208,7 @@ fn a_missing_file_says_how_to_get_one() {
       |
     2 | speed = 9
       | ^^^^^
-    unknown field `speed`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `start`, `network`, `resources`, `backup`
+    unknown field `speed`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `without`, `start`, `network`, `resources`, `backup`
 
     hint: correct the file, or move it away and run `usernetes install` again, which writes a new one
     ");
@@ -224,6 +224,7 @@ fn a_key_that_is_missing_has_its_default() {
         "cni",
         "cluster_domain",
         "publish_services",
+        "without",
         "start",
         "rootlesskit",
         "services",
@@ -290,6 +291,7 @@ fn nothing_that_is_written_is_left_out() {
     config.cluster_domain = DnsName::new("example.org").unwrap();
     config.publish.clear();
     config.publish_services = default("192.0.2.7");
+    config.without = Addon::ALL.to_vec();
     config.start = Target::Nothing;
     config.network = Network {
         rootlesskit: default("10.1.42.0/24"),

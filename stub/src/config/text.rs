@@ -16,6 +16,7 @@ impl Config {
             cluster_domain,
             publish,
             publish_services,
+            without,
             start,
             network,
             resources,
@@ -25,6 +26,8 @@ impl Config {
         for port in publish {
             let _ = writeln!(ports, "    \"{port}\",");
         }
+        let without: Vec<_> = without.iter().map(|addon| format!("\"{addon}\"")).collect();
+        let without = without.join(", ");
         let Network {
             rootlesskit,
             services,
@@ -70,6 +73,9 @@ publish = [
 # The address at which NodePort and LoadBalancer services and the host ports of pods reach this host by themselves, for
 # example "0.0.0.0" for all its addresses; or "" for none.
 publish_services = "{publish_services}"
+
+# What the cluster does without: "storage" is the default storage class, "metrics" is for `kubectl top`.
+without = [{without}]
 
 # The target that starts when you log in, or at boot with lingering: "u7s.target", "u7s-master-with-etcd.target",
 # "u7s-master.target", "u7s-etcd.target", "u7s-node.target", or "" for none.

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::{
-    BackupDir, Backups, Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network, PortSpec,
-    PublishServices, Resources, SCHEMA, Schedule, Target,
+    Addon, BackupDir, Backups, Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network,
+    PortSpec, PublishServices, Resources, SCHEMA, Schedule, Target,
 };
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
@@ -22,6 +22,7 @@ struct Written {
     cluster_domain: Option<DnsName>,
     publish: Option<Vec<PortSpec>>,
     publish_services: Option<PublishServices>,
+    without: Option<Vec<Addon>>,
     start: Option<Target>,
     network: WrittenNetwork,
     resources: WrittenResources,
@@ -55,7 +56,7 @@ struct WrittenBackups {
 }
 
 /// The keys of the file, and those of its tables.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "schema",
     "cri",
     "cni",
@@ -63,6 +64,7 @@ const KEYS: [&str; 11] = [
     "cluster_domain",
     "publish",
     "publish_services",
+    "without",
     "start",
     "network",
     "resources",
@@ -88,6 +90,7 @@ impl Written {
             cluster_domain: self.cluster_domain.unwrap_or(default.cluster_domain),
             publish: self.publish.unwrap_or(default.publish),
             publish_services: self.publish_services.unwrap_or(default.publish_services),
+            without: self.without.unwrap_or(default.without),
             start: self.start.unwrap_or(default.start),
             network: Network {
                 rootlesskit: network.rootlesskit.unwrap_or(default.network.rootlesskit),

@@ -90,6 +90,12 @@ pub fn bundled_name(layout: &Layout, directory: &str) -> Result<String> {
     Ok(ImageLayout::read(&directory)?.image.name)
 }
 
+/// The same; `None` if the generation does not bring that image.
+pub fn name_if_bundled(layout: &Layout, directory: &str) -> Result<Option<String>> {
+    let there = layout.generation().join(IMAGES).join(directory).exists();
+    there.then(|| bundled_name(layout, directory)).transpose()
+}
+
 /// The name of the image for pod sandboxes. If the bundle has no such image, for example because it has no kubelet, it is
 /// the name that Kubernetes uses.
 pub(crate) fn pause_name(layout: &Layout) -> Result<String> {

@@ -18,6 +18,7 @@ mod start;
 mod upgrade;
 
 pub use cleanup::cleanup_command;
+pub(crate) use remove::remove_in_namespace;
 pub use remove::uninstall;
 pub use report::{Outcome, Report};
 pub use settings::{Flags, Start};

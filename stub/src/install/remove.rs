@@ -230,7 +230,7 @@ fn links_out(dir: &Path, levels: u32) -> Result<Vec<Left>> {
 
 /// Removes files that containers have written. They belong to subordinate ids, so without root they can be removed only in a
 /// user namespace. RootlessKit makes one.
-fn remove_in_namespace(layout: &Layout, machine: &Machine, path: &Path) -> Result<()> {
+pub(crate) fn remove_in_namespace(layout: &Layout, machine: &Machine, path: &Path) -> Result<()> {
     let by_hand = || format!("`sudo rm -rf {}` removes it", quoted(path));
     let rootlesskit = layout.program("rootlesskit");
     let mut command = machine.command(&rootlesskit);

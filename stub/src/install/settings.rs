@@ -7,7 +7,8 @@ use crate::bundle::Manifest;
 use crate::cidr::Cidr;
 use crate::cluster::{RECEIPT, Receipt, is_local_api};
 use crate::config::{
-    Change, Cni, Config, Cpus, Cri, DnsName, Memory, PortSpec, PublishServices, Setting, Target,
+    Addon, Change, Cni, Config, Cpus, Cri, DnsName, Memory, PortSpec, PublishServices, Setting,
+    Target,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
@@ -38,6 +39,8 @@ pub struct Flags {
     pub publish: Option<Vec<PortSpec>>,
     /// `--publish-services`
     pub publish_services: Option<PublishServices>,
+    /// `--without`
+    pub without: Option<Vec<Addon>>,
     /// `--start`
     pub start: Option<Start>,
     /// `--repair`: read and compare every installed byte.
@@ -156,6 +159,9 @@ pub(super) fn merge(
     resources.cpus = flags.cpus.unwrap_or(resources.cpus);
     if let Some(publish) = &flags.publish {
         config.publish = with_api(publish, &config);
+    }
+    if let Some(without) = &flags.without {
+        config.without.clone_from(without);
     }
     config.publish_services = flags.publish_services.unwrap_or(config.publish_services);
     let start = match &flags.start {

@@ -39,6 +39,8 @@ pub enum Credential {
     ServiceAccounts,
     /// The client certificate of the service that publishes ports.
     Ports,
+    /// The serving certificate of metrics-server. Its pod gets it as a secret.
+    MetricsServer,
     /// The kubelet's serving certificate.
     Kubelet,
     /// The kubelet's client certificate.
@@ -92,6 +94,7 @@ impl Credential {
             Self::Scheduler => (MASTER, "kube-scheduler"),
             Self::ServiceAccounts => (MASTER, "service-account"),
             Self::Ports => (MASTER, "ports"),
+            Self::MetricsServer => (MASTER, "metrics-server"),
             Self::Kubelet => (NODE, "node"),
             Self::KubeletClient => (NODE, "node-client"),
             Self::KubeProxy => (NODE, "kube-proxy"),

@@ -15,7 +15,7 @@ macro_rules! texts {
 }
 
 /// Every licence and exception that occurs in the recipes and in the stub's libraries.
-static TEXTS: [Text; 12] = texts![
+static TEXTS: [Text; 13] = texts![
     "Apache-2.0",
     "BSD-2-Clause",
     "BSD-3-Clause",
@@ -28,6 +28,7 @@ static TEXTS: [Text; 12] = texts![
     "MIT",
     "MPL-2.0",
     "Unlicense",
+    "Zlib",
 ];
 
 /// The text an SPDX identifier stands for. That or a later version, or only that, is the same text.

@@ -1,5 +1,7 @@
 //! Starting and stopping an installed cluster, waiting until it works, and changing it while it runs.
 
+mod addons;
+mod defragment;
 mod images;
 mod ports;
 mod ready;
@@ -8,6 +10,7 @@ mod services;
 mod start;
 mod stop;
 
+pub use defragment::defragment_if_worth_it;
 pub use images::{Image, Origin, list_images, load_images, remove_images};
 pub use ports::{ports, publish, publish_services, unpublish};
 pub use ready::Phase;

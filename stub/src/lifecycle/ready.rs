@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::Client;
-use crate::api::apply;
 use crate::api::{ReadyPods, dns, node};
+use crate::api::{apply, create};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::manager::Manager;
@@ -122,16 +122,22 @@ impl<'a> Waiter<'a> {
         })
     }
 
-    /// Waits until the API server has accepted the objects. The first namespaces appear only after it is ready.
-    pub(crate) fn apply(&self, client: &Client, objects: &[Value]) -> Result<Phase> {
+    /// Waits until the API server has accepted the objects, and has those that are only created. The first namespaces appear only after it is ready.
+    pub(crate) fn apply(
+        &self,
+        client: &Client,
+        objects: &[Value],
+        create_only: &[Value],
+    ) -> Result<Phase> {
         self.wait(
             "roles and CoreDNS applied",
             "u7s-kube-apiserver.service",
             || {
-                Ok(match apply(client, objects)? {
-                    None => State::Reached,
-                    Some(complaint) => State::Pending(complaint),
-                })
+                let refused = match apply(client, objects)? {
+                    None => create(client, create_only)?,
+                    refused => refused,
+                };
+                Ok(refused.map_or(State::Reached, State::Pending))
             },
         )
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use super::addons;
 use crate::cluster::Current;
 use crate::config::Config;
 use crate::error::Result;
@@ -114,6 +115,7 @@ fn issue(current: &Current, renew: Renew, now: SystemTime, progress: &Progress) 
         1 => progress.line("renewed 1 certificate"),
         number => progress.line(format!("renewed {number} certificates")),
     }
+    addons::renewed(current, &ensured, progress);
     // `install` and the launcher of RootlessKit may have renewed the administrator's certificate before.
     current.update_merged_kubeconfigs(progress);
     Ok(ensured)

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::addons::Addons;
 use super::ready::{PATIENCE, Phase, Waiter};
 use super::services::to_start;
 use crate::cluster::Current;
@@ -10,7 +11,6 @@ use crate::components::{coredns, rbac, runtime_class};
 use crate::config::Target;
 use crate::error::{Error, Kind, Result};
 use crate::images;
-use crate::layout::Layout;
 use crate::manager::Manager;
 use crate::progress::Progress;
 use crate::services::{Service, Services, UnitName, all_unit_names};
@@ -77,7 +77,7 @@ pub(crate) fn bring_up(
     } else {
         None
     };
-    let image = coredns_image(layout)?;
+    let image = images::name_if_bundled(layout, COREDNS_IMAGE)?;
     let mut phases = Vec::new();
     if let Some(client) = &api {
         phases.push(waiter.api(client)?);
@@ -87,7 +87,14 @@ pub(crate) fn bring_up(
         if let Some(image) = &image {
             objects.extend(coredns::objects(config, image));
         }
-        phases.push(waiter.apply(client, &objects)?);
+        let addons = Addons::of(current)?;
+        objects.extend(addons.apply);
+        phases.push(waiter.apply(client, &objects, &addons.create)?);
+        for addon in addons.missing {
+            progress.line(format!(
+                "this bundle has no image for {addon}, which is left out"
+            ));
+        }
     }
     phases.push(waiter.units()?);
     let states = manager.units(&wanted)?;
@@ -105,19 +112,6 @@ pub(crate) fn bring_up(
         }
     }
     Ok(phases)
-}
-
-/// The name of CoreDNS's image, if the generation brings it.
-fn coredns_image(layout: &Layout) -> Result<Option<String>> {
-    if !layout
-        .generation()
-        .join("images")
-        .join(COREDNS_IMAGE)
-        .exists()
-    {
-        return Ok(None);
-    }
-    images::bundled_name(layout, COREDNS_IMAGE).map(Some)
 }
 
 /// How long each unit took by itself, as systemd measured it.

@@ -97,12 +97,13 @@ pub(super) struct Access {
 pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
     use Credential::{
         Admin, ApiServer, ApiServerForEtcd, ApiServerForKubelet, ControllerManager, EtcdClient,
-        EtcdPeer, Flannel, KubeProxy, Kubelet, KubeletClient, Ports, Scheduler,
+        EtcdPeer, Flannel, KubeProxy, Kubelet, KubeletClient, MetricsServer, Ports, Scheduler,
     };
     let node = request.node_name.as_str();
     let user = format!("system:node:{node}");
     let local = local_names(node, request);
     let api = api_names(&local, request)?;
+    let metrics = service_names("metrics-server", "kube-system", request);
     Ok(vec![
         Leaf::new(ApiServer, Cluster, "kube-apiserver").serves(Server, &api),
         // It may use the kubelet and nothing else: `components::rbac` binds this user to `system:kubelet-api-admin`.
@@ -118,6 +119,8 @@ pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
         Leaf::new(Scheduler, Cluster, "system:kube-scheduler"),
         // `components::rbac` lets it read services and pods, and write the addresses of services.
         Leaf::new(Ports, Cluster, PORT_PUBLISHER),
+        // The API server passes requests for metrics on to it.
+        Leaf::new(MetricsServer, Cluster, "metrics-server").serves(Server, &metrics),
         Leaf::new(Kubelet, Cluster, &user)
             .of(NODES)
             .serves(Server, &local),
@@ -181,6 +184,13 @@ fn local_names(node: &str, request: &Request) -> BTreeSet<San> {
         .into_iter()
         .chain(addresses.map(San::Ip))
         .collect()
+}
+
+/// The names by which the API server reaches a service of the cluster.
+fn service_names(service: &str, namespace: &str, request: &Request) -> BTreeSet<San> {
+    let short = format!("{service}.{namespace}.svc");
+    let long = format!("{short}.{}", request.cluster_domain);
+    [short, long].into_iter().map(San::Dns).collect()
 }
 
 /// The names and addresses at which the API server is reached. It also has those of its service, and those where its port

@@ -170,6 +170,8 @@ fn snapshot_of_files_and_permissions() {
     0600 master/kube-scheduler-key.pem
     0600 master/kube-scheduler.kubeconfig
     0644 master/kube-scheduler.pem
+    0600 master/metrics-server-key.pem
+    0644 master/metrics-server.pem
     0600 master/ports-key.pem
     0600 master/ports.kubeconfig
     0644 master/ports.pem
@@ -219,6 +221,7 @@ fn snapshot_of_subjects_issuers_and_names() {
     CN=kube-apiserver <- CN=usernetes-ca, 365 days: host k8s.example.org kubernetes kubernetes.default kubernetes.default.svc kubernetes.default.svc.cluster.local localhost 10.0.0.1 10.0.42.100 127.0.0.1 192.0.2.7 ::1
     CN=system:kube-controller-manager <- CN=usernetes-ca, 365 days:
     CN=system:kube-scheduler <- CN=usernetes-ca, 365 days:
+    CN=metrics-server <- CN=usernetes-ca, 365 days: metrics-server.kube-system.svc metrics-server.kube-system.svc.cluster.local
     CN=usernetes:ports <- CN=usernetes-ca, 365 days:
     CN=usernetes-ca <- CN=usernetes-ca, 3650 days:
     CN=system:flannel <- CN=usernetes-ca, 365 days:
@@ -256,7 +259,7 @@ fn no_file_for_a_worker_contains_a_key_of_the_master() {
         .keys()
         .filter(|f| f.starts_with("master/") && f.ends_with("-key.pem"))
         .collect();
-    assert_eq!(keys.len(), 15);
+    assert_eq!(keys.len(), 16);
     for key in keys {
         let body: String = text(key).lines().filter(|l| !l.starts_with('-')).collect();
         for name in files.keys().filter(|f| f.starts_with("node/")) {

@@ -19,12 +19,13 @@ pub(crate) struct Exposed {
     /// When it was created. Of two that ask for the same port, the older one has it.
     created: String,
     ports: Vec<Port>,
-    /// Set for a service of the type LoadBalancer: the addresses in its status.
+    /// Set for a service of the type `LoadBalancer`: the addresses in its status.
     ingress: Option<Value>,
 }
 
 /// A port of the node that leads to a port in the namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "they are those of `PortSpec`")]
 struct Port {
     /// Whether only programs of this machine may use it.
     loopback: bool,

@@ -214,13 +214,19 @@ impl Services {
 pub fn all_unit_names() -> BTreeSet<UnitName> {
     let services = Service::all().flat_map(|s| Cri::ALL.iter().map(move |cri| s.unit(*cri)));
     let targets = TARGETS.iter().map(|row| UnitName::target(row.target));
-    let others = [
-        UnitName::renewal(),
+    services.chain(targets).chain(of_timers()).collect()
+}
+
+/// The timers and the services that they start, the timers first.
+fn of_timers() -> [UnitName; 6] {
+    [
         UnitName::renewal_timer(),
-        UnitName::backup(),
         UnitName::backup_timer(),
-    ];
-    services.chain(targets).chain(others).collect()
+        UnitName::defragmentation_timer(),
+        UnitName::renewal(),
+        UnitName::backup(),
+        UnitName::defragmentation(),
+    ]
 }
 
 /// All units, in the order in which to pass them to `systemctl stop`. systemd stops each name in a transaction of its own,
@@ -229,13 +235,8 @@ pub fn all_unit_names() -> BTreeSet<UnitName> {
 /// all of them, nothing may restart a service any more.
 #[must_use]
 pub fn stop_order() -> Vec<UnitName> {
-    let mut order = vec![
-        UnitName::renewal_timer(),
-        UnitName::backup_timer(),
-        UnitName::renewal(),
-        UnitName::backup(),
-        UnitName::target(Target::All),
-    ];
+    let mut order = of_timers().to_vec();
+    order.push(UnitName::target(Target::All));
     let mut push = |name: UnitName| {
         if !order.contains(&name) {
             order.push(name);

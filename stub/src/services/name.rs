@@ -11,7 +11,7 @@ use crate::config::Target;
 use crate::error::{Error, Kind, Result};
 
 /// The full name of one of our units, for example `u7s-etcd.service`. There are values only for the units of
-/// [`SERVICES`](super::SERVICES) and [`TARGETS`](super::TARGETS), for those that renew certificates and make backups, for the slice, and for
+/// [`SERVICES`](super::SERVICES) and [`TARGETS`](super::TARGETS), for those that timers start, for the slice, and for
 /// units of other releases that a receipt [records](Self::recorded).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -39,6 +39,18 @@ impl UnitName {
     #[must_use]
     pub fn renewal_timer() -> Self {
         Self("u7s-certs.timer".to_owned())
+    }
+
+    /// The service that gives space of etcd's file back.
+    #[must_use]
+    pub fn defragmentation() -> Self {
+        Self::service("etcd-defrag")
+    }
+
+    /// The timer that starts this service every day.
+    #[must_use]
+    pub fn defragmentation_timer() -> Self {
+        Self("u7s-etcd-defrag.timer".to_owned())
     }
 
     /// The service that makes a backup.

@@ -6,6 +6,10 @@ use crate::layout::Kubeconfig;
 
 /// One service: how it runs, and how it depends on the others.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each column answers one question"
+)]
 pub struct Row {
     /// The service that this row describes.
     pub service: Service,

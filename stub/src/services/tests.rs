@@ -120,8 +120,10 @@ fn every_unit_is_stopped_and_etcd_after_the_api_server() {
     insta::assert_snapshot!(lines.join("\n"), @r"
     u7s-certs.timer
     u7s-backup.timer
+    u7s-etcd-defrag.timer
     u7s-certs.service
     u7s-backup.service
+    u7s-etcd-defrag.service
     u7s.target
     u7s-ports.service
     u7s-node.target

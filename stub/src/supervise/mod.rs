@@ -25,7 +25,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files::{private_directory, remove_tree};
 use crate::host::Machine;
 use crate::install::{self, Flags, Start};
-use crate::lifecycle::{PATIENCE, Phase, bring_up, renew_due_and_restart};
+use crate::lifecycle::{PATIENCE, Phase, bring_up, defragment_if_worth_it, renew_due_and_restart};
 use crate::manager::{Claim, Direct, Reply, Request, base, socket};
 use crate::progress::Progress;
 use crate::services::{Service, Services};
@@ -121,6 +121,7 @@ fn supervise(
     claim.announce(machine, base)?;
     bring_up_meanwhile(unit, patience, progress, events)?;
     renew_meanwhile(progress);
+    defragment_meanwhile(progress);
     back_up_meanwhile(&current.config.backup.schedule, progress);
     let mut run = Run::new(&services, children, output, progress);
     run.go(&happened);
@@ -141,6 +142,22 @@ fn renew_meanwhile(progress: &Progress) {
             // Another command may be changing the installation. The next attempt comes soon.
             if let Err(error) = renew_due_and_restart(&progress) {
                 progress.line(format!("certificates are not renewed yet: {error}"));
+            }
+            thread::sleep(INTERVAL);
+        }
+    });
+}
+
+/// Looks at etcd's file every day, as the timer's unit does under systemd.
+fn defragment_meanwhile(progress: &Progress) {
+    const FIRST: Duration = Duration::from_mins(30);
+    const INTERVAL: Duration = Duration::from_hours(24);
+    let progress = progress.clone();
+    thread::spawn(move || {
+        thread::sleep(FIRST);
+        loop {
+            if let Err(error) = defragment_if_worth_it(&progress) {
+                progress.line(format!("etcd's file stays as it is: {error}"));
             }
             thread::sleep(INTERVAL);
         }

@@ -19,6 +19,7 @@
 
 mod backup;
 mod certs;
+mod defrag;
 mod ini;
 mod service;
 mod slice;
@@ -86,6 +87,18 @@ pub fn units(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<UnitNam
         (UnitName::renewal(), certs::service(layout).to_string()),
         (UnitName::slice(), slice),
     ];
+    let defragmentation = services.has(Service::Etcd).then(|| {
+        [
+            (
+                UnitName::defragmentation_timer(),
+                defrag::timer(services).to_string(),
+            ),
+            (
+                UnitName::defragmentation(),
+                defrag::service(layout).to_string(),
+            ),
+        ]
+    });
     let backup = [
         (
             UnitName::backup_timer(),
@@ -100,6 +113,7 @@ pub fn units(config: &Config, layout: &Layout, systemd: u32) -> BTreeMap<UnitNam
         .chain(of_targets)
         .chain(others)
         .chain(backup)
+        .chain(defragmentation.into_iter().flatten())
         .collect()
 }
 

@@ -23,6 +23,9 @@ pub(super) fn text(
     if service == Service::Rootlesskit {
         wants.extend(services.units(&services.beside()));
         wants.push(UnitName::renewal_timer());
+        if services.has(Service::Etcd) {
+            wants.push(UnitName::defragmentation_timer());
+        }
         if !config.backup.schedule.is_never() {
             wants.push(UnitName::backup_timer());
         }

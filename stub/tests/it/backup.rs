@@ -75,6 +75,88 @@ fn a_backup_comes_back_on_an_empty_home() {
     );
 }
 
+/// A volume with a file, as a container would leave it.
+fn volume(stage: &Stage, text: &str) -> PathBuf {
+    let volumes = stage.home.data().join("volumes");
+    let file = volumes.join("pvc-1_default_data/file");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, text).unwrap();
+    stage.home.give(&volumes);
+    file
+}
+
+#[test]
+fn the_data_of_volumes_comes_back() {
+    let stage = stopped();
+    let file = volume(&stage, "data of a pod");
+    stage.calls();
+    let archive = backup(&stage);
+    let program = stage.home.data().join("generations/1/bin/usernetes");
+    // RootlessKit's user namespace can read what containers have written.
+    let calls = stage.calls();
+    assert!(calls.starts_with("rootlesskit "), "{calls}");
+    assert!(
+        calls.contains("generations/1/bin/usernetes pack-volumes "),
+        "{calls}"
+    );
+    assert!(program.exists());
+    let said = stage.usernetes(&["uninstall", "--purge"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(!file.exists());
+    let said = restore(&stage, &archive, &[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.stderr.contains("the data of volumes is back"),
+        "{said:?}"
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), "data of a pod");
+
+    // Those of a replaced cluster stay beside it.
+    volume(&stage, "newer");
+    let said = restore(&stage, &archive, &["--force"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "data of a pod");
+    let names = stage.names(".local/share/usernetes");
+    let aside = names.iter().find(|n| n.starts_with("replaced-")).unwrap();
+    let kept = stage.home.data().join(aside);
+    let kept = kept.join("volumes/pvc-1_default_data/file");
+    assert_eq!(fs::read_to_string(kept).unwrap(), "newer");
+}
+
+#[test]
+fn volumes_are_left_out_only_if_somebody_says_so() {
+    let stage = stopped();
+    volume(&stage, "data of a pod");
+    let archive = stage.home.path().join("small.backup");
+    let name = archive.to_str().unwrap();
+    let said = stage.usernetes(&["backup", "--without-volumes", name]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.stderr.contains("the data of volumes is not in it"),
+        "{said:?}"
+    );
+    let said = restore(&stage, &archive, &["--force"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.stderr.contains("without the data of volumes"),
+        "{said:?}"
+    );
+    // A file that cannot be read is no backup.
+    fs::write(stage.home.path().join("calls"), "").unwrap();
+    volume(&stage, "data of a pod");
+    let rootlesskit = stage.home.data().join("current/bin/rootlesskit");
+    crate::home::overwrite(
+        &fs::canonicalize(rootlesskit).unwrap(),
+        b"#!/bin/sh\nexit 5\n",
+    );
+    let said = stage.usernetes(&["backup", "--force", name]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.stderr.contains("the data of volumes cannot be read"),
+        "{said:?}"
+    );
+}
+
 #[test]
 fn an_existing_cluster_is_replaced_only_with_force_and_is_kept() {
     let stage = stopped();

@@ -65,7 +65,7 @@ fn renewing_makes_new_certificates_for_the_same_keys() {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(
         said.stderr,
-        "renewed 15 certificates\nrunning services load the new certificates within 5 minutes\n"
+        "renewed 16 certificates\nrunning services load the new certificates within 5 minutes\n"
     );
     let after = all();
     assert_ne!(after[0], before[0]);
@@ -114,7 +114,8 @@ fn a_timer_renews_every_day_with_the_program_of_the_generation() {
     };
     assert!(unit("u7s-certs.timer").contains("\nOnCalendar=daily\n"));
     assert!(
-        unit("u7s-rootlesskit.service").contains("\nWants=u7s-ports.service u7s-certs.timer\n")
+        unit("u7s-rootlesskit.service")
+            .contains("\nWants=u7s-ports.service u7s-certs.timer u7s-etcd-defrag.timer\n")
     );
     let service = unit("u7s-certs.service");
     let words = service

@@ -77,6 +77,12 @@ fn what_units_say() {
     assert!(!said.stderr.contains("there is no service"), "{said:?}");
     let said = unit(&["certs", "renew", "--due"]);
     assert_eq!(said.code, Some(0), "{said:?}");
+    let said = unit(&["defragment"]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    for verb in ["pack-volumes", "unpack-volumes"] {
+        let said = unit(&[verb, home.path().join("volumes").to_str().unwrap()]);
+        assert_ne!(said.code, Some(2), "{said:?}");
+    }
     // There is no schedule. The words are known.
     let said = unit(&["backup", "--scheduled"]);
     assert!(said.stderr.contains("no schedule for backups"), "{said:?}");

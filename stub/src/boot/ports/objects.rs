@@ -196,16 +196,16 @@ fn change(known: &mut Known, kind: Kind, news: News) -> bool {
             let all = Some(all.iter().filter_map(read).collect());
             let changed = known.objects != all;
             known.objects = all;
-            return changed;
+            changed
         }
-        News::Gone(object) => return remove(known, &id(&object)),
+        News::Gone(object) => remove(known, &id(&object)),
         News::Set(object) => match read(&object) {
             Some((id, exposed)) => known
                 .objects
                 .get_or_insert_default()
                 .insert(id, exposed.clone())
                 .is_none_or(|old| old != exposed),
-            None => return remove(known, &id(&object)),
+            None => remove(known, &id(&object)),
         },
     }
 }

@@ -227,6 +227,7 @@ fn snapshot_of_the_purpose_of_each_certificate() {
     master/kube-controller-manager.pem: client
     master/kube-scheduler.pem: client
     master/kubelet.pem: unknown
+    master/metrics-server.pem: server
     master/ports.pem: client
     node/ca.pem: authority
     node/etcd-ca.pem: unknown

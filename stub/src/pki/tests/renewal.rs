@@ -164,7 +164,7 @@ fn the_report_tells_expired_certificates_from_those_that_were_renewed_in_time() 
     for (day, expired) in [(340, false), (366, true), (400, true)] {
         let dir = fresh();
         let report = ensure(dir.path(), &request(), Renew::Due, at(day)).unwrap();
-        assert_eq!(report.certificates(), 15);
+        assert_eq!(report.certificates(), 16);
         for made in &report.made {
             let is_certificate = made.file.extension().is_some_and(|e| e == "pem");
             assert_eq!(made.expired, expired && is_certificate, "{day} {made:?}");
