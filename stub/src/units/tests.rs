@@ -55,7 +55,12 @@ fn backups_have_a_timer_if_they_have_a_schedule() {
     let wants = values(&daily["u7s-rootlesskit.service"], "Wants");
     assert_eq!(
         wants,
-        ["u7s-ports.service", "u7s-certs.timer", "u7s-backup.timer"]
+        [
+            "u7s-ports.service",
+            "u7s-certs.timer",
+            "u7s-etcd-defrag.timer",
+            "u7s-backup.timer"
+        ]
     );
     insta::assert_snapshot!(
         [&*daily["u7s-backup.timer"], &*daily["u7s-backup.service"]].join("\n"),
