@@ -13,6 +13,7 @@ const FLOORS: [&[&str]; 5] = [
         "date",
         "files",
         "http",
+        "license",
         "oci",
         "wording",
         "workspace",

@@ -52,6 +52,8 @@ pub mod images;
 #[cfg(feature = "cluster")]
 pub mod install;
 #[cfg(feature = "cluster")]
+pub mod join;
+#[cfg(feature = "cluster")]
 pub mod kubeconfig;
 #[cfg(feature = "cluster")]
 pub mod layout;
@@ -61,6 +63,8 @@ pub mod lifecycle;
 pub mod manager;
 #[cfg(feature = "cluster")]
 pub mod network;
+#[cfg(feature = "cluster")]
+pub mod nodes;
 #[cfg(feature = "cluster")]
 pub mod pki;
 #[cfg(feature = "cluster")]

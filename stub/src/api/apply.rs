@@ -40,7 +40,8 @@ pub(crate) fn create(client: &Client, objects: &[Value]) -> Result<Option<String
     Ok(None)
 }
 
-/// The path of an object at the API server. It contains the plural of the kind, to which English adds `s` or `es`.
+/// The path of an object at the API server. It contains the plural of the kind, to which English adds `s` or `es`, or changes a
+/// final `y` to `ies`.
 fn path(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let version = text(&object["apiVersion"]);
@@ -50,15 +51,19 @@ fn path(object: &Value) -> String {
         .as_str()
         .map_or_else(String::new, |name| format!("/namespaces/{name}"));
     let kind = text(&object["kind"]).to_lowercase();
-    let plural = if kind.ends_with('s') { "es" } else { "s" };
+    let plural = match kind.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if kind.ends_with('s') => format!("{kind}es"),
+        None => format!("{kind}s"),
+    };
     format!(
-        "/{root}/{version}{namespace}/{kind}{plural}/{}",
+        "/{root}/{version}{namespace}/{plural}/{}",
         text(&metadata["name"])
     )
 }
 
 /// The message in a `Status` object. If there is none, the HTTP status.
-pub(super) fn complaint(status: u16, body: &str) -> String {
+pub(crate) fn complaint(status: u16, body: &str) -> String {
     let said: Value = serde_json::from_str(body).unwrap_or_default();
     said["message"]
         .as_str()

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned, WantsVerifier,
+};
 
+use super::Pinned;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layout::{Kubeconfig, Layout};
 use crate::progress::bytes;
@@ -25,6 +28,8 @@ const LONGEST: u64 = 16 << 20;
 pub struct Client {
     server: SocketAddr,
     config: Arc<ClientConfig>,
+    /// A token to authenticate with in place of a certificate.
+    token: Option<String>,
 }
 
 /// The answer of a server.
@@ -34,6 +39,8 @@ pub struct Answer {
     pub status: u16,
     /// The body.
     pub body: String,
+    /// When the server answered, by its own clock, as the header `Date` says; empty if it does not say.
+    pub date: String,
 }
 
 impl Client {
@@ -46,10 +53,7 @@ impl Client {
         for certificate in certificates(&ca)? {
             roots.add(certificate).map_err(|error| bad(&ca, &error))?;
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::new(Kind::Failed, error.to_string()))?
+        let config = builder()?
             .with_root_certificates(roots)
             .with_client_auth_cert(
                 certificates(&certificate)?,
@@ -60,7 +64,32 @@ impl Client {
         Ok(Self {
             server,
             config: Arc::new(config),
+            token: None,
         })
+    }
+
+    /// A client of a server whose authority is known only by the digest of its key. If it has a token, it authenticates
+    /// with that, and sends it only to a server with a certificate of that authority. Afterwards, `pinned` knows the authority's certificate.
+    pub(crate) fn pinned(
+        server: SocketAddr,
+        pinned: &Arc<Pinned>,
+        token: Option<String>,
+    ) -> Result<Self> {
+        let config = builder()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::<Pinned>::clone(pinned))
+            .with_no_client_auth();
+        Ok(Self {
+            server,
+            config: Arc::new(config),
+            token,
+        })
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        self.server
     }
 
     /// Sends `GET path`. An answer with any status is a success.
@@ -75,6 +104,27 @@ impl Client {
             body.len()
         );
         self.ask("PATCH", path, &headers, body)
+    }
+
+    /// Sends `POST path` with a body in JSON. An answer with any status is a success.
+    pub fn post(&self, path: &str, body: &str) -> Result<Answer> {
+        self.send("POST", path, body)
+    }
+
+    /// Sends `PUT path` with a body in JSON. An answer with any status is a success.
+    pub fn put(&self, path: &str, body: &str) -> Result<Answer> {
+        self.send("PUT", path, body)
+    }
+
+    /// Sends `DELETE path`. An answer with any status is a success.
+    pub fn delete(&self, path: &str) -> Result<Answer> {
+        self.ask("DELETE", path, "", "")
+    }
+
+    fn send(&self, method: &str, path: &str, body: &str) -> Result<Answer> {
+        let length = body.len();
+        let headers = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
+        self.ask(method, path, &headers, body)
     }
 
     /// Sends `GET path` and gives each line of the answer as it comes, until the server ends it or `each` gives false. Fails
@@ -114,8 +164,12 @@ impl Client {
     }
 
     fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
+        let token = self.token.as_ref();
+        let token = token.map_or_else(String::new, |token| {
+            format!("Authorization: Bearer {token}\r\n")
+        });
         format!(
-            "{method} {path} HTTP/1.0\r\nHost: {}\r\nUser-Agent: usernetes\r\n{headers}\r\n{body}",
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nUser-Agent: usernetes\r\n{token}{headers}\r\n{body}",
             self.server
         )
     }
@@ -149,6 +203,13 @@ impl Client {
         check_length(answer.len())?;
         parse(&answer)
     }
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::new(Kind::Failed, error.to_string()))
 }
 
 /// Reads the next line. Gives false at the end, which a server written in Go may not announce.
@@ -186,6 +247,13 @@ fn bad(path: &Path, error: &dyn std::fmt::Display) -> Error {
         .hint("`usernetes certs list` shows faults of the certificates")
 }
 
+/// The value of a header; empty if it is missing.
+fn header<'a>(head: &'a str, name: &str) -> &'a str {
+    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+    let found = headers.find(|(key, _)| key.eq_ignore_ascii_case(name));
+    found.map_or("", |(_, value)| value.trim())
+}
+
 /// Takes the answer of a server apart.
 pub(crate) fn parse(answer: &[u8]) -> Result<Answer> {
     let text = String::from_utf8_lossy(answer);
@@ -195,6 +263,7 @@ pub(crate) fn parse(answer: &[u8]) -> Result<Answer> {
             Some(Answer {
                 status,
                 body: body.to_owned(),
+                date: header(head, "date").to_owned(),
             })
         })
         .ok_or_else(|| {
@@ -210,12 +279,14 @@ mod tests {
 
     #[test]
     fn answers_are_parsed() {
-        let good = parse(b"HTTP/1.0 403 Forbidden\r\nA: b\r\n\r\nno\r\n\r\nreally").unwrap();
+        let good =
+            parse(b"HTTP/1.0 403 Forbidden\r\nA: b\r\ndate: now\r\n\r\nno\r\n\r\nreally").unwrap();
         assert_eq!(
             good,
             Answer {
                 status: 403,
-                body: "no\r\n\r\nreally".to_owned()
+                body: "no\r\n\r\nreally".to_owned(),
+                date: "now".to_owned(),
             }
         );
         for bad in [

@@ -5,11 +5,13 @@ mod apply;
 mod client;
 mod objects;
 mod pods;
+mod trust;
 mod watch;
 
-pub(crate) use apply::{apply, create};
+pub(crate) use apply::{apply, complaint, create};
 pub(crate) use client::parse;
 pub use client::{Answer, Client};
 pub(crate) use objects::{Health, dns, network_policies, node};
 pub(crate) use pods::ReadyPods;
+pub(crate) use trust::{Pinned, pin};
 pub(crate) use watch::{News, watch};

@@ -16,8 +16,9 @@ use super::{
 use crate::components::containerd::{self, Snapshotter};
 use crate::components::crio;
 use crate::config::{Config, Cri};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::remove_if_there;
+use crate::host::netlink;
 use crate::images::{Offer, Waiters, pause_name};
 use crate::layout::Layout;
 use crate::network::{self as pod_network, Bridge};
@@ -29,6 +30,9 @@ use crate::process::{command, crictl, say};
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     let started = Instant::now();
     mounts::prepare(layout, config)?;
+    if let Some(address) = config.machines.address {
+        netlink::add_address(address).about(|| format!("cannot take the address {address}"))?;
+    }
     let cgroups = std::env::var_os(NO_CGROUPS).is_none();
     let probe = Probe::run(layout, cgroups)?;
     probe.notes.iter().for_each(say);

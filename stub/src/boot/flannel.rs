@@ -33,14 +33,16 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     write_files(start.files)?;
     join(layout, Namespaces::Files)?;
     // The daemon exits if the node has no network yet, and the controller manager takes a while to assign one.
-    wait_pod_network(layout, Kubeconfig::Flannel, config.node_name.as_str())?;
+    let identity = Service::Flanneld.kubeconfig(config);
+    wait_pod_network(layout, config, identity.unwrap_or(Kubeconfig::Flannel))?;
     let file = Path::new(flannel::SUBNET_FILE);
     remove_if_there(file)?;
     let mut daemon = command(layout, start.args);
     daemon.env("NODE_NAME", config.node_name.as_str());
     let outcome = Supervisor::new()?.run(daemon, |_| {
-        thread::spawn(|| {
-            if let Err(error) = connect_pods(file) {
+        let largest = config.machines.pod_mtu();
+        thread::spawn(move || {
+            if let Err(error) = connect_pods(file, largest) {
                 say(format!("cannot connect pods to the network: {error}"));
             }
         });
@@ -48,16 +50,18 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     Ok(outcome.code)
 }
 
-fn connect_pods(file: &Path) -> Result<()> {
-    write_files(vec![pod_network(file)?])
+fn connect_pods(file: &Path, largest: Option<u32>) -> Result<()> {
+    write_files(vec![pod_network(file, largest)?])
 }
 
 /// Waits until flannel's daemon has written its file, and returns the configuration of the network that the file describes.
-fn pod_network(file: &Path) -> Result<ConfigFile> {
+/// `largest` is the size of the largest packet that other machines can get; `tap0`, which flannel looks at, allows larger ones.
+fn pod_network(file: &Path, largest: Option<u32>) -> Result<ConfigFile> {
     while !file.exists() {
         thread::sleep(INTERVAL);
     }
-    let bridge = flannel::bridge(&fs::read_to_string(file)?).about(|| file.display())?;
+    let mut bridge = flannel::bridge(&fs::read_to_string(file)?).about(|| file.display())?;
+    bridge.mtu = bridge.mtu.into_iter().chain(largest).min();
     say(format!(
         "the network of this node's pods is {}",
         bridge.subnet
@@ -120,7 +124,7 @@ mod tests {
         let file = dir.path().join("subnet.env");
         let waiting = thread::spawn({
             let file = file.clone();
-            move || pod_network(&file)
+            move || pod_network(&file, None)
         });
         thread::sleep(Duration::from_millis(50));
         assert!(!waiting.is_finished());
@@ -144,7 +148,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("subnet.env");
         fs::write(&file, "FLANNEL_SUBNET=10.5.3.1/24\n").unwrap();
-        let error = pod_network(&file).unwrap_err();
+        let error = pod_network(&file, None).unwrap_err();
         assert_eq!(error.kind(), Kind::Input);
         assert!(error.message().contains("subnet.env: "), "{error}");
     }

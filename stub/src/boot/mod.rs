@@ -3,6 +3,7 @@
 //! [`rootlesskit`] creates the namespaces. Its child, [`child`], prepares them from the inside and runs the container
 //! runtime. All other services enter the existing namespaces ([`namespaces`]).
 
+mod api_proxy;
 mod apiserver;
 mod capacity;
 mod certificates;
@@ -36,6 +37,7 @@ use crate::host::{Machine, delegated};
 use crate::images;
 use crate::layout::{Credential, Layout};
 use crate::manager;
+use crate::nodes;
 use crate::paths::At as _;
 use crate::process::{command, namespaces, say, supervised};
 use crate::protocol;
@@ -96,16 +98,20 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
     if namespaces == Namespaces::Network {
         resolver::use_own(layout, config);
     }
-    // A worker has no API server of its own.
-    if let Some(identity) = row.kubeconfig
-        && layout.certificate(Credential::ApiServer).exists()
+    // A node of the shell scripts has no API server of its own, and nothing that leads to another one.
+    if let Some(identity) = service.kubeconfig(config)
+        && (config.machines.is_worker() || layout.certificate(Credential::ApiServer).exists())
     {
-        apiserver::wait_ready(layout, identity)?;
+        apiserver::wait_ready(layout, config, identity)?;
         if service == Service::KubeControllerManager && cluster::api_address(config).is_none() {
             apiserver::apply_roles(layout, config);
         }
     }
-    namespaces::run_joined(namespaces, command(layout, start.args))
+    match service {
+        Service::NodeApprover => nodes::approve(layout, config),
+        Service::ApiProxy => api_proxy::run(layout, config),
+        _ => namespaces::run_joined(namespaces, command(layout, start.args)),
+    }
 }
 
 /// Keeps a copy of etcd's data before another generation's etcd uses it.
@@ -144,7 +150,8 @@ impl components::Found for Here<'_> {
     }
 
     fn public_address(&self) -> Result<Ipv4Addr> {
-        Ok(flannel::outward_address(self.config.node_ip()))
+        let configured = self.config.machines.address;
+        Ok(configured.unwrap_or_else(|| flannel::outward_address(self.config.node_ip())))
     }
 
     fn capacity(&self) -> Result<Capacity> {

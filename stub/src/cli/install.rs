@@ -1,6 +1,8 @@
 //! `install`, `uninstall`, `show-cleanup-command`
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,7 +13,7 @@ use crate::cidr::Cidr;
 use crate::config::{Addon, Cni, Cpus, Cri, DnsName, Memory, PortSpec, PublishServices};
 use crate::error::Result;
 use crate::host::{self, Finding, Level, Machine};
-use crate::install::{self, Flags, Outcome, Report, Start};
+use crate::install::{self, Flags, MachineFlags, Outcome, Report, Start};
 use crate::progress::Progress;
 use crate::services::Service;
 use crate::signature::Verdict;
@@ -43,6 +45,8 @@ pub(super) struct Settings {
     /// Processors that the whole cluster may use, for example 4 or 2.5; "" for all that this machine has
     #[arg(long, value_name = "NUMBER")]
     cpus: Option<Cpus>,
+    #[command(flatten)]
+    machines: MachineSettings,
     /// Publish a port of this machine into the cluster; repeat it for more ports (the API server's is always published)
     #[arg(short, long, value_name = "IP:PORT:CHILDPORT/PROTO")]
     publish: Vec<PortSpec>,
@@ -66,6 +70,50 @@ pub(super) struct Settings {
     /// Give up, or return to the installed release, if a step of the start takes longer than this [default: 600]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
+}
+
+/// How other machines reach this one, for `install`, `run` and `join`.
+#[derive(Debug, Args)]
+pub(super) struct MachineSettings {
+    /// Address of this machine at which other machines reach it, so that they can join; "" for a cluster of one machine
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    address: Option<Address>,
+    /// Largest packet, in bytes, that the network between machines carries whole [default: 1500]
+    #[arg(long, value_name = "BYTES")]
+    mtu: Option<u32>,
+    /// Port of the API server [default: 6443]
+    #[arg(long, value_name = "PORT")]
+    api_port: Option<NonZeroU16>,
+    /// Port of the kubelet [default: 10250]
+    #[arg(long, value_name = "PORT")]
+    kubelet_port: Option<NonZeroU16>,
+    /// UDP port of the pod network between machines, the same on all of them [default: 8472]
+    #[arg(long, value_name = "PORT")]
+    vxlan_port: Option<NonZeroU16>,
+}
+
+/// An address, or none for an empty text. As a plain `Option`, clap would take it for an optional flag.
+#[derive(Debug, Clone, Copy)]
+struct Address(Option<Ipv4Addr>);
+
+fn address(text: &str) -> Result<Address, String> {
+    if text.is_empty() {
+        return Ok(Address(None));
+    }
+    let address = text.parse().map(Some).map(Address);
+    address.map_err(|_| "expected an IPv4 address of this machine".to_owned())
+}
+
+impl MachineSettings {
+    pub(super) fn flags(&self) -> MachineFlags {
+        MachineFlags {
+            address: self.address.map(|address| address.0),
+            mtu: self.mtu,
+            api_port: self.api_port,
+            kubelet_port: self.kubelet_port,
+            vxlan_port: self.vxlan_port,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -117,6 +165,7 @@ impl Settings {
             pods: self.pods,
             memory: self.memory,
             cpus: self.cpus,
+            machines: self.machines.flags(),
             publish: Some(self.publish.clone()).filter(|ports| !ports.is_empty()),
             publish_services: self.publish_services,
             without: self.without.clone().map(|addons| addons.0),
@@ -219,7 +268,11 @@ fn summary(report: &Report) -> String {
             }
         }
     }
-    if !report.missing.contains(&Service::KubeApiserver) {
+    if report.kubeconfig.as_os_str().is_empty() {
+        text.push_str(
+            "on the machine with the control plane, `usernetes node list` shows this one\n",
+        );
+    } else if !report.missing.contains(&Service::KubeApiserver) {
         let path = report.kubeconfig.display();
         let _ = write!(
             text,

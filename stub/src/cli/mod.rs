@@ -6,6 +6,7 @@ mod completion;
 mod image;
 mod inspect;
 mod install;
+mod join;
 mod kubeconfig;
 mod lifecycle;
 mod output;
@@ -57,6 +58,14 @@ enum Command {
     /// Print the command that removes all data, for `eval "$(usernetes show-cleanup-command)"`
     #[command(name = "show-cleanup-command")]
     Cleanup,
+    /// Make this machine a worker of another machine's cluster, with a token from there
+    Join(join::Join),
+    /// Make, list or delete tokens, with which other machines join this cluster
+    #[command(subcommand)]
+    Token(join::Token),
+    /// List the machines of the cluster, or remove one
+    #[command(subcommand)]
+    Node(join::Node),
     /// Check whether this machine can run a cluster, and show how to fix it if not
     Doctor(install::Doctor),
     /// Show the cluster's health, layer by layer
@@ -148,6 +157,7 @@ impl Command {
         match self {
             Self::Install(_)
             | Self::Run(_)
+            | Self::Join(_)
             | Self::Upgrade(_)
             | Self::Uninstall(_)
             | Self::Cleanup
@@ -163,7 +173,9 @@ impl Command {
             Self::Port(command) => command.changes(),
             Self::Certs(command) => command.changes(),
             Self::Image(command) => command.changes(),
-            Self::Doctor(_)
+            Self::Token(_)
+            | Self::Node(_)
+            | Self::Doctor(_)
             | Self::Status(_)
             | Self::Logs(_)
             | Self::Kubectl(_)
@@ -207,7 +219,7 @@ fn check(command: &Command, progress: &Progress) -> Result<()> {
         // These check the owner themselves, of these and of other directories.
         if matches!(
             command,
-            Command::Install(_) | Command::Run(_) | Command::Upgrade(_)
+            Command::Install(_) | Command::Join(_) | Command::Run(_) | Command::Upgrade(_)
         ) {
             check_data_home()?;
         } else {
@@ -277,6 +289,9 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::ProbeNamespaces => crate::host::probe_child(),
         Command::Install(args) => args.run(&progress),
         Command::Run(args) => args.run(&progress),
+        Command::Join(args) => args.run(&progress),
+        Command::Token(command) => command.run(),
+        Command::Node(command) => command.run(&progress),
         Command::Upgrade(args) => args.run(&progress),
         Command::Uninstall(args) => args.run(&progress),
         Command::Cleanup => install::show_cleanup_command(),

@@ -1,9 +1,9 @@
 //! The addresses of the cluster, and the names in its certificates.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::SystemTime;
 
-use crate::config::{API_PORT, Config, PortSpec};
+use crate::config::{Config, PortSpec};
 use crate::error::Result;
 use crate::host::Machine;
 use crate::layout::Layout;
@@ -21,6 +21,17 @@ pub(crate) fn is_local_api(port: &PortSpec, config: &Config) -> bool {
 pub fn api_address(config: &Config) -> Option<SocketAddr> {
     let port = config.api_port()?;
     Some(SocketAddr::from(([127, 0, 0, 1], port.port.get())))
+}
+
+/// The address at which the services of this machine reach the API server. On a worker, a forwarder answers there.
+#[must_use]
+pub(crate) fn component_server(config: &Config) -> SocketAddr {
+    let ip = if config.machines.is_worker() {
+        Ipv4Addr::LOCALHOST
+    } else {
+        config.node_ip()
+    };
+    SocketAddr::from((ip, config.machines.api_port.get()))
 }
 
 /// The names and addresses for the certificates. `machine` has the addresses at which a port published everywhere is
@@ -43,18 +54,23 @@ pub(crate) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
         cluster_domain: config.cluster_domain.clone(),
         service_ip: IpAddr::V4(config.api_service_ip()),
         child_ip: IpAddr::V4(config.node_ip()),
+        address: config.machines.address.map(IpAddr::V4),
         extra_sans: names,
-        api_port: api_address(config).map_or(API_PORT.get(), |a| a.port()),
-        component_server: SocketAddr::from((config.node_ip(), API_PORT.get())),
+        api_port: api_address(config).map_or(config.machines.api_port.get(), |a| a.port()),
+        component_server: component_server(config),
     }
 }
 
-/// Fails if the PKI could not be made or completed. Changes nothing.
+/// Fails if the PKI could not be made or completed. Changes nothing. A worker has no authority: it gets its certificates from
+/// the control plane.
 pub(crate) fn check_pki(
     layout: &Layout,
     config: &Config,
     machine: &Machine,
 ) -> Result<pki::Ensured> {
+    if config.machines.is_worker() {
+        return Ok(pki::Ensured::default());
+    }
     pki::check(
         layout.config(),
         &pki_request(config, machine),

@@ -3,6 +3,7 @@
 
 mod access;
 mod current;
+mod endpoints;
 mod guard;
 mod merged;
 mod programs;
@@ -10,9 +11,10 @@ mod receipt;
 mod versions;
 
 pub use access::api_address;
-pub(crate) use access::{check_pki, is_local_api, pki_request};
+pub(crate) use access::{check_pki, component_server, is_local_api, pki_request};
 pub use current::{Current, layout};
 pub(crate) use current::{WRITE_ANEW, first_process, present};
+pub(crate) use endpoints::{endpoints, remember_endpoints};
 pub use guard::{check_data_home, check_owner, check_whole};
 pub use merged::{remembered, save_to};
 pub use programs::Program;

@@ -1,18 +1,19 @@
 //! The API server.
 
 use super::etcd;
-use crate::config::{API_PORT, Config};
+use crate::config::Config;
 use crate::layout::{Credential, Layout};
 use crate::render::Args;
 
 /// The API server's command line.
 ///
-/// It advertises its address in RootlessKit's network, so that pods reach it whether or not its port is published.
+/// On a single machine it advertises its address in RootlessKit's network, so that pods reach it whether or not its port is
+/// published. Otherwise it advertises the address of the machine, which is one of the namespaces' own addresses, too.
 #[must_use]
 pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
-    Args::of(layout, "kube-apiserver")
-        .flag("secure-port", API_PORT)
-        .flag("advertise-address", config.node_ip())
+    let args = Args::of(layout, "kube-apiserver")
+        .flag("secure-port", config.machines.api_port)
+        .flag("advertise-address", config.address())
         .path("tls-cert-file", layout.certificate(Credential::ApiServer))
         .path("tls-private-key-file", layout.key(Credential::ApiServer))
         .flag("tls-min-version", "VersionTLS12")
@@ -74,6 +75,11 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         )
         .flag("service-cluster-ip-range", config.network.services)
         // Without it, a single open watch delays the end of the API server by 60 seconds (seen with 1.36).
-        .flag("shutdown-watch-termination-grace-period", "3s")
-        .0
+        .flag("shutdown-watch-termination-grace-period", "3s");
+    if config.machines.is_joinable() {
+        // With such a token, a machine that joins asks for its first certificate.
+        args.flag("enable-bootstrap-token-auth", true).0
+    } else {
+        args.0
+    }
 }

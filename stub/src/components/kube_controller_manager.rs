@@ -38,6 +38,12 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         .flag("use-service-account-credentials", true)
         // The default is below /usr, where only root can create it.
         .path("flex-volume-plugin-dir", kubelet::volume_plugins(layout));
+    // It removes bootstrap tokens that have expired. `*` is what is on by default.
+    let args = if config.machines.is_joinable() {
+        args.flag("controllers", "*,tokencleaner")
+    } else {
+        args
+    };
     let args = if config.cni.facts().network_per_node {
         args.flag("allocate-node-cidrs", true)
             .flag("cluster-cidr", config.network.pods)

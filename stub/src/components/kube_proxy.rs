@@ -57,14 +57,19 @@ struct Conntrack {
     tcp_close_wait_timeout: &'static str,
 }
 
-/// kube-proxy's configuration file.
+/// kube-proxy's configuration file. `identity` is what it connects to the API server with.
 #[must_use]
-pub fn files(layout: &Layout, config: &Config, mode: Mode) -> Vec<ConfigFile> {
+pub fn files(
+    layout: &Layout,
+    config: &Config,
+    mode: Mode,
+    identity: Kubeconfig,
+) -> Vec<ConfigFile> {
     let configuration = KubeProxyConfiguration {
         api_version: "kubeproxy.config.k8s.io/v1alpha1",
         kind: "KubeProxyConfiguration",
         client_connection: ClientConnection {
-            kubeconfig: layout.kubeconfig(Kubeconfig::KubeProxy),
+            kubeconfig: layout.kubeconfig(identity),
         },
         cluster_cidr: config.network.pods.to_string(),
         // Zero leaves the kernel's settings as they are. An unprivileged user cannot change them.

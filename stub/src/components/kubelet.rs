@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -42,7 +43,7 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         .flag("cert-dir", format!("{ROOT}/pki"))
         .flag("hostname-override", &config.node_name)
         // Without it, the kubelet looks up the node's name, which RootlessKit's /etc/hosts maps to 127.0.0.1.
-        .flag("node-ip", config.node_ip())
+        .flag("node-ip", config.address())
         .0
 }
 
@@ -54,6 +55,8 @@ struct KubeletConfiguration {
     kind: &'static str,
     authentication: Authentication,
     authorization: Authorization,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<NonZeroU16>,
     tls_cert_file: PathBuf,
     tls_private_key_file: PathBuf,
     tls_min_version: &'static str,
@@ -127,6 +130,11 @@ pub fn files(
             },
         },
         authorization: Authorization { mode: "Webhook" },
+        // A single machine keeps the kubelet's default.
+        port: config
+            .machines
+            .address
+            .map(|_| config.machines.kubelet_port),
         tls_cert_file: layout.certificate(Credential::Kubelet),
         tls_private_key_file: layout.key(Credential::Kubelet),
         tls_min_version: "VersionTLS12",

@@ -8,6 +8,7 @@ pub mod containerd;
 pub mod coredns;
 pub mod crio;
 pub mod etcd;
+pub mod joining;
 pub mod kube_apiserver;
 pub mod kube_controller_manager;
 pub mod kube_proxy;
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Cri};
 use crate::error::Result;
-use crate::layout::Layout;
+use crate::layout::{Kubeconfig, Layout};
 use crate::network::flannel;
 use crate::protocol;
 use crate::render::ConfigFile;
@@ -60,6 +61,7 @@ pub fn start(
     config: &Config,
     found: &impl Found,
 ) -> Result<Start> {
+    let identity = || service.kubeconfig(config).unwrap_or(Kubeconfig::Kubelet);
     let (args, files) = match service {
         Service::Rootlesskit => (
             rootlesskit::args(layout, config, found.divides_cgroup()),
@@ -82,13 +84,15 @@ pub fn start(
         ),
         Service::KubeProxy => (
             kube_proxy::args(layout),
-            kube_proxy::files(layout, config, found.proxy_mode()?),
+            kube_proxy::files(layout, config, found.proxy_mode()?, identity()),
         ),
         Service::Flanneld => (
-            flannel::args(layout, found.public_address()?),
+            flannel::args(layout, found.public_address()?, identity()),
             flannel::files(layout, config),
         ),
-        Service::Ports => (own(layout, service), Vec::new()),
+        Service::Ports | Service::NodeApprover | Service::ApiProxy => {
+            (own(layout, service), Vec::new())
+        }
     };
     Ok(Start { args, files })
 }

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::joining;
 use crate::config::Config;
 use crate::network;
 use crate::pki::{KUBELETS_CLIENT, PORT_PUBLISHER};
@@ -31,5 +32,8 @@ pub fn objects(config: &Config) -> Vec<Value> {
     ));
     items.push(cluster_role_binding(PORTS, PORTS, &user(PORT_PUBLISHER)));
     items.extend(network::objects(config));
+    if config.machines.is_joinable() {
+        items.extend(joining::permissions());
+    }
     items
 }

@@ -62,7 +62,10 @@ fn command_lines() {
     );
     insta::assert_snapshot!("crio-args", lines(&crio::args(&layout)));
     let ip = Ipv4Addr::new(192, 0, 2, 7);
-    insta::assert_snapshot!("flanneld-args", lines(&flannel::args(&layout, ip)));
+    insta::assert_snapshot!(
+        "flanneld-args",
+        lines(&flannel::args(&layout, ip, Kubeconfig::Flannel))
+    );
 }
 
 /// Where no cgroup can be divided, nobody tries to.
@@ -124,7 +127,12 @@ fn configuration_files() {
         "kubelet",
         text(&kubelet::files(&layout, &config, &MACHINE, true))
     );
-    let iptables = kube_proxy::files(&layout, &config, kube_proxy::Mode::Iptables);
+    let iptables = kube_proxy::files(
+        &layout,
+        &config,
+        kube_proxy::Mode::Iptables,
+        Kubeconfig::KubeProxy,
+    );
     insta::assert_snapshot!("kube-proxy", text(&iptables));
     insta::assert_snapshot!(
         "cni-bridge",
@@ -205,6 +213,7 @@ fn configuration_files_follow_the_choices_of_runtime_and_modes() {
         &layout,
         &config,
         kube_proxy::Mode::Nftables,
+        Kubeconfig::KubeProxy,
     ));
     assert!(nftables.contains(r#""mode": "nftables""#), "{nftables}");
     let storage = text(&crio::files(

@@ -110,6 +110,15 @@ impl Cni {
 }
 
 choice! {
+    /// What a machine does for its cluster.
+    Role, "role",
+    /// It runs the control plane, and pods as well if it has a container runtime.
+    ControlPlane = "control-plane",
+    /// It runs pods for the control plane of another machine.
+    Worker = "worker",
+}
+
+choice! {
     /// A part of a cluster that people expect, and can do without.
     Addon, "addon",
     /// A default storage class: volumes are directories on this machine.

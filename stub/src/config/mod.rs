@@ -4,6 +4,7 @@
 mod backup;
 mod choice;
 mod dns;
+mod machines;
 mod port;
 mod resources;
 mod services;
@@ -17,9 +18,10 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 pub use backup::{BackupDir, Backups, Schedule};
-pub use choice::{Addon, Cni, CniFacts, Cri, Target};
+pub use choice::{Addon, Cni, CniFacts, Cri, Role, Target};
 pub use dns::DnsName;
 pub(crate) use dns::host_name_fault;
+pub use machines::Machines;
 pub use port::{API_PORT, PortSpec, Proto};
 pub use resources::{Cpus, Memory, Resources};
 pub use services::PublishServices;
@@ -57,6 +59,8 @@ pub struct Config {
     pub network: Network,
     /// How much of the machine the cluster may use.
     pub resources: Resources,
+    /// This machine among the machines of the cluster.
+    pub machines: Machines,
     /// When backups are made by themselves.
     pub backup: Backups,
 }
@@ -102,6 +106,7 @@ impl Config {
                 dns: DNS,
             },
             resources: Resources::default(),
+            machines: Machines::default(),
             backup: Backups::default(),
         }
     }
@@ -134,6 +139,7 @@ impl Config {
     /// `name` gives.
     pub fn check_as(&self, kind: Kind, name: impl Fn(Setting) -> String) -> Result<()> {
         self.check_networks(kind, &name)?;
+        self.check_machines(kind, &name)?;
         for (index, port) in self.publish.iter().enumerate() {
             if let Some(other) = self.publish[..index]
                 .iter()
@@ -271,8 +277,11 @@ impl Config {
     /// Whether a port leads to the API server, which listens on every address of the namespace.
     #[must_use]
     pub fn is_api(&self, port: &PortSpec) -> bool {
-        let here = |ip: Ipv4Addr| ip.is_loopback() || ip == self.node_ip();
-        port.child_port == API_PORT && port.proto == Proto::Tcp && port.child_ip.is_none_or(here)
+        let here = |ip: Ipv4Addr| ip.is_loopback() || ip == self.node_ip() || ip == self.address();
+        !self.machines.is_worker()
+            && port.child_port == self.machines.api_port
+            && port.proto == Proto::Tcp
+            && port.child_ip.is_none_or(here)
     }
 
     /// Address of the host as the namespaces see it.

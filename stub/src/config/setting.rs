@@ -41,6 +41,20 @@ pub enum Setting {
     CpuWeight,
     /// How many processes a pod may have.
     PodPids,
+    /// What this machine does for its cluster.
+    Role,
+    /// The address at which other machines reach this one.
+    Address,
+    /// Where the API servers are, for a worker.
+    Endpoints,
+    /// The size of the largest packet between machines.
+    Mtu,
+    /// The port of the API server.
+    ApiPort,
+    /// The port of the kubelet.
+    KubeletPort,
+    /// The port of the pod network between machines.
+    VxlanPort,
     /// When backups are made.
     BackupSchedule,
     /// How many backups are kept.
@@ -51,7 +65,7 @@ pub enum Setting {
 
 impl Setting {
     /// All settings, in the order of the file.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 26] = [
         Self::Cri,
         Self::Cni,
         Self::NodeName,
@@ -68,6 +82,13 @@ impl Setting {
         Self::Cpus,
         Self::CpuWeight,
         Self::PodPids,
+        Self::Role,
+        Self::Address,
+        Self::Endpoints,
+        Self::Mtu,
+        Self::ApiPort,
+        Self::KubeletPort,
+        Self::VxlanPort,
         Self::BackupSchedule,
         Self::BackupKeep,
         Self::BackupDir,
@@ -93,6 +114,13 @@ impl Setting {
             Self::Cpus => "resources.cpus",
             Self::CpuWeight => "resources.cpu_weight",
             Self::PodPids => "resources.pod_pids",
+            Self::Role => "machines.role",
+            Self::Address => "machines.address",
+            Self::Endpoints => "machines.endpoints",
+            Self::Mtu => "machines.mtu",
+            Self::ApiPort => "machines.api_port",
+            Self::KubeletPort => "machines.kubelet_port",
+            Self::VxlanPort => "machines.vxlan_port",
             Self::BackupSchedule => "backup.schedule",
             Self::BackupKeep => "backup.keep",
             Self::BackupDir => "backup.dir",
@@ -135,6 +163,24 @@ impl Setting {
             Self::Cpus => config.resources.cpus.to_string(),
             Self::CpuWeight => config.resources.cpu_weight.to_string(),
             Self::PodPids => config.resources.pod_pids.to_string(),
+            Self::Role => config.machines.role.to_string(),
+            Self::Address => config
+                .machines
+                .address
+                .map_or_else(String::new, |a| a.to_string()),
+            Self::Endpoints => {
+                let all: Vec<_> = config
+                    .machines
+                    .endpoints
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
+                all.join(" ")
+            }
+            Self::Mtu => config.machines.mtu.to_string(),
+            Self::ApiPort => config.machines.api_port.to_string(),
+            Self::KubeletPort => config.machines.kubelet_port.to_string(),
+            Self::VxlanPort => config.machines.vxlan_port.to_string(),
             Self::BackupSchedule => config.backup.schedule.to_string(),
             Self::BackupKeep => config.backup.keep.to_string(),
             Self::BackupDir => config.backup.dir.to_string(),

@@ -99,7 +99,7 @@ fn the_offending_line_is_shown() {
        |
     35 | begin = "u7s.target"
        | ^^^^^
-    unknown field `begin`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `without`, `start`, `network`, `resources`, `backup`
+    unknown field `begin`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `without`, `start`, `network`, `resources`, `backup`, `machines`
 
     bad configuration
     TOML parse error at line 15, column 13
@@ -208,7 +208,7 @@ fn a_missing_file_says_how_to_get_one() {
       |
     2 | speed = 9
       | ^^^^^
-    unknown field `speed`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `without`, `start`, `network`, `resources`, `backup`
+    unknown field `speed`, expected one of `schema`, `cri`, `cni`, `node_name`, `cluster_domain`, `publish`, `publish_services`, `without`, `start`, `network`, `resources`, `backup`, `machines`
 
     hint: correct the file, or move it away and run `usernetes install` again, which writes a new one
     ");
@@ -233,6 +233,13 @@ fn a_key_that_is_missing_has_its_default() {
         "cpus",
         "cpu_weight",
         "pod_pids",
+        "role",
+        "address",
+        "endpoints",
+        "mtu",
+        "api_port",
+        "kubelet_port",
+        "vxlan_port",
         "schedule",
         "keep",
         "dir",
@@ -304,6 +311,15 @@ fn nothing_that_is_written_is_left_out() {
         cpus: default("2.5"),
         cpu_weight: 50,
         pod_pids: 1000,
+    };
+    config.machines = Machines {
+        role: Role::Worker,
+        address: Some([192, 0, 2, 7].into()),
+        endpoints: vec!["192.0.2.1:7443".parse().unwrap()],
+        mtu: 9000,
+        api_port: 7443.try_into().unwrap(),
+        kubelet_port: 20250.try_into().unwrap(),
+        vxlan_port: 18472.try_into().unwrap(),
     };
     config.backup = Backups {
         schedule: default("weekly"),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Backups, Config, Network, Resources};
+use super::{Backups, Config, Machines, Network, Resources};
 
 impl Config {
     /// The file's text. Every value has been checked and contains no character that TOML would escape.
@@ -20,6 +20,7 @@ impl Config {
             start,
             network,
             resources,
+            machines,
             backup,
         } = self;
         let mut ports = String::new();
@@ -40,6 +41,7 @@ impl Config {
             cpu_weight,
             pod_pids,
         } = resources;
+        let machines = machines.text();
         let Backups {
             schedule,
             keep,
@@ -122,6 +124,47 @@ keep = {keep}
 # The directory, an absolute path, best on another disk; or "" for `backups` beside the cluster's data, where
 # `uninstall --purge` removes them.
 dir = "{dir}"
+{machines}"#
+        )
+    }
+}
+
+impl Machines {
+    /// The file's table about this machine among others.
+    fn text(&self) -> String {
+        let Machines {
+            role,
+            address,
+            endpoints,
+            mtu,
+            api_port,
+            kubelet_port,
+            vxlan_port,
+        } = self;
+        let address = address.map_or_else(String::new, |address| address.to_string());
+        let endpoints: Vec<_> = endpoints.iter().map(|e| format!("\"{e}\"")).collect();
+        let endpoints = endpoints.join(", ");
+        format!(
+            r#"
+# This machine among the machines of the cluster. See "Several machines" in the README.
+[machines]
+# "control-plane", or "worker" for a machine that `usernetes join` has made part of another machine's cluster.
+role = "{role}"
+
+# The address of this machine at which the others reach it, or "" for a cluster of one machine. With it, other machines can
+# join: they need the three ports below at this address.
+address = "{address}"
+
+# For a worker: the API servers, as ADDRESS:PORT. When it runs, it learns of further ones by itself.
+endpoints = [{endpoints}]
+
+# The largest packet, in bytes, that the network between the machines carries whole.
+mtu = {mtu}
+
+# The ports of the API server (TCP), the kubelet (TCP) and the pod network (UDP). The last one is the same on all machines.
+api_port = {api_port}
+kubelet_port = {kubelet_port}
+vxlan_port = {vxlan_port}
 "#
         )
     }

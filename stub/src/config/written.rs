@@ -1,10 +1,13 @@
 //! Reading the file, whether a person, this release or another release wrote it.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroU16;
+
 use serde::Deserialize;
 
 use super::{
-    Addon, BackupDir, Backups, Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Memory, Network,
-    PortSpec, PublishServices, Resources, SCHEMA, Schedule, Target,
+    Addon, BackupDir, Backups, Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Machines, Memory,
+    Network, PortSpec, PublishServices, Resources, Role, SCHEMA, Schedule, Target,
 };
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
@@ -27,6 +30,7 @@ struct Written {
     network: WrittenNetwork,
     resources: WrittenResources,
     backup: WrittenBackups,
+    machines: WrittenMachines,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,6 +53,52 @@ struct WrittenResources {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+struct WrittenMachines {
+    role: Option<Role>,
+    address: Option<Address>,
+    endpoints: Option<Vec<SocketAddrV4>>,
+    mtu: Option<u32>,
+    api_port: Option<NonZeroU16>,
+    kubelet_port: Option<NonZeroU16>,
+    vxlan_port: Option<NonZeroU16>,
+}
+
+/// An address, or an empty text for none.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Address(Option<Ipv4Addr>);
+
+impl TryFrom<String> for Address {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let address = text.parse().map_err(|_| {
+            Error::new(Kind::Input, format!("bad address `{text}`"))
+                .expected("an IPv4 address of this machine, or \"\"")
+        })?;
+        Ok(Self(Some(address)))
+    }
+}
+
+impl WrittenMachines {
+    fn complete(self) -> Machines {
+        let default = Machines::default();
+        Machines {
+            role: self.role.unwrap_or(default.role),
+            address: self.address.and_then(|address| address.0),
+            endpoints: self.endpoints.unwrap_or_default(),
+            mtu: self.mtu.unwrap_or(default.mtu),
+            api_port: self.api_port.unwrap_or(default.api_port),
+            kubelet_port: self.kubelet_port.unwrap_or(default.kubelet_port),
+            vxlan_port: self.vxlan_port.unwrap_or(default.vxlan_port),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct WrittenBackups {
     schedule: Option<Schedule>,
     keep: Option<u32>,
@@ -56,7 +106,7 @@ struct WrittenBackups {
 }
 
 /// The keys of the file, and those of its tables.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "schema",
     "cri",
     "cni",
@@ -69,11 +119,24 @@ const KEYS: [&str; 12] = [
     "network",
     "resources",
     "backup",
+    "machines",
 ];
-const TABLES: [(&str, &[&str]); 3] = [
+const TABLES: [(&str, &[&str]); 4] = [
     ("network", &["rootlesskit", "services", "pods", "dns"]),
     ("resources", &["memory", "cpus", "cpu_weight", "pod_pids"]),
     ("backup", &["schedule", "keep", "dir"]),
+    (
+        "machines",
+        &[
+            "role",
+            "address",
+            "endpoints",
+            "mtu",
+            "api_port",
+            "kubelet_port",
+            "vxlan_port",
+        ],
+    ),
 ];
 
 impl Written {
@@ -110,6 +173,7 @@ impl Written {
                 keep: backup.keep.unwrap_or(default.backup.keep),
                 dir: backup.dir.unwrap_or(default.backup.dir),
             },
+            machines: self.machines.complete(),
             ..default
         }
     }

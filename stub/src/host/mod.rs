@@ -15,7 +15,7 @@ mod kernel;
 mod machine;
 mod name;
 mod namespaces;
-mod netlink;
+pub(crate) mod netlink;
 mod paths;
 mod ports;
 mod routes;

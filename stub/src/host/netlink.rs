@@ -2,6 +2,7 @@
 //! `linux/netfilter/nf_tables.h`). Each answer is success or the number of an error.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -36,6 +37,24 @@ pub(super) fn device(kind: &str) -> io::Result<()> {
     let flags = REQUEST | ACKNOWLEDGE | CREATE | EXCLUSIVE;
     // No protocol is NETLINK_ROUTE.
     ask(None, &message(RTM_NEWLINK, flags, &body))
+}
+
+/// Gives the loopback device this address, for this address alone. Does nothing if it has it.
+pub(crate) fn add_address(address: Ipv4Addr) -> io::Result<()> {
+    const RTM_NEWADDR: u16 = 20;
+    const IPV4: u8 = 2;
+    const IFA_ADDRESS: u16 = 1;
+    const IFA_LOCAL: u16 = 2;
+    /// The loopback device is the first one of every network namespace.
+    const LOOPBACK: u32 = 1;
+    const REPLACE: u16 = 0x100;
+    // `struct ifaddrmsg`: family, length of the prefix, flags, scope, index.
+    let mut body = vec![IPV4, 32, 0, 0];
+    body.extend(LOOPBACK.to_ne_bytes());
+    body.extend(attribute(IFA_LOCAL, &address.octets()));
+    body.extend(attribute(IFA_ADDRESS, &address.octets()));
+    let flags = REQUEST | ACKNOWLEDGE | CREATE | REPLACE;
+    ask(None, &message(RTM_NEWADDR, flags, &body))
 }
 
 /// Makes a chain in which addresses can be translated.

@@ -17,14 +17,16 @@ const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-ports.conf";
 /// cluster's own RootlessKit holds is not taken; links in `data_dir`, from which RootlessKit runs, are resolved. Only the API
 /// server's port keeps the cluster from starting.
 pub(super) fn bound(machine: &Machine, config: &Config, data_dir: &Path) -> Vec<Finding> {
-    let ports = &config.publish;
+    let ports = &config.all_ports();
+    let own = config.machines.address.map(IpAddr::V4);
     let judge = |port: &PortSpec| match bind(port).err()?.kind() {
-        ErrorKind::AddrInUse => taken(machine, port, data_dir),
-        ErrorKind::AddrNotAvailable => Some(elsewheres(machine, port)),
+        ErrorKind::AddrInUse => Some(taken(machine, port, data_dir)?.weighed(config, port)),
+        // The others reach this machine nowhere if the address that it tells them is not its own.
+        ErrorKind::AddrNotAvailable if own == Some(port.ip) => Some(elsewheres(machine, port)),
+        ErrorKind::AddrNotAvailable => Some(elsewheres(machine, port).weighed(config, port)),
         // Ports that only root may take are another finding.
         _ => None,
     };
-    let judge = |port| Some(judge(port)?.weighed(config, port));
     let mut findings: Vec<_> = ports.iter().filter_map(judge).collect();
     if findings.is_empty() {
         let list: Vec<_> = ports.iter().map(shown).collect();

@@ -142,6 +142,10 @@ impl<'a> Plan<'a> {
         if let Some(text) = text {
             files::replace(&layout.config_file(), text.as_bytes(), 0o600)?;
         }
+        // A worker has no authority, and gets its certificates from the control plane.
+        if self.config.machines.is_worker() {
+            return Ok(pki::Ensured::default());
+        }
         let request = cluster::pki_request(&self.config, self.machine);
         let now = SystemTime::now();
         pki::ensure(layout.config(), &request, pki::Renew::Due, now)

@@ -21,15 +21,15 @@ pub use cleanup::cleanup_command;
 pub(crate) use remove::remove_in_namespace;
 pub use remove::uninstall;
 pub use report::{Outcome, Report};
-pub use settings::{Flags, Start};
+pub use settings::{Flags, MachineFlags, Start};
 pub use upgrade::{Trust, rollback, upgrade};
 
 use crate::bundle::{Bundle, Manifest};
-use crate::cluster::Receipt;
+use crate::cluster::{Receipt, present};
 use crate::config::{Cni, Config, DnsName};
 use crate::error::Result;
 use crate::host::{self, Finding, Machine, Manager};
-use crate::layout::{CONFIG_FILE, has_etcd_data};
+use crate::layout::{CONFIG_FILE, Layout, has_etcd_data};
 use crate::manager;
 use crate::paths;
 use crate::progress::Progress;
@@ -55,6 +55,14 @@ impl Source {
 /// Installs the bundle this process was started from, or applies the configuration again if this is the installed
 /// command.
 pub fn install(flags: &Flags, machine: &Machine, progress: &Progress) -> Result<Report> {
+    prepare(flags, machine)?.carry_out(progress)
+}
+
+/// An installation whose checks have passed. Nothing was changed yet.
+pub struct Prepared<'a>(Plan<'a>);
+
+/// Makes all the checks of [`install`], which come before anything is changed.
+pub fn prepare<'a>(flags: &Flags, machine: &'a Machine) -> Result<Prepared<'a>> {
     let store = Store::open_default()?;
     if !flags.supervised && manager::is_claimed(store.dir()) {
         return Err(manager::runs(store.dir()));
@@ -69,8 +77,44 @@ pub fn install(flags: &Flags, machine: &Machine, progress: &Progress) -> Result<
         }
         (None, None) => Source::Installed(Box::new(store.need_current()?)),
     };
-    let plan = Plan::check(flags, source, store, machine)?;
-    plan.apply(progress)?.start(progress)
+    Plan::check(flags, source, store, machine).map(Prepared)
+}
+
+impl Prepared<'_> {
+    /// Makes the changes.
+    pub fn carry_out(self, progress: &Progress) -> Result<Report> {
+        self.0.apply(progress)?.start(progress)
+    }
+
+    /// The configuration that it will write.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The components that it will install.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        self.0.source.manifest()
+    }
+
+    /// The places of the installation; its generation may not exist yet.
+    pub fn layout(&self) -> Result<Layout> {
+        present(&self.0.store, self.0.machine)
+    }
+
+    /// Removes the directories again that a caller had to make before the installation, as far as they are empty.
+    pub fn remove_directories(&self) {
+        for dir in self.0.directories.iter().rev() {
+            let _ = fs_err::remove_dir(dir);
+        }
+    }
+}
+
+/// The configuration of this machine's installation, if there is one.
+pub fn configured() -> Result<Option<Config>> {
+    let file = paths::config_dir()?.join(CONFIG_FILE);
+    file.exists().then(|| Config::read(&file)).transpose()
 }
 
 /// Checks the machine as `install` does, for the existing configuration or else the default one.

@@ -36,7 +36,7 @@ pub struct Report {
     /// The directory with all programs.
     #[serde(skip)]
     pub bin: PathBuf,
-    /// The administrator's kubeconfig.
+    /// The administrator's kubeconfig; empty on a worker.
     pub kubeconfig: PathBuf,
     /// Whether the units outlive the login.
     pub lingering: bool,

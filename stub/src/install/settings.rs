@@ -1,5 +1,7 @@
 //! The settings of an installation: those of the existing configuration, changed by the command line's.
 
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,8 +9,8 @@ use crate::bundle::Manifest;
 use crate::cidr::Cidr;
 use crate::cluster::{RECEIPT, Receipt, is_local_api};
 use crate::config::{
-    Addon, Change, Cni, Config, Cpus, Cri, DnsName, Memory, PortSpec, PublishServices, Setting,
-    Target,
+    Addon, Change, Cni, Config, Cpus, Cri, DnsName, Memory, PortSpec, Proto, PublishServices,
+    Setting, Target,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
@@ -35,6 +37,10 @@ pub struct Flags {
     pub memory: Option<Memory>,
     /// `--cpus`: how much processor time the cluster may use.
     pub cpus: Option<Cpus>,
+    /// `--address`, `--mtu` and the ports at which other machines reach this one.
+    pub machines: MachineFlags,
+    /// For `join`: the configuration that the cluster has told, in place of the default one.
+    pub joined: Option<Config>,
     /// `--publish`: all ports to publish, besides the API server's.
     pub publish: Option<Vec<PortSpec>>,
     /// `--publish-services`
@@ -57,6 +63,54 @@ pub struct Flags {
     pub generation: Option<u64>,
 }
 
+/// The flags about this machine among others.
+#[derive(Debug, Clone, Default)]
+pub struct MachineFlags {
+    /// `--address`: the address at which other machines reach this one; an inner `None` for a cluster of one machine.
+    pub address: Option<Option<Ipv4Addr>>,
+    /// `--mtu`
+    pub mtu: Option<u32>,
+    /// `--api-port`
+    pub api_port: Option<NonZeroU16>,
+    /// `--kubelet-port`
+    pub kubelet_port: Option<NonZeroU16>,
+    /// `--vxlan-port`
+    pub vxlan_port: Option<NonZeroU16>,
+}
+
+impl MachineFlags {
+    /// Changes a configuration. Published ports that led to the API server lead to its new port.
+    pub(crate) fn apply(&self, config: &mut Config) {
+        let machines = &mut config.machines;
+        machines.address = self.address.unwrap_or(machines.address);
+        machines.mtu = self.mtu.unwrap_or(machines.mtu);
+        machines.kubelet_port = self.kubelet_port.unwrap_or(machines.kubelet_port);
+        machines.vxlan_port = self.vxlan_port.unwrap_or(machines.vxlan_port);
+        let old = machines.api_port;
+        machines.api_port = self.api_port.unwrap_or(old);
+        let new = machines.api_port;
+        for port in config.publish.iter_mut().filter(|_| new != old) {
+            if port.child_port == old && port.proto == Proto::Tcp {
+                port.child_port = new;
+                if port.port == old {
+                    port.port = new;
+                }
+            }
+        }
+    }
+
+    fn flag(&self, setting: Setting) -> Option<&'static str> {
+        match setting {
+            Setting::Address => self.address.map(|_| "--address"),
+            Setting::Mtu => self.mtu.map(|_| "--mtu"),
+            Setting::ApiPort => self.api_port.map(|_| "--api-port"),
+            Setting::KubeletPort => self.kubelet_port.map(|_| "--kubelet-port"),
+            Setting::VxlanPort => self.vxlan_port.map(|_| "--vxlan-port"),
+            _ => None,
+        }
+    }
+}
+
 impl Flags {
     /// The name of a setting for the user: the flag that sets it, or else its key in `config.toml`.
     fn name(&self, setting: Setting) -> String {
@@ -68,7 +122,7 @@ impl Flags {
             Setting::Services if self.services.is_some() => "--services",
             Setting::Publish if self.publish.is_some() => "--publish",
             Setting::Start if self.start.is_some() => "--start",
-            setting => setting.key(),
+            setting => self.machines.flag(setting).unwrap_or(setting.key()),
         };
         format!("`{flag}`")
     }
@@ -132,6 +186,9 @@ pub(super) fn merge(
     has_data: bool,
 ) -> Result<Settings> {
     let mut config = existing.unwrap_or_else(|| fresh(manifest, machine));
+    if let Some(joined) = &flags.joined {
+        config.clone_from(joined);
+    }
     if let Some(name) = &flags.node_name {
         config.node_name.clone_from(name);
     }
@@ -157,6 +214,7 @@ pub(super) fn merge(
     let resources = &mut config.resources;
     resources.memory = flags.memory.unwrap_or(resources.memory);
     resources.cpus = flags.cpus.unwrap_or(resources.cpus);
+    flags.machines.apply(&mut config);
     if let Some(publish) = &flags.publish {
         config.publish = with_api(publish, &config);
     }
@@ -269,9 +327,20 @@ fn with_api(ports: &[PortSpec], config: &Config) -> Vec<PortSpec> {
         .iter()
         .any(|port| is_local_api(port, config))
         .then(Vec::new)
-        .unwrap_or_else(|| vec![PortSpec::API]);
+        .unwrap_or_else(|| own_api(config).into_iter().collect());
     all.extend(ports);
     all
+}
+
+/// The API server's port on the loopback interface; `None` on a worker, which has no API server.
+fn own_api(config: &Config) -> Option<PortSpec> {
+    let port = config.machines.api_port;
+    let api = PortSpec {
+        port,
+        child_port: port,
+        ..PortSpec::API
+    };
+    Some(api).filter(|_| !config.machines.is_worker())
 }
 
 /// Fails if a setting changes that the objects of the existing cluster depend on.

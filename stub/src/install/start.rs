@@ -1,7 +1,7 @@
 //! The last step of an installation: the service manager reads the units, and the cluster starts.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::apply::Applied;
 use super::gate::Gate;
@@ -56,6 +56,12 @@ impl Applied<'_> {
             };
             self.plan.start.unit().clone_into(&mut started);
         }
+        // A worker has no administrator.
+        let admin_kubeconfig = if self.plan.config.machines.is_worker() {
+            PathBuf::new()
+        } else {
+            kubeconfig::admin_file(self.layout.config())
+        };
         Ok(Report {
             generation: self.generation.number(),
             release: self.generation.manifest().release.to_string(),
@@ -67,7 +73,7 @@ impl Applied<'_> {
             missing: self.plan.missing,
             findings: self.plan.findings,
             bin: self.plan.store.current_link().join("bin"),
-            kubeconfig: kubeconfig::admin_file(self.layout.config()),
+            kubeconfig: admin_kubeconfig,
             lingering,
             phases: if worked { phases } else { Vec::new() },
         })

@@ -49,6 +49,8 @@ pub enum Credential {
     KubeProxy,
     /// flannel's client certificate.
     Flannel,
+    /// The client certificate of the approver of machines that join.
+    NodeApprover,
 }
 
 impl Credential {
@@ -99,6 +101,7 @@ impl Credential {
             Self::KubeletClient => (NODE, "node-client"),
             Self::KubeProxy => (NODE, "kube-proxy"),
             Self::Flannel => (NODE, "flannel"),
+            Self::NodeApprover => (MASTER, "node-approver"),
         }
     }
 }
@@ -120,11 +123,13 @@ pub enum Kubeconfig {
     Flannel,
     /// That of the service that publishes ports.
     Ports,
+    /// That of the approver of machines that join.
+    NodeApprover,
 }
 
 impl Kubeconfig {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Admin,
         Self::ControllerManager,
         Self::Scheduler,
@@ -132,6 +137,7 @@ impl Kubeconfig {
         Self::KubeProxy,
         Self::Flannel,
         Self::Ports,
+        Self::NodeApprover,
     ];
 
     /// The credential with which it connects. Its files are in the same directory.
@@ -145,6 +151,7 @@ impl Kubeconfig {
             Self::KubeProxy => Credential::KubeProxy,
             Self::Flannel => Credential::Flannel,
             Self::Ports => Credential::Ports,
+            Self::NodeApprover => Credential::NodeApprover,
         }
     }
 
@@ -169,6 +176,7 @@ impl Kubeconfig {
             Self::KubeProxy => "kube-proxy",
             Self::Flannel => "flannel",
             Self::Ports => "ports",
+            Self::NodeApprover => "node-approver",
         };
         PathBuf::from(self.credential().directory()).join(format!("{name}.kubeconfig"))
     }

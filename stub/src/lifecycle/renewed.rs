@@ -8,6 +8,7 @@ use crate::cluster::Current;
 use crate::config::Config;
 use crate::error::Result;
 use crate::manager::Manager;
+use crate::nodes;
 use crate::pki::{self, Ensured, Renew, rfc3339};
 use crate::progress::Progress;
 use crate::services::{Service, Services, UnitName};
@@ -108,8 +109,12 @@ pub fn runs_too_long(service: Service, started: &str, now: SystemTime) -> bool {
 
 /// Issues certificates, and brings the user's own kubeconfigs up to date.
 fn issue(current: &Current, renew: Renew, now: SystemTime, progress: &Progress) -> Result<Ensured> {
-    let request = current.pki_request();
-    let ensured = pki::ensure(current.layout.config(), &request, renew, now)?;
+    let ensured = if current.config.machines.is_worker() {
+        nodes::renew(current, renew, now)?
+    } else {
+        let request = current.pki_request();
+        pki::ensure(current.layout.config(), &request, renew, now)?
+    };
     match ensured.certificates() {
         0 => {}
         1 => progress.line("renewed 1 certificate"),
@@ -162,7 +167,7 @@ fn names_of(config: &Config, users: &BTreeSet<Service>) -> Vec<UnitName> {
 fn users(config: &Config, ensured: &Ensured) -> BTreeSet<Service> {
     let services = Services::of(config);
     let users = services.iter().filter(|service| {
-        service.row().kubeconfig.is_some_and(|kubeconfig| {
+        service.kubeconfig(config).is_some_and(|kubeconfig| {
             ensured.has(&kubeconfig.file())
                 || ensured.replaces_expired(&kubeconfig.credential().certificate())
         })

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::addons::Addons;
 use super::ready::{PATIENCE, Phase, Waiter};
 use super::services::to_start;
-use crate::cluster::Current;
-use crate::components::{coredns, rbac, runtime_class};
+use crate::cluster::{Current, Versions};
+use crate::components::{coredns, joining, rbac, runtime_class};
 use crate::config::Target;
 use crate::error::{Error, Kind, Result};
 use crate::images;
@@ -84,6 +84,12 @@ pub(crate) fn bring_up(
         // The node comes up meanwhile. flannel's daemon cannot, before it has its role.
         let mut objects = rbac::objects(config);
         objects.extend(runtime_class::objects(config));
+        if config.machines.is_joinable() {
+            let manifest = current.generation.manifest();
+            let kubernetes = Versions::of(manifest).kubernetes;
+            let release = manifest.release.to_string();
+            objects.push(joining::description(config, &kubernetes, &release));
+        }
         if let Some(image) = &image {
             objects.extend(coredns::objects(config, image));
         }
@@ -110,6 +116,10 @@ pub(crate) fn bring_up(
         if image.is_some() {
             phases.push(waiter.dns(client, rootlesskit, kubelet.name())?);
         }
+    }
+    // The node asks for itself, because it has no other identity.
+    if let (true, Some(kubelet)) = (config.machines.is_worker(), state(Service::Kubelet)) {
+        phases.push(waiter.node(&current.node_api()?, config, kubelet)?);
     }
     Ok(phases)
 }

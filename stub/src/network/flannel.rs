@@ -1,6 +1,7 @@
 //! flannel, which connects the pods of several nodes: the command line, configuration and permissions of its daemon.
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -17,15 +18,16 @@ fn config_file(layout: &Layout) -> PathBuf {
     layout.runtime("flannel/net-conf.json")
 }
 
-/// The daemon's command line. `public_ip` is the address at which other machines reach this one.
+/// The daemon's command line. `public_ip` is the address at which other machines reach this one, `identity` what it connects to
+/// the API server with.
 ///
 /// The environment variable `NODE_NAME` must hold the node's name. The daemon exits if the node has no pod network yet, and
 /// must then be started again.
 #[must_use]
-pub fn args(layout: &Layout, public_ip: Ipv4Addr) -> Vec<String> {
+pub fn args(layout: &Layout, public_ip: Ipv4Addr, identity: Kubeconfig) -> Vec<String> {
     Args::of(layout, "flanneld")
         .flag("kube-subnet-mgr", true)
-        .path("kubeconfig-file", layout.kubeconfig(Kubeconfig::Flannel))
+        .path("kubeconfig-file", layout.kubeconfig(identity))
         .path("net-config-path", config_file(layout))
         .flag("iface", "tap0")
         .flag("public-ip", public_ip)
@@ -70,14 +72,24 @@ struct NetConf {
 struct Backend {
     #[serde(rename = "Type")]
     kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<NonZeroU16>,
+    #[serde(rename = "MTU", skip_serializing_if = "Option::is_none")]
+    mtu: Option<u32>,
 }
 
 /// The daemon's configuration file.
 #[must_use]
 pub fn files(layout: &Layout, config: &Config) -> Vec<ConfigFile> {
+    let several = config.machines.address.is_some();
     let net_conf = NetConf {
         network: config.network.pods.to_string(),
-        backend: Backend { kind: "vxlan" },
+        backend: Backend {
+            kind: "vxlan",
+            port: several.then_some(config.machines.vxlan_port),
+            // Earlier releases of flannel do not know this key. The bridge has the right size in any case.
+            mtu: several.then_some(config.machines.mtu),
+        },
     };
     vec![(config_file(layout), json(&net_conf))]
 }

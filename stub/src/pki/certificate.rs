@@ -126,6 +126,11 @@ impl Certificate {
         self.subject_der == other.subject_der && self.public_key == other.public_key
     }
 
+    /// The certificate as DER.
+    pub(super) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
     /// Whether its time is over.
     pub(super) fn has_expired(&self, now: i64) -> bool {
         now > self.not_after
@@ -161,6 +166,9 @@ impl Certificate {
             if needed && !present {
                 return Some(format!("is not for {name}"));
             }
+        }
+        if wanted.chained && self.pem.matches("BEGIN CERTIFICATE").count() < 2 {
+            return Some("lacks the certificate of its authority".to_owned());
         }
         let missing: Vec<String> = wanted
             .sans
@@ -210,7 +218,11 @@ impl Certificate {
         let made = params
             .signed_by(&key.pair, &issuer)
             .map_err(|e| cannot(&file, &e))?;
-        let made = Self::parse(&made.pem())?;
+        let mut pem = made.pem();
+        if leaf.chained {
+            pem.push_str(&authority.pem);
+        }
+        let made = Self::parse(&pem)?;
         // If another program made the authority, the library may not write its subject byte for byte as it is.
         if made.issued_by(authority) {
             Ok(made)

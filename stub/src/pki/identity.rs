@@ -8,7 +8,7 @@ use Authority::{Cluster, Etcd, FrontProxy};
 use Usage::{Both, Client, Server};
 
 use super::san::San;
-use super::{KUBELETS_CLIENT, PORT_PUBLISHER, Request};
+use super::{KUBELETS_CLIENT, NODE_APPROVER, PORT_PUBLISHER, Request};
 use crate::error::Result;
 use crate::layout::{Credential, Kubeconfig};
 
@@ -82,6 +82,9 @@ pub(super) struct Leaf {
     /// Kubernetes uses it as the user's group.
     pub(super) organisation: Option<&'static str>,
     pub(super) sans: BTreeSet<San>,
+    /// Whether the certificate of its authority follows it in the file. A machine that joins knows the authority's key only
+    /// by its digest, and takes the certificate from the server.
+    pub(super) chained: bool,
 }
 
 /// A kubeconfig as it should be.
@@ -104,8 +107,10 @@ pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
     let local = local_names(node, request);
     let api = api_names(&local, request)?;
     let metrics = service_names("metrics-server", "kube-system", request);
-    Ok(vec![
-        Leaf::new(ApiServer, Cluster, "kube-apiserver").serves(Server, &api),
+    let mut api_server = Leaf::new(ApiServer, Cluster, "kube-apiserver").serves(Server, &api);
+    api_server.chained = request.address.is_some();
+    let mut leaves = vec![
+        api_server,
         // It may use the kubelet and nothing else: `components::rbac` binds this user to `system:kubelet-api-admin`.
         Leaf::new(ApiServerForKubelet, Cluster, KUBELETS_CLIENT),
         Leaf::new(ApiServerForEtcd, Etcd, "kube-apiserver-etcd-client"),
@@ -127,7 +132,11 @@ pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
         Leaf::new(KubeletClient, Cluster, &user).of(NODES),
         Leaf::new(KubeProxy, Cluster, "system:kube-proxy"),
         Leaf::new(Flannel, Cluster, "system:flannel"),
-    ])
+    ];
+    if request.address.is_some() {
+        leaves.push(Leaf::new(Credential::NodeApprover, Cluster, NODE_APPROVER));
+    }
+    Ok(leaves)
 }
 
 /// Every kubeconfig.
@@ -145,7 +154,7 @@ pub(super) fn accesses(request: &Request) -> Vec<Access> {
 }
 
 const ADMINISTRATORS: &str = "system:masters";
-const NODES: &str = "system:nodes";
+pub(super) const NODES: &str = "system:nodes";
 
 impl Leaf {
     /// A certificate for a client.
@@ -157,6 +166,7 @@ impl Leaf {
             common_name: common_name.to_owned(),
             organisation: None,
             sans: BTreeSet::new(),
+            chained: false,
         }
     }
 
@@ -183,6 +193,7 @@ fn local_names(node: &str, request: &Request) -> BTreeSet<San> {
         .map(|name| San::Dns(name.to_owned()))
         .into_iter()
         .chain(addresses.map(San::Ip))
+        .chain(request.address.map(San::Ip))
         .collect()
 }
 

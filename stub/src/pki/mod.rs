@@ -15,6 +15,7 @@ mod files;
 mod identity;
 mod key;
 mod list;
+mod node;
 mod plan;
 mod san;
 #[cfg(test)]
@@ -32,12 +33,19 @@ use crate::layout::Credential;
 pub use crate::layout::{MASTER, NODE};
 pub(crate) use certificate::Certificate;
 pub use list::{CertInfo, Purpose, list};
+pub use node::{
+    Asked, Authority, NODE_USER, begins, belongs, has_expired, node_fault, node_key, node_request,
+    read_request,
+};
 
 /// The user as which the API server connects to kubelets.
 pub const KUBELETS_CLIENT: &str = "kube-apiserver-kubelet-client";
 /// The user name of the service that publishes ports. It has only the role that [`components::rbac`](crate::components::rbac)
 /// gives it.
 pub const PORT_PUBLISHER: &str = "usernetes:ports";
+
+/// The user as which the approver of machines that join connects to the API server.
+pub const NODE_APPROVER: &str = "u7s:node-approver";
 
 /// One day in seconds.
 const DAY: i64 = 24 * 60 * 60;
@@ -55,6 +63,8 @@ pub struct Request {
     pub service_ip: IpAddr,
     /// The address of `tap0` in RootlessKit's network, at which the API server, etcd and the kubelet are reached.
     pub child_ip: IpAddr,
+    /// The address of the machine in a cluster that other machines can join; `None` in a cluster of one machine.
+    pub address: Option<IpAddr>,
     /// Further names and addresses at which clients reach the API server, for example where its port is published.
     pub extra_sans: Vec<String>,
     /// The API server's port on the host's loopback address, for `admin-localhost.kubeconfig`.

@@ -30,6 +30,7 @@ fn request() -> Request {
         cluster_domain: "cluster.local".parse().unwrap(),
         service_ip: Ipv4Addr::new(10, 0, 0, 1).into(),
         child_ip: Ipv4Addr::new(10, 0, 42, 100).into(),
+        address: None,
         extra_sans: vec!["192.0.2.7".to_owned(), "k8s.example.org".to_owned()],
         api_port: 6443,
         component_server: ([10, 0, 42, 100], 6443).into(),

@@ -26,7 +26,7 @@ impl Wish {
             port: *port,
             owner: String::new(),
         };
-        config.publish.iter().map(wish).collect()
+        config.all_ports().iter().map(wish).collect()
     }
 }
 

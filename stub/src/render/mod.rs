@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 pub(crate) use args::Args;
-pub(crate) use objects::{cluster_role, cluster_role_binding, user};
+pub(crate) use objects::{cluster_role, cluster_role_binding, group, role, user};
 
 /// A configuration file: its path and its contents, which end with a line feed.
 pub type ConfigFile = (PathBuf, String);

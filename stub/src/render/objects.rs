@@ -26,6 +26,31 @@ pub(crate) fn cluster_role_binding(name: &str, role: &str, subject: &Value) -> V
     })
 }
 
+/// A role in a namespace, and a binding of it with the same name to these subjects.
+pub(crate) fn role(namespace: &str, name: &str, rules: &Value, subjects: &Value) -> [Value; 2] {
+    let metadata = json!({ "name": name, "namespace": namespace });
+    [
+        json!({
+            "apiVersion": format!("{RBAC}/v1"),
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": rules,
+        }),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"),
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": { "apiGroup": RBAC, "kind": "Role", "name": name },
+            "subjects": subjects,
+        }),
+    ]
+}
+
+/// A group as the subject of a binding.
+pub(crate) fn group(name: &str) -> Value {
+    json!({ "apiGroup": RBAC, "kind": "Group", "name": name })
+}
+
 /// A user as the subject of a binding.
 pub(crate) fn user(name: &str) -> Value {
     json!({ "apiGroup": RBAC, "kind": "User", "name": name })

@@ -18,6 +18,7 @@ pub use target::{TARGETS, TargetRow, with_wanted};
 use std::collections::BTreeSet;
 
 use crate::config::{Config, Cri, Target};
+use crate::layout::Kubeconfig;
 
 /// A program that a unit runs. Its name is also the argument of `boot`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +33,10 @@ pub enum Service {
     KubeControllerManager,
     /// The scheduler.
     KubeScheduler,
+    /// Our own program that approves the certificates of other machines.
+    NodeApprover,
+    /// Our own program that leads to the API servers, on a worker.
+    ApiProxy,
     /// The kubelet.
     Kubelet,
     /// kube-proxy.
@@ -61,10 +66,22 @@ impl Service {
         &SERVICES[self as usize]
     }
 
-    /// Its name, which is also the name of its program.
+    /// Its name, which is also the name of its program, unless it is our own.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.row().name
+    }
+
+    /// The kubeconfig with which it connects to the API server on a machine with this configuration. A worker has a single
+    /// identity, that of its node.
+    #[must_use]
+    pub fn kubeconfig(self, config: &Config) -> Option<Kubeconfig> {
+        let kubeconfig = self.row().kubeconfig?;
+        Some(if config.machines.is_worker() {
+            Kubeconfig::Kubelet
+        } else {
+            kubeconfig
+        })
     }
 
     /// Its unit in a cluster with this container runtime.

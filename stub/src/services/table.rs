@@ -54,7 +54,7 @@ pub struct Row {
     pub namespaces: Option<Namespaces>,
     /// Whether `boot` waits until the images of the bundle are loaded.
     pub after_images: bool,
-    /// The kubeconfig with which it connects to the API server. It reads this file only when it starts. Before that, `boot`
+    /// The kubeconfig with which it connects to the API server, see [`Service::kubeconfig`]. It reads this file only when it starts. Before that, `boot`
     /// waits until the API server is ready.
     pub kubeconfig: Option<Kubeconfig>,
     /// How many days it may run, if it has a certificate in its memory that only a restart renews.
@@ -75,6 +75,10 @@ pub enum Part {
     Base,
     /// The part that only machines with a control plane have.
     ControlPlane,
+    /// The part that only machines have whose cluster other machines can join.
+    Joinable,
+    /// The part that only machines without a control plane have.
+    Worker,
     /// The part that only machines which run pods have.
     Node,
     /// The part that only machines which run pods with this pod network have.
@@ -87,8 +91,10 @@ impl Part {
     pub fn belongs_to(self, config: &Config) -> bool {
         let node = config.cri != Cri::None;
         match self {
-            // A cluster is a single machine so far, so every machine has a control plane.
-            Self::Base | Self::ControlPlane => true,
+            Self::Base => true,
+            Self::ControlPlane => !config.machines.is_worker(),
+            Self::Joinable => config.machines.is_joinable(),
+            Self::Worker => config.machines.is_worker(),
             Self::Node => node,
             Self::Network(cni) => node && config.cni == cni,
         }
@@ -166,7 +172,7 @@ const COMMON: Row = Row {
 ///   connections (client-go, `transport/cert_rotation.go`, since 1.20; also the one in flannel).
 ///
 /// Certificates of authorities are another matter: only client-go 1.36 and later reads them again.
-pub static SERVICES: [Row; 9] = [
+pub static SERVICES: [Row; 11] = [
     Row {
         service: Service::Rootlesskit,
         name: "rootlesskit",
@@ -232,6 +238,31 @@ pub static SERVICES: [Row; 9] = [
         ..COMMON
     },
     Row {
+        service: Service::NodeApprover,
+        name: "node-approver",
+        own: true,
+        title: "approver of machines that join",
+        layer: "approver",
+        part: Part::Joinable,
+        after: &[Service::Rootlesskit, Service::KubeApiserver],
+        memory_low_mebibytes: 0,
+        kubeconfig: Some(Kubeconfig::NodeApprover),
+        ..COMMON
+    },
+    Row {
+        service: Service::ApiProxy,
+        name: "api-proxy",
+        own: true,
+        title: "way to the API servers",
+        layer: "way to the API servers",
+        part: Part::Worker,
+        target: Target::Node,
+        notifies: true,
+        memory_low_mebibytes: 0,
+        // It is what the others reach the API server by, so it waits for nothing.
+        ..COMMON
+    },
+    Row {
         service: Service::Kubelet,
         name: "kubelet",
         title: "kubelet",
@@ -239,6 +270,7 @@ pub static SERVICES: [Row; 9] = [
         part: Part::Node,
         target: Target::Node,
         runtime: Runtime::NamesUnit,
+        wants: &[Service::ApiProxy],
         after: AFTER_CONTROL_PLANE,
         notifies: true,
         namespaces: Some(Namespaces::All),
@@ -253,6 +285,7 @@ pub static SERVICES: [Row; 9] = [
         layer: "service network",
         part: Part::Node,
         target: Target::Node,
+        wants: &[Service::ApiProxy],
         after: AFTER_CONTROL_PLANE,
         namespaces: Some(Namespaces::All),
         kubeconfig: Some(Kubeconfig::KubeProxy),
@@ -265,10 +298,12 @@ pub static SERVICES: [Row; 9] = [
         layer: "pod network",
         part: Part::Network(Cni::Flannel),
         target: Target::Node,
+        wants: &[Service::ApiProxy],
         // It exits if the kubelet has not registered the node yet.
         after: &[
             Service::Rootlesskit,
             Service::KubeApiserver,
+            Service::ApiProxy,
             Service::Kubelet,
         ],
         notifies: true,
@@ -299,4 +334,5 @@ const AFTER_CONTROL_PLANE: &[Service] = &[
     Service::KubeApiserver,
     Service::KubeControllerManager,
     Service::KubeScheduler,
+    Service::ApiProxy,
 ];

@@ -64,6 +64,36 @@ fn a_machine_has_the_services_that_its_configuration_needs() {
 }
 
 #[test]
+fn a_worker_has_no_control_plane_and_one_identity() {
+    let mut config = config(Cri::Crio, Cni::Flannel);
+    let names = |config: &Config| {
+        let services = Services::of(config);
+        let names: Vec<_> = services.iter().map(Service::as_str).collect();
+        names.join(" ")
+    };
+    config.machines.address = Some([192, 0, 2, 7].into());
+    assert_eq!(
+        names(&config),
+        "rootlesskit etcd kube-apiserver kube-controller-manager kube-scheduler node-approver kubelet kube-proxy flanneld ports"
+    );
+    assert_eq!(
+        Service::KubeProxy.kubeconfig(&config),
+        Some(Kubeconfig::KubeProxy)
+    );
+    config.machines.role = crate::config::Role::Worker;
+    assert_eq!(
+        names(&config),
+        "rootlesskit api-proxy kubelet kube-proxy flanneld ports"
+    );
+    for service in Services::of(&config).iter() {
+        let kubeconfig = service.kubeconfig(&config);
+        assert!(kubeconfig.is_none_or(|kubeconfig| kubeconfig == Kubeconfig::Kubelet));
+    }
+    let kubelet = Services::of(&config).started_by("u7s-kubelet-crio.service");
+    assert!(kubelet.contains(&Service::ApiProxy), "{kubelet:?}");
+}
+
+#[test]
 fn a_unit_starts_the_services_that_it_needs() {
     let services = Services::of(&config(Cri::Crio, Cni::Flannel));
     let started = |unit: &str| {
@@ -131,7 +161,9 @@ fn every_unit_is_stopped_and_etcd_after_the_api_server() {
     u7s-kube-proxy.service
     u7s-kubelet-containerd.service
     u7s-kubelet-crio.service
+    u7s-api-proxy.service
     u7s-master.target
+    u7s-node-approver.service
     u7s-kube-scheduler.service
     u7s-kube-controller-manager.service
     u7s-kube-apiserver.service

@@ -173,6 +173,8 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
     }
     if relevant.contains(&Service::Kubelet) && relevant.contains(&Service::KubeApiserver) {
         push_objects(current, &mut layers);
+    } else if current.config.machines.is_worker() && relevant.contains(&Service::Kubelet) {
+        layers.push(of_worker(current));
     }
     Ok(layers)
 }
@@ -373,6 +375,34 @@ fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
         return;
     }
     layers.extend(of_policies(network_policies(&client)));
+}
+
+/// The layer of a worker's node, as the API server describes it to the node itself.
+fn of_worker(current: &Current) -> Layer {
+    let (name, kubelet) = ("node", Service::Kubelet.unit(current.config.cri));
+    let (detail, next, unit) = match current.node_api() {
+        Err(error) => (
+            error.message().to_owned(),
+            "look at the machine with the control plane, and at the network between the machines"
+                .to_owned(),
+            None,
+        ),
+        Ok(client) => match node(&client, &current.config, None) {
+            Ok(()) => return Layer::ok(name, "ready"),
+            Err(said) => (
+                format!("not ready: {said}"),
+                format!("run `usernetes logs {kubelet}`"),
+                Some(kubelet),
+            ),
+        },
+    };
+    Layer {
+        name,
+        state: State::Starting,
+        detail,
+        next,
+        unit,
+    }
 }
 
 /// A layer if there are network policies: the pod networks that a bundle brings do not enforce them.

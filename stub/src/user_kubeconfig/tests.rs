@@ -34,6 +34,7 @@ impl Desk {
             cluster_domain: "cluster.local".parse().unwrap(),
             service_ip: [10, 0, 0, 1].into(),
             child_ip: [10, 0, 42, 100].into(),
+            address: None,
             extra_sans: Vec::new(),
             api_port: 6443,
             component_server: ([127, 0, 0, 1], 6443).into(),

@@ -40,6 +40,9 @@ fn help_lists_commands_and_exit_codes() {
       upgrade               Check another bundle and its signature, then install it with the same settings
       uninstall             Stop the cluster and remove its units
       show-cleanup-command  Print the command that removes all data, for `eval "$(usernetes show-cleanup-command)"`
+      join                  Make this machine a worker of another machine's cluster, with a token from there
+      token                 Make, list or delete tokens, with which other machines join this cluster
+      node                  List the machines of the cluster, or remove one
       doctor                Check whether this machine can run a cluster, and show how to fix it if not
       status                Show the cluster's health, layer by layer
       start                 Start the cluster, or one unit

@@ -19,6 +19,7 @@ mod host;
 mod images;
 mod install;
 mod interrupted;
+mod join;
 mod kubeconfig;
 mod lifecycle;
 mod machine;

@@ -1,0 +1,193 @@
+//! The identity of a worker on disk: a client certificate, the kubelet's serving certificate, and the authority's certificate.
+//! No key of an authority is among them.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use fs_err as fs;
+
+use super::{Wanted, request};
+use crate::api::Client;
+use crate::cluster::{Current, component_server};
+use crate::config::Config;
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::file_system::read_if_there;
+use crate::files::{private_directory, replace};
+use crate::kubeconfig::{Access, Identity as Files};
+use crate::layout::{Credential, Kubeconfig, Layout, NODE};
+use crate::pki::{self, Authority, Ensured, Made, Renew, node_fault, node_key, node_request};
+
+/// The identity with which a machine joins.
+pub(crate) struct Identity<'a> {
+    layout: &'a Layout,
+    config: &'a Config,
+}
+
+impl<'a> Identity<'a> {
+    /// That of a machine with this layout and this configuration.
+    pub(crate) fn of(layout: &'a Layout, config: &'a Config) -> Self {
+        Self { layout, config }
+    }
+
+    /// Gets both certificates: the first one with a token's client, the second one with the first. Afterwards everything is on
+    /// disk. If the cluster refuses the first, nothing was written; if it refuses the second, what was written is removed.
+    pub(crate) fn obtain(&self, token: &Client, authority: &Authority) -> Result<()> {
+        let (layout, node) = (self.layout, &self.config.node_name);
+        let key = node_key(None)?;
+        let pem = node_request(&key, node, None)?;
+        let certificate = request(token, node.as_str(), Wanted::Client, &pem)?;
+        check(&certificate, &key, authority)?;
+        let there = layout.config().join(NODE).exists();
+        let done = private_directory(layout.config())
+            .and_then(|()| private_directory(&layout.config().join(NODE)))
+            .and_then(|()| self.write(Credential::KubeletClient, Some(&key), &certificate))
+            .and_then(|()| {
+                let file = layout.certificate(Credential::NodeAuthority);
+                replace(&file, authority.pem().as_bytes(), 0o644)?;
+                self.write_kubeconfig()?;
+                let client = Client::new(token.server(), layout, Kubeconfig::Kubelet)?;
+                self.serving(&client, authority)
+            });
+        if done.is_err() && !there {
+            let _ = fs::remove_dir_all(layout.config().join(NODE));
+        }
+        done
+    }
+
+    /// Gets a new serving certificate, with the key that is there.
+    fn serving(&self, client: &Client, authority: &Authority) -> Result<()> {
+        let node = &self.config.node_name;
+        let key = read_if_there(&self.layout.key(Credential::Kubelet))?;
+        let new = key.is_none();
+        let key = node_key(key)?;
+        let address = IpAddr::V4(self.config.address());
+        let pem = node_request(&key, node, Some(address))?;
+        let certificate = request(client, node.as_str(), Wanted::Serving, &pem)?;
+        check(&certificate, &key, authority)?;
+        self.write(Credential::Kubelet, new.then_some(&key), &certificate)
+    }
+
+    /// Gets a new client certificate with the present one, and with the same key.
+    fn client(&self, client: &Client, authority: &Authority) -> Result<()> {
+        let node = &self.config.node_name;
+        let key = fs::read_to_string(self.layout.key(Credential::KubeletClient))?;
+        let pem = node_request(&key, node, None)?;
+        let certificate = request(client, node.as_str(), Wanted::Client, &pem)?;
+        check(&certificate, &key, authority)?;
+        self.write(Credential::KubeletClient, None, &certificate)
+    }
+
+    /// Writes a certificate, and its key if that is new. A new key comes with the first certificate only, so there is never a
+    /// certificate beside a key that it does not belong to.
+    fn write(&self, credential: Credential, key: Option<&String>, certificate: &str) -> Result<()> {
+        let file = self.layout.certificate(credential);
+        if let Some(key) = key {
+            crate::files::remove_if_there(&file)?;
+            replace(&self.layout.key(credential), key.as_bytes(), 0o600)?;
+        }
+        replace(&file, certificate.as_bytes(), 0o644)
+    }
+
+    fn write_kubeconfig(&self) -> Result<()> {
+        let kubeconfig = Kubeconfig::Kubelet;
+        let names = [
+            kubeconfig.authority().certificate(),
+            kubeconfig.credential().certificate(),
+            kubeconfig.credential().key(),
+        ];
+        let names = names.map(|file| {
+            let name = file.file_name().unwrap_or_default();
+            name.to_string_lossy().into_owned()
+        });
+        let [authority, certificate, key] = &names;
+        let access = Access {
+            server: format!("https://{}", component_server(self.config)),
+            identity: Files::Files {
+                authority,
+                certificate,
+                key,
+            },
+        };
+        let file = self.layout.kubeconfig(kubeconfig);
+        replace(&file, access.to_json().as_bytes(), 0o600)
+    }
+}
+
+/// Fails if the cluster has issued a certificate that its own authority, or our key, does not fit.
+fn check(certificate: &str, key: &str, authority: &Authority) -> Result<()> {
+    if pki::belongs(certificate, key, authority) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Integrity,
+        "the cluster has issued a certificate of another authority or for another key",
+    )
+    .hint("see `usernetes certs list` on the machine with the control plane"))
+}
+
+/// Renews those of a worker's certificates that are due, or all. Afterwards they are on disk. Needs the API server only if
+/// something is to be renewed.
+pub(crate) fn renew(current: &Current, renew: Renew, now: SystemTime) -> Result<Ensured> {
+    let (layout, config) = (&current.layout, &current.config);
+    let identity = Identity::of(layout, config);
+    let mut ensured = Ensured::default();
+    identity.write_kubeconfig_if_changed(&mut ensured)?;
+    let address = IpAddr::V4(config.address());
+    for credential in [Credential::KubeletClient, Credential::Kubelet] {
+        let text = read_if_there(&layout.certificate(credential))?;
+        let serving = credential == Credential::Kubelet;
+        let wanted = serving.then_some((&config.node_name, address));
+        let relative: PathBuf = credential.certificate();
+        let fault = node_fault(text.as_deref(), wanted, now).about(|| relative.display())?;
+        let fault = fault.or_else(|| (renew == Renew::All).then(|| "was to be renewed".to_owned()));
+        let Some(reason) = fault else {
+            ensured.kept.push(relative);
+            continue;
+        };
+        let expired = match &text {
+            Some(text) => pki::has_expired(text, now)?,
+            None => false,
+        };
+        if expired && !serving {
+            return Err(Error::new(
+                Kind::Host,
+                format!("{}: this machine's certificate has expired", relative.display()),
+            )
+            .hint("on the machine with the control plane, run `usernetes token create`, and here `usernetes join` with that token"));
+        }
+        let file = layout.certificate(Credential::NodeAuthority);
+        let authority = Authority::parse(&fs::read_to_string(&file)?).about(|| file.display())?;
+        let client = current.node_api()?;
+        if serving {
+            identity.serving(&client, &authority)?;
+        } else {
+            identity.client(&client, &authority)?;
+        }
+        ensured.made.push(Made {
+            file: relative,
+            reason,
+            expired,
+        });
+    }
+    Ok(ensured)
+}
+
+impl Identity<'_> {
+    /// Another port of the API server changes the kubeconfig.
+    fn write_kubeconfig_if_changed(&self, ensured: &mut Ensured) -> Result<()> {
+        let file = self.layout.kubeconfig(Kubeconfig::Kubelet);
+        let before = read_if_there(&file)?;
+        let server = format!("https://{}", component_server(self.config));
+        if before.is_some_and(|text| text.contains(&format!("\"{server}\""))) {
+            return Ok(());
+        }
+        self.write_kubeconfig()?;
+        ensured.made.push(Made {
+            file: Kubeconfig::Kubelet.file(),
+            reason: "did not contain the address of the API server".to_owned(),
+            expired: false,
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! The machines of a cluster as nodes: tokens with which they join, their certificates, a list of them, and how to remove one.
+
+mod approve;
+mod certificates;
+mod decide;
+mod identity;
+mod list;
+mod remove;
+mod token;
+mod tokens;
+
+pub(crate) use approve::approve;
+pub(crate) use certificates::{Wanted, request};
+pub(crate) use decide::{UNKNOWN_TOKEN, taken};
+pub(crate) use identity::{Identity, renew};
+pub use list::{Node, list};
+pub use remove::remove;
+pub use token::Token;
+pub use tokens::{Listed, create, delete, list as tokens};
+
+use serde_json::Value;
+
+use crate::api::{Client, complaint};
+use crate::cluster::Current;
+use crate::error::{Error, Kind, Result};
+
+/// The administrator's client. Fails on a machine that has no control plane, or does not publish it to itself.
+fn administrator(current: &Current) -> Result<Client> {
+    current.api()?.ok_or_else(|| {
+        let error = Error::new(
+            Kind::Usage,
+            "the API server is not published on this machine",
+        );
+        if current.config.machines.is_worker() {
+            error.hint(
+                "this machine is a worker: run the command on the machine with the control plane",
+            )
+        } else {
+            error.hint("run `usernetes port publish 127.0.0.1:6443:6443/tcp`")
+        }
+    })
+}
+
+/// Asks for an object. `None` if there is none.
+fn object(client: &Client, path: &str) -> Result<Option<Value>> {
+    let answer = client.get(path)?;
+    match answer.status {
+        200 => Ok(Some(parse(&answer.body)?)),
+        404 => Ok(None),
+        status => Err(refused(status, &answer.body)),
+    }
+}
+
+fn parse(body: &str) -> Result<Value> {
+    serde_json::from_str(body)
+        .map_err(|error| Error::new(Kind::Failed, format!("the API server's answer: {error}")))
+}
+
+/// The error for an answer of the API server that is no success.
+fn refused(status: u16, body: &str) -> Error {
+    Error::new(
+        Kind::Failed,
+        format!("the API server refuses this: {}", complaint(status, body)),
+    )
+}
+
+/// A text in an object; empty if there is none.
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    let found = object.pointer(pointer).and_then(Value::as_str);
+    found.unwrap_or_default()
+}
+
+/// The objects of a list.
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list["items"].as_array().into_iter().flatten()
+}
+
+/// Whether a node is ready.
+fn is_ready(node: &Value) -> bool {
+    let conditions = node["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|c| c["type"] == "Ready" && c["status"] == "True")
+}
+
+/// The addresses at which other machines reach a node.
+fn addresses(node: &Value) -> impl Iterator<Item = &str> {
+    let addresses = node["status"]["addresses"].as_array();
+    let addresses = addresses.into_iter().flatten();
+    let internal = addresses.filter(|address| address["type"] == "InternalIP");
+    internal.filter_map(|address| address["address"].as_str())
+}

@@ -1,0 +1,167 @@
+//! A token: everything that a machine must know to join a cluster. It is a secret.
+
+use std::fmt;
+use std::net::SocketAddrV4;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::rand::{GetRandomFlags, getrandom};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256;
+use crate::error::{Error, Kind, Result};
+
+/// The beginning of every token, with the version of its form.
+const PREFIX: &str = "u7s1.";
+/// The characters of bootstrap tokens (Kubernetes documentation, "Authenticating with Bootstrap Tokens").
+const CHARACTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+/// How many characters the two parts of a bootstrap token have.
+const LENGTHS: (usize, usize) = (6, 16);
+
+/// The names of our annotations on the secret of a token.
+pub(crate) struct Annotations {
+    /// The name of the node that the token is for.
+    pub node: &'static str,
+    /// Whether several machines may use it.
+    pub reusable: &'static str,
+    /// The name of the node that has used it.
+    pub used_by: &'static str,
+}
+
+/// See [`Annotations`].
+pub(crate) const OURS: Annotations = Annotations {
+    node: "usernetes/node",
+    reusable: "usernetes/reusable",
+    used_by: "usernetes/used-by",
+};
+
+/// A token. It is written as `u7s1.` and JSON in base64url.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Where the API servers are.
+    #[serde(rename = "e")]
+    pub endpoints: Vec<SocketAddrV4>,
+    /// The digest of the public key of the cluster's authority (DER `SubjectPublicKeyInfo`).
+    #[serde(rename = "c")]
+    pub authority: Sha256,
+    /// The public part of the bootstrap token.
+    #[serde(rename = "i")]
+    pub id: String,
+    /// Its secret part.
+    #[serde(rename = "s")]
+    pub secret: String,
+}
+
+impl Token {
+    /// A new token.
+    pub fn new(endpoints: Vec<SocketAddrV4>, authority: Sha256) -> Result<Self> {
+        Ok(Self {
+            endpoints,
+            authority,
+            id: random(LENGTHS.0)?,
+            secret: random(LENGTHS.1)?,
+        })
+    }
+
+    /// What the API server takes it for: a bootstrap token.
+    #[must_use]
+    pub fn bearer(&self) -> String {
+        format!("{}.{}", self.id, self.secret)
+    }
+}
+
+/// Random characters.
+fn random(length: usize) -> Result<String> {
+    let mut text = String::new();
+    while text.len() < length {
+        let mut bytes = [0; 32];
+        getrandom(&mut bytes, GetRandomFlags::empty()).map_err(std::io::Error::from)?;
+        // 252 is the largest multiple of 36 in a byte, so every character is as likely as any other.
+        let fair = bytes.into_iter().filter(|byte| *byte < 252);
+        text.extend(fair.map(|byte| char::from(CHARACTERS[usize::from(byte) % CHARACTERS.len()])));
+    }
+    text.truncate(length);
+    Ok(text)
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let json = serde_json::to_vec(self).map_err(|_| fmt::Error)?;
+        write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(json))
+    }
+}
+
+/// The secret part is left out.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "token {} for {:?}", self.id, self.endpoints)
+    }
+}
+
+impl FromStr for Token {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        // The text itself is a secret and does not belong into a message.
+        let wrong = |found: &str| {
+            Error::new(Kind::Input, "this is not a token")
+                .expected(format!("the line that `usernetes token create` prints; it begins with `{PREFIX}`"))
+                .found(found)
+                .hint("copy the whole line; make another token with `usernetes token create` if it is lost")
+        };
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(wrong("nothing"));
+        }
+        let coded = text
+            .strip_prefix(PREFIX)
+            .ok_or_else(|| wrong("a text that begins otherwise"))?;
+        let json = URL_SAFE_NO_PAD.decode(coded);
+        let json = json.map_err(|_| wrong("a damaged or cut text"))?;
+        let token: Self =
+            serde_json::from_slice(&json).map_err(|_| wrong("a damaged or cut text"))?;
+        let good = |text: &str, length: usize| {
+            text.len() == length && text.bytes().all(|byte| CHARACTERS.contains(&byte))
+        };
+        if !good(&token.id, LENGTHS.0) || !good(&token.secret, LENGTHS.1) {
+            return Err(wrong("a token with another form of secret"));
+        }
+        if token.endpoints.is_empty() {
+            return Err(wrong("a token without the address of an API server"));
+        }
+        Ok(token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token() -> Token {
+        Token::new(vec!["192.0.2.7:6443".parse().unwrap()], Sha256::of(b"key")).unwrap()
+    }
+
+    #[test]
+    fn a_token_survives_being_written() {
+        let token = token();
+        let text = token.to_string();
+        assert!(text.starts_with("u7s1."), "{text}");
+        assert_eq!(format!(" {text}\n").parse::<Token>().unwrap(), token);
+        assert!(!format!("{token:?}").contains(&token.secret));
+        assert_ne!(token.secret, super::random(16).unwrap());
+    }
+
+    #[test]
+    fn other_texts_are_refused_and_not_repeated() {
+        let cut = token().to_string();
+        let cut = &cut[..cut.len() - 7];
+        for text in ["", "abc", "u7s1.", "u7s1.!!!", cut] {
+            let error = text.parse::<Token>().unwrap_err().to_string();
+            assert!(error.starts_with("this is not a token"), "{error}");
+            assert!(
+                text.is_empty() || text.len() < 6 || !error.contains(text),
+                "{error}"
+            );
+        }
+    }
+}
