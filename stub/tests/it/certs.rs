@@ -12,7 +12,7 @@ fn every_certificate_with_what_it_is_for_and_how_long() {
     assert_eq!(said.code, Some(0), "{said:?}");
     let json: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     let certificates = json["certificates"].as_array().unwrap();
-    assert_eq!(certificates.len(), 18);
+    assert_eq!(certificates.len(), 20);
     let of = |file: &str| certificates.iter().find(|c| c["file"] == file).unwrap();
     let etcd = of("master/etcd.pem");
     assert_eq!(
@@ -45,7 +45,7 @@ fn every_certificate_with_what_it_is_for_and_how_long() {
             && lines[1].ends_with("cannot read this certificate"),
         "{said:?}"
     );
-    assert_eq!(lines.len(), 19);
+    assert_eq!(lines.len(), 21);
 }
 
 /// The text of a file below `.config/usernetes`.
