@@ -70,7 +70,8 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Creates a directory and all missing directories above it. Only the user may access new directories, whatever the umask
 /// is. Existing directories stay as they are.
 pub(crate) fn make_directories(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
+    // `Path::parent` of a name alone is empty: that is the current directory.
+    if dir.as_os_str().is_empty() || dir.is_dir() {
         return Ok(());
     }
     if let Some(parent) = dir.parent() {
@@ -215,6 +216,8 @@ mod tests {
         let modes = ["there", "there/a", "there/a/b"].map(|name| mode(&dir.path().join(name)));
         assert_eq!(modes, [0o755, PRIVATE, PRIVATE]);
         fs_err::write(there.join("file"), "").unwrap();
+        // The directory of a file in the current one.
+        make_directories(Path::new("support.tar.gz").parent().unwrap()).unwrap();
         let error = make_directories(&there.join("file/a")).unwrap_err();
         assert!(error.to_string().contains("there/file"), "{error}");
     }
