@@ -1,7 +1,10 @@
 //! Whether this machine's clock agrees with the cluster's. With a wrong clock, certificates seem not to be valid yet, or to have
 //! expired.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
 use crate::error::{Error, Kind, Result};
 
@@ -36,36 +39,17 @@ fn compare(date: &str, now: SystemTime) -> Result<()> {
     .hint("set both clocks, for example with `sudo timedatectl set-ntp true`, then run the same command again"))
 }
 
-/// A time such as `Fri, 27 Nov 2026 02:44:00 GMT` (RFC 9110, section 5.6.7).
+/// A time such as `Fri, 27 Nov 2026 02:44:00 GMT` (RFC 9110, section 5.6.7), not before 1970.
 fn parse(date: &str) -> Option<SystemTime> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let words: Vec<_> = date.split_whitespace().collect();
-    let [_, day, month, year, time, "GMT"] = words.as_slice() else {
-        return None;
-    };
-    let month = MONTHS.iter().position(|name| name == month)?;
-    let (day, year): (u64, u64) = (day.parse().ok()?, year.parse().ok()?);
-    let mut parts = time.split(':').map(|part| part.parse::<u64>().ok());
-    let mut part = || parts.next().flatten();
-    let (hour, minute, second) = (part()?, part()?, part()?);
-    if !(1970..10_000).contains(&year) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let years: u64 = (1970..year).map(|y| if leap(y) { 366 } else { 365 }).sum();
-    let lengths = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut days: u64 = years + day - 1 + lengths[..month].iter().sum::<u64>();
-    days += u64::from(month > 1 && leap(year));
-    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    let time = OffsetDateTime::parse(date, &Rfc2822).ok()?;
+    let is_http = date.ends_with(" GMT") && time.unix_timestamp() >= 0;
+    is_http.then(|| time.into())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     const DATE: &str = "Fri, 01 Jan 2027 00:00:00 GMT";
