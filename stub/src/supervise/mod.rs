@@ -131,42 +131,23 @@ fn supervise(
 }
 
 /// Renews certificates that are due, as the timer's unit does under systemd. It looks often, so a clock that was set forward
-/// or a machine that wakes up after days is noticed within this interval.
+/// or a machine that wakes up after days is noticed within this interval. If another command is changing the installation,
+/// the next attempt comes soon.
 fn renew_meanwhile(progress: &Progress) {
-    const FIRST: Duration = Duration::from_mins(2);
-    const INTERVAL: Duration = Duration::from_mins(10);
-    let progress = progress.clone();
-    thread::spawn(move || {
-        thread::sleep(FIRST);
-        loop {
-            // Another command may be changing the installation. The next attempt comes soon.
-            if let Err(error) = renew_due_and_restart(&progress) {
-                progress.line(format!("certificates are not renewed yet: {error}"));
-            }
-            thread::sleep(INTERVAL);
-        }
-    });
+    let (first, interval) = (Duration::from_mins(2), Duration::from_mins(10));
+    let complaint = "certificates are not renewed yet";
+    meanwhile(first, interval, complaint, progress, renew_due_and_restart);
 }
 
 /// Looks at etcd's file every day, as the timer's unit does under systemd.
 fn defragment_meanwhile(progress: &Progress) {
-    const FIRST: Duration = Duration::from_mins(30);
-    const INTERVAL: Duration = Duration::from_hours(24);
-    let progress = progress.clone();
-    thread::spawn(move || {
-        thread::sleep(FIRST);
-        loop {
-            if let Err(error) = defragment_if_worth_it(&progress) {
-                progress.line(format!("etcd's file stays as it is: {error}"));
-            }
-            thread::sleep(INTERVAL);
-        }
-    });
+    let (first, interval) = (Duration::from_mins(30), Duration::from_hours(24));
+    let complaint = "etcd's file stays as it is";
+    meanwhile(first, interval, complaint, progress, defragment_if_worth_it);
 }
 
 /// Makes backups that are due, as the timer's unit does under systemd. Only the words that name an interval are known here.
 fn back_up_meanwhile(schedule: &Schedule, progress: &Progress) {
-    const INTERVAL: Duration = Duration::from_mins(15);
     if schedule.is_never() {
         return;
     }
@@ -176,13 +157,29 @@ fn back_up_meanwhile(schedule: &Schedule, progress: &Progress) {
         ));
         return;
     }
+    let interval = Duration::from_mins(15);
+    meanwhile(interval, interval, "no backup yet", progress, |progress| {
+        backup::scheduled_if_late(progress).map(drop)
+    });
+}
+
+/// Does something again and again while the services run: after this time for the first time, then after each interval. A
+/// failure is said and ends nothing.
+fn meanwhile(
+    first: Duration,
+    interval: Duration,
+    complaint: &'static str,
+    progress: &Progress,
+    deed: fn(&Progress) -> Result<()>,
+) {
     let progress = progress.clone();
     thread::spawn(move || {
+        thread::sleep(first);
         loop {
-            thread::sleep(INTERVAL);
-            if let Err(error) = backup::scheduled_if_late(&progress) {
-                progress.line(format!("no backup yet: {error}"));
+            if let Err(error) = deed(&progress) {
+                progress.line(format!("{complaint}: {error}"));
             }
+            thread::sleep(interval);
         }
     });
 }

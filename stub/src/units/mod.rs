@@ -24,6 +24,7 @@ mod ini;
 mod service;
 mod slice;
 mod target;
+mod timer;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
