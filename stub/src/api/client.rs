@@ -22,6 +22,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes. A single object has at most 1.5 MiB, because etcd takes no more; questions for
 /// many objects must limit their number.
 const LONGEST: u64 = 16 << 20;
+const JSON: &str = "application/json";
+/// The media type of a patch that replaces the fields it names (RFC 7396).
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A server, and the certificate with which to authenticate to it.
 #[derive(Debug, Clone)]
@@ -99,21 +102,17 @@ impl Client {
 
     /// Sends `PATCH path` with a body of the given media type. An answer with any status is a success.
     pub fn patch(&self, path: &str, media_type: &str, body: &str) -> Result<Answer> {
-        let headers = format!(
-            "Content-Type: {media_type}\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        self.ask("PATCH", path, &headers, body)
+        self.send("PATCH", path, media_type, body)
     }
 
     /// Sends `POST path` with a body in JSON. An answer with any status is a success.
     pub fn post(&self, path: &str, body: &str) -> Result<Answer> {
-        self.send("POST", path, body)
+        self.send("POST", path, JSON, body)
     }
 
     /// Sends `PUT path` with a body in JSON. An answer with any status is a success.
     pub fn put(&self, path: &str, body: &str) -> Result<Answer> {
-        self.send("PUT", path, body)
+        self.send("PUT", path, JSON, body)
     }
 
     /// Sends `DELETE path`. An answer with any status is a success.
@@ -121,9 +120,9 @@ impl Client {
         self.ask("DELETE", path, "", "")
     }
 
-    fn send(&self, method: &str, path: &str, body: &str) -> Result<Answer> {
+    fn send(&self, method: &str, path: &str, media_type: &str, body: &str) -> Result<Answer> {
         let length = body.len();
-        let headers = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
+        let headers = format!("Content-Type: {media_type}\r\nContent-Length: {length}\r\n");
         self.ask(method, path, &headers, body)
     }
 

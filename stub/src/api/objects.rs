@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Client;
 use crate::config::Config;
+use crate::error::{Error, Kind, Result};
 
 /// Nothing if an object is healthy; otherwise the reason why it is not.
 pub(crate) type Health = std::result::Result<(), String>;
@@ -82,9 +83,15 @@ pub(super) fn runs(pod: &Value, since: Option<&str>) -> bool {
     condition(pod, "Ready").is_ok() && containers.is_some_and(|all| all.iter().all(new))
 }
 
-/// The pods of a list.
-pub(super) fn items(pods: &Value) -> impl Iterator<Item = &Value> {
-    pods["items"].as_array().into_iter().flatten()
+/// The objects of a list.
+pub(crate) fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list["items"].as_array().into_iter().flatten()
+}
+
+/// An object, or a list of some, from the text of an answer.
+pub(crate) fn read_object(body: &str) -> Result<Value> {
+    serde_json::from_str(body)
+        .map_err(|error| Error::new(Kind::Failed, format!("the API server's answer: {error}")))
 }
 
 /// The message of the latest event in a list. Times in RFC 3339 and UTC can be compared as texts.
@@ -101,7 +108,7 @@ fn latest_message(body: &str) -> Option<String> {
 }
 
 /// A condition of a Kubernetes object if its status is `True`; otherwise the message of the condition.
-pub(super) fn condition<'a>(
+pub(crate) fn condition<'a>(
     object: &'a Value,
     wanted: &str,
 ) -> std::result::Result<&'a Value, String> {

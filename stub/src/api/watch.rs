@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::Client;
 use super::apply::complaint;
-use crate::error::{Context as _, Error, Kind, Result};
+use super::objects::read_object;
+use crate::error::{Error, Kind, Result};
 
 /// How many objects are asked for at a time.
 const PAGE: u32 = 500;
@@ -36,13 +37,13 @@ pub(crate) fn watch(
 ) -> Result<()> {
     let (mut all, mut next) = (Vec::new(), String::new());
     let version = loop {
-        let page = format!("{path}?limit={PAGE}&{fields}&continue={next}");
+        let page = format!("{path}?limit={PAGE}&continue={next}&{fields}");
         let answer = client.get(&page)?;
         if answer.status != 200 {
             let complaint = complaint(answer.status, &answer.body);
             return Err(Error::new(Kind::Failed, format!("{path}: {complaint}")));
         }
-        let list: Value = parse(&answer.body)?;
+        let list: Value = read_object(&answer.body)?;
         if let Some(Value::Array(items)) = list.get("items") {
             all.extend(items.iter().cloned().map(&reduce));
         }
@@ -76,7 +77,7 @@ pub(crate) fn watch(
 
 /// One line of a watch. Gives nothing for an event that says nothing about an object.
 fn event(line: &str) -> Result<Option<News>> {
-    let mut event: Value = parse(line)?;
+    let mut event: Value = read_object(line)?;
     let object = event["object"].take();
     match event["type"].as_str() {
         Some("ADDED" | "MODIFIED") => Ok(Some(News::Set(object))),
@@ -89,12 +90,6 @@ fn event(line: &str) -> Result<Option<News>> {
         }
         _ => Ok(None),
     }
-}
-
-fn parse(text: &str) -> Result<Value> {
-    serde_json::from_str(text)
-        .map_err(std::io::Error::from)
-        .about(|| "the API server's answer")
 }
 
 #[cfg(test)]

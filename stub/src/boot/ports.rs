@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::flannel;
-use crate::api::Client;
+use crate::api::{Client, MERGE_PATCH};
 use crate::cluster;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -18,9 +18,6 @@ use objects::Objects;
 
 /// The time between two comparisons, if nothing happens. A port that another program gives up is open after this time.
 const INTERVAL: Duration = Duration::from_secs(5);
-
-/// The media type of a patch that replaces the fields it names.
-const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// Keeps ports published until this process is told to stop. `port publish` changes the configuration while it runs.
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::render::{cluster_role, cluster_role_binding, json as text};
+use crate::render::{cluster_role, cluster_role_binding, json as text, role};
 
 /// The name of its image's directory in a generation's `images/`.
 pub const IMAGE: &str = "local-path-provisioner";
@@ -36,32 +36,23 @@ pub fn objects(image: &str) -> Vec<Value> {
         { "apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list", "watch"] },
     ]);
     let account = json!({ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE });
-    let role = format!("u7s:{NAME}");
+    // Its pods and its configuration are in its own namespace only.
+    let own = json!([
+        {
+            "apiGroups": [""],
+            "resources": ["pods"],
+            "verbs": ["get", "list", "watch", "create", "patch", "update", "delete"],
+        },
+        { "apiGroups": [""], "resources": ["pods/log", "configmaps"], "verbs": ["get", "list", "watch"] },
+    ]);
+    let [own, own_binding] = role(NAMESPACE, NAME, &own, &json!([account]));
+    let name = format!("u7s:{NAME}");
     vec![
         json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": named(NAME) }),
-        cluster_role(&role, &rules),
-        cluster_role_binding(&role, &role, &account),
-        // Its pods and its configuration are in its own namespace only.
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "Role",
-            "metadata": named(NAME),
-            "rules": [
-                {
-                    "apiGroups": [""],
-                    "resources": ["pods"],
-                    "verbs": ["get", "list", "watch", "create", "patch", "update", "delete"],
-                },
-                { "apiGroups": [""], "resources": ["pods/log", "configmaps"], "verbs": ["get", "list", "watch"] },
-            ],
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": named(NAME),
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME },
-            "subjects": [account],
-        }),
+        cluster_role(&name, &rules),
+        cluster_role_binding(&name, &name, &account),
+        own,
+        own_binding,
         json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::certificates::{REQUESTS, Wanted};
 use super::decide::{Cluster, Decision, TokenFacts, decide};
 use super::token::OURS;
-use super::{addresses, is_ready, items, object, parse, refused, text};
-use crate::api::Client;
+use super::{addresses, is_ready, items, object, read_object, refused, text};
+use crate::api::{Client, MERGE_PATCH};
 use crate::components::joining::{NAMESPACE, REMOVED};
 use crate::config::Config;
 use crate::error::Result;
@@ -56,7 +56,7 @@ fn look(api: &Api<'_>) -> Result<()> {
         if answer.status != 200 {
             return Err(refused(answer.status, &answer.body));
         }
-        let list = parse(&answer.body)?;
+        let list = read_object(&answer.body)?;
         for request in items(&list).filter(|request| is_open(request)) {
             if let Err(error) = settle(api, request) {
                 let name = text(request, "/metadata/name");
@@ -181,8 +181,7 @@ impl Api<'_> {
             },
             "data": { "expiration": BASE64.encode(expires) },
         });
-        let media_type = "application/merge-patch+json";
-        let answer = self.client.patch(&path, media_type, &patch.to_string())?;
+        let answer = self.client.patch(&path, MERGE_PATCH, &patch.to_string())?;
         if answer.status == 200 {
             return Ok(());
         }

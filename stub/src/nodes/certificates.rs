@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use super::{parse, refused, text};
+use super::{read_object, refused, text};
 use crate::api::Client;
 use crate::components::joining::{CLIENT_SIGNER, SERVING_SIGNER};
 use crate::digest::Sha256;
@@ -76,7 +76,7 @@ pub(crate) fn request(client: &Client, node: &str, wanted: Wanted, pem: &str) ->
     loop {
         let answer = client.get(&format!("{REQUESTS}/{name}"))?;
         if answer.status == 200
-            && let Some(certificate) = outcome(&parse(&answer.body)?)?
+            && let Some(certificate) = outcome(&read_object(&answer.body)?)?
         {
             return Ok(certificate);
         }

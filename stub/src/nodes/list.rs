@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{addresses, administrator, is_ready, items, parse, refused, text};
+use super::{addresses, administrator, is_ready, items, read_object, refused, text};
 use crate::cluster::Current;
 use crate::error::Result;
 
@@ -35,7 +35,7 @@ pub fn list(current: &Current) -> Result<Vec<Node>> {
     if answer.status != 200 {
         return Err(refused(answer.status, &answer.body));
     }
-    let list = parse(&answer.body)?;
+    let list = read_object(&answer.body)?;
     let nodes = items(&list).map(|node| {
         let mut node = described(node, current.config.node_name.as_str());
         let path = format!("/api/v1/nodes/{}/proxy/healthz", node.name);

@@ -20,7 +20,7 @@ pub use tokens::{Listed, create, delete, list as tokens};
 
 use serde_json::Value;
 
-use crate::api::{Client, complaint};
+use crate::api::{Client, complaint, condition, items, read_object};
 use crate::cluster::Current;
 use crate::error::{Error, Kind, Result};
 
@@ -45,15 +45,10 @@ fn administrator(current: &Current) -> Result<Client> {
 fn object(client: &Client, path: &str) -> Result<Option<Value>> {
     let answer = client.get(path)?;
     match answer.status {
-        200 => Ok(Some(parse(&answer.body)?)),
+        200 => Ok(Some(read_object(&answer.body)?)),
         404 => Ok(None),
         status => Err(refused(status, &answer.body)),
     }
-}
-
-fn parse(body: &str) -> Result<Value> {
-    serde_json::from_str(body)
-        .map_err(|error| Error::new(Kind::Failed, format!("the API server's answer: {error}")))
 }
 
 /// The error for an answer of the API server that is no success.
@@ -70,16 +65,9 @@ fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     found.unwrap_or_default()
 }
 
-/// The objects of a list.
-fn items(list: &Value) -> impl Iterator<Item = &Value> {
-    list["items"].as_array().into_iter().flatten()
-}
-
 /// Whether a node is ready.
 fn is_ready(node: &Value) -> bool {
-    let conditions = node["status"]["conditions"].as_array();
-    let mut conditions = conditions.into_iter().flatten();
-    conditions.any(|c| c["type"] == "Ready" && c["status"] == "True")
+    condition(node, "Ready").is_ok()
 }
 
 /// The addresses at which other machines reach a node.

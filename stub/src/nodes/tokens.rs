@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::token::{OURS, Token};
-use super::{administrator, items, parse, refused, text};
+use super::{administrator, items, read_object, refused, text};
 use crate::cluster::Current;
 use crate::components::joining::{BOOTSTRAPPERS, NAMESPACE};
 use crate::config::{Cni, DnsName};
@@ -116,7 +116,7 @@ pub fn list(current: &Current) -> Result<Vec<Listed>> {
     if answer.status != 200 {
         return Err(refused(answer.status, &answer.body));
     }
-    let secrets = parse(&answer.body)?;
+    let secrets = read_object(&answer.body)?;
     Ok(items(&secrets).filter_map(listed).collect())
 }
 
