@@ -9,5 +9,6 @@
 )]
 
 pub mod floors;
+pub mod scenario;
 pub mod server;
 pub mod signer;

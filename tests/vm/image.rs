@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use support::scenario::NAMES;
+
+use crate::network::Place;
 use crate::{Result, check};
 
 /// What the machine has besides a minimal Debian: what a server with users on it has. The libraries are those that
@@ -47,6 +50,31 @@ pub struct Image {
     pub initrd: PathBuf,
     pub disk: PathBuf,
     pub key: PathBuf,
+}
+
+impl Image {
+    /// Copies the disk, and puts a bundle into the user's home. That takes a second; through ssh it would take a minute.
+    pub fn copy(&self, disk: &Path, bundle: &Path) -> Result<()> {
+        check(
+            Command::new("cp")
+                .args(["--sparse=always", "--force"])
+                .arg(&self.disk)
+                .arg(disk),
+        )?;
+        let file = format!("/home/{USER}/usernetes-x86_64");
+        let quoted = format!("\"{}\"", bundle.display());
+        for request in [
+            format!("write {quoted} {file}"),
+            format!("set_inode_field {file} mode 0100755"),
+            format!("set_inode_field {file} uid {UID}"),
+            format!("set_inode_field {file} gid {UID}"),
+        ] {
+            let mut debugfs = Command::new("debugfs");
+            debugfs.args(["-w", "-R", &request]).arg(disk);
+            check(debugfs.stdout(Stdio::null()).stderr(Stdio::null()))?;
+        }
+        Ok(())
+    }
 }
 
 /// Makes the image, or finds the one made earlier from the same suite and the same description.
@@ -155,17 +183,21 @@ fn configure(root: &Path, public_key: &str) -> Result<()> {
             let _ = writeln!(text, "{m}");
             text
         });
+    let mut hosts = format!("127.0.0.1 localhost\n{} machine\n", Place::SHARED.address());
+    for (number, name) in NAMES.iter().enumerate() {
+        let _ = writeln!(hosts, "{} {name}", Place::of(number).address());
+    }
     let files = [
         ("etc/subuid", range.as_str()),
         ("etc/subgid", &range),
         ("etc/hostname", "machine\n"),
-        ("etc/hosts", "127.0.0.1 localhost\n10.0.2.15 machine\n"),
+        ("etc/hosts", &hosts),
         ("etc/fstab", "LABEL=root / ext4 defaults,noatime 0 1\n"),
         ("etc/resolv.conf", "nameserver 10.0.2.3\n"),
         ("etc/modules-load.d/usernetes.conf", &modules),
         (
-            "etc/systemd/network/10-eth.network",
-            "[Match]\nName=e* vec*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n",
+            "etc/systemd/network/20-eth.network",
+            &network(Place::SHARED, ""),
         ),
         (
             "etc/systemd/system/user@.service.d/delegate.conf",
@@ -181,6 +213,11 @@ fn configure(root: &Path, public_key: &str) -> Result<()> {
     ];
     for (path, text) in files {
         write(&root.join(path), text)?;
+    }
+    for (number, name) in NAMES.iter().enumerate() {
+        let file = root.join(format!("etc/systemd/network/10-{name}.network"));
+        let condition = format!("KernelCommandLine=vm.guest={name}\n");
+        write(&file, &network(Place::of(number), &condition))?;
     }
     chroot(&[
         "chown",
@@ -206,6 +243,12 @@ fn configure(root: &Path, public_key: &str) -> Result<()> {
         "fstrim.timer",
         "dpkg-db-backup.timer",
     ])
+}
+
+/// The network of a machine, which knows from a condition that it is that one.
+fn network(place: Place, condition: &str) -> String {
+    let address = place.address();
+    format!("[Match]\nName=e* vec*\n{condition}[Network]\nAddress={address}/24\nGateway=10.0.2.2\n")
 }
 
 fn initrd(root: &Path, modules: &Path, scratch: &Path, output: &Path) -> Result<()> {

@@ -1,4 +1,4 @@
-//! The results of scenarios, as a table for people and as JUnit's XML for other programs.
+//! The results of scenarios, as a table for people, and as XML in the form of `JUnit` for other programs.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;

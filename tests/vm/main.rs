@@ -1,15 +1,19 @@
-//! The virtual machine: a real systemd, an unprivileged user, real programs, no network.
+//! Virtual machines: a real systemd, an unprivileged user, real programs, no network beyond.
 //!
-//! `cargo test -p builder --test vm` makes the machine out of Debian packages (kept for the next time), boots it, copies a
-//! bundle in and runs the scenarios of `tests/vm/scenarios/` as the user. The machine runs under QEMU, with KVM where that
+//! `cargo test -p builder --test vm` makes a machine out of Debian packages (kept for the next time), boots it with a bundle in
+//! it and runs the scenarios of `tests/vm/scenarios/` as the user. The machine runs under QEMU, with KVM where that
 //! works and emulated otherwise. With `--kernel FILE`, a User Mode Linux kernel (`linux.uml`), it runs as an ordinary process
 //! instead, several times faster than emulation. Without `--bundle FILE` the bundle is made from the Debian channel. A
-//! scenario says in its first lines which components a bundle must have for it; scenarios that need others are named and left
-//! out. `--junit FILE` writes the results for other programs.
+//! scenario says in its first lines which components a bundle must have for it, and how many machines; scenarios that need
+//! other components are named and left out. `--junit FILE` writes the results for other programs. `support::scenario` has the
+//! lines that a scenario may contain.
+//!
+//! Scenarios for one machine share one. Those for several have machines of their own, on one network; the shared one is off
+//! meanwhile, and is booted again for the next scenario that needs it.
 //!
 //! Needs root (a file system image is made), a Debian mirror in apt's configuration, and the packages
-//! `mmdebstrap e2fsprogs openssh-client`, with `qemu-system-x86 cpio` for QEMU and `iproute2` for User Mode Linux. That kernel
-//! needs these built in: cgroup v2, overlay, fuse, tun, bridge, veth, vxlan, nftables, iptables, and the vector network device.
+//! `mmdebstrap e2fsprogs openssh-client`, with `qemu-system-x86 cpio` for QEMU, and `iproute2` for User Mode Linux and for
+//! several machines, which take 3 GiB of memory each. That kernel needs these built in: cgroup v2, overlay, fuse, tun, bridge, veth, vxlan, nftables, iptables, and the vector network device.
 
 // A test that cannot go on has failed: it panics.
 #![allow(
@@ -25,17 +29,19 @@ mod engine;
 mod guest;
 mod image;
 mod junit;
-mod scenario;
+mod machines;
+mod network;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use support::scenario::Scenario;
+
 use engine::Engine;
-use guest::Guest;
 use junit::Case;
-use scenario::Scenario;
+use machines::Machines;
 
 /// What goes wrong in here is told in one sentence.
 type Result<T> = std::result::Result<T, String>;
@@ -119,31 +125,29 @@ fn run(options: &Options) -> Result<()> {
             .map_err(|e| e.to_string())?
             .join("vm"),
     )?;
-    let boot = || Guest::boot(&image, Engine::new(options.kernel.as_deref())?, &work);
-    let mut run = Run::of(&scenarios, &components, &bundle, boot()?)?;
-    if run.guest_ended() {
+    let machines = || -> Result<Machines> {
+        let engine = Engine::new(options.kernel.as_deref())?;
+        Ok(Machines::new(&image, engine, &bundle, &work))
+    };
+    let mut run = Run::of(&scenarios, &components, machines()?);
+    if run.failed() > 0 && run.machines.ended() {
         // Seen with emulated processors: the guest's kernel panics at random. That is not what is being tested.
         eprintln!("the machine itself ended: once more, from the beginning");
-        run = Run::of(&scenarios, &components, &bundle, boot()?)?;
+        drop(run);
+        run = Run::of(&scenarios, &components, machines()?);
     }
     run.finish(options)
 }
 
-/// The results of the scenarios in one machine.
+/// The results of the scenarios.
 struct Run {
-    guest: Guest,
+    machines: Machines,
     cases: Vec<Case>,
 }
 
 impl Run {
     /// Runs the scenarios one after the other, until one fails: later ones build on earlier ones.
-    fn of(
-        scenarios: &[Scenario],
-        components: &BTreeSet<String>,
-        bundle: &Path,
-        mut guest: Guest,
-    ) -> Result<Self> {
-        guest.copy(bundle, "usernetes-x86_64")?;
+    fn of(scenarios: &[Scenario], components: &BTreeSet<String>, mut machines: Machines) -> Self {
         let mut cases = Vec::new();
         for scenario in scenarios {
             let name = scenario.name.clone();
@@ -152,23 +156,21 @@ impl Run {
                 continue;
             }
             eprintln!("── {name}");
+            let result = machines.ready_for(scenario.guests);
+            // The boot is not part of what a scenario takes.
             let started = Instant::now();
-            let result = scenario.run(&mut guest);
+            let result = result.and_then(|()| machines.run(scenario));
             let failed = result.is_err();
             cases.push(Case::run(name, started.elapsed(), result));
             if failed {
                 break;
             }
         }
-        Ok(Self { guest, cases })
+        Self { machines, cases }
     }
 
     fn failed(&self) -> usize {
         self.cases.iter().filter(|case| case.has_failed()).count()
-    }
-
-    fn guest_ended(&mut self) -> bool {
-        self.failed() > 0 && !self.guest.running()
     }
 
     /// Prints the table, and ends the machine unless it is to be kept.
@@ -183,8 +185,7 @@ impl Run {
                 .map_err(|e| format!("{}: {e}", file.display()))?;
         }
         if options.keep {
-            eprintln!("the machine is left running: {}", self.guest.ssh_command());
-            self.guest.leave_running();
+            self.machines.leave_running();
         }
         if failed > 0 {
             return Err("a scenario failed; its output is above".to_owned());
