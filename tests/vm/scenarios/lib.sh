@@ -30,3 +30,54 @@ ready() { within 300 "$1: API, node and CoreDNS are back" sh -c "usernetes kubec
 
 # home_and_runtime: lists the files in the user's directories, without those of the service manager.
 home_and_runtime() { find ~ "$XDG_RUNTIME_DIR" -maxdepth 4 -path "$XDG_RUNTIME_DIR/systemd" -prune -o -print | sort; }
+
+# Of scenarios for several machines. `# on` and the lines like it are explained in tests/support/scenario.rs.
+
+# address MACHINE: prints its address.
+address() { getent hosts "$1" | { read -r address _ && echo "$address"; }; }
+
+# found_cluster: makes sure that this machine has a cluster that others can join.
+found_cluster() { "$U" install --address "$(address "$(hostname)")" --cni flannel; }
+
+# member OPTION…: makes sure that this machine belongs to the cluster of the token in the file `token`.
+member() { systemctl --user is-active --quiet u7s-node.target || "$U" join "$@" <token; }
+
+# is_ready NODE: whether the cluster takes it for Ready.
+is_ready() { [ "$(usernetes kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = True ]; }
+
+# web NODE…: runs a web server on each of these nodes, as the pod web-NODE and the service at-NODE. It answers with its name.
+web() {
+    local node
+    for node; do
+        usernetes kubectl apply -f - <<Y
+apiVersion: v1
+kind: Pod
+metadata: { name: web-$node, labels: { app: web-$node, web: any } }
+spec:
+  nodeName: $node
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: c
+      image: docker.io/library/busybox:1.37
+      imagePullPolicy: Never
+      command: [sh, -c, "mkdir -p /w; hostname >/w/index.html; echo started; exec httpd -f -p 8080 -h /w"]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: at-$node }
+spec: { selector: { app: web-$node }, ports: [{ port: 80, targetPort: 8080 }] }
+Y
+    done
+    for node; do usernetes kubectl wait --for=condition=Ready "pod/web-$node" --timeout=180s; done
+}
+
+# web_reaches FROM TO…: whether the pod web-FROM gets the answers of the others by address, by service and by full name.
+web_reaches() {
+    local from=$1 to targets="" expected=""
+    shift
+    for to; do
+        targets+=" $(usernetes kubectl get pod "web-$to" -o jsonpath='{.status.podIP}'):8080 at-$to at-$to.default.svc.cluster.local"
+        expected+=$(printf '%s ' "web-$to" "web-$to" "web-$to")" "
+    done
+    [ "$(usernetes kubectl exec "web-$from" -- sh -c "for t in $targets; do wget -qO- -T 5 http://\$t; done" | xargs)" = "$(xargs <<<"$expected")" ]
+}
