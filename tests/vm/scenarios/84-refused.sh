@@ -51,6 +51,6 @@ refused token '10\.0\.2\.16:6443 does not answer'
 # heal a
 # on a
 [ "$($K get nodes -o name)" = node/a ] || fail "a node is left behind"
-usernetes token delete "$(usernetes token list | grep 'any node' | cut -d' ' -f1 | head -n 1)"
+usernetes token delete "$(sed -E 's/.*"i":"([^"]*)".*/\1/' json)"
 # on b
 refused token 'the token is unknown or has expired'
