@@ -193,7 +193,7 @@ pub fn check(
     findings.extend(paths::sockets(machine));
     findings.extend(ports::bound(machine, config, &real_data_dir));
     findings.extend(ports::privileged(machine, config));
-    findings.extend(routes::collisions(machine, &config.network, kept));
+    findings.extend(routes::collisions(machine, config, kept));
     findings
 }
 

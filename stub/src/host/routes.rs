@@ -4,13 +4,16 @@ use std::net::Ipv4Addr;
 
 use super::{CheckId, Finding, Level, Machine};
 use crate::cidr::Cidr;
-use crate::config::Network;
+use crate::config::{Config, Network};
 
 const ID: CheckId = CheckId::Networks;
 /// The IPv4 routes of the machine, after a line of headings.
 pub(super) const ROUTES: &str = "/proc/net/route";
 /// `RTF_REJECT` of linux/route.h: a route to nowhere.
 const REJECT: u32 = 0x200;
+
+/// The key of the network between this machine and its part of the cluster. The others are the same on all machines.
+const OWN: &str = "network.rootlesskit";
 
 /// A route of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +47,11 @@ impl Route {
 
 /// One finding for each network of the cluster that overlaps one of the machine's routes. `kept` are the networks of a cluster
 /// that has data. It works as before if a route has come since, for example of a VPN, so that is only a warning: otherwise
-/// neither an upgrade nor the way back would be possible while the VPN is connected.
+/// neither an upgrade nor the way back would be possible while the VPN is connected. A worker can only choose the network that is
+/// its own.
 pub(super) fn collisions(
     machine: &Machine,
-    network: &Network,
+    config: &Config,
     kept: Option<&Network>,
 ) -> Vec<Finding> {
     let Some(text) = machine.read(ROUTES) else {
@@ -58,7 +62,7 @@ pub(super) fn collisions(
         )];
     };
     let routes: Vec<_> = text.lines().skip(1).filter_map(Route::parse).collect();
-    let wanted = wanted(network);
+    let wanted = wanted(&config.network);
     // A network that is proposed for one of them is no longer free for the next.
     let mut others = wanted.map(|(_, cidr, _)| cidr).to_vec();
     let mut findings = Vec::new();
@@ -82,10 +86,17 @@ pub(super) fn collisions(
         let proposal = free(cidr, &routes, &others);
         others.extend(proposal);
         let proposal = proposal.map_or_else(String::new, |free| format!(", for example {free}"));
+        let fix = if config.machines.is_worker() && key != OWN {
+            format!(
+                "all machines of the cluster have this network: take the route away, or make the cluster with another network, {flag} NETWORK{proposal}"
+            )
+        } else {
+            format!("choose another network with {flag} NETWORK{proposal}")
+        };
         findings.push(
             Finding::new(ID, Level::Fatal, found)
                 .expected("a network this machine has no route to: the cluster could not reach the machines there")
-                .fix(format!("choose another network with {flag} NETWORK{proposal}")),
+                .fix(fix),
         );
     }
     if findings.is_empty() {
@@ -98,7 +109,7 @@ pub(super) fn collisions(
 /// The networks of a cluster, with their keys in `config.toml` and their flags of `install`.
 fn wanted(network: &Network) -> [(&'static str, Cidr, &'static str); 3] {
     [
-        ("network.rootlesskit", network.rootlesskit, "--cidr"),
+        (OWN, network.rootlesskit, "--cidr"),
         ("network.services", network.services, "--services"),
         ("network.pods", network.pods, "--pods"),
     ]

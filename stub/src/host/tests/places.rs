@@ -9,7 +9,7 @@ use rustix::fs::StatVfsMountFlags;
 
 use super::super::{Level, Machine, Manager, check, disk, ports, report, routes};
 use super::{config, machine, text};
-use crate::config::{Network, PortSpec};
+use crate::config::{Network, PortSpec, Role};
 
 #[test]
 fn disks() {
@@ -187,7 +187,7 @@ fn routes_in_the_way() {
         eth0\t0000000A\t00000000\t0001\t0\t0\t100\t0000FFFF\t0\t0\t0\n\
         wg0\t0000400A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
     let (_dir, m) = machine(&[("/proc/net/route", routes)]);
-    let findings = routes::collisions(&m, &config().network, None);
+    let findings = routes::collisions(&m, &config(), None);
     insta::assert_snapshot!(report(&findings), @r"
     fatal networks: `network.rootlesskit` is 10.0.42.0/24, but this machine has a route to 10.0.0.0/16 by eth0
           expected  a network this machine has no route to: the cluster could not reach the machines there
@@ -201,7 +201,7 @@ fn routes_in_the_way() {
         services: "10.96.0.0/24".parse().unwrap(),
         ..config().network
     };
-    let findings = routes::collisions(&m, &config().network, Some(&kept));
+    let findings = routes::collisions(&m, &config(), Some(&kept));
     insta::assert_snapshot!(report(&findings), @r"
     warn  networks: `network.rootlesskit` is 10.0.42.0/24, but this machine has a route to 10.0.0.0/16 by eth0
           expected  a network this machine has no route to
@@ -210,9 +210,18 @@ fn routes_in_the_way() {
           expected  a network this machine has no route to: the cluster could not reach the machines there
           fix       choose another network with --services NETWORK, for example 10.65.0.0/24
     ");
+    // A worker has the networks of the cluster that it joins.
+    let mut worker = config();
+    worker.machines.role = Role::Worker;
+    let findings = routes::collisions(&m, &worker, None);
+    insta::assert_snapshot!(report(&findings[1..]), @r"
+    fatal networks: `network.services` is 10.0.0.0/24, but this machine has a route to 10.0.0.0/16 by eth0
+          expected  a network this machine has no route to: the cluster could not reach the machines there
+          fix       all machines of the cluster have this network: take the route away, or make the cluster with another network, --services NETWORK, for example 10.66.0.0/24
+    ");
     let (_dir, m) = machine(&[("/proc/net/route", routes.lines().next().unwrap())]);
     assert_eq!(
-        routes::collisions(&m, &config().network, None)[0].found,
+        routes::collisions(&m, &config(), None)[0].found,
         "no route leads to 10.0.42.0/24, 10.0.0.0/24, 10.88.0.0/16"
     );
 }
