@@ -137,7 +137,7 @@ impl Demo<'_> {
         let home = self.directory.join("home");
         for scratch in [
             &home,
-            &self.directory.join("checkouts"),
+            &self.directory.join("elsewhere"),
             &self.directory.join("rebuilt"),
             &self.directory.join("registry"),
         ] {
@@ -155,34 +155,25 @@ impl Demo<'_> {
         fetch.arg("fetch");
         self.step("fetch", || last_line(&mut fetch))?;
 
-        // Twice from two copies of the sources, with nothing else in common: the second has its own cache and
-        // compresses everything again, its downloads coming from the first one's cache as a mirror; its cargo has a new
-        // home, and all its settings are set to something else.
+        // Once here, as `builder build` does it, so that a later build finds the compiled stub. Once from a copy of the
+        // sources, with nothing else in common: it has its own cache and compresses everything again, its downloads
+        // coming from the first one's cache as a mirror; its cargo has a new home, and all its settings are set to
+        // something else.
         let cache = stub::paths::cache_dir()?;
-        let (first, second) = (self.checkout("a")?, self.checkout("b/in another place")?);
-        let other_side = self.directory.join("checkouts/b");
-        self.build(
-            "build",
-            &Site {
-                target: first.join("target"),
-                checkout: first.clone(),
-                cache: None,
-                mirror: None,
-                umask: "022",
-                hostile: None,
-            },
-            &lockfile,
-            &bundle,
-        )?;
-        let elsewhere = Site {
-            checkout: second,
-            target: other_side.join("compiled"),
-            cache: Some(other_side.join("cache")),
+        let elsewhere = self.directory.join("elsewhere");
+        let copy = elsewhere.join("in another place");
+        let (sources, left_out) = (self.workspace.root(), [".git".as_ref(), "target".as_ref()]);
+        copy_tree(sources, &copy, &left_out)?;
+        self.build("build", &self.here(), &lockfile, &bundle)?;
+        let site = Site {
+            checkout: copy,
+            target: elsewhere.join("compiled"),
+            cache: Some(elsewhere.join("cache")),
             mirror: Some(cache),
             umask: "077",
-            hostile: Some(Hostile::around(&other_side)?),
+            hostile: Some(Hostile::around(&elsewhere)?),
         };
-        self.build("build again elsewhere", &elsewhere, &lockfile, &other)?;
+        self.build("build again elsewhere", &site, &lockfile, &other)?;
         let (one, two) = (Bundle::open(&bundle)?, Bundle::open(&other)?);
         self.step("compare", || {
             builder::verify::same_bytes(&one, &two)?;
@@ -211,12 +202,12 @@ impl Demo<'_> {
             etcd::health(&home, |program| in_home(program, &home))
         })?;
         self.bundle("install again", &bundle, &home, &["install", "--start="])?;
-        self.image(&first, &lockfile, &home)?;
+        self.image(&lockfile, &home)?;
         self.step("remove", || {
             files::remove_tree(&home)?;
             Ok(String::new())
         })?;
-        for scratch in ["checkouts", "rebuilt"] {
+        for scratch in ["elsewhere", "rebuilt"] {
             files::remove_tree(&self.directory.join(scratch))?;
         }
 
@@ -274,18 +265,19 @@ impl Demo<'_> {
         command
     }
 
-    /// A copy of the sources without the compiled files.
-    fn checkout(&self, name: &str) -> Result<PathBuf> {
-        let copy = self.directory.join("checkouts").join(name);
-        copy_tree(
-            self.workspace.root(),
-            &copy,
-            &[".git".as_ref(), "target".as_ref()],
-        )?;
-        Ok(copy)
+    /// The checkout that the demo was started in, with the user's own cache.
+    fn here(&self) -> Site {
+        Site {
+            checkout: self.workspace.root().to_owned(),
+            target: self.workspace.target(),
+            cache: None,
+            mirror: None,
+            umask: "022",
+            hostile: None,
+        }
     }
 
-    /// A step that builds the bundle from a copy of the sources.
+    /// A step that builds the bundle at a site.
     fn build(&mut self, name: &str, site: &Site, lockfile: &Path, output: &Path) -> Result<()> {
         // The umask is inherited, and only a shell can set it for the process that follows it.
         let mut command = Command::new("/bin/sh");

@@ -23,9 +23,9 @@ const COMPONENT: &str = "busybox-image";
 const REPOSITORY: &str = "demo/busybox";
 
 impl Demo<'_> {
-    /// Adds an image to the pins of `lockfile`, builds the bundle again in `checkout` and installs it over the one
+    /// Adds an image to the pins of `lockfile`, builds the bundle again and installs it over the one
     /// without the image.
-    pub(super) fn image(&mut self, checkout: &Path, lockfile: &Path, home: &Path) -> Result<()> {
+    pub(super) fn image(&mut self, lockfile: &Path, home: &Path) -> Result<()> {
         let scratch = self.directory.join("registry");
         files::remove_tree(&scratch)?;
         fs_err::create_dir_all(&scratch)?;
@@ -62,12 +62,8 @@ impl Demo<'_> {
 
         let bundle = scratch.join(format!("usernetes-{}", self.arch));
         let site = Site {
-            checkout: checkout.to_owned(),
-            target: checkout.join("target"),
-            cache: None,
             mirror: Some(cache.join("usernetes")),
-            umask: "022",
-            hostile: None,
+            ..self.here()
         };
         self.build("build with the image", &site, &locked, &bundle)?;
         self.bundle(
