@@ -138,7 +138,9 @@ fn pod(image: &str) -> Value {
             "httpGet": { "path": path, "port": "https", "scheme": "HTTPS" },
             "initialDelaySeconds": delay,
             "periodSeconds": 10,
-            "failureThreshold": 3,
+            // With the default of one second, a busy machine was seen to end it while it started.
+            "timeoutSeconds": 5,
+            "failureThreshold": 5,
         })
     };
     json!({
@@ -163,7 +165,7 @@ fn pod(image: &str) -> Value {
                 "requests": { "cpu": "50m", "memory": "64Mi" },
                 "limits": { "memory": "256Mi" },
             },
-            "livenessProbe": probe("/livez", 0),
+            "livenessProbe": probe("/livez", 20),
             "readinessProbe": probe("/readyz", 10),
             "securityContext": {
                 "allowPrivilegeEscalation": false,
