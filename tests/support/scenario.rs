@@ -13,6 +13,8 @@
 //! * `# cut b`: takes this machine off the network; `# heal b`: puts it back.
 //! * `# kill b`: cuts its power; `# start b`: boots it again from its disk.
 //! * `# copy a:token b:token`: copies a file between homes.
+//! * `# release broken-kubelet exits`: puts a release into the home, in a file of this name, whose kubelet `exits` at once, or
+//!   `hangs`. `# release newer`: puts the newer release there that was given; only a scenario that needs `newer-release` may.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -67,11 +69,54 @@ pub enum Step {
     Kill(usize),
     /// Boots it from its disk.
     Start(usize),
+    /// Puts another release into the user's home.
+    Release(usize, Release),
     /// Copies a file of a machine's user to another machine.
     Copy {
         from: (usize, String),
         to: (usize, String),
     },
+}
+
+/// A release other than the one that the machines have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Release {
+    /// The newer one that was given.
+    Newer,
+    /// One in which this program does nothing: it ends with an error, or goes on for ever.
+    Broken { program: String, ends: bool },
+}
+
+impl Release {
+    /// What `needs` calls the newer one.
+    pub const NEWER: &str = "newer-release";
+
+    /// The name of its file in the home.
+    #[must_use]
+    pub fn file(&self) -> String {
+        match self {
+            Self::Newer => "newer".to_owned(),
+            Self::Broken { program, .. } => format!("broken-{program}"),
+        }
+    }
+
+    fn read(words: &[&str]) -> Result<Self, String> {
+        let broken = |name: &str, ends| {
+            name.strip_prefix("broken-").map(|program| Self::Broken {
+                program: program.to_owned(),
+                ends,
+            })
+        };
+        let release = match words {
+            ["newer"] => Some(Self::Newer),
+            [name, "exits"] => broken(name, true),
+            [name, "hangs"] => broken(name, false),
+            _ => None,
+        };
+        release.ok_or_else(|| {
+            "a release is `newer`, `broken-PROGRAM exits` or `broken-PROGRAM hangs`".to_owned()
+        })
+    }
 }
 
 impl Scenario {
@@ -189,6 +234,7 @@ impl<'a> Script<'a> {
             ("reboot", [""]) => self.step(Step::Reboot(self.on)),
             ("clock", [_, ..]) => self.step(Step::Root(self.on, format!("date --set='{rest}'"))),
             ("root", [_, ..]) => self.step(Step::Root(self.on, rest.to_owned())),
+            ("release", words) => self.step(Step::Release(self.on, Release::read(words)?)),
             ("cut", [name]) => self.step(Step::Cut(self.guest(name)?)),
             ("heal", [name]) => self.step(Step::Heal(self.guest(name)?)),
             ("kill", [name]) => self.step(Step::Kill(self.guest(name)?)),
@@ -281,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_scenario_for_several_machines() {
-        let text = "# guests: 2 empty\nK=kubectl\n# on b\n$K b\n# cut b\n# on a\n$K a\n# root ip link\n# copy a:token b:t/x\n# kill a\n# start a\n# heal b\n$K again\n";
+        let text = "# guests: 2 empty\nK=kubectl\n# on b\n$K b\n# cut b\n# on a\n$K a\n# root ip link\n# release broken-etcd hangs\n# copy a:token b:t/x\n# kill a\n# start a\n# heal b\n$K again\n";
         let scenario = Scenario::parse("82-x", text, LIB).unwrap();
         assert_eq!(
             scenario.guests,
@@ -298,6 +344,13 @@ mod tests {
                 Step::Cut(1),
                 script(0, &format!("{common}$K a\n")),
                 Step::Root(0, "ip link".to_owned()),
+                Step::Release(
+                    0,
+                    Release::Broken {
+                        program: "etcd".to_owned(),
+                        ends: false,
+                    },
+                ),
                 Step::Copy {
                     from: (0, "token".to_owned()),
                     to: (1, "t/x".to_owned()),
@@ -325,6 +378,10 @@ mod tests {
             "line 2, `# copy a:x y`: a file is named like `a:token`"
         );
         assert_eq!(
+            complaint("# release broken-etcd"),
+            "line 1, `# release broken-etcd`: a release is `newer`, `broken-PROGRAM exits` or `broken-PROGRAM hangs`"
+        );
+        assert_eq!(
             complaint("# guests: 9"),
             "`# guests:` needs a number from 1 to 5"
         );
@@ -342,10 +399,8 @@ mod tests {
         for scenario in scenarios {
             let name = &scenario.name;
             assert!(!scenario.needs.is_empty(), "{name} needs no component");
-            assert!(
-                matches!(scenario.steps[..], [Step::Script(..), ..]),
-                "{name}"
-            );
+            let is_script = |step: &Step| matches!(step, Step::Script(..));
+            assert!(scenario.steps.iter().any(is_script), "{name}");
         }
     }
 }

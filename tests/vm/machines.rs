@@ -4,20 +4,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use support::scenario::{Guests, NAMES, Scenario, Step};
+use support::scenario::{Guests, NAMES, Release, Scenario, Step};
 
 use crate::Result;
+use crate::broken;
 use crate::engine::{Engine, Link};
 use crate::guest::Guest;
 use crate::image::Image;
 use crate::network::Network;
+
+/// The bundles that the machines get.
+#[derive(Debug, Clone)]
+pub struct Bundles {
+    /// The one that every machine has.
+    pub bundle: PathBuf,
+    /// That of a newer release.
+    pub newer: Option<PathBuf>,
+}
 
 /// They exist as soon as a scenario needs them. Either the shared one is on, or several are.
 #[derive(Debug)]
 pub struct Machines {
     image: Image,
     engine: Engine,
-    bundle: PathBuf,
+    bundles: Bundles,
     work: PathBuf,
     network: Option<Arc<Network>>,
     shared: Option<Guest>,
@@ -25,11 +35,11 @@ pub struct Machines {
 }
 
 impl Machines {
-    pub fn new(image: &Image, engine: Engine, bundle: &Path, work: &Path) -> Self {
+    pub fn new(image: &Image, engine: Engine, bundles: &Bundles, work: &Path) -> Self {
         Self {
             image: image.clone(),
             engine,
-            bundle: bundle.to_owned(),
+            bundles: bundles.clone(),
             work: work.to_owned(),
             network: None,
             shared: None,
@@ -73,7 +83,13 @@ impl Machines {
             None => Link::Bridge(self.network()?),
         };
         let engine = (self.engine.clone(), link);
-        Guest::new(&self.image, engine, several, &self.bundle, &self.work)
+        Guest::new(
+            &self.image,
+            engine,
+            several,
+            &self.bundles.bundle,
+            &self.work,
+        )
     }
 
     fn network(&mut self) -> Result<Arc<Network>> {
@@ -105,6 +121,11 @@ impl Machines {
                 Step::Heal(which) => guests[*which].connect(true)?,
                 Step::Kill(which) => guests[*which].stop(),
                 Step::Start(which) => guests[*which].start()?,
+                Step::Release(on, release) => {
+                    let file = release_file(release, &self.bundles, &self.work)?;
+                    let content = fs_err::read(file).map_err(|e| e.to_string())?;
+                    guests[*on].write(&release.file(), &content)?;
+                }
                 Step::Copy { from, to } => {
                     let content = guests[from.0].read(&from.1)?;
                     guests[to.0].write(&to.1, &content)?;
@@ -129,6 +150,23 @@ impl Machines {
         }
         // Nothing is dropped, so nothing is stopped.
         std::mem::forget(self);
+    }
+}
+
+/// The file of a release, which is made if it is a broken one.
+fn release_file(release: &Release, bundles: &Bundles, work: &Path) -> Result<PathBuf> {
+    match release {
+        Release::Newer => bundles.newer.clone().ok_or_else(|| {
+            format!(
+                "only a scenario that needs `{}` can use one",
+                Release::NEWER
+            )
+        }),
+        Release::Broken { program, ends } => {
+            let file = work.join(release.file());
+            broken::copy(&bundles.bundle, program, *ends, &file)?;
+            Ok(file)
+        }
     }
 }
 

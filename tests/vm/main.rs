@@ -5,7 +5,8 @@
 //! works and emulated otherwise. With `--kernel FILE`, a User Mode Linux kernel (`linux.uml`), it runs as an ordinary process
 //! instead, several times faster than emulation. Without `--bundle FILE` the bundle is made from the Debian channel. A
 //! scenario says in its first lines which components a bundle must have for it, and how many machines; scenarios that need
-//! other components are named and left out. `--junit FILE` writes the results for other programs. `support::scenario` has the
+//! other components are named and left out. `--newer FILE` is the bundle of a newer release, for those that need `newer-release`.
+//! `--junit FILE` writes the results for other programs. `support::scenario` has the
 //! lines that a scenario may contain.
 //!
 //! Scenarios for one machine share one. Those for several have machines of their own, on one network; the shared one is off
@@ -25,6 +26,7 @@
     unreachable_pub
 )]
 
+mod broken;
 mod engine;
 mod guest;
 mod image;
@@ -37,11 +39,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use support::scenario::Scenario;
+use support::scenario::{Release, Scenario};
 
 use engine::Engine;
 use junit::Case;
-use machines::Machines;
+use machines::{Bundles, Machines};
 
 /// What goes wrong in here is told in one sentence.
 type Result<T> = std::result::Result<T, String>;
@@ -51,6 +53,7 @@ const SUITE: &str = "trixie";
 
 struct Options {
     bundle: Option<PathBuf>,
+    newer: Option<PathBuf>,
     kernel: Option<PathBuf>,
     junit: Option<PathBuf>,
     only: Option<String>,
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
 fn options() -> Result<Options> {
     let mut options = Options {
         bundle: None,
+        newer: None,
         kernel: None,
         junit: None,
         only: None,
@@ -80,13 +84,14 @@ fn options() -> Result<Options> {
         let mut value = || args.next().ok_or_else(|| format!("`{arg}` needs a value"));
         match arg.as_str() {
             "--bundle" => options.bundle = Some(PathBuf::from(value()?)),
+            "--newer" => options.newer = Some(PathBuf::from(value()?)),
             "--kernel" => options.kernel = Some(PathBuf::from(value()?)),
             "--junit" => options.junit = Some(PathBuf::from(value()?)),
             "--only" => options.only = Some(value()?),
             "--keep" => options.keep = true,
             other => {
                 return Err(format!(
-                    "unknown argument `{other}`: there are `--bundle FILE`, `--kernel FILE`, `--junit FILE`, `--only SCENARIO,…` and `--keep` (leave the machine running)"
+                    "unknown argument `{other}`: there are `--bundle FILE`, `--newer FILE`, `--kernel FILE`, `--junit FILE`, `--only SCENARIO,…` and `--keep` (leave the machine running)"
                 ));
             }
         }
@@ -107,7 +112,12 @@ fn run(options: &Options) -> Result<()> {
         Some(file) => file.clone(),
         None => debian_bundle(root, &work)?,
     };
-    let components = components(&bundle)?;
+    let mut components = components(&bundle)?;
+    if options.newer.is_some() {
+        components.insert(Release::NEWER.to_owned());
+    }
+    let newer = options.newer.clone();
+    let bundles = Bundles { bundle, newer };
     let mut scenarios = Scenario::read_all(&root.join("tests/vm/scenarios"))?;
     scenarios.retain(|s| {
         options
@@ -127,7 +137,7 @@ fn run(options: &Options) -> Result<()> {
     )?;
     let machines = || -> Result<Machines> {
         let engine = Engine::new(options.kernel.as_deref())?;
-        Ok(Machines::new(&image, engine, &bundle, &work))
+        Ok(Machines::new(&image, engine, &bundles, &work))
     };
     let mut run = Run::of(&scenarios, &components, machines()?);
     if run.failed() > 0 && run.machines.ended() {

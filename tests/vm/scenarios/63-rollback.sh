@@ -1,0 +1,24 @@
+# needs: kube-apiserver kubelet coredns-image newer-release
+# Tests an upgrade to a newer release and the way back, which is a way back of etcd's data if etcd's minor version is newer.
+# release newer
+pods() { usernetes kubectl get pods --all-namespaces -o jsonpath='{range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount}{"\n"}{end}' | sort; }
+version() { usernetes etcdctl version | sed -n 's/^etcdctl version: \([0-9]*\.[0-9]*\).*/\1/p'; }
+ready "before"
+usernetes kubectl create configmap before
+pods >pods.before
+old=$(version)
+usernetes upgrade newer
+ready "the newer release"
+new=$(version)
+pods | diff pods.before - || fail "a pod was restarted"
+usernetes kubectl create configmap after
+say "etcd $old became $new; back"
+usernetes rollback
+ready "the older release"
+[ "$(version)" = "$old" ] || fail "etcd is not $old again"
+usernetes kubectl get configmap before
+if [ "$old" != "$new" ]; then
+    if usernetes kubectl get configmap after; then fail "etcd $old reads what etcd $new wrote"; fi
+fi
+usernetes kubectl delete configmap --ignore-not-found before after
+rm pods.before newer
