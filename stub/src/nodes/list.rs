@@ -132,7 +132,7 @@ mod tests {
                 "nodeInfo": { "kubeletVersion": "v1.36.2", "containerRuntimeVersion": "cri-o://1.36.3" },
             },
         });
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_798_761_600);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(499_656);
         let expected = Node {
             name: "b".to_owned(),
             role: "worker".to_owned(),

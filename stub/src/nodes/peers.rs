@@ -104,7 +104,7 @@ fn ask(peers: &[SocketAddrV4]) -> Vec<bool> {
             .iter()
             .map(|peer| scope.spawn(|| answers(*peer)))
             .collect();
-        let answers = asking.into_iter().map(|asked| asked.join());
+        let answers = asking.into_iter().map(thread::ScopedJoinHandle::join);
         answers.map(Result::unwrap_or_default).collect()
     })
 }
