@@ -71,3 +71,7 @@ pub const UNPACK_VOLUMES: &str = "unpack-volumes";
 /// `usernetes defragment`: the line that the service behind another daily timer starts. It gives unused space of etcd's file
 /// back, if there is enough of it.
 pub const DEFRAGMENT: &str = "defragment";
+
+/// `usernetes probe-peers ADDRESS:PORT…`: enters the cluster's namespaces, and says as JSON which of these addresses answer.
+/// `join` and `node list` run it. Both ends are always the same program.
+pub const PROBE_PEERS: &str = "probe-peers";

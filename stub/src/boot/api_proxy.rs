@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::Client;
-use crate::cluster::{endpoints, remember_endpoints};
+use crate::cluster::{self, endpoints, remember_endpoints};
 use crate::config::Config;
 use crate::error::{Context as _, Result};
 use crate::layout::{Kubeconfig, Layout};
@@ -20,7 +20,7 @@ use crate::process::say;
 /// How long an API server may take to accept a connection before the next one is tried.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How often the API servers are asked which of them there are.
-const INTERVAL: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_secs(10);
 /// Where they say it: the API servers keep this list themselves.
 const LIST: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?limit=100&labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes";
 
@@ -33,8 +33,8 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     let listener = TcpListener::bind(address).about(|| address)?;
     let all: Endpoints = Arc::new(Mutex::new(endpoints(layout, config)));
     notify("READY=1")?;
-    let (of_refresh, own) = (Arc::clone(&all), layout.clone());
-    thread::spawn(move || refresh(&own, &of_refresh));
+    let (of_refresh, own, config) = (Arc::clone(&all), layout.clone(), config.clone());
+    thread::spawn(move || refresh(&own, &config, &of_refresh));
     for client in listener.incoming() {
         match client {
             Ok(client) => {
@@ -96,10 +96,20 @@ fn lock(all: &Endpoints) -> std::sync::MutexGuard<'_, Vec<SocketAddrV4>> {
 }
 
 /// Learns of further API servers, and keeps the list for the next start.
-fn refresh(layout: &Layout, all: &Endpoints) {
+fn refresh(layout: &Layout, config: &Config, all: &Endpoints) {
+    let mut on_disk = endpoints(layout, config);
     loop {
         thread::sleep(INTERVAL);
-        let known = lock(all).clone();
+        // `join --endpoint` may have written others.
+        let now_on_disk = cluster::applied(layout).map(|config| endpoints(layout, &config));
+        let known = match now_on_disk {
+            Ok(now) if now != on_disk => {
+                on_disk.clone_from(&now);
+                lock(all).clone_from(&now);
+                now
+            }
+            _ => lock(all).clone(),
+        };
         let Some(found) = known.iter().find_map(|endpoint| ask(layout, *endpoint)) else {
             continue;
         };
@@ -107,8 +117,9 @@ fn refresh(layout: &Layout, all: &Endpoints) {
         if next == known {
             continue;
         }
-        if let Err(error) = remember_endpoints(layout, &next) {
-            say(format!("cannot keep the list of API servers: {error}"));
+        match remember_endpoints(layout, &next) {
+            Ok(()) => on_disk = endpoints(layout, config),
+            Err(error) => say(format!("cannot keep the list of API servers: {error}")),
         }
         let list: Vec<_> = next.iter().map(ToString::to_string).collect();
         say(format!("the API servers are {}", list.join(", ")));

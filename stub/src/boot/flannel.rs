@@ -1,7 +1,7 @@
 //! Runs flannel's daemon, and connects pods to the network that it gets for the node.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use super::apiserver::wait_pod_network;
 use super::{Here, write_files};
 use crate::components;
 use crate::config::Config;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Result};
 use crate::files::remove_if_there;
-use crate::host::Machine;
+use crate::host::{ELSEWHERE, Machine, address_towards};
 use crate::layout::{Kubeconfig, Layout};
 use crate::network::flannel;
 use crate::process::namespaces::join;
@@ -101,21 +101,17 @@ fn chosen(
     of_default_route.or(first).unwrap_or(own)
 }
 
-/// The address with which this machine uses its default route. It is read from a connected UDP socket, which sends nothing.
+/// The address with which this machine uses its default route.
 fn default_route() -> Result<Ipv4Addr> {
-    // This address belongs to TEST-NET-1 of RFC 5737. No machine has it, so it is reached by the default route.
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-    match socket.local_addr()?.ip() {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(address) => Err(Error::new(Kind::Host, "this machine has no IPv4 address")
-            .found(format!("`{address}`"))),
-    }
+    address_towards(ELSEWHERE).map_err(Into::into)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
     use super::*;
+    use crate::error::Kind;
     use crate::network::bridge;
 
     #[test]

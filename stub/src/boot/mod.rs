@@ -108,8 +108,15 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
         }
     }
     match service {
-        Service::NodeApprover => nodes::approve(layout, config),
-        Service::ApiProxy => api_proxy::run(layout, config),
+        // Of our own services, a cluster of several machines has one of these two on each of them.
+        Service::NodeApprover => {
+            nodes::keep_published(layout, config);
+            nodes::approve(layout, config)
+        }
+        Service::ApiProxy => {
+            nodes::keep_published(layout, config);
+            api_proxy::run(layout, config)
+        }
         _ => namespaces::run_joined(namespaces, command(layout, start.args)),
     }
 }

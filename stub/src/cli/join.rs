@@ -1,5 +1,6 @@
 //! `join`, `token create|list|delete`, `node list|remove`
 
+use std::net::SocketAddrV4;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +24,10 @@ pub(super) struct Join {
     /// File with the token; "-" reads it from standard input
     #[arg(value_name = "FILE", default_value = "-")]
     token: PathBuf,
+    /// Follow the control plane of this worker to this address, without a token and without a restart; repeat it for several
+    /// API servers
+    #[arg(long, value_name = "ADDRESS:PORT", exclusive = true)]
+    endpoint: Vec<SocketAddrV4>,
     /// Name of this machine in the cluster [default: derived from its host name]
     #[arg(long, value_name = "NAME")]
     name: Option<DnsName>,
@@ -47,6 +52,9 @@ pub(super) struct Join {
 
 impl Join {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
+        if !self.endpoint.is_empty() {
+            return join::follow(&self.endpoint, progress);
+        }
         let token = join::read_token(&self.token)?;
         let options = Options {
             name: self.name.clone(),
@@ -173,33 +181,85 @@ impl Node {
                 if *json {
                     return print_json(&json!({ "nodes": nodes }));
                 }
-                let heads = [
-                    "name", "role", "address", "pods", "kubelet", "runtime", "ready", "reached",
-                ];
-                let mut rows = vec![heads.map(str::to_owned).to_vec()];
-                let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-                for node in nodes {
-                    rows.push(vec![
-                        node.name,
-                        node.role.to_owned(),
-                        node.address,
-                        node.pods,
-                        node.kubelet,
-                        node.runtime,
-                        yes(node.ready),
-                        yes(node.reached),
-                    ]);
-                }
-                print(&table(&rows, &[]))
+                print(&node_table(nodes))
             }
             Self::Remove { name, timeout } => nodes::remove(&current, name, *timeout, progress),
         }
     }
 }
 
+/// The nodes for people.
+fn node_table(nodes: Vec<nodes::Node>) -> String {
+    let heads = [
+        "name",
+        "role",
+        "address",
+        "release",
+        "kubelet",
+        "ready",
+        "API→kubelet",
+        "VXLAN",
+        "certificates",
+    ];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    for node in nodes {
+        let days = node.certificate_days.map(|days| match days {
+            1 => "1 day".to_owned(),
+            0.. => format!("{days} days"),
+            ..0 => "expired".to_owned(),
+        });
+        rows.push(vec![
+            node.name,
+            node.role,
+            node.address,
+            node.release,
+            node.kubelet,
+            yes(node.ready),
+            yes(node.reached),
+            node.vxlan.map(yes).unwrap_or_default(),
+            days.unwrap_or_default(),
+        ]);
+    }
+    table(&rows, &[])
+}
+
+/// `probe-peers`
+pub(super) fn probe_peers(addresses: &[SocketAddrV4]) -> Result<()> {
+    print_json(&json!(nodes::probe_peers(addresses)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_are_a_table() {
+        let node = |name: &str, vxlan, days| nodes::Node {
+            name: name.to_owned(),
+            role: "worker".to_owned(),
+            address: "192.0.2.2".to_owned(),
+            release: "0.2.0".to_owned(),
+            kubelet: "v1.36.2".to_owned(),
+            runtime: "cri-o://1.36.3".to_owned(),
+            pods: "10.5.1.0/24".to_owned(),
+            ready: true,
+            reached: false,
+            vxlan,
+            certificate_days: days,
+        };
+        let nodes = vec![
+            node("a", None, Some(1)),
+            node("b", Some(true), Some(-1)),
+            node("c", Some(false), None),
+        ];
+        insta::assert_snapshot!(node_table(nodes), @r"
+        name  role    address    release  kubelet  ready  API→kubelet  VXLAN  certificates
+        a     worker  192.0.2.2  0.2.0    v1.36.2  yes    no                  1 day
+        b     worker  192.0.2.2  0.2.0    v1.36.2  yes    no           yes    expired
+        c     worker  192.0.2.2  0.2.0    v1.36.2  yes    no           no
+        ");
+    }
 
     #[test]
     fn times_have_a_unit() {

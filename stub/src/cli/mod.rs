@@ -17,6 +17,7 @@ mod store;
 mod support;
 mod upgrade;
 
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -146,6 +147,12 @@ enum Command {
         /// Their directory
         directory: PathBuf,
     },
+    /// Ask other nodes over the pod network; for `join` and `node list`
+    #[command(name = protocol::PROBE_PEERS, hide = true)]
+    ProbePeers {
+        /// Where they answer
+        addresses: Vec<SocketAddrV4>,
+    },
     /// Try to make namespaces; for the checks of this machine
     #[command(name = protocol::PROBE_NAMESPACES, hide = true)]
     ProbeNamespaces,
@@ -194,6 +201,7 @@ impl Command {
             | Self::Boot { .. }
             | Self::PackVolumes { .. }
             | Self::UnpackVolumes { .. }
+            | Self::ProbePeers { .. }
             | Self::ProbeNamespaces => false,
         }
     }
@@ -206,6 +214,7 @@ impl Command {
                 | Self::Defragment
                 | Self::PackVolumes { .. }
                 | Self::UnpackVolumes { .. }
+                | Self::ProbePeers { .. }
                 | Self::ProbeNamespaces
                 | Self::Completion(_)
         )
@@ -286,6 +295,7 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::UnpackVolumes { directory } => {
             crate::backup::unpack_volumes(directory, std::io::stdin().lock())
         }
+        Command::ProbePeers { addresses } => join::probe_peers(addresses),
         Command::ProbeNamespaces => crate::host::probe_child(),
         Command::Install(args) => args.run(&progress),
         Command::Run(args) => args.run(&progress),

@@ -39,6 +39,14 @@ pub(crate) fn remember_endpoints(layout: &Layout, endpoints: &[SocketAddrV4]) ->
 }
 
 impl Current {
+    /// A client that may read nodes and change the one of this machine: the administrator's, or the node's own on a worker.
+    pub(crate) fn own_api(&self) -> Result<Client> {
+        match self.api()? {
+            Some(client) => Ok(client),
+            None => self.node_api(),
+        }
+    }
+
     /// The node's own client of the first API server that answers, for a worker.
     pub(crate) fn node_api(&self) -> Result<Client> {
         let all = endpoints(&self.layout, &self.config);
@@ -48,8 +56,11 @@ impl Current {
         let Some(endpoint) = all.iter().find(answers) else {
             let list: Vec<_> = all.iter().map(ToString::to_string).collect();
             return Err(
-                Error::new(Kind::Network, "no API server of this cluster answers")
-                    .detail("tried", list.join(", ")),
+                Error::new(
+                    Kind::Network,
+                    format!("no API server of this cluster answers at {}", list.join(" or ")),
+                )
+                .hint("`usernetes status` on the machine with the control plane shows whether it runs; if it has another address now, run `usernetes join --endpoint ADDRESS:PORT` here"),
             );
         };
         Client::new((*endpoint).into(), &self.layout, Kubeconfig::Kubelet)

@@ -92,7 +92,8 @@ fn approver() -> Vec<Value> {
             "resourceNames": [CLIENT_SIGNER, SERVING_SIGNER],
             "verbs": ["approve"],
         },
-        { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"] },
+        // It writes into a node whether its kubelet is reached.
+        { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "patch"] },
         {
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": ["validatingadmissionpolicies", "validatingadmissionpolicybindings"],

@@ -1,7 +1,8 @@
 //! The addresses at which other machines may reach this one.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, UdpSocket};
 
 use super::Machine;
 use super::routes::{ROUTES, Route};
@@ -12,6 +13,22 @@ const OTHERS: [&str; 17] = [
     "br-", "cali", "cilium", "cni", "docker", "flannel", "incusbr", "lxcbr", "lxdbr", "podman",
     "tap", "tun", "vboxnet", "veth", "virbr", "vmnet", "vnet",
 ];
+
+/// An address that no machine has (RFC 5737, TEST-NET-1), so that the default route leads there.
+pub const ELSEWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 9);
+
+/// The address with which this machine reaches another one. It is read from a connected UDP socket, which sends nothing.
+///
+/// # Errors
+/// Those of the kernel, if no route leads there.
+pub fn address_towards(other: SocketAddrV4) -> io::Result<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect(other)?;
+    match socket.local_addr()?.ip() {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) => Err(io::ErrorKind::AddrNotAvailable.into()),
+    }
+}
 
 impl Machine {
     /// The addresses other machines may reach this one at: its own except those of the loopback interface and of

@@ -28,6 +28,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub use addresses::{ELSEWHERE, address_towards};
 pub use cgroup::delegated;
 pub use check_id::CheckId;
 pub use machine::Machine;

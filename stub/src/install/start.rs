@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::apply::Applied;
 use super::gate::Gate;
@@ -12,7 +13,9 @@ use crate::error::{Error, Kind, Result};
 use crate::file_system::resolved;
 use crate::host::CheckId;
 use crate::kubeconfig;
-use crate::lifecycle::{PATIENCE, Phase, bring_up, restart_users, stop, timed, upholder};
+use crate::lifecycle::{
+    PATIENCE, Phase, bring_up, renew_due, restart_users, stop, timed, upholder,
+};
 use crate::paths;
 use crate::progress::Progress;
 use crate::services::{Services, UnitName, all_unit_names};
@@ -36,6 +39,7 @@ impl Applied<'_> {
             if self.outcome == Outcome::Renewed {
                 restart_users(&systemd, &self.plan.config, &self.certificates, progress)?;
             }
+            self.renew_on_worker(progress);
             let states = self.reload(&systemd, &mut phases)?;
             lingering = self.settle(&systemd, &states)?;
             let gate = Gate::of(&self, &states);
@@ -77,6 +81,21 @@ impl Applied<'_> {
             lingering,
             phases: if worked { phases } else { Vec::new() },
         })
+    }
+
+    /// Gets the certificates that a worker needs for another address of it. If the control plane does not answer now, the
+    /// daily timer does it.
+    fn renew_on_worker(&self, progress: &Progress) {
+        if !self.plan.config.machines.is_worker() {
+            return;
+        }
+        let renewed = renew_due(&self.current(), SystemTime::now(), progress);
+        if let Err(error) = renewed {
+            progress.line(format!(
+                "the certificates stay as they are until `usernetes certs renew --due` works: {}",
+                error.message()
+            ));
+        }
     }
 
     /// Lets the service manager read changed units. Gives the states of all units.

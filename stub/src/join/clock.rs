@@ -31,7 +31,8 @@ fn compare(date: &str, now: SystemTime) -> Result<()> {
         Kind::Host,
         format!(
             "this machine's clock is {} minutes {how} the cluster's",
-            difference.as_secs() / 60
+            // The cluster's time was read a moment ago, so a clock that is an hour behind seems to be a second less behind.
+            (difference.as_secs() + 30) / 60
         ),
     )
     .expected(date)
@@ -86,6 +87,14 @@ mod tests {
             ahead.message(),
             "this machine's clock is 60 minutes ahead of the cluster's"
         );
+        // The answer took a second, and `Date` has no fractions.
+        for late in [3598, 3601] {
+            let behind = compare(DATE, at(NOW - late)).unwrap_err();
+            assert_eq!(
+                behind.message(),
+                "this machine's clock is 60 minutes behind the cluster's"
+            );
+        }
         insta::assert_snapshot!(compare(DATE, at(NOW - 840)).unwrap_err(), @r"
         this machine's clock is 14 minutes behind the cluster's
           expected  Fri, 01 Jan 2027 00:00:00 GMT

@@ -5,9 +5,11 @@
 
 mod ask;
 mod clock;
+mod follow;
+mod prove;
 
 use std::io::Read as _;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,12 +17,16 @@ use crate::cidr::Cidr;
 use crate::cluster::Current;
 use crate::config::{Config, Cri, DnsName, Role, Target};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::host::Machine;
+use crate::files::{remove_if_there, remove_tree};
+use crate::host::{Machine, address_towards};
 use crate::install::{self, Flags, MachineFlags, Report};
+use crate::layout::{Credential, Kubeconfig, Layout, MASTER, has_etcd_data};
 use crate::lifecycle;
 use crate::nodes::{Identity, Token};
+use crate::paths;
 use crate::progress::Progress;
 use ask::{Cluster, Found};
+pub use follow::follow;
 
 /// What the user has chosen for this machine.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +71,7 @@ pub fn join(
     progress: &Progress,
 ) -> Result<Report> {
     let own = install::configured()?;
-    refuse_own_cluster(own.as_ref())?;
+    refuse_own_cluster(own.as_ref(), has_etcd_data(&paths::data_dir()?))?;
     let wait = progress.wait("cluster");
     let cluster = ask::connect(token)?;
     let found = cluster.found()?;
@@ -89,18 +95,39 @@ pub fn join(
         return Err(Cluster::explained(error));
     }
     wait.finish("issued");
+    forget_own_authorities(&layout)?;
     if own.is_some() {
         // The services of a worker that joins again have the certificate from before, and a kubelet whose node was removed
         // does not register it again while it runs.
         lifecycle::stop_all(&Current::read()?, progress)?;
     }
-    prepared.carry_out(progress)
+    let report = prepared.carry_out(progress)?;
+    let current = Current::read()?;
+    // Without a service manager nothing was started.
+    if current.is_running() {
+        prove::prove(&current, progress)?;
+    }
+    Ok(report)
 }
 
-/// Fails if this machine has a control plane of its own.
-fn refuse_own_cluster(own: Option<&Config>) -> Result<()> {
+/// Removes the authorities of a cluster that was installed here and never started, and the certificates that they have issued:
+/// a worker holds none.
+fn forget_own_authorities(layout: &Layout) -> Result<()> {
+    remove_tree(&layout.config().join(MASTER))?;
+    for credential in [Credential::KubeProxy, Credential::Flannel] {
+        remove_if_there(&layout.certificate(credential))?;
+        remove_if_there(&layout.key(credential))?;
+    }
+    for kubeconfig in [Kubeconfig::KubeProxy, Kubeconfig::Flannel] {
+        remove_if_there(&layout.kubeconfig(kubeconfig))?;
+    }
+    Ok(())
+}
+
+/// Fails if this machine has a cluster of its own. One that was installed and never started is none: it has no data.
+fn refuse_own_cluster(own: Option<&Config>, has_data: bool) -> Result<()> {
     match own {
-        Some(config) if !config.machines.is_worker() => Err(Error::new(
+        Some(config) if has_data && !config.machines.is_worker() => Err(Error::new(
             Kind::Usage,
             "this machine has a cluster of its own",
         )
@@ -147,16 +174,55 @@ fn configuration(
 
 /// The address with which this machine reaches an API server. The others are taken to reach it there as well.
 fn own_address(endpoint: SocketAddrV4) -> Result<Ipv4Addr> {
-    // A UDP socket that is connected has an address, and sends nothing.
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    socket.connect(endpoint)?;
-    match socket.local_addr()? {
-        std::net::SocketAddr::V4(address) if !address.ip().is_loopback() => Ok(*address.ip()),
+    match address_towards(endpoint)? {
+        address if !address.is_loopback() => Ok(address),
         address => Err(Error::new(
             Kind::Usage,
             "this machine's address for the others is not known",
         )
-        .found(address.ip())
+        .found(address)
         .hint("name it with `--address`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Cni;
+    use crate::layout::NODE;
+
+    #[test]
+    fn a_cluster_that_never_ran_is_given_up() {
+        let mut config = Config::new(DnsName::new("n").unwrap(), Cni::Flannel);
+        refuse_own_cluster(None, false).unwrap();
+        refuse_own_cluster(Some(&config), false).unwrap();
+        let error = refuse_own_cluster(Some(&config), true).unwrap_err();
+        assert_eq!(error.message(), "this machine has a cluster of its own");
+        config.machines.role = Role::Worker;
+        refuse_own_cluster(Some(&config), true).unwrap();
+    }
+
+    #[test]
+    fn a_worker_keeps_no_authority() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let layout = Layout::new(at("c"), at("d"), at("r"), at("g")).unwrap();
+        for dir in [MASTER, NODE] {
+            fs_err::create_dir_all(layout.config().join(dir)).unwrap();
+        }
+        let own = layout.key(Credential::KubeletClient);
+        for file in [
+            layout.key(Credential::ClusterAuthority),
+            layout.key(Credential::Flannel),
+            layout.kubeconfig(Kubeconfig::KubeProxy),
+            own.clone(),
+        ] {
+            fs_err::write(file, "").unwrap();
+        }
+        forget_own_authorities(&layout).unwrap();
+        assert!(!layout.config().join(MASTER).exists());
+        let node = fs_err::read_dir(layout.config().join(NODE)).unwrap();
+        let left: Vec<_> = node.map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [own]);
     }
 }

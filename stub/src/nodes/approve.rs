@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::certificates::{REQUESTS, Wanted};
 use super::decide::{Cluster, Decision, TokenFacts, decide};
 use super::token::OURS;
-use super::{addresses, is_ready, items, object, read_object, refused, text};
+use super::{addresses, checked, is_ready, items, object, read_object, refused, text};
 use crate::api::{Client, MERGE_PATCH};
 use crate::components::joining::{NAMESPACE, REMOVED};
 use crate::config::Config;
@@ -32,7 +32,7 @@ pub(crate) fn approve(layout: &Layout, config: &Config) -> Result<u8> {
     loop {
         // The certificate may be renewed meanwhile.
         let asked = Client::new(server, layout, Kubeconfig::NodeApprover)
-            .and_then(|client| look(&Api { client, config }));
+            .and_then(|client| look(&Api { client, config }, layout));
         let now = asked
             .err()
             .map_or_else(String::new, |e| e.message().to_owned());
@@ -44,8 +44,8 @@ pub(crate) fn approve(layout: &Layout, config: &Config) -> Result<u8> {
     }
 }
 
-/// Decides about all requests that are open.
-fn look(api: &Api<'_>) -> Result<()> {
+/// Decides about all requests that are open, and looks for kubelets that want to be reached.
+fn look(api: &Api<'_>, layout: &Layout) -> Result<()> {
     let signers = [Wanted::Client, Wanted::Serving].map(Wanted::signer);
     for signer in signers {
         let path = format!(
@@ -64,7 +64,7 @@ fn look(api: &Api<'_>) -> Result<()> {
             }
         }
     }
-    Ok(())
+    checked::check_all(&api.client, layout)
 }
 
 fn is_open(request: &Value) -> bool {

@@ -1,19 +1,27 @@
-//! The machines of a cluster as nodes: tokens with which they join, their certificates, a list of them, and how to remove one.
+//! The machines of a cluster as nodes: tokens with which they join, their certificates, what each says about itself, the ways
+//! between them, a list of them, and how to remove one.
 
 mod approve;
 mod certificates;
+mod checked;
 mod decide;
+mod facts;
 mod identity;
 mod list;
+mod peers;
 mod remove;
 mod token;
 mod tokens;
 
 pub(crate) use approve::approve;
 pub(crate) use certificates::{Wanted, request};
+pub(crate) use checked::reached;
 pub(crate) use decide::{UNKNOWN_TOKEN, taken};
+pub(crate) use facts::keep_published;
 pub(crate) use identity::{Identity, renew};
 pub use list::{Node, list};
+pub use peers::probe_peers;
+pub(crate) use peers::{Peer, peers, silent};
 pub use remove::remove;
 pub use token::Token;
 pub use tokens::{Listed, create, delete, list as tokens};

@@ -5,6 +5,7 @@ mod report;
 mod wait;
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::child::{self, Ended};
 use crate::cluster::{Current, WRITE_ANEW};
 use crate::config::Cri;
 use crate::error::Result;
+use crate::host::{ELSEWHERE, Machine, address_towards};
 use crate::layout::Layout;
 use crate::ports::Record;
 use crate::services::{Service, Services, UnitName};
@@ -143,6 +145,10 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
         ),
         None => Layer::ok("host", "your service manager answers"),
     }];
+    layers.extend(of_address(
+        current.config.machines.address,
+        &current.machine,
+    ));
     let relevant = relevant(current, &services, &units);
     for service in &relevant {
         let wanted = services.unit(*service);
@@ -167,6 +173,14 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
             layers.push(layer);
             return Ok(layers);
         }
+        if *service == Service::ApiProxy {
+            let layer = of_api_servers(current);
+            let well = layer.works();
+            layers.push(layer);
+            if !well {
+                return Ok(layers);
+            }
+        }
         if *service == Service::KubeApiserver && !push_answers(current, &mut layers) {
             return Ok(layers);
         }
@@ -178,6 +192,59 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
     }
     Ok(layers)
 }
+
+/// A layer if this machine no longer has the address at which the others reach it.
+fn of_address(address: Option<Ipv4Addr>, machine: &Machine) -> Option<Layer> {
+    let address = address?;
+    let own = machine.addresses();
+    if own.contains(&IpAddr::V4(address)) {
+        return None;
+    }
+    let routed = address_towards(ELSEWHERE).ok().map(IpAddr::V4);
+    let now = routed.filter(|a| own.contains(a)).or_else(|| {
+        let mut own = own.iter();
+        own.find(|a| a.is_ipv4()).copied()
+    });
+    let next = match now {
+        Some(now) => format!(
+            "if this machine's address is {now} now, run `usernetes install --address {now}`"
+        ),
+        None => "connect this machine to a network, or run `usernetes install --address ADDRESS` with its new address".to_owned(),
+    };
+    Some(Layer {
+        name: "address",
+        state: State::Warning,
+        detail: format!("this machine has no address {address}, at which the others reach it"),
+        next,
+        unit: None,
+    })
+}
+
+/// The layer of the API servers that a worker knows.
+fn of_api_servers(current: &Current) -> Layer {
+    let name = "API";
+    let asked = current
+        .node_api()
+        .and_then(|client| Ok((client.server(), client.get("/readyz")?.status)));
+    let (detail, next) = match asked {
+        Ok((server, 200)) => return Layer::ok(name, format!("ready at {server}")),
+        Ok((server, status)) => (
+            format!("{server} answers {status}"),
+            "wait, or run `usernetes status` on that machine".to_owned(),
+        ),
+        Err(error) => (error.message().to_owned(), MOVED.to_owned()),
+    };
+    Layer {
+        name,
+        state: State::Broken,
+        detail,
+        next,
+        unit: None,
+    }
+}
+
+/// The next step on a worker that reaches no API server.
+const MOVED: &str = "look at the machine with the control plane, and at the network between the machines; if that machine has another address now, run `usernetes join --endpoint ADDRESS:6443` here";
 
 /// The services that should run: those that the start target starts, and all others that run.
 fn relevant(current: &Current, services: &Services, units: &[Unit]) -> Vec<Service> {
@@ -381,12 +448,7 @@ fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
 fn of_worker(current: &Current) -> Layer {
     let (name, kubelet) = ("node", Service::Kubelet.unit(current.config.cri));
     let (detail, next, unit) = match current.node_api() {
-        Err(error) => (
-            error.message().to_owned(),
-            "look at the machine with the control plane, and at the network between the machines"
-                .to_owned(),
-            None,
-        ),
+        Err(error) => (error.message().to_owned(), MOVED.to_owned(), None),
         Ok(client) => match node(&client, &current.config, None) {
             Ok(()) => return Layer::ok(name, "ready"),
             Err(said) => (
@@ -432,6 +494,30 @@ mod tests {
         let layer = of_alarms("memberID:1 alarm:CORRUPT\nmemberID:1 alarm:NOSPACE\n").unwrap();
         assert_eq!(layer.detail, "CORRUPT, NOSPACE: etcd accepts no changes");
         assert!(layer.next.contains("logs"), "{}", layer.next);
+    }
+
+    #[test]
+    fn an_address_that_is_gone_is_a_warning_with_the_command_that_follows_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let proc = dir.path().join("proc/net");
+        fs_err::create_dir_all(&proc).unwrap();
+        let trie = "     |-- 192.0.2.11\n        /32 host LOCAL\n";
+        fs_err::write(proc.join("fib_trie"), trie).unwrap();
+        let mut machine = Machine::this();
+        machine.root = dir.path().to_owned();
+        assert_eq!(of_address(None, &machine), None);
+        let own = Ipv4Addr::new(192, 0, 2, 11);
+        assert_eq!(of_address(Some(own), &machine), None);
+        let layer = of_address(Some(Ipv4Addr::new(192, 0, 2, 10)), &machine).unwrap();
+        assert!(layer.works() && layer.state == State::Warning);
+        assert_eq!(
+            layer.detail,
+            "this machine has no address 192.0.2.10, at which the others reach it"
+        );
+        assert_eq!(
+            layer.next,
+            "if this machine's address is 192.0.2.11 now, run `usernetes install --address 192.0.2.11`"
+        );
     }
 
     #[test]

@@ -88,6 +88,9 @@ fn what_units_say() {
     assert!(said.stderr.contains("no schedule for backups"), "{said:?}");
     let said = unit(&["boot", "load-images"]);
     assert!(!said.stderr.contains("there is no service"), "{said:?}");
+    // Nothing runs here whose namespaces it could enter.
+    let said = unit(&["probe-peers", "192.0.2.1:10250"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
     // This one waits for a line of its parent, which never comes.
     let said = unit(&["probe-namespaces"]);
     assert_ne!(said.code, Some(2), "{said:?}");
