@@ -32,6 +32,8 @@ pub mod threads;
 #[cfg(feature = "cluster")]
 pub mod api;
 #[cfg(feature = "cluster")]
+pub mod authorities;
+#[cfg(feature = "cluster")]
 pub mod backup;
 #[cfg(feature = "cluster")]
 pub mod boot;

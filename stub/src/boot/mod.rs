@@ -31,7 +31,7 @@ use crate::components;
 use crate::components::kube_proxy::Mode;
 use crate::components::kubelet::Capacity;
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::write_atomically;
 use crate::host::{Machine, delegated};
 use crate::images;
@@ -39,6 +39,7 @@ use crate::layout::{Credential, Layout};
 use crate::manager;
 use crate::nodes;
 use crate::paths::At as _;
+use crate::pki::Authority;
 use crate::process::{command, namespaces, say, supervised};
 use crate::protocol;
 use crate::render::ConfigFile;
@@ -159,6 +160,13 @@ impl components::Found for Here<'_> {
     fn public_address(&self) -> Result<Ipv4Addr> {
         let configured = self.config.machines.address;
         Ok(configured.unwrap_or_else(|| flannel::outward_address(self.config.node_ip())))
+    }
+
+    fn signing_authority(&self) -> Result<String> {
+        let file = self.layout.certificate(Credential::ClusterAuthority);
+        let text = fs::read_to_string(&file)?;
+        let authority = Authority::parse(&text).about(|| file.display())?;
+        Ok(authority.first_pem())
     }
 
     fn capacity(&self) -> Result<Capacity> {

@@ -1,4 +1,4 @@
-//! `certs list|renew`
+//! `certs list|renew|rotate-authorities`
 
 use std::time::SystemTime;
 
@@ -6,11 +6,14 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::output::{print, print_json, table};
+use crate::authorities;
 use crate::cluster::Current;
 use crate::error::Result;
 use crate::lifecycle;
-use crate::pki;
+use crate::output::message;
+use crate::pki::{self, Goal, Rotation, Stage};
 use crate::progress::Progress;
+use crate::status::LATE_AUTHORITY;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Certs {
@@ -29,12 +32,30 @@ pub(super) enum Certs {
         #[arg(long, conflicts_with = "restart")]
         due: bool,
     },
+    /// Replace the authorities and the key for tokens of service accounts while the cluster runs, in two parts
+    ///
+    /// The first part makes new authorities, which issue all new certificates. The old ones stay trusted, so nothing breaks.
+    /// The second part, with `--finish`, ends the trust in the old ones. Run the same command again if it was interrupted.
+    RotateAuthorities {
+        /// End the trust in the old authorities; refused while they are known to be in use
+        #[arg(long)]
+        finish: bool,
+        /// Finish although somebody still uses the old authorities
+        #[arg(long, requires = "finish")]
+        force: bool,
+        /// Show how far the replacement is, and change nothing
+        #[arg(long, conflicts_with_all = ["finish", "force"])]
+        status: bool,
+    },
 }
 
 impl Certs {
     /// Whether it changes anything.
     pub(super) fn changes(&self) -> bool {
-        !matches!(self, Self::List { .. })
+        !matches!(
+            self,
+            Self::List { .. } | Self::RotateAuthorities { status: true, .. }
+        )
     }
 
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
@@ -42,7 +63,63 @@ impl Certs {
             Self::List { json } => list(*json),
             Self::Renew { due: true, .. } => lifecycle::renew_due_and_restart(progress),
             Self::Renew { restart, .. } => lifecycle::renew(*restart, progress),
+            Self::RotateAuthorities { status: true, .. } => status(),
+            Self::RotateAuthorities { finish, force, .. } => rotate(*finish, *force, progress),
         }
+    }
+}
+
+fn rotate(finish: bool, force: bool, progress: &Progress) -> Result<()> {
+    let goal = if finish { Goal::Finish } else { Goal::Begin };
+    let rotated = authorities::rotate(goal, force, progress)?;
+    if let Some(file) = rotated.backup {
+        progress.line(format!(
+            "everything from before is in {}, with the old keys: remove it when you do not need it",
+            file.display()
+        ));
+    }
+    progress.line(match rotated.rotation {
+        None => "the authorities are replaced",
+        Some(_) => {
+            "the new authorities issue certificates, and the old ones are still trusted\nnext: give copies of the kubeconfig away anew, restart pods of yours that read ca.crt only when they start, and run `usernetes certs rotate-authorities --finish`"
+        }
+    });
+    Ok(())
+}
+
+fn status() -> Result<()> {
+    let current = Current::read()?;
+    let rotation = pki::rotation(current.layout.config())?;
+    let text = rotation.as_ref().map_or(
+        "the authorities are not being replaced".to_owned(),
+        describe,
+    );
+    print(&format!("{text}\n"))
+}
+
+/// How far a replacement of the authorities is, and what comes next.
+fn describe(rotation: &Rotation) -> String {
+    let since = rotation.since();
+    if !rotation.settled {
+        let again = if rotation.stage == Stage::Finish {
+            "rotate-authorities --finish"
+        } else {
+            "rotate-authorities"
+        };
+        return format!(
+            "the authorities are being replaced since {since}; if no command does that now, it was interrupted: run `usernetes certs {again}`"
+        );
+    }
+    match rotation.stage {
+        Stage::Trust => format!(
+            "the old and the new authorities are trusted since {since}; to go on, run `usernetes certs rotate-authorities`"
+        ),
+        Stage::Issue => format!(
+            "the new authorities issue certificates since {since}, and the old ones are still trusted; to end that, run `usernetes certs rotate-authorities --finish`"
+        ),
+        Stage::Finish => format!(
+            "the old authorities are no longer trusted since {since}; to forget them, run `usernetes certs rotate-authorities --finish`"
+        ),
     }
 }
 
@@ -50,9 +127,15 @@ fn list(json: bool) -> Result<()> {
     let current = Current::read()?;
     let (config, request) = (current.layout.config(), current.pki_request());
     let certificates = pki::list(config, &request, SystemTime::now())?;
+    let rotation = pki::rotation(config)?;
     if json {
-        return print_json(&json!({ "certificates": certificates }));
+        return print_json(&json!({ "certificates": certificates, "rotation": rotation }));
     }
+    let end = certificates
+        .iter()
+        .filter(|c| c.purpose == Some(pki::Purpose::Authority) && !c.not_after.is_empty())
+        .map(|c| c.days_left)
+        .min();
     let heads = ["file", "for", "subject", "ends", "days left", ""].map(str::to_owned);
     let mut rows = vec![heads.to_vec()];
     for certificate in certificates {
@@ -73,5 +156,13 @@ fn list(json: bool) -> Result<()> {
             certificate.problem.unwrap_or_default(),
         ]);
     }
-    print(&table(&rows, &[4]))
+    print(&table(&rows, &[4]))?;
+    match (rotation, end) {
+        (Some(rotation), _) => message(&describe(&rotation)),
+        (None, Some(days)) if days < LATE_AUTHORITY => message(&format!(
+            "an authority ends in {days} days: to replace the authorities, run `usernetes certs rotate-authorities`"
+        )),
+        _ => {}
+    }
+    Ok(())
 }

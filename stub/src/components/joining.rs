@@ -16,6 +16,11 @@ pub const BOOTSTRAPPERS: &str = "system:bootstrappers:u7s";
 pub const NODES: &str = "system:nodes";
 /// The beginning of the names of policies that keep removed machines out; the node's name follows.
 pub const REMOVED: &str = "u7s-removed-";
+/// The entry of the description with the certificates of the authorities. Earlier releases do not write it.
+pub const AUTHORITIES: &str = "authorities";
+/// The annotation with which a node says which authority has issued its certificates: the digest of its key. It then trusts all
+/// authorities of the description.
+pub const AUTHORITY_OF_NODE: &str = "usernetes/authority";
 /// The version of the description.
 pub const SCHEMA: u32 = 1;
 
@@ -114,9 +119,9 @@ fn approver() -> Vec<Value> {
 }
 
 /// The configuration map with which a machine that joins configures itself. `kubernetes` is the version of the API server,
-/// `release` that of the bundle.
+/// `release` that of the bundle, `authorities` the certificates, as PEM, of the authorities that machines trust.
 #[must_use]
-pub fn description(config: &Config, kubernetes: &str, release: &str) -> Value {
+pub fn description(config: &Config, kubernetes: &str, release: &str, authorities: &str) -> Value {
     let network = &config.network;
     let machines = &config.machines;
     json!({
@@ -134,6 +139,7 @@ pub fn description(config: &Config, kubernetes: &str, release: &str) -> Value {
             "cni": config.cni.to_string(),
             "mtu": machines.mtu.to_string(),
             "vxlan_port": machines.vxlan_port.to_string(),
+            AUTHORITIES: authorities,
         },
     })
 }

@@ -1,9 +1,23 @@
 //! The controller manager.
 
+use std::path::PathBuf;
+
 use super::kubelet;
 use crate::config::Config;
 use crate::layout::{Credential, Kubeconfig, Layout};
-use crate::render::Args;
+use crate::render::{Args, ConfigFile};
+
+/// The certificate with which it signs. The file of the authority may have two, and it refuses a file that has not exactly one
+/// (kubernetes, `pkg/controller/certificates/signer/ca_provider.go`).
+fn signing_file(layout: &Layout) -> PathBuf {
+    layout.runtime("signing-ca.pem")
+}
+
+/// Its configuration files. `signing` is the certificate, as PEM, of the authority that issues certificates.
+#[must_use]
+pub fn files(layout: &Layout, signing: String) -> Vec<ConfigFile> {
+    vec![(signing_file(layout), signing)]
+}
 
 /// The controller manager's command line. Without leader election, it exits if the API server is not ready within ten
 /// seconds, so start it only after `/readyz` has succeeded.
@@ -19,10 +33,7 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         .flag("profiling", false)
         .flag("leader-elect", false)
         .flag("cluster-name", "kubernetes")
-        .path(
-            "cluster-signing-cert-file",
-            layout.certificate(Credential::ClusterAuthority),
-        )
+        .path("cluster-signing-cert-file", signing_file(layout))
         .path(
             "cluster-signing-key-file",
             layout.key(Credential::ClusterAuthority),

@@ -50,6 +50,8 @@ pub trait Found {
     fn pods_have_cgroups(&self) -> Result<bool>;
     /// The address at which other machines reach this one.
     fn public_address(&self) -> Result<Ipv4Addr>;
+    /// The certificate, as PEM, of the authority that issues certificates.
+    fn signing_authority(&self) -> Result<String>;
     /// How much memory, disk and so on there is for pods.
     fn capacity(&self) -> Result<kubelet::Capacity>;
 }
@@ -69,9 +71,10 @@ pub fn start(
         ),
         Service::Etcd => (etcd::args(layout), Vec::new()),
         Service::KubeApiserver => (kube_apiserver::args(layout, config), Vec::new()),
-        Service::KubeControllerManager => {
-            (kube_controller_manager::args(layout, config), Vec::new())
-        }
+        Service::KubeControllerManager => (
+            kube_controller_manager::args(layout, config),
+            kube_controller_manager::files(layout, found.signing_authority()?),
+        ),
         Service::KubeScheduler => (kube_scheduler::args(layout), Vec::new()),
         Service::Kubelet => (
             kubelet::args(layout, config),

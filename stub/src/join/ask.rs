@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::api::{Answer, Client, Pinned, complaint, pin};
 use crate::bundle::Manifest;
 use crate::cidr::Cidr;
-use crate::components::joining::{CLUSTER, NAMESPACE, SCHEMA};
+use crate::components::joining::{AUTHORITIES, CLUSTER, NAMESPACE, SCHEMA};
 use crate::config::{API_PORT, Cni, DnsName};
 use crate::error::{Error, Kind, Result};
 use crate::nodes::{Token, UNKNOWN_TOKEN, taken};
@@ -37,6 +37,8 @@ pub(super) struct Found {
     pub(super) cni: Cni,
     pub(super) mtu: u32,
     pub(super) vxlan_port: NonZeroU16,
+    /// The certificates, as PEM, of the authorities that its machines trust; empty if it does not say.
+    authorities: String,
     /// The version of the API server.
     kubernetes: String,
     /// The cluster's time, in the form of HTTP.
@@ -152,7 +154,7 @@ impl Cluster {
             self.pinned.wanted().short(16)
         ))
         .found(found)
-        .hint("make a token on the machine that has this address, with `usernetes token create`")
+        .hint("make a token on the machine that has this address, with `usernetes token create`; a token of before the cluster replaced its authorities is worthless")
     }
 
     /// Fails if this machine's clock is what makes the server's certificate seem not to be valid. The server says what time it is
@@ -203,9 +205,19 @@ impl Found {
             cni: value(&map, "cni")?,
             mtu: value(&map, "mtu")?,
             vxlan_port: value(&map, "vxlan_port")?,
+            authorities: text(AUTHORITIES).to_owned(),
             kubernetes: text("kubernetes").to_owned(),
             date: answer.date.clone(),
         })
+    }
+
+    /// What this machine is to trust: the authority that the server has proved to have, and others that the cluster names
+    /// while it replaces that one.
+    pub(super) fn trusted(&self, proved: &Authority) -> Result<Authority> {
+        if self.authorities.is_empty() {
+            return Ok(proved.clone());
+        }
+        Authority::parse(&self.authorities)
     }
 
     /// Fails if this bundle's kubelet does not fit the API server: it must not be newer, and at most three minor versions older
@@ -278,7 +290,7 @@ mod tests {
     fn the_description_is_read_as_it_is_written() {
         let mut config = Config::new(DnsName::new("a").unwrap(), Cni::Flannel);
         config.machines.mtu = 1400;
-        let map = description(&config, "1.36.2", "0.2.0");
+        let map = description(&config, "1.36.2", "0.2.0", "");
         let found = Found::read(&answer(&map)).unwrap();
         let network = config.network;
         assert_eq!(

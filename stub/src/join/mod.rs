@@ -90,7 +90,8 @@ pub fn join(
     let (layout, config) = (prepared.layout()?, prepared.config().clone());
     let wait = progress.wait("certificates");
     let identity = Identity::of(&layout, &config);
-    if let Err(error) = identity.obtain(cluster.client(), cluster.authority()?) {
+    let trusted = found.trusted(cluster.authority()?)?;
+    if let Err(error) = identity.obtain(cluster.client(), &trusted) {
         prepared.remove_directories();
         return Err(Cluster::explained(error));
     }

@@ -72,12 +72,26 @@ pub fn renew_due_and_restart(progress: &Progress) -> Result<()> {
         let name = services.unit(service);
         units.iter().find(|unit| name == *unit.name())
     };
+    let trusts_since = nodes::trusts_since(&current).map(rfc3339);
     due.extend(services.iter().filter(|service| {
         let started = state(*service).and_then(Unit::started);
-        started.is_some_and(|started| runs_too_long(*service, &started, now))
+        started.is_some_and(|started| {
+            runs_too_long(*service, &started, now)
+                || trusts_since.as_ref().is_some_and(|since| {
+                    service.kubeconfig(&current.config).is_some() && started <= *since
+                })
+        })
     }));
     let names = due.into_iter().filter_map(|s| Some(state(s)?.name()));
-    restart_all(manager.as_ref(), names, progress)
+    restart_all(manager.as_ref(), names, progress)?;
+    if trusts_since.is_some()
+        && let Err(error) = nodes::report_authority(&current)
+    {
+        progress.line(format!(
+            "cannot tell the cluster that this machine has followed to its new authority: {error}"
+        ));
+    }
+    Ok(())
 }
 
 /// Renews the certificates that are [due](Renew::Due) at this time: those that end within 30 days, and those that lack an
@@ -138,7 +152,7 @@ pub(crate) fn restart_users(
     restart_all(manager, running.iter().map(Unit::name), progress)
 }
 
-fn restart_all<'a>(
+pub(super) fn restart_all<'a>(
     manager: &dyn Manager,
     names: impl Iterator<Item = &'a str>,
     progress: &Progress,
@@ -161,7 +175,7 @@ fn names_of(config: &Config, users: &BTreeSet<Service>) -> Vec<UnitName> {
     Services::of(config).units(users)
 }
 
-/// The services that must restart: those with a new kubeconfig, and those whose own certificate had expired. The latter would
+/// The services that must restart: those with a new kubeconfig, those whose authorities are others, and those whose own certificate had expired. The latter would
 /// load the new one within five minutes, but until then the API server refuses them, and a node that is silent for so long
 /// loses its pods.
 fn users(config: &Config, ensured: &Ensured) -> BTreeSet<Service> {
@@ -169,6 +183,7 @@ fn users(config: &Config, ensured: &Ensured) -> BTreeSet<Service> {
     let users = services.iter().filter(|service| {
         service.kubeconfig(config).is_some_and(|kubeconfig| {
             ensured.has(&kubeconfig.file())
+                || ensured.has(&kubeconfig.authority().certificate())
                 || ensured.replaces_expired(&kubeconfig.credential().certificate())
         })
     });
@@ -226,6 +241,14 @@ mod tests {
             "node/node-client.pem",
         ];
         assert_eq!(restarted(&expired, true), "kube-controller-manager kubelet");
+    }
+
+    #[test]
+    fn a_workers_services_restart_when_it_trusts_other_authorities() {
+        assert_eq!(
+            restarted(&["node/ca.pem"], false),
+            "kubelet kube-proxy flanneld"
+        );
     }
 
     #[test]

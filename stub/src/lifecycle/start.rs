@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::addons::Addons;
 use super::ready::{PATIENCE, Phase, Waiter};
 use super::services::to_start;
@@ -11,10 +13,12 @@ use crate::components::{coredns, joining, rbac, runtime_class};
 use crate::config::Target;
 use crate::error::{Error, Kind, Result};
 use crate::images;
+use crate::layout::Credential;
 use crate::manager::Manager;
 use crate::progress::Progress;
 use crate::services::{Service, Services, UnitName, all_unit_names};
 use crate::systemd::Unit;
+use crate::text;
 
 /// Directory of CoreDNS's image in a generation's `images/`.
 const COREDNS_IMAGE: &str = "coredns";
@@ -85,10 +89,7 @@ pub(crate) fn bring_up(
         let mut objects = rbac::objects(config);
         objects.extend(runtime_class::objects(config));
         if config.machines.is_joinable() {
-            let manifest = current.generation.manifest();
-            let kubernetes = Versions::of(manifest).kubernetes;
-            let release = manifest.release.to_string();
-            objects.push(joining::description(config, &kubernetes, &release));
+            objects.push(description(current)?);
         }
         if let Some(image) = &image {
             objects.extend(coredns::objects(config, image));
@@ -122,6 +123,21 @@ pub(crate) fn bring_up(
         phases.push(waiter.node(&current.node_api()?, config, kubelet)?);
     }
     Ok(phases)
+}
+
+/// The cluster as it describes itself to other machines.
+pub(super) fn description(current: &Current) -> Result<Value> {
+    let manifest = current.generation.manifest();
+    let kubernetes = Versions::of(manifest).kubernetes;
+    let release = manifest.release.to_string();
+    let authority = current.layout.certificate(Credential::ClusterAuthority);
+    let authorities = text::read(&authority)?;
+    Ok(joining::description(
+        &current.config,
+        &kubernetes,
+        &release,
+        &authorities,
+    ))
 }
 
 /// How long each unit took by itself, as systemd measured it.

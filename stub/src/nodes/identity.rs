@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use fs_err as fs;
 
+use super::authorities::{learn, trusted};
 use super::{Wanted, request};
 use crate::api::Client;
 use crate::cluster::{Current, component_server};
@@ -133,6 +134,9 @@ pub(crate) fn renew(current: &Current, renew: Renew, now: SystemTime) -> Result<
     let identity = Identity::of(layout, config);
     let mut ensured = Ensured::default();
     identity.write_kubeconfig_if_changed(&mut ensured)?;
+    // If the cluster does not answer, this machine goes on with what it trusts.
+    ensured.made.extend(learn(current).ok().flatten());
+    let authority = trusted(current)?;
     let address = IpAddr::V4(config.address());
     for credential in [Credential::KubeletClient, Credential::Kubelet] {
         let text = read_if_there(&layout.certificate(credential))?;
@@ -140,7 +144,11 @@ pub(crate) fn renew(current: &Current, renew: Renew, now: SystemTime) -> Result<
         let wanted = serving.then_some((&config.node_name, address));
         let relative: PathBuf = credential.certificate();
         let fault = node_fault(text.as_deref(), wanted, now).about(|| relative.display())?;
-        let fault = fault.or_else(|| (renew == Renew::All).then(|| "was to be renewed".to_owned()));
+        let other = text.as_ref().filter(|text| !authority.issues(text));
+        let fault = fault.or_else(|| {
+            let replaced = other.map(|_| "was issued by an authority that is replaced".to_owned());
+            replaced.or_else(|| (renew == Renew::All).then(|| "was to be renewed".to_owned()))
+        });
         let Some(reason) = fault else {
             ensured.kept.push(relative);
             continue;
@@ -156,8 +164,6 @@ pub(crate) fn renew(current: &Current, renew: Renew, now: SystemTime) -> Result<
             )
             .hint("on the machine with the control plane, run `usernetes token create`, and here `usernetes join` with that token"));
         }
-        let file = layout.certificate(Credential::NodeAuthority);
-        let authority = Authority::parse(&fs::read_to_string(&file)?).about(|| file.display())?;
         let client = current.node_api()?;
         if serving {
             identity.serving(&client, &authority)?;

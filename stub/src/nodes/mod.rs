@@ -2,6 +2,7 @@
 //! between them, a list of them, and how to remove one.
 
 mod approve;
+mod authorities;
 mod certificates;
 mod checked;
 mod decide;
@@ -14,6 +15,8 @@ mod token;
 mod tokens;
 
 pub(crate) use approve::approve;
+pub use authorities::trusts_since;
+pub(crate) use authorities::{old_tokens, report_authority, with_other_authority};
 pub(crate) use certificates::{Wanted, request};
 pub(crate) use checked::reached;
 pub(crate) use decide::{UNKNOWN_TOKEN, taken};

@@ -54,6 +54,11 @@ pub fn create(
     }
     let file = current.layout.certificate(Credential::ClusterAuthority);
     let authority = Authority::parse(&fs_err::read_to_string(&file)?).about(|| file.display())?;
+    // While the authorities are replaced, the API server still shows a certificate of the old one.
+    let shown = current.layout.certificate(Credential::ApiServer);
+    let authority = authority
+        .issuer_of(&fs_err::read_to_string(&shown)?)
+        .unwrap_or(authority);
     let endpoint = SocketAddrV4::new(address, machines.api_port.get());
     let token = Token::new(vec![endpoint], authority.key_digest())?;
     let secret = secret(&token, node, SystemTime::now() + ttl, reusable);

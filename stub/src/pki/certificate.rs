@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use pem::{EncodeConfig, LineEnding};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyUsagePurpose, SerialNumber,
@@ -14,7 +15,7 @@ use x509_parser::parse_x509_certificate;
 use x509_parser::pem::Pem;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-use super::identity::{Authority, Leaf, Usage};
+use super::identity::{Leaf, Usage};
 use super::key::Key;
 use super::san::San;
 use super::{DAY, RENEW_BEFORE};
@@ -28,7 +29,7 @@ const LEAF_LIFETIME: i64 = 365 * DAY;
 const AUTHORITY_LIFETIME: i64 = 3650 * DAY;
 
 /// The parts of a certificate that the project uses. Times are seconds since 1970.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Certificate {
     /// The text of the file. The other fields describe the first certificate in it.
     pub(super) pem: String,
@@ -73,6 +74,19 @@ impl Certificate {
             ));
         }
         Self::of(&x509, pem).map_err(|e| wrong(format!("damaged extension: {e}")))
+    }
+
+    /// Reads all certificates of a PEM text, in their order. There is at least one.
+    pub(crate) fn parse_all(text: &str) -> Result<Vec<Self>> {
+        let blocks: Vec<_> = Pem::iter_from_buffer(text.as_bytes())
+            .map_while(std::result::Result::ok)
+            .filter(|block| block.label == "CERTIFICATE")
+            .map(|block| pem_of(&block.contents))
+            .collect();
+        if blocks.len() < 2 {
+            return Self::parse(text).map(|one| vec![one]);
+        }
+        blocks.iter().map(|pem| Self::parse(pem)).collect()
     }
 
     fn of(x509: &X509Certificate, pem: &str) -> Result<Self, x509_parser::error::X509Error> {
@@ -136,6 +150,11 @@ impl Certificate {
         now > self.not_after
     }
 
+    /// Whether it is valid at this time.
+    pub(super) fn is_valid(&self, now: i64) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
+
     /// The reason why its time of validity needs attention: not begun, over or nearly over. `None` if all is well.
     pub(super) fn time_fault(&self, now: i64) -> Option<String> {
         if now < self.not_before {
@@ -179,14 +198,13 @@ impl Certificate {
     }
 
     /// Makes the self-signed certificate of an authority. It is valid for ten years and may sign only leaves.
-    pub(super) fn authority(authority: Authority, key: &Key, now: i64) -> Result<Self> {
-        let file = authority.credential().certificate().display().to_string();
-        let mut params = params(authority.common_name(), None, now, now + AUTHORITY_LIFETIME)?;
+    pub(super) fn authority(name: &str, key: &Key, now: i64) -> Result<Self> {
+        let mut params = params(name, None, now, now + AUTHORITY_LIFETIME)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let made = params
             .self_signed(&key.pair)
-            .map_err(|e| cannot(&file, &e))?;
+            .map_err(|e| cannot(name, &e))?;
         Self::parse(&made.pem())
     }
 
@@ -220,7 +238,7 @@ impl Certificate {
             .map_err(|e| cannot(&file, &e))?;
         let mut pem = made.pem();
         if leaf.chained {
-            pem.push_str(&authority.pem);
+            pem.push_str(&pem_of(&authority.der));
         }
         let made = Self::parse(&pem)?;
         // If another program made the authority, the library may not write its subject byte for byte as it is.
@@ -236,6 +254,12 @@ impl Certificate {
             ))
         }
     }
+}
+
+/// One certificate as PEM.
+pub(super) fn pem_of(der: &[u8]) -> String {
+    let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    pem::encode_config(&pem::Pem::new("CERTIFICATE", der), lines)
 }
 
 /// Whether rcgen can repeat a subject. Each part must be a single attribute with a valid object identifier, and printable

@@ -170,6 +170,16 @@ impl Leaf {
         }
     }
 
+    /// Whether others than the components of this machine verify it. While the authorities are replaced, it stays one of the
+    /// old authority to the end: until then, machines and pods may know only that.
+    pub(super) fn is_shown_to_others(&self) -> bool {
+        use Credential::{ApiServer, ApiServerForKubelet};
+        matches!(
+            self.credential,
+            ApiServer | ApiServerForKubelet | Credential::FrontProxy
+        )
+    }
+
     fn of(mut self, organisation: &'static str) -> Self {
         self.organisation = Some(organisation);
         self

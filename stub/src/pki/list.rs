@@ -77,10 +77,11 @@ pub fn list(config_dir: &Path, request: &Request, now: SystemTime) -> Result<Vec
             found.push((file, certificate));
         }
     }
-    let authorities: Vec<&Certificate> = found
+    let authorities: Vec<Certificate> = found
         .iter()
         .filter_map(|(_, c)| c.as_ref().ok())
         .filter(|c| c.authority)
+        .flat_map(|c| Certificate::parse_all(&c.pem).unwrap_or_default())
         .collect();
     Ok(found
         .iter()
@@ -157,7 +158,7 @@ fn is_bare_key(text: &str) -> bool {
 fn problem(
     file: &Path,
     certificate: &Certificate,
-    authorities: &[&Certificate],
+    authorities: &[Certificate],
     now: i64,
 ) -> Option<String> {
     if let Some(fault) = certificate.time_fault(now) {

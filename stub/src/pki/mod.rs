@@ -2,7 +2,9 @@
 //! directories `master/` and `node/` in the configuration directory.
 //!
 //! [`ensure`] makes missing files, renews certificates that are about to expire or lack a name, and leaves every other file
-//! untouched. It checks all files before it changes any. [`fn@list`] lists the certificates.
+//! untouched. It checks all files before it changes any. [`fn@list`] lists the certificates. [`begin_rotation`] and what follows
+//! replace the authorities. In the meantime, the file of an authority has two certificates, of which the first one's key is in
+//! the file beside it.
 //!
 //! `master/` contains three authorities (`ca`, `etcd-ca`, `front-proxy-ca`), the certificates of the control plane and the
 //! key pair for service accounts. `node/` contains only files that a worker needs, so neither the key of an authority nor
@@ -17,6 +19,7 @@ mod key;
 mod list;
 mod node;
 mod plan;
+mod rotation;
 mod san;
 #[cfg(test)]
 mod tests;
@@ -37,6 +40,10 @@ pub use node::{
     Asked, Authority, NODE_USER, begins, belongs, has_expired, node_fault, node_key, node_request,
     read_request,
 };
+pub use rotation::{
+    Goal, Rotation, Stage, Step, begin_rotation, end_rotation, enter_stage, next_step,
+    old_token_key, rotation, settle_stage,
+};
 
 /// The user as which the API server connects to kubelets.
 pub const KUBELETS_CLIENT: &str = "kube-apiserver-kubelet-client";
@@ -51,6 +58,15 @@ pub const NODE_APPROVER: &str = "u7s:node-approver";
 const DAY: i64 = 24 * 60 * 60;
 /// A certificate is renewed when it has fewer seconds left than this.
 const RENEW_BEFORE: i64 = 30 * DAY;
+
+/// The files that say who is trusted.
+const TRUST: [Credential; 5] = [
+    Credential::ClusterAuthority,
+    Credential::NodeAuthority,
+    Credential::EtcdAuthority,
+    Credential::FrontProxyAuthority,
+    Credential::ServiceAccounts,
+];
 
 /// The names and addresses to make certificates and kubeconfigs for.
 #[derive(Debug, Clone)]
@@ -89,15 +105,9 @@ impl Ensured {
     /// certificates or tokens.
     #[must_use]
     pub fn renews_trust(&self) -> bool {
-        [
-            Credential::ClusterAuthority,
-            Credential::NodeAuthority,
-            Credential::EtcdAuthority,
-            Credential::FrontProxyAuthority,
-            Credential::ServiceAccounts,
-        ]
-        .into_iter()
-        .any(|credential| self.has(&credential.certificate()))
+        TRUST
+            .iter()
+            .any(|credential| self.has(&credential.certificate()))
     }
 
     /// Whether the API server's serving certificate is new.
@@ -106,10 +116,15 @@ impl Ensured {
         self.has(&Credential::ApiServer.certificate())
     }
 
-    /// How many certificates were issued.
+    /// How many certificates were issued. Those of authorities, and keys, do not count.
     #[must_use]
     pub fn certificates(&self) -> usize {
-        let is_certificate = |made: &&Made| made.file.extension().is_some_and(|e| e == "pem");
+        let is_certificate = |made: &&Made| {
+            let stem = made.file.file_stem().unwrap_or_default();
+            made.file.extension().is_some_and(|e| e == "pem")
+                && !stem.to_string_lossy().ends_with("-key")
+                && !TRUST.iter().any(|trust| made.file == trust.certificate())
+        };
         self.made.iter().filter(is_certificate).count()
     }
 
@@ -149,7 +164,8 @@ pub enum Renew {
 
 /// Completes the PKI in `config_dir`. Existing files that are in order stay as they are.
 ///
-/// A renewed certificate keeps its key. An authority is never renewed or replaced. If the key of a certificate is missing,
+/// A renewed certificate keeps its key. An authority is never renewed, and only replaced by way of [`begin_rotation`]. While that
+/// is under way, the files become what its stage wants. If the key of a certificate is missing,
 /// the certificate is issued again with a new key. If the certificate of an authority is missing but its key exists, the
 /// certificate is made again with that key, so certificates that it issued earlier stay valid.
 ///

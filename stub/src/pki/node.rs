@@ -1,6 +1,7 @@
 //! The identity of a worker: keys and requests that it makes itself, and certificates that the control plane gives it. Also reads
 //! such requests.
 
+use std::iter;
 use std::net::IpAddr;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType};
@@ -9,7 +10,7 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer as _;
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, pem_of};
 use super::identity::NODES;
 use super::key::Key;
 use super::san::San;
@@ -21,39 +22,84 @@ use crate::error::{Error, Kind, Result};
 /// The beginning of the name of every node's user.
 pub const NODE_USER: &str = "system:node:";
 
-/// The certificate of an authority that a server has sent.
-#[derive(Debug)]
-pub struct Authority(Certificate);
+/// The certificate of an authority that a server has sent, or all that a file has. While the cluster replaces its authority,
+/// there are two: the one that issues certificates now, and the other.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    first: Certificate,
+    others: Vec<Certificate>,
+}
 
 impl Authority {
     /// Reads it; `None` if it is not the certificate of an authority.
     #[must_use]
     pub fn read(der: &[u8]) -> Option<Self> {
-        let certificate = Certificate::parse(&pem("CERTIFICATE", der)).ok()?;
-        certificate.authority.then_some(Self(certificate))
+        let first = Certificate::parse(&pem_of(der)).ok()?;
+        first.authority.then_some(Self {
+            first,
+            others: Vec::new(),
+        })
     }
 
-    /// Reads it from the text of a file.
+    /// Reads all from the text of a file.
     pub fn parse(text: &str) -> Result<Self> {
-        Certificate::parse(text).map(Self)
+        let mut all = Certificate::parse_all(text)?.into_iter();
+        let first = all.next().map_or_else(|| Certificate::parse(text), Ok)?;
+        Ok(Self {
+            first,
+            others: all.collect(),
+        })
     }
 
-    /// The digest of its public key (DER `SubjectPublicKeyInfo`).
+    fn all(&self) -> impl Iterator<Item = &Certificate> {
+        iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Whether there is more than one.
+    #[must_use]
+    pub fn is_several(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    /// The digest of the public key (DER `SubjectPublicKeyInfo`) of the first.
     #[must_use]
     pub fn key_digest(&self) -> Sha256 {
-        Sha256::of(&self.0.public_key)
+        Sha256::of(&self.first.public_key)
     }
 
-    /// The certificate as DER.
+    /// The one among them that has issued a certificate; `None` if none has.
+    #[must_use]
+    pub fn issuer_of(&self, certificate: &str) -> Option<Self> {
+        let certificate = Certificate::parse(certificate).ok()?;
+        let issuer = self.all().find(|one| certificate.issued_by(one))?;
+        Some(Self {
+            first: issuer.clone(),
+            others: Vec::new(),
+        })
+    }
+
+    /// Whether the first has issued a certificate.
+    #[must_use]
+    pub fn issues(&self, certificate: &str) -> bool {
+        Certificate::parse(certificate).is_ok_and(|c| c.issued_by(&self.first))
+    }
+
+    /// The first certificate as DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
-        self.0.der()
+        self.first.der()
     }
 
-    /// The certificate as PEM.
+    /// The first certificate as PEM.
+    #[must_use]
+    pub fn first_pem(&self) -> String {
+        pem_of(self.der())
+    }
+
+    /// All certificates as PEM.
     #[must_use]
     pub fn pem(&self) -> String {
-        pem("CERTIFICATE", self.der())
+        self.all().map(|one| pem_of(one.der())).collect()
     }
 }
 
@@ -62,19 +108,6 @@ impl Authority {
 pub fn begins(der: &[u8]) -> Option<u64> {
     let (_, x509) = x509_parser::parse_x509_certificate(der).ok()?;
     u64::try_from(x509.validity().not_before.timestamp()).ok()
-}
-
-/// PEM of some DER.
-fn pem(label: &str, der: &[u8]) -> String {
-    use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut lines = format!("-----BEGIN {label}-----\n");
-    for start in (0..text.len()).step_by(64) {
-        lines.push_str(&text[start..text.len().min(start + 64)]);
-        lines.push('\n');
-    }
-    lines.push_str(&format!("-----END {label}-----\n"));
-    lines
 }
 
 /// A new private key, or an existing one, as PEM.
@@ -199,14 +232,14 @@ pub fn node_fault(
     Ok(lacking.into_iter().next())
 }
 
-/// Whether a certificate belongs to a key and was issued by an authority.
+/// Whether a certificate belongs to a key and was issued by one of the authorities.
 #[must_use]
 pub fn belongs(certificate: &str, key: &str, authority: &Authority) -> bool {
     let (Ok(certificate), Ok(key)) = (Certificate::parse(certificate), Key::parse(key.to_owned()))
     else {
         return false;
     };
-    certificate.public_key == key.public() && certificate.issued_by(&authority.0)
+    certificate.public_key == key.public() && authority.all().any(|one| certificate.issued_by(one))
 }
 
 /// Whether its time is over.

@@ -11,6 +11,7 @@ use super::certificate::Certificate;
 use super::files::{self, DIRECTORY, SECRET};
 use super::identity::{Access, Authority, Leaf};
 use super::key::Key;
+use super::rotation::Wanted;
 use super::{Ensured, MASTER, Made, NODE, Renew};
 use crate::error::{Context as _, Error, Kind, Result};
 
@@ -42,6 +43,8 @@ struct Signer {
     key: Option<Key>,
     /// Whether the certificate was missing and is new.
     made: bool,
+    /// All certificates that this authority has or had: two or more while it is replaced.
+    known: Vec<Certificate>,
 }
 
 /// The certificate and key of a leaf, as they will be after the changes.
@@ -54,12 +57,15 @@ struct Planner<'a> {
     config_dir: &'a Path,
     renew: Renew,
     now: i64,
+    /// What a replacement of the authorities wants, if one is under way.
+    rotation: Option<Wanted>,
     plan: Plan,
     /// Files that do not belong to their authority or key, and the reasons.
     misfits: Vec<(String, String)>,
 }
 
 const MISSING: &str = "was missing";
+const REPLACED: &str = "was of the time before the authorities are replaced";
 
 /// Compares the files below the configuration directory with what should be there.
 pub(super) fn make(
@@ -73,6 +79,7 @@ pub(super) fn make(
         config_dir,
         renew,
         now,
+        rotation: Wanted::read(config_dir, now)?,
         plan: Plan::default(),
         misfits: Vec::new(),
     };
@@ -96,7 +103,7 @@ pub(super) fn make(
         }
     }
     for signer in signers.iter().filter(|s| s.which == Authority::Cluster) {
-        planner.copy_for_node(&signer.certificate)?;
+        planner.copy_for_node(signer)?;
         for access in accesses {
             if let Some(Some(identity)) = identities.get(&access.kubeconfig.credential()) {
                 planner.kubeconfig(access, &signer.certificate, identity)?;
@@ -139,9 +146,21 @@ impl Planner<'_> {
         self.misfits.push((file, what));
     }
 
-    /// Keeps a file. If it is a secret that other users can read, its permissions are restricted.
+    /// Keeps a file. If it is a secret that other users can read, its permissions are restricted. While the authorities are
+    /// replaced, it is written if it has not the text that the replacement wants.
     fn keep(&mut self, file: PathBuf, mode: u32) -> Result<()> {
         let relative = self.relative(&file);
+        if let Some(text) = self.wanted(&file)
+            && files::read(&file)?.as_ref() != Some(&text)
+        {
+            let batch: fn(&mut Plan) -> &mut Vec<Write> = if mode == SECRET {
+                |p| &mut p.keys
+            } else {
+                |p| &mut p.certificates
+            };
+            self.write(batch, file, text, mode, REPLACED);
+            return Ok(());
+        }
         if mode == SECRET && files::open_to_others(&file)? {
             self.plan.report.tightened.push(relative.clone());
             self.plan.tighten.push((file, mode));
@@ -150,14 +169,28 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn read_key(file: &Path) -> Result<Option<Key>> {
-        files::read(file)?
+    /// The text that a replacement of the authorities wants a file to have; `None` if it says nothing about it.
+    fn wanted(&self, file: &Path) -> Option<String> {
+        let rotation = self.rotation.as_ref()?;
+        rotation.text(&self.relative(file)).cloned()
+    }
+
+    /// The text of a file, as it will be.
+    fn text(&self, file: &Path) -> Result<Option<String>> {
+        match self.wanted(file) {
+            None => files::read(file),
+            wanted => Ok(wanted),
+        }
+    }
+
+    fn read_key(&self, file: &Path) -> Result<Option<Key>> {
+        self.text(file)?
             .map(|pem| Key::parse(pem).about(|| file.display()))
             .transpose()
     }
 
-    fn read_certificate(file: &Path) -> Result<Option<Certificate>> {
-        files::read(file)?
+    fn read_certificate(&self, file: &Path) -> Result<Option<Certificate>> {
+        self.text(file)?
             .map(|pem| Certificate::parse(&pem).about(|| file.display()))
             .transpose()
     }

@@ -3,6 +3,7 @@
 mod existing;
 mod refusals;
 mod renewal;
+mod rotation;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -13,20 +13,22 @@ use crate::cluster::Current;
 use crate::components::kubelet;
 use crate::error::Result;
 use crate::lifecycle;
-use crate::pki::{self, CertInfo, Purpose};
+use crate::pki::{self, CertInfo, Purpose, Rotation, Stage};
 use crate::ports::Entry;
 use crate::progress::bytes;
 
 /// With fewer days left, certificates should have been renewed.
 const LATE: i64 = 30;
-/// With fewer days left, it is time to replace the authorities.
-const LATE_AUTHORITY: i64 = 180;
+/// With fewer days left than this, it is time to replace the authorities.
+pub const LATE_AUTHORITY: i64 = 180;
 
 /// What else is worth knowing of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// The days until certificates end.
     pub days: DaysLeft,
+    /// The replacement of the authorities, if one is under way.
+    pub rotation: Option<Rotation>,
     /// The ports of the configuration and of services, and whether they are published.
     pub ports: Vec<Entry>,
     /// The disk with the data; `None` if it cannot be asked.
@@ -64,6 +66,7 @@ impl Facts {
     pub fn of(current: &Current) -> Result<Self> {
         Ok(Self {
             days: DaysLeft::of(current)?,
+            rotation: pki::rotation(current.layout.config())?,
             ports: lifecycle::ports(current),
             disk: Disk::of(current),
             backups: Backups::of(current),
@@ -74,6 +77,7 @@ impl Facts {
     #[must_use]
     pub fn rows(&self) -> Vec<Layer> {
         let mut rows = self.days.rows();
+        rows.extend(self.rotation.as_ref().map(of_rotation));
         rows.extend(self.disk.map(Disk::row));
         rows.extend(self.backups.as_ref().map(Backups::row));
         rows
@@ -92,6 +96,26 @@ fn row(name: &'static str, detail: String, next: Option<&str>) -> Layer {
         next: next.unwrap_or_default().to_owned(),
         unit: None,
     }
+}
+
+/// The row of a replacement of the authorities. The cluster works, but the replacement is to come to an end.
+fn of_rotation(rotation: &Rotation) -> Layer {
+    let since = rotation.since();
+    let (detail, next) = match (rotation.stage, rotation.settled) {
+        (Stage::Issue, true) => (
+            format!("both the old and the new ones are trusted since {since}"),
+            "to end the trust in the old ones, run `usernetes certs rotate-authorities --finish`",
+        ),
+        (Stage::Finish, _) => (
+            format!("the old ones are being removed since {since}"),
+            "if no command does that now, run `usernetes certs rotate-authorities --finish`",
+        ),
+        _ => (
+            format!("being replaced since {since}"),
+            "if no command does that now, run `usernetes certs rotate-authorities`",
+        ),
+    };
+    row("new authorities", detail, Some(next))
 }
 
 impl Backups {
@@ -209,7 +233,7 @@ impl DaysLeft {
                 "authorities",
                 self.authorities,
                 LATE_AUTHORITY,
-                "authorities are not renewed automatically; the README says how to replace them",
+                "to replace the authorities while the cluster runs, run `usernetes certs rotate-authorities`",
             ),
         ];
         rows.into_iter().flatten().collect()
@@ -232,6 +256,7 @@ mod tests {
                 certificates: Some(364),
                 authorities: Some(3649),
             },
+            rotation: None,
             ports: Vec::new(),
             disk: Some(Disk {
                 size: 100_000_000_000,
@@ -283,6 +308,37 @@ mod tests {
                 "backups warning: none in /b yet",
             ]
         );
+    }
+
+    #[test]
+    fn a_replacement_of_the_authorities_names_the_next_command() {
+        for (stage, settled, next) in [
+            (Stage::Trust, false, "`usernetes certs rotate-authorities`"),
+            (Stage::Issue, false, "`usernetes certs rotate-authorities`"),
+            (
+                Stage::Issue,
+                true,
+                "`usernetes certs rotate-authorities --finish`",
+            ),
+            (
+                Stage::Finish,
+                false,
+                "`usernetes certs rotate-authorities --finish`",
+            ),
+        ] {
+            let row = of_rotation(&Rotation {
+                stage,
+                settled,
+                since: 1_798_761_600,
+            });
+            assert_eq!(row.state, State::Warning);
+            assert!(row.next.ends_with(next), "{}", row.next);
+            assert!(
+                row.detail.ends_with("since 2027-01-01T00:00:00Z"),
+                "{}",
+                row.detail
+            );
+        }
     }
 
     #[test]

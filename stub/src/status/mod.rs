@@ -20,7 +20,7 @@ use crate::ports::Record;
 use crate::services::{Service, Services, UnitName};
 use crate::systemd::Unit;
 
-pub use facts::{Backups, DaysLeft, Disk, Facts};
+pub use facts::{Backups, DaysLeft, Disk, Facts, LATE_AUTHORITY};
 pub use report::Report;
 pub use wait::wait;
 

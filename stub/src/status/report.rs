@@ -41,6 +41,7 @@ impl Report {
             "authority_days": days.authorities, "backups": self.facts.backups, "broken": self.broken, "certificate_days": days.certificates,
             "disk": self.facts.disk, "generation": self.generation, "layers": self.layers,
             "ok": self.broken.is_none(), "ports": self.facts.ports, "release": self.release,
+            "rotation": self.facts.rotation,
         })
     }
 }

@@ -80,7 +80,8 @@ pub(super) fn digest(entry: &Value) -> Sha256 {
 
 /// The facts that identify our entries.
 pub(super) struct Known<'a> {
-    authority: Option<Certificate>,
+    /// More than one while the cluster replaces its authority; none if there is no cluster.
+    authorities: Vec<Certificate>,
     merges: &'a Merges,
 }
 
@@ -89,8 +90,11 @@ impl<'a> Known<'a> {
     pub(super) fn by(config_dir: &Path, merges: &'a Merges) -> Self {
         let file = config_dir.join(Credential::ClusterAuthority.certificate());
         let pem = fs_err::read_to_string(file).ok();
-        let authority = pem.and_then(|pem| Certificate::parse(&pem).ok());
-        Self { authority, merges }
+        let authorities = pem.and_then(|pem| Certificate::parse_all(&pem).ok());
+        Self {
+            authorities: authorities.unwrap_or_default(),
+            merges,
+        }
     }
 
     /// The entries with our name that are not ours.
@@ -135,8 +139,7 @@ impl<'a> Known<'a> {
         };
         let by_authority = |field: &str, is: fn(&Certificate, &Certificate) -> bool| {
             let found = certificate(&body[field]);
-            let both = found.as_ref().zip(self.authority.as_ref());
-            both.is_some_and(|(found, authority)| is(found, authority))
+            found.is_some_and(|found| self.authorities.iter().any(|one| is(&found, one)))
         };
         match part {
             Part::Cluster => {
@@ -145,7 +148,7 @@ impl<'a> Known<'a> {
             Part::User => only(&[CLIENT, KEY]) && by_authority(CLIENT, Certificate::issued_by),
             // `kubectl config set-context --current --namespace` is common. Removing its setting loses nothing of value.
             Part::Context => {
-                self.authority.is_some()
+                !self.authorities.is_empty()
                     && only(&["cluster", "user", "namespace"])
                     && body["cluster"] == NAME
                     && body["user"] == NAME
@@ -154,7 +157,7 @@ impl<'a> Known<'a> {
     }
 
     fn expected(&self, part: Part) -> &'static str {
-        if self.authority.is_none() {
+        if self.authorities.is_empty() {
             return "an entry that an installation has recorded; no record is left";
         }
         match part {

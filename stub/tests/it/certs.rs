@@ -220,3 +220,111 @@ fn a_merged_kubeconfig_gets_the_new_certificate() {
         "{said:?}"
     );
 }
+
+/// The stage of a replacement of the authorities, as `certs list` knows it.
+fn rotation(stage: &Stage) -> serde_json::Value {
+    let said = stage.usernetes(&["certs", "list", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    json["rotation"].clone()
+}
+
+#[test]
+fn the_authorities_are_replaced_in_two_parts() {
+    let stage = Stage::new(&["etcd"]);
+    let clean = stage.names("");
+    stage.install(&["--start="]);
+    stage.usernetes(&["start", "u7s-etcd.target"]);
+    stage.usernetes(&["kubeconfig", "merge"]);
+    stage.calls();
+    let rotate =
+        |more: &[&str]| stage.usernetes(&[&["certs", "rotate-authorities"], more].concat());
+    let said = rotate(&["--finish"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.stderr.contains("are not being replaced"), "{said:?}");
+    let old = read(&stage, "master/ca.pem");
+
+    let said = rotate(&[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let kept = stage.home.data().join("before-new-authorities.backup");
+    assert!(
+        kept.exists()
+            && said
+                .stderr
+                .contains("before-new-authorities.backup, with the old keys"),
+        "{said:?}"
+    );
+    // Only its authorities make a service restart.
+    assert_eq!(stage.calls(), "restart u7s-etcd.service\n");
+    assert_eq!(rotation(&stage)["stage"], "issue");
+    let both = read(&stage, "master/ca.pem");
+    assert!(both.ends_with(&old) && both.len() > old.len(), "{both}");
+    let merged = fs::read_to_string(stage.home.path().join(".kube/config")).unwrap();
+    let admin = read(&stage, "master/admin-localhost.kubeconfig");
+    let admin: serde_json::Value = serde_json::from_str(&admin).unwrap();
+    let data = &admin["clusters"][0]["cluster"]["certificate-authority-data"];
+    assert!(merged.contains(data.as_str().unwrap()));
+    let said = stage.usernetes(&["status"]);
+    assert!(
+        said.stdout.contains("rotate-authorities --finish"),
+        "{said:?}"
+    );
+    let said = rotate(&["--status"]);
+    assert!(
+        said.stdout.contains("the old ones are still trusted"),
+        "{said:?}"
+    );
+
+    // It was interrupted after the files of the first stage were recorded: nothing has seen them yet.
+    let record = stage
+        .home
+        .path()
+        .join(".config/usernetes/master/rotation/stage.json");
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(
+        &record,
+        text.replace("issue", "trust").replace("true", "false"),
+    )
+    .unwrap();
+    let said = rotate(&["--status"]);
+    assert!(said.stdout.contains("it was interrupted"), "{said:?}");
+    assert_eq!(rotate(&[]).code, Some(0));
+    assert_eq!(stage.calls(), "restart u7s-etcd.service\n");
+    assert_eq!(rotation(&stage)["stage"], "issue");
+    // Again is nothing.
+    assert_eq!(rotate(&[]).code, Some(0));
+    assert_eq!(stage.calls(), "");
+
+    let backup = stage.home.path().join("in-between.backup");
+    let said = stage.usernetes(&["backup", backup.to_str().unwrap()]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+
+    let said = rotate(&["--finish"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for line in ["still in use", "pods ", "API server ", "`--force`"] {
+        assert!(said.stderr.contains(line), "{line}: {said:?}");
+    }
+    assert_eq!(stage.calls(), "");
+    let said = rotate(&["--finish", "--force"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(stage.calls(), "restart u7s-etcd.service\n");
+    assert_eq!(rotation(&stage), serde_json::Value::Null);
+    let new = read(&stage, "master/ca.pem");
+    assert!(both.starts_with(&new) && new != both, "{new}");
+    assert!(!record.parent().unwrap().exists());
+    let said = stage.usernetes(&["certs", "list"]);
+    assert!(
+        said.stdout.lines().all(|line| !line.contains("not issued")),
+        "{said:?}"
+    );
+
+    // A backup from the middle brings the middle back.
+    let said = stage.usernetes(&["restore", backup.to_str().unwrap(), "--force"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(rotation(&stage)["stage"], "issue");
+    assert_eq!(read(&stage, "master/ca.pem"), both);
+    fs::remove_file(&backup).unwrap();
+    assert_eq!(stage.usernetes(&["uninstall", "--purge"]).code, Some(0));
+    // This also takes away what the played service manager has written down.
+    stage.calls();
+    assert_eq!(stage.names(""), clean);
+}

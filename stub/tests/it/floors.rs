@@ -52,6 +52,7 @@ const FLOORS: [&[&str]; 6] = [
         "user_kubeconfig",
     ],
     &[
+        "authorities",
         "backup",
         "boot",
         "cluster",

@@ -15,10 +15,10 @@ impl Planner<'_> {
     pub(super) fn authority(&mut self, which: Authority) -> Result<Signer> {
         let file = self.path(which.credential().certificate());
         let key_file = self.path(which.credential().key());
-        let key = Self::read_key(&key_file)?;
-        let Some(certificate) = Self::read_certificate(&file)? else {
+        let key = self.read_key(&key_file)?;
+        let Some(certificate) = self.read_certificate(&file)? else {
             let key = self.keep_or_make(key, key_file)?;
-            let certificate = Certificate::authority(which, &key, self.now)?;
+            let certificate = Certificate::authority(which.common_name(), &key, self.now)?;
             self.write(
                 |p| &mut p.certificates,
                 file,
@@ -28,6 +28,7 @@ impl Planner<'_> {
             );
             return Ok(Signer {
                 which,
+                known: vec![certificate.clone()],
                 certificate,
                 key: Some(key),
                 made: true,
@@ -47,7 +48,9 @@ impl Planner<'_> {
                     file.display()
                 )));
         }
-        if let Some(fault) = certificate.time_fault(self.now) {
+        // One that is about to end is being replaced, if a replacement is under way.
+        let replaced = self.rotation.is_some() && certificate.is_valid(self.now);
+        if let Some(fault) = certificate.time_fault(self.now).filter(|_| !replaced) {
             let error = wrong(&format!("the certificate of the {which} {fault}"))
                 .expected("an authority that is valid now and for at least 30 more days");
             return Err(self.out_of_time(error, &certificate));
@@ -70,11 +73,16 @@ impl Planner<'_> {
             self.keep(key_file, SECRET)?;
         }
         self.keep(file, PUBLIC)?;
+        let known = match &self.rotation {
+            Some(rotation) => rotation.known(which),
+            None => Certificate::parse_all(&certificate.pem)?,
+        };
         Ok(Signer {
             which,
             certificate,
             key,
             made: false,
+            known,
         })
     }
 
@@ -82,8 +90,8 @@ impl Planner<'_> {
     pub(super) fn leaf(&mut self, leaf: &Leaf, signer: &Signer) -> Result<Option<Identity>> {
         let file = self.path(leaf.credential.certificate());
         let key_file = self.path(leaf.credential.key());
-        let key = Self::read_key(&key_file)?;
-        let certificate = Self::read_certificate(&file)?;
+        let key = self.read_key(&key_file)?;
+        let certificate = self.read_certificate(&file)?;
         if let Some(misfit) = certificate
             .as_ref()
             .and_then(|c| misfit(c, key.as_ref(), signer))
@@ -98,8 +106,14 @@ impl Planner<'_> {
         let mut reason = MISSING.to_owned();
         if let Some(certificate) = certificate {
             if let Some(key) = &key {
-                let renew = (self.renew == Renew::All).then(|| "was to be renewed".to_owned());
-                let Some(fault) = certificate.fault(leaf, self.now).or(renew) else {
+                let renew = || (self.renew == Renew::All).then(|| "was to be renewed".to_owned());
+                let other = || {
+                    let (issuer, _) = self.issuer(leaf, signer);
+                    let other = !certificate.issued_by(issuer);
+                    other.then(|| "was issued by an authority that is replaced".to_owned())
+                };
+                let fault = certificate.fault(leaf, self.now).or_else(other);
+                let Some(fault) = fault.or_else(renew) else {
                     self.keep(key_file, SECRET)?;
                     self.keep(file, PUBLIC)?;
                     return Ok(Some(Identity {
@@ -114,11 +128,10 @@ impl Planner<'_> {
             }
         }
         let key = self.keep_or_make(key, key_file)?;
-        let Some(signing_key) = &signer.key else {
+        let (issuer, Some(signing_key)) = self.issuer(leaf, signer) else {
             return Err(self.no_signing_key(signer.which, &file, &reason));
         };
-        let certificate =
-            Certificate::issue(leaf, &key, &signer.certificate, signing_key, self.now)?;
+        let certificate = Certificate::issue(leaf, &key, issuer, signing_key, self.now)?;
         self.write(
             |p| &mut p.certificates,
             file,
@@ -133,6 +146,15 @@ impl Planner<'_> {
             certificate: certificate.pem,
             key: key.pem,
         }))
+    }
+
+    /// The authority that issues a leaf, and its key if that exists.
+    fn issuer<'a>(&'a self, leaf: &Leaf, signer: &'a Signer) -> (&'a Certificate, Option<&'a Key>) {
+        let rotation = self.rotation.as_ref();
+        match rotation.and_then(|rotation| rotation.late(signer.which)) {
+            Some((old, key)) if leaf.is_shown_to_others() => (old, Some(key)),
+            _ => (&signer.certificate, signer.key.as_ref()),
+        }
     }
 
     fn out_of_time(&self, error: Error, authority: &Certificate) -> Error {
@@ -150,8 +172,10 @@ impl Planner<'_> {
             .detail("now", rfc3339(self.now));
         if self.now < authority.not_before {
             clock::explain(error, self.now, Witness::of_machine().as_ref(), &anew)
-        } else {
+        } else if authority.has_expired(self.now) {
             error.hint(format!("renew it yourself with its key, or {anew}"))
+        } else {
+            error.hint("replace it while the cluster runs: `usernetes certs rotate-authorities`")
         }
     }
 
@@ -175,7 +199,7 @@ impl Planner<'_> {
 fn misfit(certificate: &Certificate, key: Option<&Key>, signer: &Signer) -> Option<String> {
     if key.is_some_and(|key| key.public() != certificate.public_key) {
         Some("does not belong to its key".to_owned())
-    } else if certificate.issued_by(&signer.certificate) {
+    } else if signer.known.iter().any(|one| certificate.issued_by(one)) {
         None
     } else {
         let name = &certificate.issuer;

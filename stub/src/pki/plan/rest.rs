@@ -5,8 +5,8 @@ use x509_parser::pem::Pem;
 use super::super::certificate::Certificate;
 use super::super::files::{self, PUBLIC, SECRET};
 use super::super::identity::Access;
-use super::{Identity, MISSING, Planner};
-use crate::error::{Error, Kind, Result};
+use super::{Identity, MISSING, Planner, Signer};
+use crate::error::{Context as _, Error, Kind, Result};
 use crate::kubeconfig;
 use crate::layout::{Credential, Kubeconfig};
 
@@ -16,8 +16,8 @@ impl Planner<'_> {
     pub(super) fn service_accounts(&mut self) -> Result<()> {
         let file = self.path(Credential::ServiceAccounts.certificate());
         let key_file = self.path(Credential::ServiceAccounts.key());
-        let key = Self::read_key(&key_file)?;
-        let Some(text) = files::read(&file)? else {
+        let key = self.read_key(&key_file)?;
+        let Some(text) = self.text(&file)? else {
             let key = self.keep_or_make(key, key_file)?;
             self.write(
                 |p| &mut p.certificates,
@@ -59,29 +59,39 @@ impl Planner<'_> {
         self.keep(file, PUBLIC)
     }
 
-    pub(super) fn copy_for_node(&mut self, authority: &Certificate) -> Result<()> {
+    pub(super) fn copy_for_node(&mut self, signer: &Signer) -> Result<()> {
         let file = self.path(Credential::NodeAuthority.certificate());
-        let Some(copy) = Self::read_certificate(&file)? else {
-            self.write(
-                |p| &mut p.copies,
-                file,
-                authority.pem.clone(),
-                PUBLIC,
-                MISSING,
-            );
-            return Ok(());
+        let wanted = Certificate::parse_all(&signer.certificate.pem)?;
+        let (fault, known) = match files::read(&file)? {
+            None => (Some(MISSING), true),
+            Some(text) => {
+                let copies = Certificate::parse_all(&text).about(|| file.display())?;
+                let same = copies.len() == wanted.len()
+                    && copies.iter().zip(&wanted).all(|(a, b)| a.same_holder(b));
+                let mut known = signer.known.iter().chain(&wanted);
+                (
+                    (!same).then_some("did not contain the same authorities"),
+                    known.any(|one| copies.iter().any(|copy| copy.same_holder(one))),
+                )
+            }
         };
-        if copy.same_holder(authority) {
-            return self.keep(file, PUBLIC);
+        match fault {
+            None => self.keep(file, PUBLIC),
+            Some(reason) if known => {
+                let text = signer.certificate.pem.clone();
+                self.write(|p| &mut p.copies, file, text, PUBLIC, reason);
+                Ok(())
+            }
+            Some(_) => {
+                let authority = Credential::ClusterAuthority.certificate();
+                let authority = authority.display();
+                self.misfit(
+                    &file,
+                    format!("is the certificate of another authority than `{authority}`"),
+                );
+                Ok(())
+            }
         }
-        self.misfit(
-            &file,
-            format!(
-                "is the certificate of another authority than `{}`",
-                Credential::ClusterAuthority.certificate().display()
-            ),
-        );
-        Ok(())
     }
 
     pub(super) fn kubeconfig(

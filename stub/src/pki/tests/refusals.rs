@@ -27,7 +27,7 @@ fn an_authority_that_is_about_to_expire() {
       found     not before 2026-12-31T23:00:00Z, not after 2036-12-29T00:00:00Z
       now       2036-12-09T00:00:00Z
 
-    hint: renew it yourself with its key, or move `…/master` and `…/node` away and run the same command again, which makes new certificates; every client then needs its new kubeconfig
+    hint: replace it while the cluster runs: `usernetes certs rotate-authorities`
     ");
 }
 
@@ -271,7 +271,7 @@ proptest::proptest! {
         let now = i64::try_from(NOW).unwrap();
         let leaf = leaves(&request()).unwrap().remove(0);
         let signer = Key::generate().unwrap();
-        let authority = Certificate::authority(Authority::Cluster, &signer, now).unwrap();
+        let authority = Certificate::authority("usernetes-ca", &signer, now).unwrap();
         let issued = Certificate::issue(&leaf, &signer, &authority, &signer, now).unwrap();
         for (label, pem) in [
             ("CERTIFICATE", include_str!("data/cfssl-ca.pem")),
