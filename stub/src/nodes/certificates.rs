@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{read_object, refused, text};
 use crate::api::Client;
-use crate::components::joining::{CLIENT_SIGNER, SERVING_SIGNER};
+use crate::components::joining::{CLIENT_SIGNER, REMOVED, SERVING_SIGNER};
 use crate::digest::Sha256;
 use crate::error::{Error, Kind, Result};
 
@@ -18,6 +18,9 @@ pub(super) const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigni
 /// The approver looks every few seconds, and the controller manager signs at once.
 const PATIENCE: Duration = Duration::from_mins(1);
 const INTERVAL: Duration = Duration::from_millis(700);
+
+/// How long an API server may go by a policy that is deleted already. It follows changes within seconds.
+const STALE: Duration = Duration::from_secs(30);
 
 /// The kinds of certificates of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +71,17 @@ pub(crate) fn request(client: &Client, node: &str, wanted: Wanted, pem: &str) ->
             "usages": wanted.usages(),
         },
     });
-    let answer = client.post(REQUESTS, &object.to_string())?;
-    if !matches!(answer.status, 201 | 409) {
-        return Err(refused(answer.status, &answer.body));
-    }
     let began = Instant::now();
+    loop {
+        let answer = client.post(REQUESTS, &object.to_string())?;
+        match answer.status {
+            201 | 409 => break,
+            _ if still_kept_out(&answer.body, node) && began.elapsed() < STALE => {
+                thread::sleep(INTERVAL);
+            }
+            status => return Err(refused(status, &answer.body)),
+        }
+    }
     loop {
         let answer = client.get(&format!("{REQUESTS}/{name}"))?;
         if answer.status == 200
@@ -90,6 +99,12 @@ pub(crate) fn request(client: &Client, node: &str, wanted: Wanted, pem: &str) ->
         }
         thread::sleep(INTERVAL);
     }
+}
+
+/// Whether a request was refused because the node was removed. A node that joins again has been let back before it asks, but
+/// an API server learns that a moment later.
+fn still_kept_out(body: &str, node: &str) -> bool {
+    body.contains(&format!("'{REMOVED}{node}'"))
 }
 
 /// The certificate, if it was issued; nothing if that is not decided yet.
@@ -117,6 +132,13 @@ fn outcome(request: &Value) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_of_a_removed_node_is_known() {
+        let body = r#"{"message":"\"u7s-b-serving-0\" is forbidden: ValidatingAdmissionPolicy 'u7s-removed-b' with binding 'u7s-removed-b' denied request"}"#;
+        assert!(still_kept_out(body, "b"));
+        assert!(!still_kept_out(body, "c"));
+    }
 
     #[test]
     fn what_the_cluster_has_decided() {
