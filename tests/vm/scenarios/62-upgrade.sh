@@ -30,7 +30,9 @@ returns() {
     within 60 "the client writes" test -s acknowledged
     say "upgrade to a release with a broken $1"
     started=$SECONDS
-    if "$U" upgrade --timeout 180 "broken-$1"; then fail "it was kept"; fi
+    chmod +x "broken-$1"
+    if "$U" upgrade --timeout 180 "broken-$1" 2>&1 | tee said; then fail "it was kept"; fi
+    grep "does not work; generation" said || fail "it was never started"
     say "back after $((SECONDS - started)) s"
     [ "$(readlink "$DATA/current")" = "$generation" ] || fail "another generation than before"
     ready "the old release"
@@ -43,6 +45,6 @@ returns() {
     [ ! -s lost ] || fail "writes are lost: $(cat lost)"
     pods | diff pods.before - || fail "the pods are not the same"
     sed s,^configmap/,, acknowledged | xargs usernetes kubectl delete configmap >/dev/null
-    rm -f "broken-$1" stop acknowledged created stored lost pods.before
+    rm -f "broken-$1" stop acknowledged created stored lost said pods.before
 }
 for program in kubelet kube-apiserver etcd; do returns "$program"; done

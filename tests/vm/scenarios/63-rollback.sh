@@ -7,7 +7,8 @@ ready "before"
 usernetes kubectl create configmap before
 pods >pods.before
 old=$(version)
-usernetes upgrade newer
+chmod +x newer
+"$U" upgrade newer
 ready "the newer release"
 new=$(version)
 pods | diff pods.before - || fail "a pod was restarted"
