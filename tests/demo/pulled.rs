@@ -23,8 +23,7 @@ const COMPONENT: &str = "busybox-image";
 const REPOSITORY: &str = "demo/busybox";
 
 impl Demo<'_> {
-    /// Adds an image to the pins of `lockfile`, builds the bundle again and installs it over the one
-    /// without the image.
+    /// Adds an image to the pins of `lockfile`, builds the bundle again and installs it over the one without the image.
     pub(super) fn image(&mut self, lockfile: &Path, home: &Path) -> Result<()> {
         let scratch = self.directory.join("registry");
         files::remove_tree(&scratch)?;

@@ -14,7 +14,8 @@
 //!
 //! Needs root (a file system image is made), a Debian mirror in apt's configuration, and the packages
 //! `mmdebstrap e2fsprogs openssh-client`, with `qemu-system-x86 cpio` for QEMU, and `iproute2` for User Mode Linux and for
-//! several machines, which take 3 GiB of memory each. That kernel needs these built in: cgroup v2, overlay, fuse, tun, bridge, veth, vxlan, nftables, iptables, and the vector network device.
+//! several machines, which take 3 GiB of memory each. That kernel needs these built in: cgroup v2, overlay, fuse, tun, bridge,
+//! veth, vxlan, nftables, iptables, and the vector network device.
 
 // A test that cannot go on has failed: it panics.
 #![allow(

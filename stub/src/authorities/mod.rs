@@ -139,9 +139,7 @@ fn settle(current: &Current, stage: Stage, progress: &Progress) -> Result<()> {
 
 /// The authorities of the cluster; the first one issues certificates.
 fn authority(current: &Current) -> Result<Authority> {
-    Authority::parse(&text::read(
-        &current.layout.certificate(Credential::ClusterAuthority),
-    )?)
+    Authority::of_file(&current.layout.certificate(Credential::ClusterAuthority))
 }
 
 /// Waits until the controller manager gives pods the authorities of now, if it runs.

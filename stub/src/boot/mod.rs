@@ -31,7 +31,7 @@ use crate::components;
 use crate::components::kube_proxy::Mode;
 use crate::components::kubelet::Capacity;
 use crate::config::Config;
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::files::write_atomically;
 use crate::host::{Machine, delegated};
 use crate::images;
@@ -164,9 +164,7 @@ impl components::Found for Here<'_> {
 
     fn signing_authority(&self) -> Result<String> {
         let file = self.layout.certificate(Credential::ClusterAuthority);
-        let text = fs::read_to_string(&file)?;
-        let authority = Authority::parse(&text).about(|| file.display())?;
-        Ok(authority.first_pem())
+        Authority::of_file(&file).map(|authority| authority.first_pem())
     }
 
     fn capacity(&self) -> Result<Capacity> {

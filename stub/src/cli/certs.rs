@@ -13,7 +13,7 @@ use crate::lifecycle;
 use crate::output::message;
 use crate::pki::{self, Goal, Rotation, Stage};
 use crate::progress::Progress;
-use crate::status::LATE_AUTHORITY;
+use crate::status::{DaysLeft, LATE_AUTHORITY};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Certs {
@@ -99,26 +99,21 @@ fn status() -> Result<()> {
 
 /// How far a replacement of the authorities is, and what comes next.
 fn describe(rotation: &Rotation) -> String {
-    let since = rotation.since();
+    let (since, next) = (rotation.since(), rotation.next_command());
     if !rotation.settled {
-        let again = if rotation.stage == Stage::Finish {
-            "rotate-authorities --finish"
-        } else {
-            "rotate-authorities"
-        };
         return format!(
-            "the authorities are being replaced since {since}; if no command does that now, it was interrupted: run `usernetes certs {again}`"
+            "the authorities are being replaced since {since}; if no command does that now, it was interrupted: run `{next}`"
         );
     }
     match rotation.stage {
         Stage::Trust => format!(
-            "the old and the new authorities are trusted since {since}; to go on, run `usernetes certs rotate-authorities`"
+            "the old and the new authorities are trusted since {since}; to go on, run `{next}`"
         ),
         Stage::Issue => format!(
-            "the new authorities issue certificates since {since}, and the old ones are still trusted; to end that, run `usernetes certs rotate-authorities --finish`"
+            "the new authorities issue certificates since {since}, and the old ones are still trusted; to end that, run `{next}`"
         ),
         Stage::Finish => format!(
-            "the old authorities are no longer trusted since {since}; to forget them, run `usernetes certs rotate-authorities --finish`"
+            "the old authorities are no longer trusted since {since}; to forget them, run `{next}`"
         ),
     }
 }
@@ -131,11 +126,7 @@ fn list(json: bool) -> Result<()> {
     if json {
         return print_json(&json!({ "certificates": certificates, "rotation": rotation }));
     }
-    let end = certificates
-        .iter()
-        .filter(|c| c.purpose == Some(pki::Purpose::Authority) && !c.not_after.is_empty())
-        .map(|c| c.days_left)
-        .min();
+    let end = DaysLeft::among(&certificates).authorities;
     let heads = ["file", "for", "subject", "ends", "days left", ""].map(str::to_owned);
     let mut rows = vec![heads.to_vec()];
     for certificate in certificates {

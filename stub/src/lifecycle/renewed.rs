@@ -175,9 +175,9 @@ fn names_of(config: &Config, users: &BTreeSet<Service>) -> Vec<UnitName> {
     Services::of(config).units(users)
 }
 
-/// The services that must restart: those with a new kubeconfig, those whose authorities are others, and those whose own certificate had expired. The latter would
-/// load the new one within five minutes, but until then the API server refuses them, and a node that is silent for so long
-/// loses its pods.
+/// The services that must restart: those with a new kubeconfig, those whose authorities are others, and those whose own
+/// certificate had expired. The latter would load the new one within five minutes, but until then the API server refuses them,
+/// and a node that is silent for so long loses its pods.
 fn users(config: &Config, ensured: &Ensured) -> BTreeSet<Service> {
     let services = Services::of(config);
     let users = services.iter().filter(|service| {

@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use super::certificates::{REQUESTS, Wanted};
 use super::decide::{Cluster, Decision, TokenFacts, decide};
 use super::token::OURS;
-use super::{addresses, checked, is_ready, items, object, read_object, refused, text};
-use crate::api::{Client, MERGE_PATCH};
+use super::{
+    addresses, all_nodes, change, checked, is_ready, items, object, read_object, refused, text,
+};
+use crate::api::Client;
 use crate::components::joining::{NAMESPACE, REMOVED};
 use crate::config::Config;
 use crate::error::Result;
@@ -153,7 +155,7 @@ impl Cluster for Api<'_> {
         if address == self.config.address().to_string() && node != own {
             return Ok(Some(own.to_owned()));
         }
-        let list = object(&self.client, "/api/v1/nodes?limit=1000")?.unwrap_or_default();
+        let list = all_nodes(&self.client)?;
         let others = items(&list).filter(|n| text(n, "/metadata/name") != node);
         let mut at = others.filter(|n| addresses(n).any(|a| a == address));
         Ok(at.next().map(|n| text(n, "/metadata/name").to_owned()))
@@ -181,11 +183,7 @@ impl Api<'_> {
             },
             "data": { "expiration": BASE64.encode(expires) },
         });
-        let answer = self.client.patch(&path, MERGE_PATCH, &patch.to_string())?;
-        if answer.status == 200 {
-            return Ok(());
-        }
-        Err(refused(answer.status, &answer.body))
+        change(&self.client, &path, &patch)
     }
 
     /// Lets a node back in that was removed.

@@ -8,20 +8,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fs_err as fs;
 use serde_json::{Value, json};
 
-use super::{items, object, refused, text};
-use crate::api::{Client, MERGE_PATCH};
+use super::{all_nodes, change, items, object, text};
+use crate::api::Client;
 use crate::cluster::Current;
 use crate::components::joining::{AUTHORITIES, AUTHORITY_OF_NODE, CLUSTER, NAMESPACE};
 use crate::digest::Sha256;
-use crate::error::{Context as _, Result};
+use crate::error::Result;
 use crate::files::replace;
 use crate::layout::Credential;
 use crate::pki::{Authority, Made};
 
 /// The authorities that a worker trusts.
 pub(super) fn trusted(current: &Current) -> Result<Authority> {
-    let file = current.layout.certificate(Credential::NodeAuthority);
-    Authority::parse(&fs::read_to_string(&file)?).about(|| file.display())
+    Authority::of_file(&current.layout.certificate(Credential::NodeAuthority))
 }
 
 /// Asks the cluster which authorities to trust, and writes them down if they are others than before. Who answers has proved
@@ -77,11 +76,7 @@ pub(crate) fn report_authority(current: &Current) -> Result<()> {
     let patch = json!({
         "metadata": { "annotations": { AUTHORITY_OF_NODE: name(&authority) } },
     });
-    let answer = client.patch(&path, MERGE_PATCH, &patch.to_string())?;
-    if answer.status == 200 {
-        return Ok(());
-    }
-    Err(refused(answer.status, &answer.body))
+    change(&client, &path, &patch)
 }
 
 /// The name of an authority on a node.
@@ -95,8 +90,7 @@ pub(crate) fn with_other_authority(
     own: &str,
     authority: &Authority,
 ) -> Result<Vec<String>> {
-    let nodes = object(client, "/api/v1/nodes?limit=1000")?.unwrap_or_default();
-    Ok(lagging(&nodes, own, &name(authority)))
+    Ok(lagging(&all_nodes(client)?, own, &name(authority)))
 }
 
 fn lagging(nodes: &Value, own: &str, wanted: &str) -> Vec<String> {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{addresses, items, object, read_object, refused, text};
-use crate::api::{Client, MERGE_PATCH};
+use super::{addresses, change, items, kubelet_port, object, read_object, refused, text};
+use crate::api::Client;
 use crate::error::{Error, Kind, Result};
 use crate::layout::{Kubeconfig, Layout};
 use crate::process::say;
@@ -34,7 +34,7 @@ pub(crate) fn reached(client: &Client, node: &str) -> Result<std::result::Result
         "annotations": { ANSWER: null },
     }});
     let began = Instant::now();
-    patch(client, &path, &wish)?;
+    change(client, &path, &wish)?;
     loop {
         let found = object(client, &path)?.unwrap_or_default();
         if let Some(answer) = found["metadata"]["annotations"][ANSWER].as_str() {
@@ -74,11 +74,11 @@ pub(super) fn check_all(client: &Client, layout: &Layout) -> Result<()> {
         };
         say(format!("the kubelet of node {name}: {answer}"));
         let path = format!("/api/v1/nodes/{name}");
-        let change = json!({ "metadata": {
+        let said = json!({ "metadata": {
             "labels": { WANTED: null },
             "annotations": { ANSWER: answer },
         }});
-        patch(client, &path, &change)?;
+        change(client, &path, &said)?;
     }
     Ok(())
 }
@@ -94,18 +94,8 @@ fn ask(node: &Value, layout: &Layout) -> Result<()> {
 
 /// Where the API server reaches the kubelet of a node.
 fn kubelet(node: &Value) -> Option<SocketAddr> {
-    let port = node.pointer("/status/daemonEndpoints/kubeletEndpoint/Port");
-    let port = u16::try_from(port?.as_u64()?).ok()?;
     let address = addresses(node).next()?.parse().ok()?;
-    Some(SocketAddr::new(address, port))
-}
-
-fn patch(client: &Client, path: &str, change: &Value) -> Result<()> {
-    let answer = client.patch(path, MERGE_PATCH, &change.to_string())?;
-    match answer.status {
-        200 => Ok(()),
-        status => Err(refused(status, &answer.body)),
-    }
+    Some(SocketAddr::new(address, kubelet_port(node)?))
 }
 
 #[cfg(test)]

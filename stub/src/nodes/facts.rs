@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::refused;
-use crate::api::{Client, MERGE_PATCH};
+use super::change;
+use crate::api::Client;
 use crate::cluster;
 use crate::config::{Config, Cri};
 use crate::error::Result;
@@ -111,11 +111,7 @@ fn publish(layout: &Layout, config: &Config, facts: &Value) -> Result<()> {
     let client = Client::new(server, layout, Kubeconfig::Kubelet)?;
     let patch = json!({ "metadata": { "annotations": facts } });
     let path = format!("/api/v1/nodes/{}", config.node_name);
-    let answer = client.patch(&path, MERGE_PATCH, &patch.to_string())?;
-    match answer.status {
-        200 => Ok(()),
-        status => Err(refused(status, &answer.body)),
-    }
+    change(&client, &path, &patch)
 }
 
 #[cfg(test)]

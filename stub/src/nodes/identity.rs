@@ -17,7 +17,10 @@ use crate::file_system::read_if_there;
 use crate::files::{private_directory, replace};
 use crate::kubeconfig::{Access, Identity as Files};
 use crate::layout::{Credential, Kubeconfig, Layout, NODE};
-use crate::pki::{self, Authority, Ensured, Made, Renew, node_fault, node_key, node_request};
+use crate::pki::{
+    self, Authority, Ensured, Made, OTHER_ISSUER, Renew, TO_BE_RENEWED, node_fault, node_key,
+    node_request,
+};
 
 /// The identity with which a machine joins.
 pub(crate) struct Identity<'a> {
@@ -146,8 +149,8 @@ pub(crate) fn renew(current: &Current, renew: Renew, now: SystemTime) -> Result<
         let fault = node_fault(text.as_deref(), wanted, now).about(|| relative.display())?;
         let other = text.as_ref().filter(|text| !authority.issues(text));
         let fault = fault.or_else(|| {
-            let replaced = other.map(|_| "was issued by an authority that is replaced".to_owned());
-            replaced.or_else(|| (renew == Renew::All).then(|| "was to be renewed".to_owned()))
+            let replaced = other.map(|_| OTHER_ISSUER.to_owned());
+            replaced.or_else(|| (renew == Renew::All).then(|| TO_BE_RENEWED.to_owned()))
         });
         let Some(reason) = fault else {
             ensured.kept.push(relative);

@@ -8,9 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::facts::FACTS;
-use super::{addresses, administrator, is_ready, items, peers, read_object, refused, text};
+use super::{addresses, administrator, all_nodes, is_ready, items, peers, text};
 use crate::cluster::Current;
-use crate::config::{Cni, Cri};
 use crate::error::Result;
 
 /// A node as the cluster sees it.
@@ -45,18 +44,14 @@ pub struct Node {
 /// All nodes. Each kubelet is asked through the API server, and each pod network from this machine's.
 pub fn list(current: &Current) -> Result<Vec<Node>> {
     let client = administrator(current)?;
-    let answer = client.get("/api/v1/nodes?limit=1000")?;
-    if answer.status != 200 {
-        return Err(refused(answer.status, &answer.body));
-    }
-    let list = read_object(&answer.body)?;
+    let list = all_nodes(&client)?;
     let (own, now) = (current.config.node_name.as_str(), SystemTime::now());
     let mut nodes: Vec<_> = items(&list).map(|node| described(node, own, now)).collect();
     for node in &mut nodes {
         let path = format!("/api/v1/nodes/{}/proxy/healthz", node.name);
         node.reached = client.get(&path).is_ok_and(|answer| answer.status == 200);
     }
-    if current.config.cni == Cni::Flannel && current.config.cri != Cri::None {
+    if peers::are_connected(&current.config) {
         let asked = items(&list).filter(|node| text(node, "/metadata/name") != own);
         let targets: Vec<_> = asked
             .filter_map(|node| Some((text(node, "/metadata/name"), peers::over_vxlan(node)?)))

@@ -31,7 +31,7 @@ pub use tokens::{Listed, create, delete, list as tokens};
 
 use serde_json::Value;
 
-use crate::api::{Client, complaint, condition, items, read_object};
+use crate::api::{Client, MERGE_PATCH, complaint, condition, items, read_object};
 use crate::cluster::Current;
 use crate::error::{Error, Kind, Result};
 
@@ -62,6 +62,20 @@ fn object(client: &Client, path: &str) -> Result<Option<Value>> {
     }
 }
 
+/// Changes parts of an object.
+fn change(client: &Client, path: &str, parts: &Value) -> Result<()> {
+    let answer = client.patch(path, MERGE_PATCH, &parts.to_string())?;
+    match answer.status {
+        200 => Ok(()),
+        status => Err(refused(status, &answer.body)),
+    }
+}
+
+/// A list with all nodes of the cluster.
+fn all_nodes(client: &Client) -> Result<Value> {
+    object(client, "/api/v1/nodes?limit=1000").map(Option::unwrap_or_default)
+}
+
 /// The error for an answer of the API server that is no success.
 fn refused(status: u16, body: &str) -> Error {
     Error::new(
@@ -79,6 +93,12 @@ fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
 /// Whether a node is ready.
 fn is_ready(node: &Value) -> bool {
     condition(node, "Ready").is_ok()
+}
+
+/// The port of a node's kubelet.
+fn kubelet_port(node: &Value) -> Option<u16> {
+    let port = node.pointer("/status/daemonEndpoints/kubeletEndpoint/Port");
+    u16::try_from(port?.as_u64()?).ok()
 }
 
 /// The addresses at which other machines reach a node.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{addresses, is_ready, items, read_object, refused, text};
+use super::{addresses, all_nodes, is_ready, items, kubelet_port, text};
 use crate::api::Client;
 use crate::child::{self, Ended};
 use crate::cidr::Cidr;
@@ -28,9 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// The address at which a node answers over VXLAN; `None` if it has no network for pods yet.
 pub(super) fn over_vxlan(node: &Value) -> Option<SocketAddrV4> {
     let network: Cidr = text(node, "/spec/podCIDR").parse().ok()?;
-    let port = node.pointer("/status/daemonEndpoints/kubeletEndpoint/Port");
-    let port = u16::try_from(port?.as_u64()?).ok()?;
-    Some(SocketAddrV4::new(network.address(), port))
+    Some(SocketAddrV4::new(network.address(), kubelet_port(node)?))
 }
 
 /// Another node, as far as the pod network goes.
@@ -44,16 +42,17 @@ pub(crate) struct Peer {
     pub(crate) over_vxlan: SocketAddrV4,
 }
 
+/// Whether the pod network connects this machine's pods with those of other machines.
+pub(super) fn are_connected(config: &Config) -> bool {
+    config.cni == Cni::Flannel && config.cri != Cri::None
+}
+
 /// The other nodes that are ready. None on a network that connects the pods of one machine only.
 pub(crate) fn peers(client: &Client, config: &Config) -> Result<Vec<Peer>> {
-    if config.cni != Cni::Flannel || config.cri == Cri::None {
+    if !are_connected(config) {
         return Ok(Vec::new());
     }
-    let answer = client.get("/api/v1/nodes?limit=1000")?;
-    if answer.status != 200 {
-        return Err(refused(answer.status, &answer.body));
-    }
-    let list = read_object(&answer.body)?;
+    let list = all_nodes(client)?;
     let peer = |node: &Value| {
         Some(Peer {
             name: text(node, "/metadata/name").to_owned(),

@@ -14,7 +14,7 @@ use super::{administrator, items, read_object, refused, text};
 use crate::cluster::Current;
 use crate::components::joining::{BOOTSTRAPPERS, NAMESPACE};
 use crate::config::{Cni, DnsName};
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::layout::Credential;
 use crate::pki::{Authority, rfc3339};
 
@@ -53,7 +53,7 @@ pub fn create(
         .hint("run `usernetes install --cni flannel` first"));
     }
     let file = current.layout.certificate(Credential::ClusterAuthority);
-    let authority = Authority::parse(&fs_err::read_to_string(&file)?).about(|| file.display())?;
+    let authority = Authority::of_file(&file)?;
     // While the authorities are replaced, the API server still shows a certificate of the old one.
     let shown = current.layout.certificate(Credential::ApiServer);
     let authority = authority

@@ -59,6 +59,10 @@ const DAY: i64 = 24 * 60 * 60;
 /// A certificate is renewed when it has fewer seconds left than this.
 const RENEW_BEFORE: i64 = 30 * DAY;
 
+/// The reasons for which a certificate that is in order is issued again.
+pub(crate) const OTHER_ISSUER: &str = "was issued by an authority that is replaced";
+pub(crate) const TO_BE_RENEWED: &str = "was to be renewed";
+
 /// The files that say who is trusted.
 const TRUST: [Credential; 5] = [
     Credential::ClusterAuthority,

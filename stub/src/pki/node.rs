@@ -3,6 +3,7 @@
 
 use std::iter;
 use std::net::IpAddr;
+use std::path::Path;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType};
 use x509_parser::certification_request::X509CertificationRequest;
@@ -17,7 +18,7 @@ use super::san::San;
 use super::{RENEW_BEFORE, seconds};
 use crate::config::DnsName;
 use crate::digest::Sha256;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 
 /// The beginning of the name of every node's user.
 pub const NODE_USER: &str = "system:node:";
@@ -49,6 +50,11 @@ impl Authority {
             first,
             others: all.collect(),
         })
+    }
+
+    /// Reads all from a file. The error names it.
+    pub fn of_file(file: &Path) -> Result<Self> {
+        Self::parse(&fs_err::read_to_string(file)?).about(|| file.display())
     }
 
     fn all(&self) -> impl Iterator<Item = &Certificate> {

@@ -62,6 +62,17 @@ impl Rotation {
     pub fn since(&self) -> String {
         rfc3339(self.since)
     }
+
+    /// The command that goes on with it, after an interruption or to its end.
+    #[must_use]
+    pub fn next_command(&self) -> &'static str {
+        match (self.stage, self.settled) {
+            (Stage::Issue, true) | (Stage::Finish, _) => {
+                "usernetes certs rotate-authorities --finish"
+            }
+            _ => "usernetes certs rotate-authorities",
+        }
+    }
 }
 
 /// What a person wants.

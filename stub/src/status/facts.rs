@@ -101,21 +101,20 @@ fn row(name: &'static str, detail: String, next: Option<&str>) -> Layer {
 /// The row of a replacement of the authorities. The cluster works, but the replacement is to come to an end.
 fn of_rotation(rotation: &Rotation) -> Layer {
     let since = rotation.since();
-    let (detail, next) = match (rotation.stage, rotation.settled) {
+    let idle = "if no command does that now";
+    let (detail, when) = match (rotation.stage, rotation.settled) {
         (Stage::Issue, true) => (
             format!("both the old and the new ones are trusted since {since}"),
-            "to end the trust in the old ones, run `usernetes certs rotate-authorities --finish`",
+            "to end the trust in the old ones",
         ),
         (Stage::Finish, _) => (
             format!("the old ones are being removed since {since}"),
-            "if no command does that now, run `usernetes certs rotate-authorities --finish`",
+            idle,
         ),
-        _ => (
-            format!("being replaced since {since}"),
-            "if no command does that now, run `usernetes certs rotate-authorities`",
-        ),
+        _ => (format!("being replaced since {since}"), idle),
     };
-    row("new authorities", detail, Some(next))
+    let next = format!("{when}, run `{}`", rotation.next_command());
+    row("new authorities", detail, Some(&next))
 }
 
 impl Backups {
@@ -198,7 +197,9 @@ impl DaysLeft {
         )?))
     }
 
-    fn among(certificates: &[CertInfo]) -> Self {
+    /// The same of certificates that were read already.
+    #[must_use]
+    pub fn among(certificates: &[CertInfo]) -> Self {
         let least = |wanted: &dyn Fn(Purpose) -> bool| {
             let known = certificates
                 .iter()

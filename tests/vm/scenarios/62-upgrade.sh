@@ -4,7 +4,6 @@
 # release broken-kubelet exits
 # release broken-kube-apiserver hangs
 # release broken-etcd exits
-pods() { usernetes kubectl get pods --all-namespaces -o jsonpath='{range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount}{"\n"}{end}' | sort; }
 
 # Writes until the file `stop` is there. What the API server has acknowledged is in the file `acknowledged`.
 write_all_the_time() {

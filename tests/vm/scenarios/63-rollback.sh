@@ -1,7 +1,6 @@
 # needs: kube-apiserver kubelet coredns-image newer-release
 # Tests an upgrade to a newer release and the way back, which is a way back of etcd's data if etcd's minor version is newer.
 # release newer
-pods() { usernetes kubectl get pods --all-namespaces -o jsonpath='{range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount}{"\n"}{end}' | sort; }
 version() { usernetes etcdctl version | sed -n 's/^etcdctl version: \([0-9]*\.[0-9]*\).*/\1/p'; }
 ready "before"
 usernetes kubectl create configmap before

@@ -28,6 +28,9 @@ within() {
 # ready TEXT: waits until every layer of the cluster works.
 ready() { within 300 "$1: API, node and CoreDNS are back" sh -c "usernetes kubectl get --raw /readyz && usernetes kubectl wait --for=condition=Ready node --all --timeout=5s && usernetes kubectl -n kube-system wait --for=condition=Available deployment/coredns --timeout=5s && ! usernetes status | grep -E ' (starting|stopped|broken) '"; }
 
+# pods: lists all pods by their ids, and how often each container was restarted.
+pods() { usernetes kubectl get pods --all-namespaces -o jsonpath='{range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount}{"\n"}{end}' | sort; }
+
 # home_and_runtime: lists the files in the user's directories, without those of the service manager.
 home_and_runtime() { find ~ "$XDG_RUNTIME_DIR" -maxdepth 4 -path "$XDG_RUNTIME_DIR/systemd" -prune -o -print | sort; }
 

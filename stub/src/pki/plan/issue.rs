@@ -6,7 +6,7 @@ use super::super::certificate::{Certificate, rfc3339};
 use super::super::files::{PUBLIC, SECRET};
 use super::super::identity::{Authority, Leaf};
 use super::super::key::Key;
-use super::super::{MASTER, NODE, Renew};
+use super::super::{MASTER, NODE, OTHER_ISSUER, Renew, TO_BE_RENEWED};
 use super::clock::{self, Witness};
 use super::{Identity, MISSING, Planner, Signer};
 use crate::error::{Error, Kind, Result};
@@ -106,11 +106,11 @@ impl Planner<'_> {
         let mut reason = MISSING.to_owned();
         if let Some(certificate) = certificate {
             if let Some(key) = &key {
-                let renew = || (self.renew == Renew::All).then(|| "was to be renewed".to_owned());
+                let renew = || (self.renew == Renew::All).then(|| TO_BE_RENEWED.to_owned());
                 let other = || {
                     let (issuer, _) = self.issuer(leaf, signer);
                     let other = !certificate.issued_by(issuer);
-                    other.then(|| "was issued by an authority that is replaced".to_owned())
+                    other.then(|| OTHER_ISSUER.to_owned())
                 };
                 let fault = certificate.fault(leaf, self.now).or_else(other);
                 let Some(fault) = fault.or_else(renew) else {
