@@ -48,7 +48,8 @@ member() { systemctl --user is-active --quiet u7s-node.target || "$U" join "$@" 
 # is_ready NODE: whether the cluster takes it for Ready.
 is_ready() { [ "$(usernetes kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = True ]; }
 
-# web NODE…: runs a web server on each of these nodes, as the pod web-NODE and the service at-NODE. It answers with its name.
+# web NODE…: runs a web server on each of these nodes, as the pod web-NODE and the service at-NODE. It answers with its name, and
+# stays although its node is not reached for a long time.
 web() {
     local node
     for node; do
@@ -59,6 +60,7 @@ metadata: { name: web-$node, labels: { app: web-$node, web: any } }
 spec:
   nodeName: $node
   terminationGracePeriodSeconds: 1
+  tolerations: [{ operator: Exists }]
   containers:
     - name: c
       image: docker.io/library/busybox:1.37
