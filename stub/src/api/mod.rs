@@ -12,7 +12,9 @@ pub(crate) use apply::{apply, complaint, create};
 pub(crate) use client::MERGE_PATCH;
 pub(crate) use client::parse;
 pub use client::{Answer, Client};
-pub(crate) use objects::{Health, condition, dns, items, network_policies, node, read_object};
+pub(crate) use objects::{
+    Health, Here, condition, dns, items, network_policies, node, read_object,
+};
 pub(crate) use pods::ReadyPods;
 pub(crate) use trust::{Pinned, pin};
 pub(crate) use watch::{News, watch};

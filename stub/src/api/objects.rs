@@ -6,6 +6,22 @@ use super::Client;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 
+/// This machine's node, and the time when its container runtime was started, RFC 3339 in UTC, if it was started now. Its pods
+/// from before do not run any more, even if the API server still lists them as running. Those of other machines do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Here<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) since: Option<&'a str>,
+}
+
+impl Here<'static> {
+    /// For who takes the API server's word for all pods.
+    pub(crate) const TRUSTING: Self = Self {
+        node: "",
+        since: None,
+    };
+}
+
 /// Nothing if an object is healthy; otherwise the reason why it is not.
 pub(crate) type Health = std::result::Result<(), String>;
 
@@ -17,9 +33,8 @@ pub(crate) fn node(client: &Client, config: &Config, since: Option<&str>) -> Hea
 }
 
 /// Checks that CoreDNS runs and answers. If not, the reason is the latest warning in its namespace, because the deployment
-/// itself only says that a pod is missing. `since`, RFC 3339 in UTC, is the time when the container runtime was started.
-/// Pods from before do not run any more, even if the API server still lists them as running.
-pub(crate) fn dns(client: &Client, since: Option<&str>) -> Health {
+/// itself only says that a pod is missing.
+pub(crate) fn dns(client: &Client, here: Here<'_>) -> Health {
     const NAMESPACE: &str = "kube-system";
     let deployment = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/coredns");
     let available = ask(client, &deployment).and_then(|d| condition(&d, "Available").map(drop));
@@ -30,9 +45,8 @@ pub(crate) fn dns(client: &Client, since: Option<&str>) -> Health {
             .and_then(|events| latest_message(&events.body))
             .unwrap_or(said)
     })?;
-    let Some(since) = since else { return Ok(()) };
     let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=k8s-app%3Dkube-dns");
-    run(&ask(client, &pods)?, since)
+    run(&ask(client, &pods)?, here)
 }
 
 /// Whether there are network policies; `None` if the API server does not say.
@@ -64,17 +78,18 @@ fn reported(node: &Value, since: Option<&str>) -> Health {
     Ok(())
 }
 
-/// Checks that one of the pods is ready, and that all its containers were started at `since` or later.
-fn run(pods: &Value, since: &str) -> Health {
-    if items(pods).any(|pod| runs(pod, Some(since))) {
+/// Checks that one of the pods is ready and really runs.
+fn run(pods: &Value, here: Here<'_>) -> Health {
+    if items(pods).any(|pod| runs(pod, here)) {
         return Ok(());
     }
     Err("its pod has not run since the container runtime was started".to_owned())
 }
 
-/// Whether a pod is ready, with containers that were started at `since` or later. Times in RFC 3339 and UTC can be compared as
-/// texts.
-pub(super) fn runs(pod: &Value, since: Option<&str>) -> bool {
+/// Whether a pod is ready, and, if it is one of this machine, its containers are those of the present runtime. Times in RFC 3339
+/// and UTC can be compared as texts.
+pub(super) fn runs(pod: &Value, here: Here<'_>) -> bool {
+    let since = here.since.filter(|_| pod["spec"]["nodeName"] == here.node);
     let new = |container: &Value| {
         let started = container["state"]["running"]["startedAt"].as_str();
         since.is_none_or(|since| started.is_some_and(|started| started >= since))
@@ -173,13 +188,20 @@ mod tests {
     #[test]
     fn a_pod_counts_if_its_container_runs_in_this_runtime() {
         let list = |ready: &str, state: Value| {
-            serde_json::json!({ "items": [{ "status": {
+            serde_json::json!({ "items": [{ "spec": { "nodeName": "a" }, "status": {
                 "conditions": [{ "type": "Ready", "status": ready }],
                 "containerStatuses": [{ "state": state }],
             }}]})
         };
         let running = serde_json::json!({ "running": { "startedAt": "2026-11-26T11:22:41Z" } });
-        let (before, after) = ("2026-11-26T11:20:00Z", "2026-11-26T11:23:00Z");
+        let here = |node, since| Here {
+            node,
+            since: Some(since),
+        };
+        let before = here("a", "2026-11-26T11:20:00Z");
+        let after = here("a", "2026-11-26T11:23:00Z");
+        let elsewhere = here("b", "2026-11-26T11:23:00Z");
+        assert_eq!(run(&list("True", running.clone()), elsewhere), Ok(()));
         assert_eq!(run(&list("True", running.clone()), before), Ok(()));
         assert!(run(&list("True", running.clone()), after).is_err());
         assert!(run(&list("False", running), before).is_err());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Client;
-use super::objects::{ask, condition, items, runs};
+use super::objects::{Here, ask, condition, items, runs};
 
 /// Pods that were ready at some time: their names by their unique ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,17 +22,14 @@ impl ReadyPods {
         Self(ready.map(|pod| (id(pod), name(pod))).collect())
     }
 
-    /// Checks that each of them is ready again, or was deleted. `since`, RFC 3339 in UTC, is the time when the container
-    /// runtime was started: the API server may still list containers from before as running.
-    pub(crate) fn are_back(&self, client: &Client, since: Option<&str>) -> Result<(), String> {
-        self.are_in(&list(client)?, since)
+    /// Checks that each of them is ready again, or was deleted.
+    pub(crate) fn are_back(&self, client: &Client, here: Here<'_>) -> Result<(), String> {
+        self.are_in(&list(client)?, here)
     }
 
-    fn are_in(&self, pods: &Value, since: Option<&str>) -> Result<(), String> {
+    fn are_in(&self, pods: &Value, here: Here<'_>) -> Result<(), String> {
         let waiting: Vec<_> = items(pods)
-            .filter(|pod| {
-                self.0.contains_key(&id(pod)) && !has_ended_well(pod) && !runs(pod, since)
-            })
+            .filter(|pod| self.0.contains_key(&id(pod)) && !has_ended_well(pod) && !runs(pod, here))
             .map(name)
             .collect();
         match &waiting[..] {
@@ -74,6 +71,7 @@ mod tests {
     fn pod(name: &str, ready: &str, started: &str) -> Value {
         json!({
             "metadata": { "name": name, "namespace": "default", "uid": format!("id-{name}") },
+            "spec": { "nodeName": "here" },
             "status": {
                 "phase": "Running",
                 "conditions": [{ "type": "Ready", "status": ready }],
@@ -87,8 +85,11 @@ mod tests {
         let (old, new) = ("2026-11-26T10:00:00Z", "2026-11-26T12:00:01Z");
         let before = json!({ "items": [pod("a", "True", old), pod("b", "True", old), pod("c", "False", old)] });
         let ready = ReadyPods::of(&before);
-        let since = Some("2026-11-26T12:00:00Z");
-        let said = |items: Value| ready.are_in(&json!({ "items": items }), since);
+        let here = Here {
+            node: "here",
+            since: Some("2026-11-26T12:00:00Z"),
+        };
+        let said = |items: Value| ready.are_in(&json!({ "items": items }), here);
         let a = pod("a", "True", new);
         assert_eq!(
             said(json!([a, pod("b", "True", old)])).unwrap_err(),
@@ -103,5 +104,9 @@ mod tests {
         let mut ended = pod("b", "False", old);
         ended["status"]["phase"] = "Succeeded".into();
         said(json!([a, ended])).unwrap();
+        // This machine's start does not touch the pods of another one.
+        let mut far = pod("b", "True", old);
+        far["spec"]["nodeName"] = "there".into();
+        said(json!([a, far])).unwrap();
     }
 }

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::api::Client;
-use crate::api::{ReadyPods, dns, node};
-use crate::api::{apply, create};
+use crate::api::{Client, Here, ReadyPods, apply, create, dns, node};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::manager::Manager;
@@ -151,23 +149,27 @@ impl<'a> Waiter<'a> {
     }
 
     /// Waits until CoreDNS runs and answers. If the container runtime was started now, only a pod of that one counts.
-    pub(crate) fn dns(&self, client: &Client, runtime: &Unit, kubelet: &str) -> Result<Phase> {
+    pub(crate) fn dns(
+        &self,
+        client: &Client,
+        config: &Config,
+        runtime: &Unit,
+        kubelet: &str,
+    ) -> Result<Phase> {
         let since = self.started(runtime);
+        let here = Here {
+            node: config.node_name.as_str(),
+            since: since.as_deref(),
+        };
         self.wait("CoreDNS running", kubelet, || {
-            Ok(State::of(dns(client, since.as_deref())))
+            Ok(State::of(dns(client, here)))
         })
     }
 
-    /// Waits until pods that were ready are ready again. `since`, RFC 3339 in UTC, is the time when the container runtime was
-    /// started.
-    pub(crate) fn pods(
-        &self,
-        client: &Client,
-        ready: &ReadyPods,
-        since: Option<&str>,
-    ) -> Result<Phase> {
+    /// Waits until pods that were ready are ready again.
+    pub(crate) fn pods(&self, client: &Client, ready: &ReadyPods, here: Here<'_>) -> Result<Phase> {
         self.wait("pods ready again", "u7s-rootlesskit.service", || {
-            Ok(State::of(ready.are_back(client, since)))
+            Ok(State::of(ready.are_back(client, here)))
         })
     }
 

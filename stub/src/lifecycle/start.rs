@@ -115,7 +115,7 @@ pub(crate) fn bring_up(
     {
         phases.push(waiter.node(client, config, kubelet)?);
         if image.is_some() {
-            phases.push(waiter.dns(client, rootlesskit, kubelet.name())?);
+            phases.push(waiter.dns(client, config, rootlesskit, kubelet.name())?);
         }
     }
     // The node asks for itself, because it has no other identity.

@@ -286,10 +286,14 @@ impl Line {
         let done = self.done + self.estimate;
         let (Some(rest), Some(now)) = (
             self.total.checked_sub(done).filter(|rest| *rest > 0),
-            done.checked_sub(self.before).filter(|now| *now > 0),
+            done.checked_sub(self.before),
         ) else {
             return String::new();
         };
+        // The first bytes say nothing about the speed of the others.
+        if now < (now + rest).div_ceil(100) {
+            return String::new();
+        }
         let milliseconds = u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX);
         let seconds = scaled(milliseconds, rest.into(), now.into()).div_ceil(1000);
         match seconds {
@@ -326,6 +330,7 @@ mod tests {
                 // Bytes that an earlier run fetched say nothing about the speed of this one.
                 line(30_000_000, 25_000_000, 0, 40_000_000, 60),
                 line(40_000_000, 0, 0, 40_000_000, 60),
+                line(46, 0, 0, 40_000_000, 10),
             ]
             .join("\n"),
             @r"
@@ -336,6 +341,7 @@ mod tests {
         30.0 MB of 40.0 MB, 20 s left
         30.0 MB of 40.0 MB, 2 min left
         40.0 MB of 40.0 MB
+        46 B of 40.0 MB
         "
         );
     }

@@ -33,7 +33,7 @@ $K get pod memory -o jsonpath='{.status.reason} {.status.containerStatuses[0].st
 $K delete pod --now memory
 
 say "one pod forks"
-pod forks sh -c 'i=0; while [ $i -lt 6000 ]; do sleep 1000 & i=$((i + 1)); done; sleep 1000'
+pod forks sh -c 'bomb() { bomb & bomb & wait; }; bomb'
 # Of its log only: kubectl's own complaints name the pod.
 within 300 "it cannot fork any more" sh -c "$K logs forks 2>/dev/null | grep \"can't fork\""
 $K delete pod --now forks
@@ -51,6 +51,8 @@ rm -f ballast
 touch watch.end
 wait $watcher
 [ ! -s watch.failed ] || fail "the API server did not answer: $(cat watch.failed)"
+# The kubelet takes no new pods for five minutes after the disk was full.
+within 420 "the node takes pods again" sh -c '! usernetes kubectl get nodes -o jsonpath="{.items[*].spec.taints}" | grep pressure'
 say "seccomp, runtime classes, and additions to the Corefile"
 pod crun sh -c 'grep Seccomp: /proc/self/status'
 within 60 "a filter of system calls" sh -c "$K logs crun | grep 2"

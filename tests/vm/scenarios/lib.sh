@@ -31,6 +31,23 @@ ready() { within 300 "$1: API, node and CoreDNS are back" sh -c "usernetes kubec
 # pods: lists all pods by their ids, and how often each container was restarted.
 pods() { usernetes kubectl get pods --all-namespaces -o jsonpath='{range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount}{"\n"}{end}' | sort; }
 
+# own_image: makes an image of the user's own from one of the bundle, with containerd, as the file mine.tar.
+own_image() {
+    local ctr="usernetes ctr -n k8s.io images"
+    $ctr tag --force docker.io/library/busybox:1.37 docker.io/library/mine:1
+    $ctr export mine.tar docker.io/library/mine:1
+    $ctr rm docker.io/library/mine:1
+}
+
+# own_image_runs: makes sure that a pod of it runs.
+own_image_runs() {
+    local k="usernetes kubectl"
+    $k run mine --image=docker.io/library/mine:1 --image-pull-policy=Never --restart=Never --command -- echo "it runs"
+    within 90 "a pod of it ends well" sh -c "$k get pod mine -o jsonpath='{.status.phase}' | grep Succeeded"
+    $k logs mine | grep -x "it runs"
+    $k delete pod --now mine
+}
+
 # home_and_runtime: lists the files in the user's directories, without those of the service manager.
 home_and_runtime() { find ~ "$XDG_RUNTIME_DIR" -maxdepth 4 -path "$XDG_RUNTIME_DIR/systemd" -prune -o -print | sort; }
 
