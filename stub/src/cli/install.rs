@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -60,6 +61,9 @@ pub(super) struct Settings {
     /// Start this unit now and, if it is a target, at every login; "" starts nothing
     #[arg(long, value_name = "UNIT")]
     start: Option<Start>,
+    /// Use the certificates and the configuration in this directory, which `pki init` has made for this machine
+    #[arg(long, value_name = "DIR")]
+    pki: Option<PathBuf>,
     /// Read every installed file and unpack damaged components again, even if nothing seems to be wrong
     #[arg(long)]
     repair: bool,
@@ -78,6 +82,13 @@ pub(super) struct MachineSettings {
     /// Address of this machine at which other machines reach it, so that they can join; "" for a cluster of one machine
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     address: Option<Address>,
+    #[command(flatten)]
+    cluster: ClusterSettings,
+}
+
+/// What the machines of a cluster have in common as a rule, for `pki init` as well.
+#[derive(Debug, Args)]
+pub(super) struct ClusterSettings {
     /// Largest packet, in bytes, that the network between machines carries whole [default: 1500]
     #[arg(long, value_name = "BYTES")]
     mtu: Option<u32>,
@@ -108,6 +119,16 @@ impl MachineSettings {
     pub(super) fn flags(&self) -> MachineFlags {
         MachineFlags {
             address: self.address.map(|address| address.0),
+            ..self.cluster.flags()
+        }
+    }
+}
+
+impl ClusterSettings {
+    /// Without an address.
+    pub(super) fn flags(&self) -> MachineFlags {
+        MachineFlags {
+            address: None,
             mtu: self.mtu,
             api_port: self.api_port,
             kubelet_port: self.kubelet_port,
@@ -166,6 +187,7 @@ impl Settings {
             memory: self.memory,
             cpus: self.cpus,
             machines: self.machines.flags(),
+            pki: self.pki.clone(),
             publish: Some(self.publish.clone()).filter(|ports| !ports.is_empty()),
             publish_services: self.publish_services,
             without: self.without.clone().map(|addons| addons.0),

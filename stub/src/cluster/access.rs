@@ -1,12 +1,12 @@
 //! The addresses of the cluster, and the names in its certificates.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::SystemTime;
 
 use crate::config::{Config, PortSpec};
 use crate::error::Result;
 use crate::host::Machine;
-use crate::layout::Layout;
 use crate::pki;
 
 /// Whether it leads from 127.0.0.1 of this machine to the API server.
@@ -61,19 +61,16 @@ pub(crate) fn pki_request(config: &Config, machine: &Machine) -> pki::Request {
     }
 }
 
-/// Fails if the PKI could not be made or completed. Changes nothing. A worker has no authority: it gets its certificates from
-/// the control plane.
+/// Fails if the PKI in a configuration directory could not be made or completed. Changes nothing. A worker has no authority: it
+/// gets its certificates from the control plane.
 pub(crate) fn check_pki(
-    layout: &Layout,
+    config_dir: &Path,
     config: &Config,
     machine: &Machine,
 ) -> Result<pki::Ensured> {
     if config.machines.is_worker() {
         return Ok(pki::Ensured::default());
     }
-    pki::check(
-        layout.config(),
-        &pki_request(config, machine),
-        SystemTime::now(),
-    )
+    let request = pki_request(config, machine);
+    pki::check(config_dir, &request, SystemTime::now())
 }

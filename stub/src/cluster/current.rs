@@ -115,7 +115,7 @@ impl Current {
 
     /// Fails if certificates for this configuration could not be made. Changes nothing.
     pub fn check_pki(&self, config: &Config) -> Result<()> {
-        access::check_pki(&self.layout, config, &self.machine).map(drop)
+        access::check_pki(self.layout.config(), config, &self.machine).map(drop)
     }
 
     /// Makes the certificates that this configuration lacks. It stops nothing. Afterwards they are on disk.

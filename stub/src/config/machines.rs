@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
 
 use super::port::API_PORT;
-use super::{Cni, Config, Cri, PortSpec, Proto, Role, Setting};
+use super::{Cni, Config, Cri, PortSpec, Proto, Role, Setting, Target};
 use crate::error::{Error, Kind, Result};
 
 /// The settings that only clusters of several machines need. The defaults are those of a single machine.
@@ -82,6 +82,14 @@ impl Machines {
 }
 
 impl Config {
+    /// Makes it the configuration of a worker whose control plane answers at these addresses. What belongs to the cluster stays.
+    pub(crate) fn become_worker(&mut self, endpoints: Vec<SocketAddrV4>) {
+        self.publish.clear();
+        self.start = Target::Node;
+        self.machines.role = Role::Worker;
+        self.machines.endpoints = endpoints;
+    }
+
     /// The address of this machine as the cluster knows it: the one at which other machines reach it, or the one of `tap0` if
     /// there are no others.
     #[must_use]

@@ -64,6 +64,9 @@ impl<'a> Plan<'a> {
         let certificates = timed(&mut phases, "configuration and certificates", || {
             self.configure(&layout, &receipt.places, text.as_deref())
         })?;
+        if let Some(given) = self.given.as_ref().filter(|given| !given.taken) {
+            progress.line(given.taken_over());
+        }
         changed |= certificates.renews_trust();
         // For a later return to this generation.
         generation.keep_configuration(&fs_err::read_to_string(layout.config_file())?)?;
@@ -141,6 +144,9 @@ impl<'a> Plan<'a> {
         cluster::remember_places(places, layout.config())?;
         if let Some(text) = text {
             files::replace(&layout.config_file(), text.as_bytes(), 0o600)?;
+        }
+        if let Some(given) = &self.given {
+            given.take(layout.config())?;
         }
         // A worker has no authority, and gets its certificates from the control plane.
         if self.config.machines.is_worker() {

@@ -9,6 +9,7 @@
 mod apply;
 mod cleanup;
 mod gate;
+mod given;
 mod plan;
 mod remove;
 mod report;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::given::{Given, check_worker};
 use super::returning::Returning;
 use super::settings::{self, Settings, check_start};
 use super::start::check_unit_path;
@@ -33,6 +34,8 @@ pub(super) struct Plan<'a> {
     pub(super) config: Config,
     pub(super) start: Start,
     pub(super) changes: Vec<Change>,
+    /// Set if the certificates were made beforehand.
+    pub(super) given: Option<Given>,
     /// Set if an earlier generation comes back with the configuration it had.
     pub(super) returning: Option<Returning>,
     pub(super) receipt: Option<Receipt>,
@@ -69,9 +72,14 @@ impl<'a> Plan<'a> {
         let layout = present(&store, machine)?;
         let receipt = Receipt::read(store.dir())?;
         let returning = Returning::to(&source, receipt.as_ref())?;
-        let existing = match &returning {
-            Some(returning) => Some(returning.config.clone()),
-            None => existing_config(&layout)?,
+        let given = Given::read(flags, layout.config())?;
+        let existing = match (&returning, &given) {
+            (Some(returning), _) => Some(returning.config.clone()),
+            (None, Some(given)) if !given.taken => Some(given.config.clone()),
+            (None, given) => {
+                let given = given.as_ref().map(|given| given.config.clone());
+                existing_config(&layout)?.or(given)
+            }
         };
         let has_data = has_etcd_data(store.dir());
         let last = settings::last(receipt.as_ref(), store.dir(), has_data)?;
@@ -110,7 +118,12 @@ impl<'a> Plan<'a> {
             kept.map(|last| &last.network),
         );
         let findings = refuse_fatal(findings, !start.unit().is_empty() && !flags.force)?;
-        cluster::check_pki(&layout, &config, machine)?;
+        let certificates = Given::source(given.as_ref(), layout.config());
+        cluster::check_pki(certificates, &config, machine)?;
+        // A machine that joins does not have its certificates yet.
+        if config.machines.is_worker() && flags.joined.is_none() {
+            check_worker(certificates, &config)?;
+        }
         let systemd_version = manager.version().unwrap_or(ASSUMED_SYSTEMD);
         let units = units_for(
             flags.supervised,
@@ -139,6 +152,7 @@ impl<'a> Plan<'a> {
             config,
             start,
             changes,
+            given,
             returning,
             receipt,
             last,

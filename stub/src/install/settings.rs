@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bundle::Manifest;
@@ -39,6 +39,8 @@ pub struct Flags {
     pub cpus: Option<Cpus>,
     /// `--address`, `--mtu` and the ports at which other machines reach this one.
     pub machines: MachineFlags,
+    /// `--pki`: the directory with the certificates and the configuration that `pki init` has made for this machine.
+    pub pki: Option<PathBuf>,
     /// For `join`: the configuration that the cluster has told, in place of the default one.
     pub joined: Option<Config>,
     /// `--publish`: all ports to publish, besides the API server's.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::cidr::Cidr;
 use crate::cluster::Current;
-use crate::config::{Config, Cri, DnsName, Role, Target};
+use crate::config::{Config, Cri, DnsName};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::{remove_if_there, remove_tree};
 use crate::host::{Machine, address_towards};
@@ -157,13 +157,9 @@ fn configuration(
     config.network.dns = found.dns;
     config.network.rootlesskit = options.cidr.unwrap_or(config.network.rootlesskit);
     config.cri = options.cri.unwrap_or(config.cri);
-    config.publish.clear();
-    config.start = Target::Node;
-    let machines = &mut config.machines;
-    machines.role = Role::Worker;
-    machines.endpoints.clone_from(&cluster.endpoints);
-    machines.mtu = found.mtu;
-    machines.api_port = cluster.api_port();
+    config.become_worker(cluster.endpoints.clone());
+    config.machines.mtu = found.mtu;
+    config.machines.api_port = cluster.api_port();
     options.machines.apply(&mut config);
     config.machines.vxlan_port = found.vxlan_port;
     if config.machines.address.is_none() {
@@ -189,7 +185,7 @@ fn own_address(endpoint: SocketAddrV4) -> Result<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Cni;
+    use crate::config::{Cni, Role};
     use crate::layout::NODE;
 
     #[test]

@@ -8,14 +8,13 @@ use std::time::SystemTime;
 use fs_err as fs;
 
 use super::authorities::{learn, trusted};
+use super::files::Files;
 use super::{Wanted, request};
 use crate::api::Client;
 use crate::cluster::{Current, component_server};
 use crate::config::Config;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::file_system::read_if_there;
-use crate::files::{private_directory, replace};
-use crate::kubeconfig::{Access, Identity as Files};
 use crate::layout::{Credential, Kubeconfig, Layout, NODE};
 use crate::pki::{
     self, Authority, Ensured, Made, OTHER_ISSUER, Renew, TO_BE_RENEWED, node_fault, node_key,
@@ -43,13 +42,15 @@ impl<'a> Identity<'a> {
         let certificate = request(token, node.as_str(), Wanted::Client, &pem)?;
         check(&certificate, &key, authority)?;
         let there = layout.config().join(NODE).exists();
-        let done = private_directory(layout.config())
-            .and_then(|()| private_directory(&layout.config().join(NODE)))
-            .and_then(|()| self.write(Credential::KubeletClient, Some(&key), &certificate))
+        let files = self.files();
+        let done = files
+            .directories()
             .and_then(|()| {
-                let file = layout.certificate(Credential::NodeAuthority);
-                replace(&file, authority.pem().as_bytes(), 0o644)?;
-                self.write_kubeconfig()?;
+                files.certificate(Credential::KubeletClient, Some(key.as_str()), &certificate)
+            })
+            .and_then(|()| {
+                files.authority(&authority.pem())?;
+                files.kubeconfig()?;
                 let client = Client::new(token.server(), layout, Kubeconfig::Kubelet)?;
                 self.serving(&client, authority)
             });
@@ -69,7 +70,9 @@ impl<'a> Identity<'a> {
         let pem = node_request(&key, node, Some(address))?;
         let certificate = request(client, node.as_str(), Wanted::Serving, &pem)?;
         check(&certificate, &key, authority)?;
-        self.write(Credential::Kubelet, new.then_some(&key), &certificate)
+        let new = new.then_some(key.as_str());
+        let files = self.files();
+        files.certificate(Credential::Kubelet, new, &certificate)
     }
 
     /// Gets a new client certificate with the present one, and with the same key.
@@ -79,42 +82,12 @@ impl<'a> Identity<'a> {
         let pem = node_request(&key, node, None)?;
         let certificate = request(client, node.as_str(), Wanted::Client, &pem)?;
         check(&certificate, &key, authority)?;
-        self.write(Credential::KubeletClient, None, &certificate)
+        let files = self.files();
+        files.certificate(Credential::KubeletClient, None, &certificate)
     }
 
-    /// Writes a certificate, and its key if that is new. A new key comes with the first certificate only, so there is never a
-    /// certificate beside a key that it does not belong to.
-    fn write(&self, credential: Credential, key: Option<&String>, certificate: &str) -> Result<()> {
-        let file = self.layout.certificate(credential);
-        if let Some(key) = key {
-            crate::files::remove_if_there(&file)?;
-            replace(&self.layout.key(credential), key.as_bytes(), 0o600)?;
-        }
-        replace(&file, certificate.as_bytes(), 0o644)
-    }
-
-    fn write_kubeconfig(&self) -> Result<()> {
-        let kubeconfig = Kubeconfig::Kubelet;
-        let names = [
-            kubeconfig.authority().certificate(),
-            kubeconfig.credential().certificate(),
-            kubeconfig.credential().key(),
-        ];
-        let names = names.map(|file| {
-            let name = file.file_name().unwrap_or_default();
-            name.to_string_lossy().into_owned()
-        });
-        let [authority, certificate, key] = &names;
-        let access = Access {
-            server: format!("https://{}", component_server(self.config)),
-            identity: Files::Files {
-                authority,
-                certificate,
-                key,
-            },
-        };
-        let file = self.layout.kubeconfig(kubeconfig);
-        replace(&file, access.to_json().as_bytes(), 0o600)
+    fn files(&self) -> Files<'a> {
+        Files::of(self.layout.config(), self.config)
     }
 }
 
@@ -191,7 +164,7 @@ impl Identity<'_> {
         if before.is_some_and(|text| text.contains(&format!("\"{server}\""))) {
             return Ok(());
         }
-        self.write_kubeconfig()?;
+        self.files().kubeconfig()?;
         ensured.made.push(Made {
             file: Kubeconfig::Kubelet.file(),
             reason: "did not contain the address of the API server".to_owned(),

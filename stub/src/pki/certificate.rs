@@ -140,6 +140,14 @@ impl Certificate {
         self.subject_der == other.subject_der && self.public_key == other.public_key
     }
 
+    /// The name of the user that Kubernetes takes its holder for.
+    pub(super) fn user(&self) -> Option<&str> {
+        match self.common_names.as_slice() {
+            [user] => Some(user),
+            _ => None,
+        }
+    }
+
     /// The certificate as DER.
     pub(super) fn der(&self) -> &[u8] {
         &self.der

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::plan::Plan;
-use super::{Ensured, MASTER, NODE};
+use super::{Ensured, LOCK, MASTER, NODE};
 use crate::error::Result;
 pub(super) use crate::files::PRIVATE as DIRECTORY;
 use crate::files::{prepare, private_directory, temporary};
@@ -38,7 +38,7 @@ pub(super) fn open_to_others(path: &Path) -> Result<bool> {
 /// Creates the configuration directory, and keeps other processes from changing the PKI in it until the lock is dropped.
 pub(super) fn lock(config_dir: &Path) -> Result<Lock> {
     private_directory(config_dir)?;
-    Lock::take(&config_dir.join(".pki.lock"), "the certificates")
+    Lock::take(&config_dir.join(LOCK), "the certificates")
 }
 
 /// Carries out a plan. Keys get their names first, then certificates, then the files made from certificates. Each step is

@@ -8,7 +8,7 @@ use Authority::{Cluster, Etcd, FrontProxy};
 use Usage::{Both, Client, Server};
 
 use super::san::San;
-use super::{KUBELETS_CLIENT, NODE_APPROVER, PORT_PUBLISHER, Request};
+use super::{KUBELETS_CLIENT, NODE_APPROVER, NODE_USER, PORT_PUBLISHER, Request};
 use crate::error::Result;
 use crate::layout::{Credential, Kubeconfig};
 
@@ -100,10 +100,9 @@ pub(super) struct Access {
 pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
     use Credential::{
         Admin, ApiServer, ApiServerForEtcd, ApiServerForKubelet, ControllerManager, EtcdClient,
-        EtcdPeer, Flannel, KubeProxy, Kubelet, KubeletClient, MetricsServer, Ports, Scheduler,
+        EtcdPeer, Flannel, KubeProxy, MetricsServer, Ports, Scheduler,
     };
     let node = request.node_name.as_str();
-    let user = format!("system:node:{node}");
     let local = local_names(node, request);
     let api = api_names(&local, request)?;
     let metrics = service_names("metrics-server", "kube-system", request);
@@ -126,17 +125,27 @@ pub(super) fn leaves(request: &Request) -> Result<Vec<Leaf>> {
         Leaf::new(Ports, Cluster, PORT_PUBLISHER),
         // The API server passes requests for metrics on to it.
         Leaf::new(MetricsServer, Cluster, "metrics-server").serves(Server, &metrics),
-        Leaf::new(Kubelet, Cluster, &user)
-            .of(NODES)
-            .serves(Server, &local),
-        Leaf::new(KubeletClient, Cluster, &user).of(NODES),
+    ];
+    leaves.extend(node_leaves(node, &local));
+    leaves.extend([
         Leaf::new(KubeProxy, Cluster, "system:kube-proxy"),
         Leaf::new(Flannel, Cluster, "system:flannel"),
-    ];
+    ]);
     if request.address.is_some() {
         leaves.push(Leaf::new(Credential::NodeApprover, Cluster, NODE_APPROVER));
     }
     Ok(leaves)
+}
+
+/// Both certificates of a node: its kubelet is reached at these names with the first, and connects with the second.
+pub(super) fn node_leaves(node: &str, names: &BTreeSet<San>) -> [Leaf; 2] {
+    let user = format!("{NODE_USER}{node}");
+    [
+        Leaf::new(Credential::Kubelet, Cluster, &user)
+            .of(NODES)
+            .serves(Server, names),
+        Leaf::new(Credential::KubeletClient, Cluster, &user).of(NODES),
+    ]
 }
 
 /// Every kubeconfig.

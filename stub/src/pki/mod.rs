@@ -14,6 +14,7 @@
 
 mod certificate;
 mod files;
+mod given;
 mod identity;
 mod key;
 mod list;
@@ -35,6 +36,7 @@ use crate::error::{Error, Kind, Result};
 use crate::layout::Credential;
 pub use crate::layout::{MASTER, NODE};
 pub(crate) use certificate::Certificate;
+pub use given::{Issued, check_node, issue_for_node, node_of};
 pub use list::{CertInfo, Purpose, list};
 pub use node::{
     Asked, Authority, NODE_USER, begins, belongs, has_expired, node_fault, node_key, node_request,
@@ -53,6 +55,9 @@ pub const PORT_PUBLISHER: &str = "usernetes:ports";
 
 /// The user as which the approver of machines that join connects to the API server.
 pub const NODE_APPROVER: &str = "u7s:node-approver";
+
+/// The file that keeps two processes from changing the same certificates. It stays, and nobody else needs it.
+pub(crate) const LOCK: &str = ".pki.lock";
 
 /// One day in seconds.
 const DAY: i64 = 24 * 60 * 60;

@@ -61,6 +61,13 @@ impl Authority {
         iter::once(&self.first).chain(&self.others)
     }
 
+    /// Whether both have an authority in common.
+    #[must_use]
+    pub fn shares(&self, other: &Self) -> bool {
+        let known = |one: &Certificate| other.all().any(|two| one.same_holder(two));
+        self.all().any(known)
+    }
+
     /// Whether there is more than one.
     #[must_use]
     pub fn is_several(&self) -> bool {
@@ -141,13 +148,18 @@ pub fn node_request(key: &str, node: &DnsName, address: Option<IpAddr>) -> Resul
     let user = format!("{NODE_USER}{node}");
     params.distinguished_name.push(DnType::CommonName, user);
     if let Some(address) = address {
-        let names = [San::Dns(node.to_string()), San::Ip(address)];
+        let names = names(node, address);
         params.subject_alt_names = names.iter().map(San::to_rcgen).collect::<Result<_>>()?;
     }
     let request = params
         .serialize_request(&key.pair)
         .map_err(|e| cannot(&e))?;
     request.pem().map_err(|e| cannot(&e))
+}
+
+/// The names at which the kubelet of a worker is reached.
+pub(super) fn names(node: &DnsName, address: IpAddr) -> [San; 2] {
+    [San::Dns(node.to_string()), San::Ip(address)]
 }
 
 /// What a request for a certificate asks for.
@@ -230,7 +242,7 @@ pub fn node_fault(
             .or_else(|| Some("expires soon".to_owned())));
     }
     let lacking = wanted.into_iter().flat_map(|(name, address)| {
-        [San::Dns(name.to_string()), San::Ip(address)]
+        names(name, address)
             .into_iter()
             .filter(|san| !certificate.sans.contains(san))
             .map(|san| format!("lacks {san}"))
