@@ -36,6 +36,8 @@ pub mod authorities;
 #[cfg(feature = "cluster")]
 pub mod backup;
 #[cfg(feature = "cluster")]
+pub mod beforehand;
+#[cfg(feature = "cluster")]
 pub mod boot;
 #[cfg(feature = "cluster")]
 pub mod cidr;

@@ -10,6 +10,7 @@ mod join;
 mod kubeconfig;
 mod lifecycle;
 mod output;
+mod pki;
 mod port;
 mod programs;
 mod run;
@@ -103,6 +104,9 @@ enum Command {
     /// List or renew the cluster's certificates
     #[command(subcommand)]
     Certs(certs::Certs),
+    /// Make the certificates of all machines of a cluster beforehand, in one place
+    #[command(subcommand)]
+    Pki(pki::Pki),
     /// Write the whole cluster into one file: data, keys, configuration and your images
     Backup(backup::Backup),
     /// Restore a cluster from a file that `backup` has written, and start it
@@ -182,6 +186,7 @@ impl Command {
             Self::Image(command) => command.changes(),
             Self::Token(_)
             | Self::Node(_)
+            | Self::Pki(_)
             | Self::Doctor(_)
             | Self::Status(_)
             | Self::Logs(_)
@@ -216,6 +221,7 @@ impl Command {
                 | Self::UnpackVolumes { .. }
                 | Self::ProbePeers { .. }
                 | Self::ProbeNamespaces
+                | Self::Pki(_)
                 | Self::Completion(_)
         )
     }
@@ -312,6 +318,7 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Port(command) => command.run(&progress),
         Command::Certs(command) => command.run(&progress),
         Command::Image(command) => command.run(&progress),
+        Command::Pki(command) => command.run(&progress),
         Command::Backup(args) => args.run(&progress),
         Command::Restore(args) => args.run(&progress),
         Command::List(args) => args.run(),

@@ -59,6 +59,7 @@ fn help_lists_commands_and_exit_codes() {
       port                  Publish ports of this machine into the cluster, or list them
       image                 Load images of your own into the cluster, list all images, or remove some
       certs                 List or renew the cluster's certificates
+      pki                   Make the certificates of all machines of a cluster beforehand, in one place
       backup                Write the whole cluster into one file: data, keys, configuration and your images
       restore               Restore a cluster from a file that `backup` has written, and start it
       list                  List the components with their versions, licences and sizes

@@ -54,6 +54,7 @@ const FLOORS: [&[&str]; 6] = [
     &[
         "authorities",
         "backup",
+        "beforehand",
         "boot",
         "cluster",
         "install",

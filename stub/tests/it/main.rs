@@ -5,6 +5,7 @@
 )]
 
 mod backup;
+mod beforehand;
 mod certs;
 mod cleanup;
 mod cluster;

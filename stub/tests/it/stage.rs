@@ -58,6 +58,7 @@ start)
         case $unit in
         -*) continue ;;
         u7s-etcd.target) started="$unit u7s-rootlesskit.service u7s-ports.service u7s-etcd.service" ;;
+        u7s-node.target) started="$unit u7s-rootlesskit.service u7s-ports.service u7s-api-proxy.service u7s-kubelet-containerd.service u7s-kube-proxy.service u7s-flanneld.service" ;;
         *) started=$unit ;;
         esac
         for unit in $started; do

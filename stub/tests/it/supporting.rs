@@ -155,7 +155,13 @@ fn completions_know_every_command_and_no_hidden_word() {
     for shell in ["bash", "zsh", "fish"] {
         let said = stage.usernetes_of_bundle(&["completion", shell]);
         assert_eq!(said.code, Some(0), "{said:?}");
-        for word in ["support-bundle", "kubeconfig", "unpublish", "fix-script"] {
+        for word in [
+            "support-bundle",
+            "kubeconfig",
+            "unpublish",
+            "fix-script",
+            "pki",
+        ] {
             assert!(said.stdout.contains(word), "{shell}: {word}");
         }
         assert!(!said.stdout.contains("probe-namespaces"), "{shell}");
