@@ -11,6 +11,7 @@ use crate::beforehand::{self, Cluster, Member};
 use crate::cidr::Cidr;
 use crate::error::Result;
 use crate::progress::Progress;
+use crate::shell::word;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Pki {
@@ -68,18 +69,19 @@ impl Pki {
 
 /// What was made, and what comes next.
 fn next(cluster: &Cluster, dir: &Path) -> String {
-    let (master, dir) = (&cluster.master.name, dir.display());
+    let of = |member: &Member| word(&dir.join(member.name.as_str()).to_string_lossy());
+    // Without a `/` at its end.
+    let shown = dir.components().as_path().display();
     let all: Vec<_> = [&cluster.master]
         .into_iter()
         .chain(&cluster.nodes)
         .collect();
     let mut text = format!(
-        "{dir} has a directory for each of {} machines; copy each to its machine, and only there:\n",
+        "{shown} has a directory for each of {} machines; copy each to its machine, and only there:\n",
         all.len()
     );
     for member in &all {
-        let (name, address) = (&member.name, member.address);
-        let _ = writeln!(text, "  scp -r {dir}/{name} {address}:");
+        let _ = writeln!(text, "  scp -r {} {}:", of(member), member.address);
     }
     text.push_str("then install, on each machine with the file of the release:\n");
     for member in &all {
@@ -88,7 +90,9 @@ fn next(cluster: &Cluster, dir: &Path) -> String {
     }
     let _ = writeln!(
         text,
-        "`usernetes node list` on {master} shows them; then remove {dir} and the copies: whoever has {dir}/{master} can make certificates of this cluster"
+        "`usernetes node list` on {} shows them; then remove {shown} and the copies: whoever has {} can make certificates of this cluster",
+        cluster.master.name,
+        of(&cluster.master)
     );
     text
 }
@@ -108,6 +112,12 @@ mod tests {
             pods: None,
             machines: crate::install::MachineFlags::default(),
         };
+        let blank = next(&cluster, Path::new("my pki/"));
+        assert!(blank.starts_with("my pki has a directory"), "{blank}");
+        assert!(
+            blank.contains("  scp -r 'my pki/b' 192.0.2.11:\n"),
+            "{blank}"
+        );
         insta::assert_snapshot!(next(&cluster, Path::new("pki")), @"
         pki has a directory for each of 3 machines; copy each to its machine, and only there:
           scp -r pki/a 192.0.2.10:
