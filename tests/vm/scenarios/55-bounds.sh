@@ -55,10 +55,10 @@ wait $watcher
 within 420 "the node takes pods again" sh -c '! usernetes kubectl get nodes -o jsonpath="{.items[*].spec.taints}" | grep pressure'
 say "seccomp, runtime classes, and additions to the Corefile"
 pod crun sh -c 'grep Seccomp: /proc/self/status'
-within 60 "a filter of system calls" sh -c "$K logs crun | grep 2"
+within 180 "a filter of system calls" sh -c "$K logs crun | grep 2"
 $K run runc --image=$IMAGE --image-pull-policy=Never --restart=Never --overrides='{"spec":{"runtimeClassName":"runc"}}' \
     --command -- sh -c 'grep Seccomp: /proc/self/status'
-within 60 "a filter with runc, too" sh -c "$K logs runc | grep 2"
+within 180 "a filter with runc, too" sh -c "$K logs runc | grep 2"
 $K delete pod --now crun runc
 printf '%s\n' 'added.example:53 {' '    hosts {' '        192.0.2.9 www.added.example' '    }' '}' >x.server
 usernetes kubectl -n kube-system create configmap coredns-custom --from-file=x.server
