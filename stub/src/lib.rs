@@ -50,6 +50,8 @@ pub mod components;
 #[cfg(feature = "cluster")]
 pub mod config;
 #[cfg(feature = "cluster")]
+pub mod driver;
+#[cfg(feature = "cluster")]
 pub mod host;
 #[cfg(feature = "cluster")]
 pub mod images;

@@ -60,6 +60,14 @@ pub const OCI_RUNTIME: &str = "oci-runtime";
 /// with an option that lets it make none. Releases before 0.2 do not know it.
 pub const OCI_RUNTIME_WITHOUT_CGROUPS: &str = "oci-runtime-without-cgroups";
 
+/// The name by which RootlessKit calls this program as its slirp4netns, through a link. It starts pasta. Releases before 0.2 do not
+/// know it.
+pub const PASTA_AS_SLIRP4NETNS: &str = "pasta-as-slirp4netns";
+
+/// `usernetes probe-network JSON`: tries a network driver from inside namespaces that RootlessKit has made for that. `install` runs
+/// it. Both ends are always the same program.
+pub const PROBE_NETWORK: &str = "probe-network";
+
 /// `usernetes pack-volumes DIRECTORY`: writes the data of volumes to stdout, as a tar archive. `backup` runs it in a user
 /// namespace. Both ends are always the same program.
 pub const PACK_VOLUMES: &str = "pack-volumes";

@@ -10,12 +10,10 @@ use fs_err as fs;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::cri::{self, Watch};
-use super::{
-    NO_CGROUPS, Probe, loading, mounts, network, oci_runtime, pods, rootlesskit, write_files,
-};
+use super::{NO_CGROUPS, Probe, loading, mounts, network, pods, rootlesskit, write_files};
 use crate::components::containerd::{self, Snapshotter};
 use crate::components::crio;
-use crate::config::{Config, Cri};
+use crate::config::{Config, Cri, NetworkDriver};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::remove_if_there;
 use crate::host::netlink;
@@ -24,7 +22,7 @@ use crate::layout::Layout;
 use crate::network::{self as pod_network, Bridge};
 use crate::process::notify::notify;
 use crate::process::supervise::Supervisor;
-use crate::process::{command, crictl, say};
+use crate::process::{command, crictl, link, say};
 
 /// Prepares the namespaces and runs the container runtime to its end. Returns its exit code.
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
@@ -45,12 +43,13 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     if !cgroups && config.runs_pods() {
         say("the cgroup of RootlessKit cannot be divided: containers run without limits");
     }
+    let driver = config.network.driver;
     match config.cri {
-        Cri::Containerd => run_containerd(layout, &probe),
-        Cri::Crio => run_crio(layout, probe.snapshotter),
+        Cri::Containerd => run_containerd(layout, driver, &probe),
+        Cri::Crio => run_crio(layout, driver, probe.snapshotter),
         Cri::None => {
             let mut supervisor = Supervisor::new()?;
-            let watch = network::watch()?;
+            let watch = network::watch(driver)?;
             thread::spawn(move || {
                 say(watch().message());
                 // This ends the wait below.
@@ -63,7 +62,7 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     }
 }
 
-fn run_containerd(layout: &Layout, probe: &Probe) -> Result<u8> {
+fn run_containerd(layout: &Layout, driver: NetworkDriver, probe: &Probe) -> Result<u8> {
     let snapshotter = probe.snapshotter;
     fs::create_dir_all(layout.runtime("containerd"))?;
     let pause = pause_name(layout)?;
@@ -74,9 +73,9 @@ fn run_containerd(layout: &Layout, probe: &Probe) -> Result<u8> {
         probe.cgroups,
     ))?;
     if !probe.cgroups {
-        oci_runtime::link(layout, &containerd::oci_runtime(layout))?;
+        link(layout, &containerd::oci_runtime(layout))?;
     }
-    let mut watches = vec![network::watch()?];
+    let mut watches = vec![network::watch(driver)?];
     if snapshotter == Snapshotter::FuseOverlayfs {
         watches.push(start_fuse_snapshotter(layout)?);
     }
@@ -130,7 +129,7 @@ fn start_fuse_snapshotter(layout: &Layout) -> Result<Watch> {
     }))
 }
 
-fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
+fn run_crio(layout: &Layout, driver: NetworkDriver, snapshotter: Snapshotter) -> Result<u8> {
     let pause = pause_name(layout)?;
     let offer = Offer::open(layout)?;
     let images = crio::Images {
@@ -140,7 +139,7 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
         repositories: offer.repositories.clone(),
     };
     write_files(crio::files(layout, snapshotter, &images))?;
-    oci_runtime::link(layout, &crio::oci_runtime(layout))?;
+    link(layout, &crio::oci_runtime(layout))?;
     let (own, waiters) = (layout.clone(), Waiters::admit(layout)?);
     cri::run(
         || {
@@ -148,7 +147,7 @@ fn run_crio(layout: &Layout, snapshotter: Snapshotter) -> Result<u8> {
             crio_command.envs(crio::env(layout));
             crio_command
         },
-        vec![network::watch()?],
+        vec![network::watch(driver)?],
         &layout.runtime("crio/notify.sock"),
         move || {
             ready(&own)?;

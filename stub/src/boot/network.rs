@@ -1,4 +1,4 @@
-//! Watches slirp4netns, which connects the namespaces to the host's network. RootlessKit does not notice when it ends. But
+//! Watches the network driver, slirp4netns or pasta, which connects the namespaces to the host's network. RootlessKit does not notice when it ends. But
 //! the network device between them then loses its carrier, as if a cable were pulled.
 
 use rustix::buffer::spare_capacity;
@@ -7,17 +7,18 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketType, bind, recv, socket};
 
 use super::cri::Watch;
+use crate::config::NetworkDriver;
 use crate::error::{Context, Error, Kind, Result};
 
-/// Contains `1` while slirp4netns holds its end of the device (Documentation/ABI/testing/sysfs-class-net).
+/// Contains `1` while the driver holds its end of the device (Documentation/ABI/testing/sysfs-class-net).
 const CARRIER: &str = "/sys/class/net/tap0/carrier";
 /// The netlink protocol for devices, addresses and routes. Its number is 0, which the library writes as `None`.
 const NETLINK_ROUTE: Option<Protocol> = None;
 /// The multicast group for changes of devices, `RTMGRP_LINK` (rtnetlink(7)).
 const LINKS: u32 = 1;
 
-/// Watches the network. The watch returns when slirp4netns has ended.
-pub(super) fn watch() -> Result<Watch> {
+/// Watches the network. The watch returns when the driver has ended.
+pub(super) fn watch(driver: NetworkDriver) -> Result<Watch> {
     // The socket is opened before the first look at the device, so that no change is missed.
     let news = socket(AddressFamily::NETLINK, SocketType::RAW, NETLINK_ROUTE)
         .and_then(|news| bind(&news, &SocketAddrNetlink::new(0, LINKS)).map(|()| news))
@@ -41,7 +42,7 @@ pub(super) fn watch() -> Result<Watch> {
         }
         Error::new(
             Kind::Failed,
-            "slirp4netns ended, so the namespaces have no network",
+            format!("{driver} ended, so the namespaces have no network"),
         )
     }))
 }
@@ -56,10 +57,10 @@ mod tests {
 
     #[test]
     fn the_watch_returns_if_the_device_is_missing() {
-        let watch = watch().unwrap();
+        let watch = watch(NetworkDriver::Pasta).unwrap();
         // Outside the namespaces, only a machine that itself uses slirp4netns or the like has such a device.
         if !connected() {
-            assert!(watch().message().contains("slirp4netns ended"));
+            assert!(watch().message().contains("pasta ended"));
         }
     }
 }

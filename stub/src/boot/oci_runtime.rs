@@ -17,20 +17,9 @@ use fs_err as fs;
 use serde_json::Value;
 
 use crate::error::{Context, Error, Result};
-use crate::files::{remove_if_there, write_atomically};
-use crate::layout::Layout;
+use crate::files::write_atomically;
 use crate::process::namespaces::replace_this_process;
 use crate::protocol;
-
-/// Creates a link for a container runtime. By its name, this program recognizes that it is called as an OCI runtime. It
-/// leads to the generation, which contains crun.
-pub(super) fn link(layout: &Layout, link: &Path) -> Result<()> {
-    remove_if_there(link)?;
-    Ok(fs_err::os::unix::fs::symlink(
-        layout.program("usernetes"),
-        link,
-    )?)
-}
 
 /// Replaces this process with crun if it was started as an OCI runtime; then this returns only on failure. Otherwise returns
 /// `None`.

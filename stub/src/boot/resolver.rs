@@ -17,7 +17,7 @@ use crate::process::say;
 /// The file with the name servers of a machine (resolv.conf(5)).
 const FILE: &str = "/etc/resolv.conf";
 
-/// Gives this process, and the program that replaces it, a `/etc/resolv.conf` with the name server that slirp4netns provides.
+/// Gives this process, and the program that replaces it, a `/etc/resolv.conf` with the name server that the network driver provides.
 /// It forwards questions to the host's. This process must be root in the network namespace. If this fails, the service still
 /// starts, because most clusters need no names of others.
 pub(super) fn use_own(layout: &Layout, config: &Config) {

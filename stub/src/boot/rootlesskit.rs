@@ -9,6 +9,7 @@ use fs_err as fs;
 use super::{Here, NO_CGROUPS};
 use crate::components::{self, Found as _};
 use crate::config::Config;
+use crate::driver;
 use crate::error::{Context, Result};
 use crate::files::remove_if_there;
 use crate::layout::Layout;
@@ -29,6 +30,7 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     for stale in [CHILD_PID, "api.sock"] {
         remove_if_there(&layout.rootlesskit().join(stale))?;
     }
+    driver::prepare(layout, config)?;
     let here = Here { layout, config };
     let mut args = components::start(Service::Rootlesskit, layout, config, &here)?.args;
     args.extend([
@@ -43,6 +45,8 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
         rootlesskit.env(NO_CGROUPS, "1");
     }
     let outcome = supervisor.run(rootlesskit, |_| ());
+    driver::end(layout);
+    driver::failure(layout).iter().for_each(say);
     let asked = outcome.as_ref().is_ok_and(|outcome| outcome.asked);
     if let Some(rest) = HOLD_OFF.checked_sub(started.elapsed()).filter(|_| !asked) {
         say(format!(

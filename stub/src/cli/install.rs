@@ -11,7 +11,9 @@ use serde_json::json;
 
 use super::output::{print, print_json};
 use crate::cidr::Cidr;
-use crate::config::{Addon, Cni, Cpus, Cri, DnsName, Memory, PortSpec, PublishServices};
+use crate::config::{
+    Addon, Cni, Cpus, Cri, DnsName, Memory, NetworkDriver, PortSpec, PublishServices,
+};
 use crate::error::Result;
 use crate::host::{self, Finding, Level, Machine};
 use crate::install::{self, Flags, MachineFlags, Outcome, Report, Start};
@@ -40,6 +42,9 @@ pub(super) struct Settings {
     /// Network of pods, for example 10.88.0.0/16
     #[arg(long, value_name = "NETWORK")]
     pods: Option<Cidr>,
+    /// Program that connects the cluster with this machine's network: "slirp4netns", or "pasta", which is tried first
+    #[arg(long, value_name = "PROGRAM")]
+    network_driver: Option<NetworkDriver>,
     /// Memory that the whole cluster may use, for example 12GiB or 75%; "" for all that this machine has
     #[arg(long, value_name = "AMOUNT")]
     memory: Option<Memory>,
@@ -184,6 +189,7 @@ impl Settings {
             cidr: self.cidr,
             services: self.services,
             pods: self.pods,
+            network_driver: self.network_driver,
             memory: self.memory,
             cpus: self.cpus,
             machines: self.machines.flags(),

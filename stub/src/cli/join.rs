@@ -12,7 +12,7 @@ use super::install::{MachineSettings, show};
 use super::output::{print, print_json, table};
 use crate::cidr::Cidr;
 use crate::cluster::Current;
-use crate::config::{Cri, DnsName};
+use crate::config::{Cri, DnsName, NetworkDriver};
 use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
 use crate::join::{self, Options};
@@ -37,6 +37,9 @@ pub(super) struct Join {
     /// Network between this machine and the cluster, for example 10.0.42.0/24
     #[arg(long, value_name = "NETWORK")]
     cidr: Option<Cidr>,
+    /// Program that connects the cluster with this machine's network: "slirp4netns", or "pasta", which is tried first
+    #[arg(long, value_name = "PROGRAM")]
+    network_driver: Option<NetworkDriver>,
     #[command(flatten)]
     machines: MachineSettings,
     /// Go on even if the checks find this machine unfit
@@ -61,6 +64,7 @@ impl Join {
             machines: self.machines.flags(),
             cri: self.cri,
             cidr: self.cidr,
+            network_driver: self.network_driver,
             force: self.force,
             timeout: self
                 .timeout

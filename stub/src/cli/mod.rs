@@ -157,6 +157,12 @@ enum Command {
         /// Where they answer
         addresses: Vec<SocketAddrV4>,
     },
+    /// Try a network driver; for `install`
+    #[command(name = protocol::PROBE_NETWORK, hide = true)]
+    ProbeNetwork {
+        /// What to try, as JSON
+        targets: String,
+    },
     /// Try to make namespaces; for the checks of this machine
     #[command(name = protocol::PROBE_NAMESPACES, hide = true)]
     ProbeNamespaces,
@@ -207,6 +213,7 @@ impl Command {
             | Self::PackVolumes { .. }
             | Self::UnpackVolumes { .. }
             | Self::ProbePeers { .. }
+            | Self::ProbeNetwork { .. }
             | Self::ProbeNamespaces => false,
         }
     }
@@ -220,6 +227,7 @@ impl Command {
                 | Self::PackVolumes { .. }
                 | Self::UnpackVolumes { .. }
                 | Self::ProbePeers { .. }
+                | Self::ProbeNetwork { .. }
                 | Self::ProbeNamespaces
                 | Self::Pki(_)
                 | Self::Completion(_)
@@ -259,6 +267,11 @@ fn check(command: &Command, progress: &Progress) -> Result<()> {
 pub fn main() -> ExitCode {
     if let Some(error) = crate::boot::as_oci_runtime() {
         return crate::output::report(&error);
+    }
+    match crate::driver::as_slirp4netns() {
+        None => {}
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(error)) => return crate::output::report(&error),
     }
     crate::output::report_panics();
     signals::outlive_file_size_limit();
@@ -302,6 +315,7 @@ fn run(cli: &Cli) -> Result<u8> {
             crate::backup::unpack_volumes(directory, std::io::stdin().lock())
         }
         Command::ProbePeers { addresses } => join::probe_peers(addresses),
+        Command::ProbeNetwork { targets } => crate::driver::probe_child(targets),
         Command::ProbeNamespaces => crate::host::probe_child(),
         Command::Install(args) => args.run(&progress),
         Command::Run(args) => args.run(&progress),

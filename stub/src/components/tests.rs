@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::config::{Cni, Config, Cri, DnsName};
+use crate::config::{Cni, Config, Cri, DnsName, NetworkDriver};
 use crate::layout::Credential;
 use crate::layout::tests::example as layout;
 use crate::network;
@@ -66,6 +66,30 @@ fn command_lines() {
         "flanneld-args",
         lines(&flannel::args(&layout, ip, Kubeconfig::Flannel))
     );
+}
+
+/// RootlessKit gets the same network from pasta, which has its sandbox always.
+#[test]
+fn pasta_takes_the_place_of_slirp4netns() {
+    let (layout, mut config) = (layout(), config(Cni::Bridge));
+    let usual = rootlesskit::args(&layout, &config, true);
+    config.network.driver = NetworkDriver::Pasta;
+    config.network.mtu = 9000;
+    let args = rootlesskit::args(&layout, &config, true);
+    let only = |own: &[String], other: &[String]| {
+        let own = own.iter().filter(|arg| !other.contains(arg));
+        own.cloned().collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(only(&args, &usual), @r"
+    --slirp4netns-binary=/run/user/1001/usernetes/pasta-as-slirp4netns
+    --mtu=9000
+    ");
+    insta::assert_snapshot!(only(&usual, &args), @r"
+    --slirp4netns-binary=/home/u/.local/share/usernetes/generations/1/bin/slirp4netns
+    --slirp4netns-sandbox=true
+    --slirp4netns-seccomp=true
+    --mtu=65520
+    ");
 }
 
 /// Where no cgroup can be divided, nobody tries to.

@@ -110,6 +110,15 @@ impl Cni {
 }
 
 choice! {
+    /// The program that connects the namespaces with this machine's network.
+    NetworkDriver, "network driver",
+    /// slirp4netns, which is in the bundle.
+    Slirp4netns = "slirp4netns",
+    /// pasta, which this machine must have if it is not in the bundle.
+    Pasta = "pasta",
+}
+
+choice! {
     /// What a machine does for its cluster.
     Role, "role",
     /// It runs the control plane, and pods as well if it has a container runtime.

@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 pub use backup::{BackupDir, Backups, Schedule};
-pub use choice::{Addon, Cni, CniFacts, Cri, Role, Target};
+pub use choice::{Addon, Cni, CniFacts, Cri, NetworkDriver, Role, Target};
 pub use dns::DnsName;
 pub(crate) use dns::host_name_fault;
 pub use machines::Machines;
@@ -76,6 +76,10 @@ pub struct Network {
     pub pods: Cidr,
     /// Which address of the network of services the cluster's name server has: 10 is `10.0.0.10` in `10.0.0.0/24`.
     pub dns: u32,
+    /// The program that connects the namespaces with this machine's network.
+    pub driver: NetworkDriver,
+    /// The size, in bytes, of the largest packet between the host and the namespaces.
+    pub mtu: u32,
 }
 
 /// The number of the name server's address in a new cluster. The API server gives services that do not ask for an address
@@ -84,6 +88,9 @@ const DNS: u32 = 10;
 /// The number that it always had in earlier releases. Nothing may change it for an existing cluster, because every pod has the
 /// address in its `resolv.conf`.
 const EARLIER_DNS: u32 = 53;
+/// The largest packet that slirp4netns and pasta take from the namespaces. It need not fit the network outside: they pass the data
+/// of connections to sockets of the host, and the host's kernel cuts large packets of UDP.
+const LARGEST_MTU: u32 = 65520;
 
 impl Config {
     /// The configuration that `install` writes without flags.
@@ -104,6 +111,8 @@ impl Config {
                 services: default("10.0.0.0/24"),
                 pods: default(cni.facts().pods),
                 dns: DNS,
+                driver: NetworkDriver::Slirp4netns,
+                mtu: LARGEST_MTU,
             },
             resources: Resources::default(),
             machines: Machines::default(),
@@ -173,7 +182,9 @@ impl Config {
     }
 
     fn check_numbers(&self, kind: Kind, name: &impl Fn(Setting) -> String) -> Result<()> {
-        let Network { services, dns, .. } = self.network;
+        let Network {
+            services, dns, mtu, ..
+        } = self.network;
         // The first address is the API server's, and the last is not used.
         let addresses = 2..=(u32::MAX >> services.prefix()) - 1;
         let Resources {
@@ -183,6 +194,8 @@ impl Config {
         } = self.resources;
         for (setting, value, range) in [
             (Setting::Dns, dns, addresses),
+            // Packets between machines pass the namespaces' device whole.
+            (Setting::NetworkMtu, mtu, self.machines.mtu..=LARGEST_MTU),
             (Setting::CpuWeight, cpu_weight, Resources::WEIGHTS),
             (Setting::PodPids, pod_pids, Resources::POD_PIDS),
             (Setting::BackupKeep, self.backup.keep, Backups::KEEP),

@@ -33,6 +33,10 @@ pub enum Setting {
     Pods,
     /// The number of the name server's address in the network of services.
     Dns,
+    /// The program that connects the namespaces with this machine's network.
+    NetworkDriver,
+    /// The size of the largest packet between the host and the namespaces.
+    NetworkMtu,
     /// How much memory the cluster may use.
     Memory,
     /// How much processor time the cluster may use.
@@ -65,7 +69,7 @@ pub enum Setting {
 
 impl Setting {
     /// All settings, in the order of the file.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Cri,
         Self::Cni,
         Self::NodeName,
@@ -78,6 +82,8 @@ impl Setting {
         Self::Services,
         Self::Pods,
         Self::Dns,
+        Self::NetworkDriver,
+        Self::NetworkMtu,
         Self::Memory,
         Self::Cpus,
         Self::CpuWeight,
@@ -110,6 +116,8 @@ impl Setting {
             Self::Services => "network.services",
             Self::Pods => "network.pods",
             Self::Dns => "network.dns",
+            Self::NetworkDriver => "network.driver",
+            Self::NetworkMtu => "network.mtu",
             Self::Memory => "resources.memory",
             Self::Cpus => "resources.cpus",
             Self::CpuWeight => "resources.cpu_weight",
@@ -159,6 +167,8 @@ impl Setting {
             Self::Services => config.network.services.to_string(),
             Self::Pods => config.network.pods.to_string(),
             Self::Dns => config.network.dns.to_string(),
+            Self::NetworkDriver => config.network.driver.to_string(),
+            Self::NetworkMtu => config.network.mtu.to_string(),
             Self::Memory => config.resources.memory.to_string(),
             Self::Cpus => config.resources.cpus.to_string(),
             Self::CpuWeight => config.resources.cpu_weight.to_string(),

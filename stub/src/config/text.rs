@@ -34,6 +34,8 @@ impl Config {
             services,
             pods,
             dns,
+            driver,
+            mtu,
         } = network;
         let Resources {
             memory,
@@ -97,6 +99,14 @@ dns = {dns}
 
 # Pod addresses. No smaller than /25 with the bridge, /22 with flannel.
 pods = "{pods}"
+
+# How the cluster reaches this machine's network: "slirp4netns", or "pasta", which this machine must have. `install` tries pasta
+# before it is used.
+driver = "{driver}"
+
+# The largest packet, in bytes, between the host and the cluster. Large ones are fast, whatever the network outside carries.
+# From `mtu` in `[machines]` to 65520.
+mtu = {mtu}
 
 # How much of this machine the whole cluster may use, the control plane and all pods together. Pods get what the control
 # plane does not need. One that takes more is ended; the control plane goes on.

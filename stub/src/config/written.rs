@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     Addon, BackupDir, Backups, Cni, Config, Cpus, Cri, DnsName, EARLIER_DNS, Machines, Memory,
-    Network, PortSpec, PublishServices, Resources, Role, SCHEMA, Schedule, Target,
+    Network, NetworkDriver, PortSpec, PublishServices, Resources, Role, SCHEMA, Schedule, Target,
 };
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
@@ -40,6 +40,8 @@ struct WrittenNetwork {
     services: Option<Cidr>,
     pods: Option<Cidr>,
     dns: Option<u32>,
+    driver: Option<NetworkDriver>,
+    mtu: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -122,7 +124,10 @@ const KEYS: [&str; 13] = [
     "machines",
 ];
 const TABLES: [(&str, &[&str]); 4] = [
-    ("network", &["rootlesskit", "services", "pods", "dns"]),
+    (
+        "network",
+        &["rootlesskit", "services", "pods", "dns", "driver", "mtu"],
+    ),
     ("resources", &["memory", "cpus", "cpu_weight", "pod_pids"]),
     ("backup", &["schedule", "keep", "dir"]),
     (
@@ -161,6 +166,8 @@ impl Written {
                 pods: network.pods.unwrap_or(default.network.pods),
                 // An earlier release wrote the file, and its cluster may have data.
                 dns: network.dns.unwrap_or(EARLIER_DNS),
+                driver: network.driver.unwrap_or(default.network.driver),
+                mtu: network.mtu.unwrap_or(default.network.mtu),
             },
             resources: Resources {
                 memory: resources.memory.unwrap_or(default.resources.memory),

@@ -55,6 +55,8 @@ checks! {
     KernelNetwork = "kernel-network",
     /// The device for the network of the namespaces.
     Tun = "tun",
+    /// The program for the network of the namespaces, if it is not the usual one.
+    NetworkDriver = "network-driver",
     /// The device for file systems in user space.
     Fuse = "fuse",
     /// How many files can be watched.

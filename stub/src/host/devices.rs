@@ -5,6 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use rustix::fs::{Access, access};
 
 use super::{CheckId, Finding, Level, Machine};
+use crate::config::{Config, NetworkDriver};
 
 const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 const WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
@@ -14,11 +15,13 @@ const ENOUGH_INSTANCES: u64 = 64;
 const ENOUGH_WATCHES: u64 = 8192;
 const SYSCTL: &str = "/etc/sysctl.d/99-usernetes-inotify.conf";
 
-pub(super) fn tun(machine: &Machine) -> Finding {
+pub(super) fn tun(machine: &Machine, driver: NetworkDriver) -> Finding {
     let id = CheckId::Tun;
     device(machine, "/dev/net/tun", id).unwrap_or_else(|found| {
         Finding::new(id, Level::Fatal, found)
-            .expected("a device that you may open: slirp4netns needs it to connect the cluster")
+            .expected(format!(
+                "a device that you may open: {driver} needs it to connect the cluster"
+            ))
             .fix("ask an administrator to run the commands below")
             .admin(
                 [
@@ -29,6 +32,26 @@ pub(super) fn tun(machine: &Machine) -> Finding {
                 ["rm -f /etc/modules-load.d/usernetes-tun.conf"],
             )
     })
+}
+
+/// The network driver, if it is another one than the bundle's. `bundled` says whether the bundle brings it nevertheless.
+#[must_use]
+pub fn network_driver(machine: &Machine, config: &Config, bundled: bool) -> Option<Finding> {
+    let id = CheckId::NetworkDriver;
+    match config.network.driver {
+        NetworkDriver::Slirp4netns => None,
+        NetworkDriver::Pasta if bundled => Some(Finding::ok(id, "pasta, of the bundle")),
+        NetworkDriver::Pasta => Some(match machine.find("pasta") {
+            Some(path) => Finding::ok(id, machine.shown(&path)),
+            None => Finding::new(id, Level::Fatal, "there is no `pasta` in PATH")
+                .expected("the package `passt`")
+                .fix("install that package, or choose `--network-driver slirp4netns`")
+                .admin(
+                    ["if command -v apt-get >/dev/null; then apt-get install -y passt; elif command -v dnf >/dev/null; then dnf install -y passt; fi"],
+                    ["# the package passt may stay: other programs use it too"],
+                ),
+        }),
+    }
 }
 
 pub(super) fn fuse(machine: &Machine) -> Finding {

@@ -1,7 +1,6 @@
 //! The user's subordinate user and group ids, and the programs that map them.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use super::{Admin, CheckId, Finding, Level, Machine};
 use crate::child;
@@ -28,8 +27,7 @@ fn program(machine: &Machine, id: CheckId) -> Finding {
                 ["# the package uidmap may stay: other programs use it too"],
             );
     };
-    let shown = path.strip_prefix(&machine.root).unwrap_or(&path);
-    let shown = Path::new("/").join(shown).display().to_string();
+    let shown = machine.shown(&path);
     let (mode, owner) = fs_err::metadata(&path)
         .map(|m| (m.mode(), m.uid()))
         .unwrap_or_default();

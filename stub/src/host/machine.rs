@@ -82,6 +82,12 @@ impl Machine {
             .find(executable)
     }
 
+    /// A path that [`find`](Self::find) gave, as the machine's user knows it.
+    pub(super) fn shown(&self, path: &Path) -> String {
+        let shown = path.strip_prefix(&self.root).unwrap_or(path);
+        Path::new("/").join(shown).display().to_string()
+    }
+
     /// A command with the environment systemd's programs need to find the user's manager.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);

@@ -31,6 +31,7 @@ use serde::Serialize;
 pub use addresses::{ELSEWHERE, address_towards};
 pub use cgroup::delegated;
 pub use check_id::CheckId;
+pub use devices::network_driver;
 pub use machine::Machine;
 pub use namespaces::probe_child;
 pub use session::Manager;
@@ -185,7 +186,7 @@ pub fn check(
     let answers = probed.as_ref().and_then(|probed| probed.as_ref().ok());
     let answers = answers.map_or(&[][..], |probed| &probed.kernel);
     findings.push(kernel::network(config, answers));
-    findings.push(devices::tun(machine));
+    findings.push(devices::tun(machine, config.network.driver));
     findings.push(devices::fuse(machine));
     findings.push(devices::inotify(machine));
     findings.push(disk::data_dir(machine, data_dir));

@@ -11,7 +11,7 @@ use rustix::process::getuid;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{Cni, DnsName};
+use crate::config::{Cni, DnsName, NetworkDriver};
 
 /// A machine of the user `u`, 1001, with these files on it.
 pub(super) fn machine(files: &[(&str, &str)]) -> (TempDir, Machine) {
@@ -55,9 +55,39 @@ fn text(finding: Finding) -> String {
 const SUBIDS: &str = "other:100000:65536\nu:231072:65536\n";
 
 #[test]
+fn another_network_driver_is_found_or_its_package_is_named() {
+    let (_dir, m) = machine(&[]);
+    let mut config = config();
+    assert_eq!(network_driver(&m, &config, false), None);
+    config.network.driver = NetworkDriver::Pasta;
+    let finding = |bundled| network_driver(&m, &config, bundled).unwrap();
+    insta::assert_snapshot!(text(finding(false)), @r"
+    fatal network-driver: there is no `pasta` in PATH
+          expected  the package `passt`
+          fix       install that package, or choose `--network-driver slirp4netns`
+    sudo sh -ux <<'EOF'
+    failed=0
+    if command -v apt-get >/dev/null; then apt-get install -y passt; elif command -v dnf >/dev/null; then dnf install -y passt; fi || failed=1
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
+    EOF
+    sudo sh -ux <<'EOF'
+    failed=0
+    # the package passt may stay: other programs use it too
+    test $failed = 0 || { echo 'at least one of these commands failed: see above' >&2; exit 1; }
+    EOF
+    ");
+    assert_eq!(finding(true).level, Level::Ok);
+    let tun = devices::tun(&m, config.network.driver);
+    assert!(tun.expected.contains("pasta needs it"), "{}", tun.expected);
+    let (_dir, m) = machine(&[("/bin/pasta", "#!")]);
+    let finding = network_driver(&m, &config, false).unwrap();
+    insta::assert_snapshot!(text(finding), @"ok    network-driver: /bin/pasta");
+}
+
+#[test]
 fn missing_devices() {
     let (_dir, m) = machine(&[("/dev/fuse", "")]);
-    insta::assert_snapshot!(text(devices::tun(&m)), @r"
+    insta::assert_snapshot!(text(devices::tun(&m, NetworkDriver::Slirp4netns)), @r"
     fatal tun: /dev/net/tun is missing
           expected  a device that you may open: slirp4netns needs it to connect the cluster
           fix       ask an administrator to run the commands below

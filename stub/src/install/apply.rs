@@ -7,7 +7,8 @@ use super::plan::Plan;
 use super::returning::{Returning, keep_old};
 use super::{Outcome, Source};
 use crate::cluster::{self, Receipt, Versions, layout, unit_dir};
-use crate::config::Config;
+use crate::config::{Config, NetworkDriver};
+use crate::driver;
 use crate::error::Result;
 use crate::files;
 use crate::layout::Layout;
@@ -39,6 +40,11 @@ impl<'a> Plan<'a> {
         let (generation, effect) = timed(&mut phases, "unpack", || self.unpack(progress))?;
         self.store = self.store.locked()?;
         let layout = layout(self.machine, generation.path().to_owned())?;
+        if self.must_prove_driver(effect) {
+            timed(&mut phases, "try the network driver", || {
+                driver::prove(&layout, &self.config)
+            })?;
+        }
         if let Some(previous) = &self.previous {
             snapshot::remember_user(&layout, previous)?;
         }
@@ -93,6 +99,15 @@ impl<'a> Plan<'a> {
             old_config,
             phases,
         })
+    }
+
+    /// Whether the network driver must show first that it connects a cluster: one that is new here, or comes with other programs.
+    /// The usual one is tried with every release.
+    fn must_prove_driver(&self, effect: Effect) -> bool {
+        let driver = self.config.network.driver;
+        let last = self.last.as_ref().map(|last| last.network.driver);
+        let proven = effect == Effect::Unchanged && last == Some(driver);
+        driver != NetworkDriver::Slirp4netns && !proven && !self.force
     }
 
     fn unpack(&self, progress: &Progress) -> Result<(Generation, Effect)> {

@@ -118,6 +118,11 @@ pub fn configured() -> Result<Option<Config>> {
     file.exists().then(|| Config::read(&file)).transpose()
 }
 
+/// Whether a bundle brings the network driver that is not the usual one.
+fn has_pasta(manifest: &Manifest) -> bool {
+    manifest.component_with("bin/pasta").is_some()
+}
+
 /// Checks the machine as `install` does, for the existing configuration or else the default one.
 pub fn examine(machine: &Machine) -> Result<Vec<Finding>> {
     // Not a `Layout`: whatever prevents one is a finding like others.
@@ -133,12 +138,16 @@ pub fn examine(machine: &Machine) -> Result<Vec<Finding>> {
     let receipt = Receipt::read(store.dir()).ok().flatten();
     let kept = receipt.and_then(|receipt| receipt.configuration().ok().flatten());
     let kept = kept.filter(|_| has_etcd_data(store.dir()));
-    Ok(host::check(
+    let mut findings = host::check(
         machine,
         &manager,
         &config,
         store.dir(),
         &config_dir,
         kept.as_ref().map(|kept| &kept.network),
-    ))
+    );
+    let installed = store.current().ok().flatten();
+    let bundled = installed.is_some_and(|generation| has_pasta(generation.manifest()));
+    findings.extend(host::network_driver(machine, &config, bundled));
+    Ok(findings)
 }

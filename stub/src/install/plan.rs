@@ -8,7 +8,7 @@ use super::given::{Given, check_worker};
 use super::returning::Returning;
 use super::settings::{self, Settings, check_start};
 use super::start::check_unit_path;
-use super::{Flags, Source, Start};
+use super::{Flags, Source, Start, has_pasta};
 use crate::cluster::{self, Receipt, Versions, present, unit_dir};
 use crate::config::{Change, Config};
 use crate::error::{Error, Kind, Result};
@@ -109,7 +109,7 @@ impl<'a> Plan<'a> {
             Manager::ask(machine)
         };
         let kept = last.as_ref().filter(|_| has_data);
-        let findings = host::check(
+        let mut findings = host::check(
             machine,
             &manager,
             &config,
@@ -117,6 +117,8 @@ impl<'a> Plan<'a> {
             layout.config(),
             kept.map(|last| &last.network),
         );
+        let bundled = has_pasta(source.manifest());
+        findings.extend(host::network_driver(machine, &config, bundled));
         let findings = refuse_fatal(findings, !start.unit().is_empty() && !flags.force)?;
         let certificates = Given::source(given.as_ref(), layout.config());
         cluster::check_pki(certificates, &config, machine)?;

@@ -9,8 +9,8 @@ use crate::bundle::Manifest;
 use crate::cidr::Cidr;
 use crate::cluster::{RECEIPT, Receipt, is_local_api};
 use crate::config::{
-    Addon, Change, Cni, Config, Cpus, Cri, DnsName, Memory, PortSpec, Proto, PublishServices,
-    Setting, Target,
+    Addon, Change, Cni, Config, Cpus, Cri, DnsName, Memory, NetworkDriver, PortSpec, Proto,
+    PublishServices, Setting, Target,
 };
 use crate::error::{Error, Kind, Result};
 use crate::host::Machine;
@@ -37,6 +37,8 @@ pub struct Flags {
     pub memory: Option<Memory>,
     /// `--cpus`: how much processor time the cluster may use.
     pub cpus: Option<Cpus>,
+    /// `--network-driver`: the program that connects the namespaces with this machine's network.
+    pub network_driver: Option<NetworkDriver>,
     /// `--address`, `--mtu` and the ports at which other machines reach this one.
     pub machines: MachineFlags,
     /// `--pki`: the directory with the certificates and the configuration that `pki init` has made for this machine.
@@ -213,6 +215,7 @@ pub(super) fn merge(
     ] {
         *setting = flag.unwrap_or(*setting);
     }
+    network.driver = flags.network_driver.unwrap_or(network.driver);
     let resources = &mut config.resources;
     resources.memory = flags.memory.unwrap_or(resources.memory);
     resources.cpus = flags.cpus.unwrap_or(resources.cpus);

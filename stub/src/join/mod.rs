@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::cidr::Cidr;
 use crate::cluster::Current;
-use crate::config::{Config, Cri, DnsName};
+use crate::config::{Config, Cri, DnsName, NetworkDriver};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::{remove_if_there, remove_tree};
 use crate::host::{Machine, address_towards};
@@ -39,6 +39,8 @@ pub struct Options {
     pub cri: Option<Cri>,
     /// The network between the host and the namespaces.
     pub cidr: Option<Cidr>,
+    /// `--network-driver`
+    pub network_driver: Option<NetworkDriver>,
     /// Go on although the machine is unfit.
     pub force: bool,
     /// How long each step of the start may take.
@@ -155,7 +157,9 @@ fn configuration(
     config.network.services = found.services;
     config.network.pods = found.pods;
     config.network.dns = found.dns;
-    config.network.rootlesskit = options.cidr.unwrap_or(config.network.rootlesskit);
+    let network = &mut config.network;
+    network.rootlesskit = options.cidr.unwrap_or(network.rootlesskit);
+    network.driver = options.network_driver.unwrap_or(network.driver);
     config.cri = options.cri.unwrap_or(config.cri);
     config.become_worker(cluster.endpoints.clone());
     config.machines.mtu = found.mtu;

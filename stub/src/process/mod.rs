@@ -11,6 +11,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::components;
+use crate::error::Result;
+use crate::files::remove_if_there;
 use crate::layout::Layout;
 use crate::output;
 
@@ -23,6 +25,16 @@ pub(crate) fn command(layout: &Layout, args: Vec<String>) -> Command {
     let mut command = Command::new(args.next().unwrap_or_default());
     command.args(args).envs(environment(layout));
     command
+}
+
+/// Makes a link to this program. By the link's name, it recognizes the program in whose place it is called. The link leads to the
+/// generation, which contains the other programs.
+pub(crate) fn link(layout: &Layout, link: &Path) -> Result<()> {
+    remove_if_there(link)?;
+    Ok(fs_err::os::unix::fs::symlink(
+        layout.program("usernetes"),
+        link,
+    )?)
 }
 
 /// The generation's `crictl`, for the container runtime with this socket.

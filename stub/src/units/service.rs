@@ -60,7 +60,7 @@ pub(super) fn text(
             format!("{}min", START_PATIENCE.as_secs() / 60),
         )
         .key("TimeoutStopSec", format!("{}s", row.stop_seconds))
-        // The launcher passes SIGTERM on. If it went to all processes of the unit, it would also end pods and slirp4netns.
+        // The launcher passes SIGTERM on. If it went to all processes of the unit, it would also end pods and the network driver.
         .key("KillMode", "mixed")
         .key("LimitNOFILE", format!("{OPEN_FILES}:524288"))
         .key("Slice", UnitName::slice());

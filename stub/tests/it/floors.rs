@@ -41,6 +41,7 @@ const FLOORS: [&[&str]; 6] = [
     ],
     &[
         "api",
+        "driver",
         "host",
         "images",
         "manager",

@@ -91,9 +91,36 @@ fn what_units_say() {
     // Nothing runs here whose namespaces it could enter.
     let said = unit(&["probe-peers", "192.0.2.1:10250"]);
     assert_eq!(said.code, Some(1), "{said:?}");
+    // It opens ports of the namespaces that RootlessKit has made for it. There are no targets for the other.
+    let said = unit(&["probe-network", "{}"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
     // This one waits for a line of its parent, which never comes.
     let said = unit(&["probe-namespaces"]);
     assert_ne!(said.code, Some(2), "{said:?}");
+}
+
+/// RootlessKit looks in the help for what its slirp4netns can do, and then starts it with these options.
+#[test]
+fn what_rootlesskit_calls() {
+    let (home, _) = installed_by_upgrade(r#"{"origin":"unsigned"}"#);
+    let link = home.path().join("pasta-as-slirp4netns");
+    fs::os::unix::fs::symlink(home.current().bin_dir().join("usernetes"), &link).unwrap();
+    let output = Command::new(&link).arg("--help").output().unwrap();
+    assert!(output.status.success());
+    let help = String::from_utf8_lossy(&output.stdout);
+    for option in ["--netns-type", "--cidr", "--disable-host-loopback"] {
+        assert!(help.contains(option), "{help}");
+    }
+    let words = "--mtu 65520 -r 3 --disable-host-loopback --cidr 10.0.42.0/24 1 tap0";
+    let mut command = Command::new(&link);
+    command.args(words.split(' ')).env("PATH", home.path());
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(stderr.contains("cannot run `pasta`"), "{stderr}");
+    // RootlessKit does not show that, so it is kept.
+    let kept = fs::read_to_string(link.with_extension("log")).unwrap();
+    assert!(kept.contains("cannot run `pasta`"), "{kept}");
 }
 
 #[test]
