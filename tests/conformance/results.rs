@@ -77,7 +77,11 @@ impl Spec {
             "skipped" | "pending" => Outcome::Skipped { why },
             state => Outcome::Failed {
                 seconds,
-                why: if why.is_empty() { state.to_owned() } else { why },
+                why: if why.is_empty() {
+                    state.to_owned()
+                } else {
+                    why
+                },
             },
         }
     }

@@ -68,11 +68,21 @@ impl Contents {
     fn of_archive(path: &Path) -> Result<Self> {
         let mut index = None;
         let mut blobs = BTreeMap::new();
-        let mut tar = tar::Archive::new(fs::File::open(path)?);
+        let file = fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        let mut tar = tar::Archive::new(file);
         for entry in tar.entries_with_seek().about(|| path.display())? {
             let mut entry = entry.about(|| path.display())?;
             if !entry.header().entry_type().is_file() {
                 continue;
+            }
+            // Contents are skipped here, so nothing else notices that they are not there.
+            let end = entry.raw_file_position().saturating_add(entry.size());
+            if end > length {
+                return Err(Error::new(Kind::Integrity, "this archive is cut short")
+                    .expected(format!("{end} bytes or more"))
+                    .found(format!("{length} bytes"))
+                    .hint("copy or make it again"));
             }
             let name = entry.path().about(|| path.display())?.into_owned();
             let name = name.strip_prefix(".").unwrap_or(&name);
@@ -153,6 +163,14 @@ pub(super) mod tests {
 
         hint: write the archive with Docker 25 or later, or convert it with `skopeo copy docker-archive:OLD oci-archive:NEW:NAME`
         ");
+        archive(
+            &path,
+            &[("blobs/sha256/a", "the first"), ("index.json", INDEX)],
+        );
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..515]).unwrap();
+        let error = Contents::of(&path).unwrap_err();
+        assert_eq!(error.message(), "this archive is cut short");
         fs::write(
             &path,
             "no archive at all, however long it may be".repeat(50),
