@@ -10,8 +10,8 @@ use builder::files::replace;
 use builder::http::Client;
 use flate2::read::GzDecoder;
 use fs_err as fs;
-use sha2::{Digest as _, Sha512};
 use stub::child;
+use stub::digest::Digest;
 use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
 
@@ -65,18 +65,16 @@ fn download(client: &Client, releases: &str, version: &str) -> Result<Vec<u8>> {
     };
     let url = format!("{releases}/{version}/kubernetes-test-linux-{arch}.tar.gz");
     let published = client.get(&format!("{url}.sha512"), 1 << 10)?;
-    let published = String::from_utf8_lossy(&published).trim().to_owned();
+    let published = String::from_utf8_lossy(&published);
+    let published: Digest = format!("sha512:{}", published.trim()).parse()?;
     let archive = client.get(&url, LONGEST)?;
-    let found: String = Sha512::digest(&archive)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let found = published.same_kind_of(&archive);
     if found == published {
         return Ok(archive);
     }
     Err(Error::new(Kind::Integrity, format!("{url} is damaged"))
-        .expected(format!("sha512 {published}"))
-        .found(format!("sha512 {found}"))
+        .expected(published)
+        .found(found)
         .hint("run the same command again"))
 }
 
@@ -116,13 +114,17 @@ mod tests {
     fn an_archive_is_compared_with_its_published_digest() {
         let server = Server::start();
         let content = archive("kubernetes/test/bin/e2e.test");
-        let digest = Sha512::digest(&content);
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: Digest = format!("sha512:{}", "0".repeat(128)).parse().unwrap();
+        let digest = digest.same_kind_of(&content).hex();
         for version in ["v1.0.0", "v1.0.1"] {
             let name = |arch| format!("/{version}/kubernetes-test-linux-{arch}.tar.gz");
             for arch in ["amd64", "arm64"] {
                 server.good(&name(arch), &content);
-                let published = if version == "v1.0.0" { &digest } else { "0" };
+                let published = if version == "v1.0.0" {
+                    digest.clone()
+                } else {
+                    digest.replace('a', "b")
+                };
                 server.good(&format!("{}.sha512", name(arch)), published.as_bytes());
             }
         }

@@ -73,7 +73,7 @@ fn run(cli: &Cli, progress: &Progress) -> Result<()> {
         Some(file) => file.clone(),
         None => download::e2e(&kubeconfig, &cli.directory, progress)?,
     };
-    let program = Program::new(file, kubeconfig, &cli.directory)?;
+    let program = Program::new(&file, &kubeconfig, &cli.directory)?;
     let tests = program.tests(cli.suite)?;
     let tests = suite::chosen(tests, cli.only.as_deref(), cli.every);
     if tests.is_empty() {

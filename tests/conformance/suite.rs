@@ -47,15 +47,12 @@ pub(crate) struct Program {
 
 impl Program {
     /// Looks whether the files are there. Everything the program leaves is below `directory`.
-    pub(crate) fn new(file: PathBuf, kubeconfig: PathBuf, directory: &Path) -> Result<Self> {
-        for file in [&file, &kubeconfig] {
-            fs::metadata(file)?;
-        }
+    pub(crate) fn new(file: &Path, kubeconfig: &Path, directory: &Path) -> Result<Self> {
         // It changes its working directory.
         let absolute = |path: &Path| fs::canonicalize(path);
         Ok(Self {
-            file: absolute(&file)?,
-            kubeconfig: absolute(&kubeconfig)?,
+            file: absolute(file)?,
+            kubeconfig: absolute(kubeconfig)?,
             directory: absolute(directory)?,
         })
     }
@@ -201,7 +198,7 @@ mod tests {
         fs::write(&file, script).unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
         fs::write(dir.join("kubeconfig"), "").unwrap();
-        Program::new(file, dir.join("kubeconfig"), dir).unwrap()
+        Program::new(&file, &dir.join("kubeconfig"), dir).unwrap()
     }
 
     const SCRIPT: &str = r#"#!/bin/sh

@@ -29,21 +29,13 @@ impl Config {
         }
         let without: Vec<_> = without.iter().map(|addon| format!("\"{addon}\"")).collect();
         let without = without.join(", ");
-        let Network {
-            rootlesskit,
-            services,
-            pods,
-            dns,
-            driver,
-            mtu,
-        } = network;
         let Resources {
             memory,
             cpus,
             cpu_weight,
             pod_pids,
         } = resources;
-        let machines = machines.text();
+        let (network, machines) = (network.text(), machines.text());
         let Backups {
             schedule,
             keep,
@@ -85,29 +77,7 @@ without = [{without}]
 # "u7s-master.target", "u7s-etcd.target", "u7s-node.target", or "" for none.
 start = "{start}"
 
-# IPv4 networks. They must not overlap each other nor any network this machine has a route to.
-[network]
-# Between the host and the cluster: .2 is the host, .3 its name server, .100 the cluster. No smaller than /25.
-rootlesskit = "{rootlesskit}"
-
-# Service addresses: .1 is the API server. No smaller than /26.
-services = "{services}"
-
-# The address of the cluster's name server, as its number in `services`: 10 is 10.0.0.10 in 10.0.0.0/24. It is 53 if this
-# key is missing, as in earlier releases. Pods remember it, so it is fixed once the cluster has data.
-dns = {dns}
-
-# Pod addresses. No smaller than /25 with the bridge, /22 with flannel.
-pods = "{pods}"
-
-# How the cluster reaches this machine's network: "slirp4netns", or "pasta", which this machine must have. `install` tries pasta
-# before it is used.
-driver = "{driver}"
-
-# The largest packet, in bytes, between the host and the cluster. Large ones are fast, whatever the network outside carries.
-# From `mtu` in `[machines]` to 65520.
-mtu = {mtu}
-
+{network}
 # How much of this machine the whole cluster may use, the control plane and all pods together. Pods get what the control
 # plane does not need. One that takes more is ended; the control plane goes on.
 [resources]
@@ -135,6 +105,44 @@ keep = {keep}
 # `uninstall --purge` removes them.
 dir = "{dir}"
 {machines}"#
+        )
+    }
+}
+
+impl Network {
+    fn text(&self) -> String {
+        let Network {
+            rootlesskit,
+            services,
+            pods,
+            dns,
+            driver,
+            mtu,
+        } = self;
+        format!(
+            r#"# IPv4 networks. They must not overlap each other nor any network this machine has a route to.
+[network]
+# Between the host and the cluster: .2 is the host, .3 its name server, .100 the cluster. No smaller than /25.
+rootlesskit = "{rootlesskit}"
+
+# Service addresses: .1 is the API server. No smaller than /26.
+services = "{services}"
+
+# The address of the cluster's name server, as its number in `services`: 10 is 10.0.0.10 in 10.0.0.0/24. It is 53 if this
+# key is missing, as in earlier releases. Pods remember it, so it is fixed once the cluster has data.
+dns = {dns}
+
+# Pod addresses. No smaller than /25 with the bridge, /22 with flannel.
+pods = "{pods}"
+
+# How the cluster reaches this machine's network: "slirp4netns", or "pasta", which this machine must have. `install` tries pasta
+# before it is used.
+driver = "{driver}"
+
+# The largest packet, in bytes, between the host and the cluster. Large ones are fast, whatever the network outside carries.
+# From `mtu` in `[machines]` to 65520.
+mtu = {mtu}
+"#
         )
     }
 }

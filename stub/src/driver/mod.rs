@@ -119,8 +119,7 @@ fn start(pasta: impl AsRef<OsStr>, link: &Path, arguments: &[String]) -> Result<
             .found(arguments.join(" "))
     })?;
     let arguments = wanted.pasta();
-    let line: String = arguments.iter().map(|a| format!("{a}\0")).collect();
-    fs::write(started(link), line)?;
+    fs::write(started(link), arguments.join("\0") + "\0")?;
     child::run(Command::new(pasta).args(arguments))?.success()?;
     Ok(fs::write(format!("/proc/self/fd/{}", wanted.ready), "1")?)
 }
@@ -258,7 +257,7 @@ mod tests {
         assert_eq!(fs::read_to_string(file.path()).unwrap(), "1");
         // Of all processes, only that pasta is found.
         let arguments = fs::read(started(&link)).unwrap();
-        assert!(arguments.starts_with(b"--quiet\0") && arguments.ends_with(b"\04711\0"));
+        assert!(arguments.starts_with(b"--quiet\0") && arguments.ends_with(b"\x004711\0"));
         let line = |program: &str| [program.as_bytes(), b"\0", &arguments].concat();
         for (pid, line) in [
             ("7", line("/usr/bin/pasta")),
