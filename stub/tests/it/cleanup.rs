@@ -107,7 +107,7 @@ fn data_stays_under_a_cluster_that_cannot_be_stopped() {
 }
 
 #[test]
-fn one_change_at_a_time() {
+fn a_second_change_at_the_same_time_is_refused() {
     let stage = Stage::new(&["etcd"]);
     stage.install(&["--start="]);
     let lock = fs::File::open(stage.home.data().join("store/.lock")).unwrap();

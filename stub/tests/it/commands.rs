@@ -105,7 +105,7 @@ fn version_names_release_and_bundle() {
 }
 
 #[test]
-fn list() {
+fn list_prints_versions_and_sizes() {
     let home = upgraded();
     insta::assert_snapshot!(portable(&home, &home.usernetes(&["list"]).stdout), @r"
     component       version  licence                       files     size
@@ -133,7 +133,7 @@ fn list() {
 }
 
 #[test]
-fn licenses() {
+fn licenses_prints_those_of_every_component() {
     let home = upgraded();
     insta::assert_snapshot!(home.usernetes(&["licenses"]).stdout, @"
     usernetes 0.2.0: Apache-2.0
@@ -173,7 +173,7 @@ fn licenses() {
 }
 
 #[test]
-fn generations_and_rollback() {
+fn rollback_makes_the_previous_generation_current() {
     let home = upgraded();
     insta::assert_snapshot!(portable(&home, &home.usernetes(&["generations"]).stdout), @r"
        generation  release  bundle
@@ -236,7 +236,7 @@ fn generations_and_rollback() {
 }
 
 #[test]
-fn nothing_is_installed() {
+fn commands_say_that_nothing_is_installed() {
     let home = Home::new();
     for command in ["list", "verify", "licenses"] {
         let said = home.usernetes(&[command]);

@@ -166,7 +166,7 @@ fn a_truncated_bundle_does_not_take_itself_for_the_installed_command() {
 }
 
 #[test]
-fn newer_format() {
+fn a_bundle_of_a_newer_format_is_refused() {
     let home = Home::new();
     let mut bytes = Recipe::new("0.1.0", "3.5.30").pack();
     let at = bytes.len() - trailer::LEN + 8;
@@ -184,7 +184,7 @@ fn newer_format() {
 }
 
 #[test]
-fn foreign_architecture() {
+fn a_bundle_for_another_architecture_is_refused() {
     let home = Home::new();
     let host = Arch::host().unwrap();
     let foreign = Arch::ALL.into_iter().find(|a| *a != host).unwrap();

@@ -121,7 +121,7 @@ fn numbers_are_not_given_twice() {
 }
 
 #[test]
-fn keeps_what_a_process_runs() {
+fn gc_keeps_what_a_process_runs() {
     let home = Home::new();
     home.install(&sleeper("1"));
     let program = home.current().bin_dir().join("sleep");

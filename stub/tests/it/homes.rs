@@ -20,7 +20,7 @@ fn install_in(name: &str) -> (Home, PathBuf, Said) {
 }
 
 #[test]
-fn they_work() {
+fn homes_with_unusual_names_work() {
     let long = "h".repeat(180);
     for name in [
         "o'brien", "\"x\"", "a b", "a&b", "50%h", "$HOME", "Müller", "[x]*?{y}", "a=b#c", &long,

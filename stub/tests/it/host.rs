@@ -50,7 +50,7 @@ fn home_is_missing_or_relative() {
 }
 
 #[test]
-fn home_is_not_writable() {
+fn a_home_that_is_not_writable_is_refused() {
     let home = Home::of_mortal();
     let bundle = runnable(&home);
     fs::set_permissions(home.path(), PermissionsExt::from_mode(0o555)).unwrap();
@@ -65,7 +65,7 @@ fn home_is_not_writable() {
 }
 
 #[test]
-fn home_is_somebody_elses() {
+fn the_home_of_another_user_is_refused() {
     let home = Home::of_mortal();
     let bundle = runnable(&home);
     let said = home.run_command(

@@ -147,7 +147,7 @@ fn bundle(home: &Home, etcd: &'static str) -> String {
 }
 
 #[test]
-fn first_install() {
+fn an_interrupted_first_install_leaves_nothing_or_all() {
     at_every_step(
         |_| (),
         |home| format!("install {}", bundle(home, "1")),
@@ -157,7 +157,7 @@ fn first_install() {
 }
 
 #[test]
-fn upgrade() {
+fn an_interrupted_upgrade_leaves_the_old_or_the_new_generation() {
     at_every_step(
         |home| drop(home.install(&Recipe::new("0.1.0", "1").pack())),
         |home| format!("install {}", bundle(home, "2")),
@@ -173,7 +173,7 @@ fn three_generations(home: &Home) {
 }
 
 #[test]
-fn collecting_garbage() {
+fn an_interrupted_gc_can_be_repeated() {
     at_every_step(three_generations, |_| "gc".to_owned(), &[Some(3)], 3);
 }
 

@@ -367,7 +367,7 @@ fn a_new_kubeconfig_may_be_named_relative_to_the_current_directory() {
 }
 
 #[test]
-fn ports_and_kubeconfig() {
+fn port_and_kubeconfig_commands_work_on_a_stopped_cluster() {
     let stage = Stage::new(&["etcd"]);
     stage.install(&["--start="]);
     // A RootlessKit that was killed leaves such a socket behind, on which nothing listens.

@@ -188,7 +188,7 @@ fn data_that_cannot_be_written_is_an_error() {
 
 /// No data is lost if the reader is slow, even if another process has made the pipe non-blocking.
 #[test]
-fn data_waits_for_its_reader() {
+fn no_data_is_lost_if_the_reader_is_slow() {
     let stage = Stage::new(&["etcd"]);
     let list = stage.home.run(&stage.bundle, &["list"]).stdout;
     let (mut reader, writer, length) = full_pipe();

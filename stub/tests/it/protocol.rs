@@ -48,7 +48,7 @@ fn what_rollback_says_to_an_earlier_release() {
 }
 
 #[test]
-fn what_units_say() {
+fn the_words_of_units_are_understood() {
     let (home, _) = installed_by_upgrade(r#"{"origin":"unsigned"}"#);
     let program = home.current().bin_dir().join("usernetes");
     let unit = |words: &[&str]| {
@@ -101,7 +101,7 @@ fn what_units_say() {
 
 /// RootlessKit looks in the help for what its slirp4netns can do, and then starts it with these options.
 #[test]
-fn what_rootlesskit_calls() {
+fn rootlesskit_can_use_pasta_as_its_slirp4netns() {
     let (home, _) = installed_by_upgrade(r#"{"origin":"unsigned"}"#);
     let link = home.path().join("pasta-as-slirp4netns");
     fs::os::unix::fs::symlink(home.current().bin_dir().join("usernetes"), &link).unwrap();

@@ -249,7 +249,7 @@ fn from_a_bundle_to_services_and_back() {
 }
 
 #[test]
-fn stop_and_uninstall_end_it() {
+fn stop_and_uninstall_end_a_run() {
     let Some(stage) = stage() else { return };
     let mut run = Run::up(&stage);
     let said = stage.usernetes(&["stop"]);

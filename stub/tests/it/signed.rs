@@ -57,7 +57,7 @@ impl Release {
 }
 
 #[test]
-fn a_good_signature() {
+fn verify_names_the_key_of_a_good_signature() {
     let release = Release::new();
     let text = release.good(&[]);
     insta::assert_snapshot!(text.lines().last().unwrap(), @"signed by the key 0101010101010101: usernetes file:usernetes-x86_64");
@@ -67,7 +67,7 @@ fn a_good_signature() {
 }
 
 #[test]
-fn one_byte_changed() {
+fn a_changed_byte_makes_the_signature_wrong() {
     let release = Release::new();
     let good = fs::read(&release.bundle).unwrap();
     // The byte is in the stub, in the payload, or in the trailer.
@@ -94,7 +94,7 @@ fn one_byte_changed() {
 }
 
 #[test]
-fn another_key() {
+fn a_signature_of_another_key_is_refused() {
     let release = Release::new();
     insta::assert_snapshot!(release.wrong(&["--key", &Signer::new(2).key()]), @r"
     error: $HOME/usernetes-x86_64.minisig: the signature was made with another key

@@ -178,7 +178,7 @@ fn a_network_is_the_machines_own_and_another_is_taken_instead() {
 }
 
 #[test]
-fn a_port_is_taken() {
+fn a_taken_port_stops_install_and_its_process_is_named() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     let Some((stage, machine, _)) = stage() else {
@@ -254,7 +254,7 @@ fn the_authority_has_expired() {
 }
 
 #[test]
-fn a_key_may_not_be_read() {
+fn a_key_that_cannot_be_read_stops_install() {
     let Some((stage, machine, port)) = stage() else {
         return;
     };

@@ -1,7 +1,7 @@
 # needs: kube-apiserver kubelet coredns-image newer-release
 # Tests an upgrade to a newer release and the way back, which is a way back of etcd's data if etcd's minor version is newer.
 # release newer
-version() { usernetes etcdctl version | sed -n 's/^etcdctl version: \([0-9]*\.[0-9]*\).*/\1/p'; }
+version() { usernetes etcdctl endpoint status --write-out=json | sed 's/.*"version":"\([0-9]*\.[0-9]*\).*/\1/'; }
 ready "before"
 usernetes kubectl create configmap before
 pods | cut -d" " -f1 >pods.before
