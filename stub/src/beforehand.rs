@@ -8,6 +8,7 @@
 mod tests;
 
 use std::fs::Permissions;
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -72,8 +73,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The configurations of all machines, that of the control plane first.
-    fn configurations(&self) -> Result<Vec<Config>> {
+    /// The configurations of the control plane and of the workers.
+    fn configurations(&self) -> Result<(Config, Vec<Config>)> {
         self.refuse_same()?;
         let mut master = Config::new(self.master.name.clone(), Cni::Flannel);
         let network = &mut master.network;
@@ -90,12 +91,11 @@ impl Cluster {
             worker.become_worker(vec![endpoint]);
             worker
         });
-        let mut all = vec![master.clone()];
-        all.extend(workers);
-        for config in &all {
+        let workers: Vec<_> = workers.collect();
+        for config in iter::once(&master).chain(&workers) {
             config.check_as(Kind::Usage, |setting| name(setting, &config.node_name))?;
         }
-        Ok(all)
+        Ok((master, workers))
     }
 
     /// Fails if two machines have the same name or the same address.
@@ -149,12 +149,12 @@ fn name(setting: Setting, node: &DnsName) -> String {
 /// Makes the directories of all machines in the new directory `dir`. Afterwards they are on disk, and nobody but their owner
 /// may read anything in them. If anything fails, there is no `dir`.
 pub fn init(cluster: &Cluster, dir: &Path, now: SystemTime) -> Result<()> {
-    let configs = cluster.configurations()?;
+    let (master, workers) = cluster.configurations()?;
     check_new(dir)?;
     let new = temporary(dir);
     // An interrupted run may have left it behind.
     remove_tree(&new)?;
-    let made = make(&configs, &new, now).and_then(|()| Ok(fs_err::rename(&new, dir)?));
+    let made = make(&master, &workers, &new, now).and_then(|()| Ok(fs_err::rename(&new, dir)?));
     if made.is_err() {
         let _ = remove_tree(&new);
     }
@@ -180,10 +180,7 @@ fn check_new(dir: &Path) -> Result<()> {
     }
 }
 
-fn make(configs: &[Config], dir: &Path, now: SystemTime) -> Result<()> {
-    let [master, workers @ ..] = configs else {
-        return Ok(());
-    };
+fn make(master: &Config, workers: &[Config], dir: &Path, now: SystemTime) -> Result<()> {
     private_directory(dir)?;
     let founder = dir.join(master.node_name.as_str());
     // Only its addresses would be asked for, and this may be another machine; the configuration has no use for them.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use builder::files::replace;
 use fs_err as fs;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use stub::error::{Context as _, Error, Kind, Result};
 use stub::table::table;
@@ -63,10 +64,9 @@ struct Failure {
 
 impl Spec {
     fn name(&self) -> String {
-        let containers = self.container_hierarchy_texts.iter().flatten();
-        let all: Vec<_> = containers.chain([&self.leaf_node_text]).collect();
-        let all: Vec<_> = all.into_iter().map(String::as_str).collect();
-        all.join(" ")
+        let mut texts = self.container_hierarchy_texts.clone().unwrap_or_default();
+        texts.push(self.leaf_node_text.clone());
+        texts.join(" ")
     }
 
     fn outcome(&self) -> Outcome {
@@ -96,9 +96,7 @@ pub(crate) fn read_report(
     file: &Path,
     wanted: Option<&BTreeSet<&str>>,
 ) -> Result<Vec<(String, Outcome)>> {
-    let reports: Vec<Report> = serde_json::from_slice(&fs::read(file)?)
-        .map_err(std::io::Error::from)
-        .about(|| file.display())?;
+    let reports: Vec<Report> = read_json(file)?;
     let specs = reports.into_iter().flat_map(|report| report.spec_reports);
     let tests = specs.filter(|spec| spec.leaf_node_type == "It");
     let tests = tests.map(|spec| (spec.name(), spec));
@@ -108,6 +106,12 @@ pub(crate) fn read_report(
     };
     let tests = tests.filter(wanted);
     Ok(tests.map(|(name, spec)| (name, spec.outcome())).collect())
+}
+
+fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    serde_json::from_slice(&fs::read(file)?)
+        .map_err(std::io::Error::from)
+        .about(|| file.display())
 }
 
 /// The results of all tests so far, in a file.
@@ -129,10 +133,7 @@ impl Results {
     /// Reads the results in a file, which need not be there.
     pub(crate) fn open(file: &Path) -> Result<Self> {
         let all = if file.exists() {
-            serde_json::from_slice(&fs::read(file)?)
-                .map_err(std::io::Error::from)
-                .about(|| file.display())
-                .hint(|| "remove this file to run all tests again".to_owned())?
+            read_json(file).hint(|| "remove this file to run all tests again".to_owned())?
         } else {
             BTreeMap::new()
         };
@@ -167,13 +168,11 @@ impl Results {
 
     /// As a person reads it, and as Markdown shows it: numbers by group, then every test that failed or was skipped.
     pub(crate) fn table(&self, tests: &[String]) -> String {
-        let mut groups: BTreeMap<&str, Count> = BTreeMap::new();
+        let (mut groups, mut all) = (BTreeMap::<&str, Count>::new(), Count::default());
         for (name, outcome) in self.of(tests) {
-            for group in [group(name), "all"] {
-                groups.entry(group).or_default().add(outcome);
-            }
+            groups.entry(group(name)).or_default().add(outcome);
+            all.add(outcome);
         }
-        let all = groups.remove("all").unwrap_or_default();
         let mut rows = vec![["group", "passed", "failed", "skipped", "seconds"].map(str::to_owned)];
         rows.extend(groups.iter().map(|(name, count)| count.row(name)));
         rows.push(all.row("all"));

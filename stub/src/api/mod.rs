@@ -13,7 +13,7 @@ pub(crate) use client::MERGE_PATCH;
 pub(crate) use client::parse;
 pub use client::{Answer, Client};
 pub(crate) use objects::{
-    Health, Here, condition, dns, items, network_policies, node, read_object,
+    Health, Started, condition, dns, items, network_policies, node, read_object,
 };
 pub(crate) use pods::ReadyPods;
 pub(crate) use trust::{Pinned, pin};

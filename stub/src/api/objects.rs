@@ -6,20 +6,20 @@ use super::Client;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 
-/// This machine's node, and the time when its container runtime was started, RFC 3339 in UTC, if it was started now. Its pods
-/// from before do not run any more, even if the API server still lists them as running. Those of other machines do.
+/// This machine's node, and the time when its container runtime was started, RFC 3339 in UTC. Its pods from before do not run any
+/// more, even if the API server still lists them as running. Those of other machines do.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Here<'a> {
-    pub(crate) node: &'a str,
-    pub(crate) since: Option<&'a str>,
+pub(crate) struct Started<'a> {
+    pub(super) node: &'a str,
+    pub(super) since: &'a str,
 }
 
-impl Here<'static> {
-    /// For who takes the API server's word for all pods.
-    pub(crate) const TRUSTING: Self = Self {
-        node: "",
-        since: None,
-    };
+impl<'a> Started<'a> {
+    /// For the machine with this configuration; `None` if it is not known that its runtime was started anew.
+    pub(crate) fn of(config: &'a Config, since: Option<&'a str>) -> Option<Self> {
+        let node = config.node_name.as_str();
+        since.map(|since| Self { node, since })
+    }
 }
 
 /// Nothing if an object is healthy; otherwise the reason why it is not.
@@ -34,7 +34,7 @@ pub(crate) fn node(client: &Client, config: &Config, since: Option<&str>) -> Hea
 
 /// Checks that CoreDNS runs and answers. If not, the reason is the latest warning in its namespace, because the deployment
 /// itself only says that a pod is missing.
-pub(crate) fn dns(client: &Client, here: Here<'_>) -> Health {
+pub(crate) fn dns(client: &Client, started: Option<Started<'_>>) -> Health {
     const NAMESPACE: &str = "kube-system";
     let deployment = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/coredns");
     let available = ask(client, &deployment).and_then(|d| condition(&d, "Available").map(drop));
@@ -45,8 +45,11 @@ pub(crate) fn dns(client: &Client, here: Here<'_>) -> Health {
             .and_then(|events| latest_message(&events.body))
             .unwrap_or(said)
     })?;
+    if started.is_none() {
+        return Ok(());
+    }
     let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=k8s-app%3Dkube-dns");
-    run(&ask(client, &pods)?, here)
+    run(&ask(client, &pods)?, started)
 }
 
 /// Whether there are network policies; `None` if the API server does not say.
@@ -79,8 +82,8 @@ fn reported(node: &Value, since: Option<&str>) -> Health {
 }
 
 /// Checks that one of the pods is ready and really runs.
-fn run(pods: &Value, here: Here<'_>) -> Health {
-    if items(pods).any(|pod| runs(pod, here)) {
+fn run(pods: &Value, started: Option<Started<'_>>) -> Health {
+    if items(pods).any(|pod| runs(pod, started)) {
         return Ok(());
     }
     Err("its pod has not run since the container runtime was started".to_owned())
@@ -88,11 +91,11 @@ fn run(pods: &Value, here: Here<'_>) -> Health {
 
 /// Whether a pod is ready, and, if it is one of this machine, its containers are those of the present runtime. Times in RFC 3339
 /// and UTC can be compared as texts.
-pub(super) fn runs(pod: &Value, here: Here<'_>) -> bool {
-    let since = here.since.filter(|_| pod["spec"]["nodeName"] == here.node);
+pub(super) fn runs(pod: &Value, started: Option<Started<'_>>) -> bool {
+    let here = started.filter(|here| pod["spec"]["nodeName"] == here.node);
     let new = |container: &Value| {
         let started = container["state"]["running"]["startedAt"].as_str();
-        since.is_none_or(|since| started.is_some_and(|started| started >= since))
+        here.is_none_or(|here| started.is_some_and(|started| started >= here.since))
     };
     let containers = pod["status"]["containerStatuses"].as_array();
     condition(pod, "Ready").is_ok() && containers.is_some_and(|all| all.iter().all(new))
@@ -194,10 +197,7 @@ mod tests {
             }}]})
         };
         let running = serde_json::json!({ "running": { "startedAt": "2026-11-26T11:22:41Z" } });
-        let here = |node, since| Here {
-            node,
-            since: Some(since),
-        };
+        let here = |node, since| Some(Started { node, since });
         let before = here("a", "2026-11-26T11:20:00Z");
         let after = here("a", "2026-11-26T11:23:00Z");
         let elsewhere = here("b", "2026-11-26T11:23:00Z");

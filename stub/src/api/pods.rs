@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Client;
-use super::objects::{Here, ask, condition, items, runs};
+use super::objects::{Started, ask, condition, items, runs};
 
 /// Pods that were ready at some time: their names by their unique ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +23,19 @@ impl ReadyPods {
     }
 
     /// Checks that each of them is ready again, or was deleted.
-    pub(crate) fn are_back(&self, client: &Client, here: Here<'_>) -> Result<(), String> {
-        self.are_in(&list(client)?, here)
+    pub(crate) fn are_back(
+        &self,
+        client: &Client,
+        started: Option<Started<'_>>,
+    ) -> Result<(), String> {
+        self.are_in(&list(client)?, started)
     }
 
-    fn are_in(&self, pods: &Value, here: Here<'_>) -> Result<(), String> {
+    fn are_in(&self, pods: &Value, started: Option<Started<'_>>) -> Result<(), String> {
         let waiting: Vec<_> = items(pods)
-            .filter(|pod| self.0.contains_key(&id(pod)) && !has_ended_well(pod) && !runs(pod, here))
+            .filter(|pod| {
+                self.0.contains_key(&id(pod)) && !has_ended_well(pod) && !runs(pod, started)
+            })
             .map(name)
             .collect();
         match &waiting[..] {
@@ -85,11 +91,11 @@ mod tests {
         let (old, new) = ("2026-11-26T10:00:00Z", "2026-11-26T12:00:01Z");
         let before = json!({ "items": [pod("a", "True", old), pod("b", "True", old), pod("c", "False", old)] });
         let ready = ReadyPods::of(&before);
-        let here = Here {
+        let started = Some(Started {
             node: "here",
-            since: Some("2026-11-26T12:00:00Z"),
-        };
-        let said = |items: Value| ready.are_in(&json!({ "items": items }), here);
+            since: "2026-11-26T12:00:00Z",
+        });
+        let said = |items: Value| ready.are_in(&json!({ "items": items }), started);
         let a = pod("a", "True", new);
         assert_eq!(
             said(json!([a, pod("b", "True", old)])).unwrap_err(),

@@ -1,5 +1,5 @@
-//! Watches the network driver, slirp4netns or pasta, which connects the namespaces to the host's network. RootlessKit does not notice when it ends. But
-//! the network device between them then loses its carrier, as if a cable were pulled.
+//! Watches the network driver, slirp4netns or pasta, which connects the namespaces to the host's network. RootlessKit does not
+//! notice when it ends. But the network device between them then loses its carrier, as if a cable were pulled.
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;

@@ -21,6 +21,7 @@ use crate::child;
 use crate::components::rootlesskit;
 use crate::config::{Config, NetworkDriver, PortSpec, Proto};
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::files::remove_tree;
 use crate::host::{ELSEWHERE, address_towards};
 use crate::layout::Layout;
 use crate::output;
@@ -62,7 +63,7 @@ struct Targets {
 /// Fails if the driver of the configuration does not connect a cluster on this machine. Leaves nothing behind.
 pub(crate) fn prove(layout: &Layout, config: &Config) -> Result<()> {
     let dir = layout.runtime("probe");
-    remove(&dir)?;
+    remove_tree(&dir)?;
     fs::create_dir_all(&dir)?;
     let layout = Layout::new(
         layout.config().to_owned(),
@@ -73,19 +74,12 @@ pub(crate) fn prove(layout: &Layout, config: &Config) -> Result<()> {
     let tried = attempt(&layout, config);
     let why = failure(&layout);
     end(&layout);
-    remove(&dir)?;
+    remove_tree(&dir)?;
     let driver = config.network.driver;
     match (tried, why) {
         (_, Some(why)) => judge(driver, &[why]),
         (Ok(faults), None) => judge(driver, &faults),
         (Err(error), None) => judge(driver, &[error.to_string()]),
-    }
-}
-
-fn remove(dir: &std::path::Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
     }
 }
 

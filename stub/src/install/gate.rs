@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Source;
 use super::apply::Applied;
-use crate::api::{Here, ReadyPods};
+use crate::api::{ReadyPods, Started};
 use crate::child::{self, Ended};
 use crate::cluster::{Current, Versions};
 use crate::error::{Error, Kind, Result};
@@ -65,11 +65,8 @@ impl Gate {
         let since = units.iter().find(|u| runtime == *u.name());
         let since = since.and_then(Unit::started);
         let waiter = Waiter::new(manager, progress, names, units, self.patience);
-        let here = Here {
-            node: self.next.config.node_name.as_str(),
-            since: since.as_deref(),
-        };
-        waiter.pods(&client, ready, here).map(Some)
+        let started = Started::of(&self.next.config, since.as_deref());
+        waiter.pods(&client, ready, started).map(Some)
     }
 
     /// Lets the previous generation run again, with the present data if its etcd can read that, otherwise with the data it

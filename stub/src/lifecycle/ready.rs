@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::api::{Client, Here, ReadyPods, apply, create, dns, node};
+use crate::api::{Client, ReadyPods, Started, apply, create, dns, node};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::manager::Manager;
@@ -157,19 +157,21 @@ impl<'a> Waiter<'a> {
         kubelet: &str,
     ) -> Result<Phase> {
         let since = self.started(runtime);
-        let here = Here {
-            node: config.node_name.as_str(),
-            since: since.as_deref(),
-        };
+        let started = Started::of(config, since.as_deref());
         self.wait("CoreDNS running", kubelet, || {
-            Ok(State::of(dns(client, here)))
+            Ok(State::of(dns(client, started)))
         })
     }
 
     /// Waits until pods that were ready are ready again.
-    pub(crate) fn pods(&self, client: &Client, ready: &ReadyPods, here: Here<'_>) -> Result<Phase> {
+    pub(crate) fn pods(
+        &self,
+        client: &Client,
+        ready: &ReadyPods,
+        started: Option<Started<'_>>,
+    ) -> Result<Phase> {
         self.wait("pods ready again", "u7s-rootlesskit.service", || {
-            Ok(State::of(ready.are_back(client, here)))
+            Ok(State::of(ready.are_back(client, started)))
         })
     }
 

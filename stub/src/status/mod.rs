@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 
-use crate::api::{Health, Here, dns, network_policies, node};
+use crate::api::{Health, dns, network_policies, node};
 use crate::child::{self, Ended};
 use crate::cluster::{Current, WRITE_ANEW};
 use crate::config::Cri;
@@ -421,7 +421,7 @@ fn push_objects(current: &Current, layers: &mut Vec<Layer>) {
     };
     let questions: [(_, _, &dyn Fn() -> Health); 2] = [
         ("node", "Ready", &|| node(&client, &current.config, None)),
-        ("DNS", "Available", &|| dns(&client, Here::TRUSTING)),
+        ("DNS", "Available", &|| dns(&client, None)),
     ];
     for (name, wanted, ask) in questions {
         let found = ask();
