@@ -70,6 +70,14 @@ pub fn layers(layers: &[Layer<'_>], wanted: &BTreeSet<String>, each: &mut Each<'
     })
 }
 
+/// The tar archive of a layer, from its blob. It has at most 16 GiB: after that, it ends.
+///
+/// # Errors
+/// The media type is none of a layer, or the blob is damaged; the latter shows only while it is read.
+pub fn plain<'a>(media_type: &str, blob: impl Read + 'a) -> Result<impl Read + 'a> {
+    Ok(codec(media_type)?.decode(blob)?.take(MAX_TOTAL))
+}
+
 /// Media types of the OCI image specification and of Docker's image manifest, version 2, schema 2.
 fn codec(media_type: &str) -> Result<Codec> {
     match media_type {

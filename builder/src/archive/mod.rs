@@ -24,7 +24,7 @@ use crate::recipe::Format;
 use codec::Codec;
 use search::Search;
 
-pub use layers::{Layer, layers};
+pub use layers::{Layer, layers, plain};
 
 /// An archive, or the layers of an image taken together, unpack to at most so many bytes. More would be a bomb.
 const MAX_TOTAL: u64 = 16 << 30;

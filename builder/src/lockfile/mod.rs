@@ -38,7 +38,7 @@ pub struct LockedComponent {
     /// Its downloads, for each architecture it was looked for. None: it does not exist for this one.
     #[serde(deserialize_with = "unique::map")]
     pub artifacts: BTreeMap<Arch, Vec<Artifact>>,
-    /// Components of one family are compressed against the family's largest file.
+    /// Components of one family are compressed against the family's largest file, or against the bundle's largest program.
     pub family: Name,
     /// The project's home page.
     pub homepage: String,

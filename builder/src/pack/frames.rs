@@ -1,22 +1,23 @@
-//! Frames: the contents of a bundle, their order, the prefix that each is coded against, and their compressed bytes.
+//! Frames: the compressed bytes of a bundle's contents, and how many bytes each would have with another prefix.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stub::bundle::{Component, FrameEntry, Name, frame};
+use stub::bundle::{FrameEntry, frame};
 use stub::digest::Sha256;
 use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
 
+use super::plan::{Pair, Planned};
 use crate::cache::Cache;
 use crate::wording::counted;
 
-/// A file smaller than this is compressed on its own: a prefix would not pay for its decoding.
-const MIN_SIBLING: u64 = 64 << 10;
+/// The level at which prefixes are compared. What is better here is better at level 19, too, and takes a fiftieth of the time.
+const QUICK: i32 = 3;
 
 /// A content of so many bytes takes long enough that something should be said meanwhile.
 const LARGE: u64 = 16 << 20;
@@ -26,65 +27,6 @@ const PREFIX_SHARE: u64 = 2;
 
 /// So many bytes of it are compressed to learn how long all of them will take.
 const SAMPLE: u64 = 1 << 20;
-
-/// A content to compress.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned {
-    /// Its digest.
-    pub sha256: Sha256,
-    /// Its size in bytes.
-    pub size: u64,
-    /// The content it is coded against.
-    pub prefix: Option<Sha256>,
-}
-
-/// Decides order and prefixes: families one after the other, in each the largest file first, its siblings coded against it.
-///
-/// The order is that of names and paths, so that it depends on nothing but the lockfile.
-#[must_use]
-pub fn plan(
-    components: &[Component],
-    families: &BTreeMap<Name, Name>,
-    sizes: &BTreeMap<Sha256, u64>,
-) -> Vec<Planned> {
-    let mut by_family: BTreeMap<&Name, Vec<(Sha256, u64)>> = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    for component in components {
-        let family = families.get(&component.name).unwrap_or(&component.name);
-        let members = by_family.entry(family).or_default();
-        for file in &component.files {
-            if seen.insert(file.sha256) {
-                members.push((
-                    file.sha256,
-                    sizes.get(&file.sha256).copied().unwrap_or_default(),
-                ));
-            }
-        }
-    }
-    let mut frames = Vec::new();
-    for members in by_family.into_values() {
-        // Of equally large files the first, so that the choice is the same everywhere.
-        let hub = members
-            .iter()
-            .copied()
-            .reduce(|a, b| if b.1 > a.1 { b } else { a });
-        let Some((hub, size)) = hub else { continue };
-        frames.push(Planned {
-            sha256: hub,
-            size,
-            prefix: None,
-        });
-        for (sha256, size) in members.into_iter().filter(|(sha256, _)| *sha256 != hub) {
-            let prefix = (size >= MIN_SIBLING).then_some(hub);
-            frames.push(Planned {
-                sha256,
-                size,
-                prefix,
-            });
-        }
-    }
-    frames
-}
 
 /// Compressed frames, kept by content, level and prefix: bumping one component compresses one component.
 #[derive(Debug)]
@@ -140,39 +82,15 @@ impl<'a> FrameCache<'a> {
             let (size, time) = self.try_out(largest)?;
             task.expect(size, time);
         }
-        let next = AtomicUsize::new(0);
-        let work = || -> Result<Vec<FrameEntry>> {
-            let mut made = Vec::new();
-            while let Some(planned) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // In one go: fed piece by piece, the library makes other bytes. So it says nothing until it is done.
-                let prefix = planned.prefix.and_then(|p| sizes.get(&p)).copied();
-                let work = planned.size + prefix.unwrap_or_default() / PREFIX_SHARE;
-                let part = task.part(planned.size, work);
-                made.push(self.make(planned)?);
-                part.finish();
-            }
-            Ok(made)
-        };
-        let helpers = thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(missing.len())
-            .saturating_sub(1);
-        let results = thread::scope(|scope| {
-            // Where the machine refuses another thread, fewer do the work.
-            let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
-            let helpers: Vec<_> = (0..helpers).map_while(spawn).collect();
-            let mut results = vec![work()];
-            results.extend(helpers.into_iter().map(|helper| {
-                helper.join().unwrap_or_else(|_| {
-                    Err(Error::new(Kind::Failed, "a compressing thread panicked"))
-                })
-            }));
-            results
-        });
-        let mut made = Vec::new();
-        for result in results {
-            made.extend(result?);
-        }
+        let made = on_all_cores(&missing, |planned| {
+            // In one go: fed piece by piece, the library makes other bytes. So it says nothing until it is done.
+            let prefix = planned.prefix.and_then(|p| sizes.get(&p)).copied();
+            let work = planned.size + prefix.unwrap_or_default() / PREFIX_SHARE;
+            let part = task.part(planned.size, work);
+            let entry = self.make(planned)?;
+            part.finish();
+            Ok(entry)
+        })?;
         task.finish(counted(missing.len(), "file"));
         Ok(made)
     }
@@ -187,6 +105,53 @@ impl<'a> FrameCache<'a> {
         let started = Instant::now();
         frame::compress(&sample, None, self.level)?;
         Ok((sample.len() as u64, started.elapsed()))
+    }
+
+    /// How many bytes contents become with prefixes, at a quick level. What has been measured before is in the cache. `sizes` are
+    /// those of all contents, in bytes.
+    pub fn measure(
+        &self,
+        pairs: Vec<Pair>,
+        sizes: &BTreeMap<Sha256, u64>,
+        progress: &Progress,
+    ) -> Result<BTreeMap<Pair, u64>> {
+        let size = |sha256: &Sha256| sizes.get(sha256).copied().unwrap_or_default();
+        let mut known = BTreeMap::new();
+        let mut missing = Vec::new();
+        for pair in pairs {
+            let before = fs_err::read_to_string(self.measured(&pair)).ok();
+            match before.and_then(|text| text.trim().parse().ok()) {
+                Some(bytes) => drop(known.insert(pair, bytes)),
+                None => missing.push(pair),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(known);
+        }
+        missing.sort_by_key(|(content, prefix)| std::cmp::Reverse((size(content), *prefix)));
+        let total = missing.iter().map(|(content, _)| size(content)).sum();
+        let task = progress.task("compare prefixes", total);
+        let made = on_all_cores(&missing, |pair| {
+            let (content, prefix) = (pair.0, pair.1);
+            let frame = self.compressed(content, prefix, QUICK)?;
+            let bytes = frame.len() as u64;
+            crate::files::replace(&self.measured(pair), bytes.to_string().as_bytes())?;
+            task.advance(size(&content));
+            Ok((*pair, bytes))
+        })?;
+        task.finish(counted(missing.len(), "pair"));
+        known.extend(made);
+        Ok(known)
+    }
+
+    fn measured(&self, (content, prefix): &Pair) -> PathBuf {
+        self.file("measured", QUICK, *content, *prefix)
+    }
+
+    fn compressed(&self, content: Sha256, prefix: Option<Sha256>, level: i32) -> Result<Vec<u8>> {
+        let content = self.cache.content(content)?;
+        let prefix = prefix.map(|p| self.cache.content(p)).transpose()?;
+        frame::compress(&content, prefix.as_deref(), level)
     }
 
     /// The compressed bytes of a frame that [`fill`](Self::fill) described.
@@ -204,9 +169,7 @@ impl<'a> FrameCache<'a> {
     }
 
     fn make(&self, planned: &Planned) -> Result<FrameEntry> {
-        let content = self.cache.content(planned.sha256)?;
-        let prefix = planned.prefix.map(|p| self.cache.content(p)).transpose()?;
-        let frame = frame::compress(&content, prefix.as_deref(), self.level)?;
+        let frame = self.compressed(planned.sha256, planned.prefix, self.level)?;
         // The digest in front tells a whole frame from one that a crash or a bad disk left behind.
         let mut stored = Sha256::of(&frame).as_bytes().to_vec();
         stored.extend_from_slice(&frame);
@@ -223,17 +186,15 @@ impl<'a> FrameCache<'a> {
     }
 
     fn path(&self, planned: &Planned) -> PathBuf {
-        let prefix = planned.prefix.map_or("none".to_owned(), |p| p.to_string());
-        let key = Sha256::of(
-            format!(
-                "{} {} {} {prefix}",
-                frame::encoder_id(),
-                self.level,
-                planned.sha256
-            )
-            .as_bytes(),
-        );
-        self.cache.root().join("frames").join(key.to_string())
+        self.file("frames", self.level, planned.sha256, planned.prefix)
+    }
+
+    /// The file of the cache, in this directory, about a content that is compressed in one way.
+    fn file(&self, directory: &str, level: i32, sha256: Sha256, prefix: Option<Sha256>) -> PathBuf {
+        let prefix = prefix.map_or("none".to_owned(), |p| p.to_string());
+        let way = format!("{} {level} {sha256} {prefix}", frame::encoder_id());
+        let key = Sha256::of(way.as_bytes());
+        self.cache.root().join(directory).join(key.to_string())
     }
 }
 
@@ -247,63 +208,38 @@ fn entry(planned: &Planned, frame: &[u8]) -> FrameEntry {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use stub::bundle::{BundlePath, File, Mode, Version};
-
-    use super::*;
-
-    fn component(name: &str, files: &[(&str, &str)]) -> Component {
-        Component {
-            files: files
-                .iter()
-                .map(|(path, text)| File {
-                    mode: Mode::Program,
-                    path: BundlePath::new(*path).unwrap(),
-                    sha256: Sha256::of(text.as_bytes()),
-                })
-                .collect(),
-            homepage: String::new(),
-            license: "MIT".to_owned(),
-            links: Vec::new(),
-            name: Name::new(name).unwrap(),
-            sources: Vec::new(),
-            version: Version::new("1").unwrap(),
+/// Does the work for each item, in this order, on all cores.
+fn on_all_cores<T: Sync, R: Send>(
+    items: &[T],
+    each: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<R>> {
+        let mut made = Vec::new();
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            made.push(each(item)?);
         }
+        Ok(made)
+    };
+    let helpers = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(items.len())
+        .saturating_sub(1);
+    let results = thread::scope(|scope| {
+        // Where the machine refuses another thread, fewer do the work.
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let helpers: Vec<_> = (0..helpers).map_while(spawn).collect();
+        let mut results = vec![work()];
+        results.extend(helpers.into_iter().map(|helper| {
+            helper
+                .join()
+                .unwrap_or_else(|_| Err(Error::new(Kind::Failed, "a compressing thread panicked")))
+        }));
+        results
+    });
+    let mut made = Vec::new();
+    for result in results {
+        made.extend(result?);
     }
-
-    #[test]
-    fn siblings_follow_their_hub_and_equal_contents_are_planned_once() {
-        let components = [
-            component("a", &[("bin/small", "small"), ("bin/tiny", "tiny")]),
-            component("b", &[("bin/hub", "hub")]),
-            component("c", &[("bin/copy", "small"), ("bin/own", "own")]),
-        ];
-        let k8s = Name::new("k8s").unwrap();
-        let families = ["a", "b"]
-            .map(|n| (Name::new(n).unwrap(), k8s.clone()))
-            .into();
-        let digest = |text: &str| Sha256::of(text.as_bytes());
-        let sizes = [
-            ("small", 1 << 20),
-            ("tiny", 10),
-            ("hub", 2 << 20),
-            ("own", 5),
-        ]
-        .map(|(t, s)| (digest(t), s))
-        .into();
-        let plan: Vec<_> = plan(&components, &families, &sizes)
-            .into_iter()
-            .map(|p| (p.sha256, p.prefix))
-            .collect();
-        assert_eq!(
-            plan,
-            [
-                (digest("own"), None),
-                (digest("hub"), None),
-                (digest("small"), Some(digest("hub"))),
-                (digest("tiny"), None),
-            ]
-        );
-    }
+    Ok(made)
 }

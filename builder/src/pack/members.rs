@@ -7,11 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use stub::bundle::{Arch, BundlePath, Component, File, Mode, Name, Source};
 use stub::digest::{Digest, Sha256};
 use stub::error::{Context, Error, Kind, Result};
-use stub::oci::{BLOBS, FULL_NAME, REFERENCE};
 use stub::progress::Progress;
 
 use crate::archive;
@@ -19,6 +17,8 @@ use crate::cache::Cache;
 use crate::lockfile::{Artifact, LockedComponent};
 use crate::oci;
 use crate::recipe::Format;
+
+use super::image;
 
 /// A file's content: its digest, which is its key in the cache, and its size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ fn members(
         return Ok(members);
     }
     let members = match artifact.format {
-        Format::OciImage => image(artifact, digest, arch, cache)?,
+        Format::OciImage => image::members(artifact, digest, arch, cache, progress)?,
         _ => taken(artifact, digest, arch, cache, progress)?,
     };
     index.write(&members)?;
@@ -149,53 +149,8 @@ fn taken(
         .collect()
 }
 
-/// A whole image, as an image layout below `to`: an OCI image index of one manifest, and the blobs it leads to
-/// (OCI image format specification 1.1, "image-layout.md").
-///
-/// Layers stay compressed as their registry has them. Stored plain, the layer of CoreDNS would take 12.1 MB of a bundle
-/// instead of 23.6 MB; but to give its digest back, its 79 MB would have to be compressed again, exactly as Go did, when it
-/// is unpacked: 2.9 s on one core, as much as unpacking all of the 856 MB of the whole bundle takes.
-fn image(
-    artifact: &Artifact,
-    digest: &Digest,
-    arch: Arch,
-    cache: &Cache,
-) -> Result<BTreeMap<BundlePath, Content>> {
-    let [take] = artifact.files.as_slice() else {
-        return Err(Error::new(
-            Kind::Input,
-            "an image goes to exactly one directory",
-        ));
-    };
-    let image = oci::Image::read(cache, digest, arch)?;
-    // In full, because that is the name a container runtime looks for when a pod asks for `busybox`.
-    let reference = oci::Reference::parse(artifact.url())?;
-    let (name, tag) = (reference.to_string(), reference.tag.unwrap_or_default());
-    let index = stub::oci::index(&[json!({
-        "mediaType": image.manifest.media_type,
-        "digest": image.manifest.digest,
-        "size": image.manifest.size,
-        "platform": { "architecture": arch.go_name(), "os": "linux" },
-        "annotations": { FULL_NAME: name, REFERENCE: tag },
-    })]);
-    let mut members = BTreeMap::new();
-    let mut put = |path: String, content: Content| -> Result<()> {
-        members.insert(BundlePath::new(format!("{}/{path}", take.to))?, content);
-        Ok(())
-    };
-    for (path, document) in [("oci-layout", stub::oci::layout()), ("index.json", index)] {
-        let (sha256, size) = cache.take_in(&mut document.as_bytes())?;
-        put(path.to_owned(), Content { sha256, size })?;
-    }
-    for blob in [&image.manifest].into_iter().chain(image.blobs()) {
-        let (sha256, size) = Sha256::of_reader(cache.open_verified(&blob.digest)?)?;
-        put(format!("{BLOBS}/{sha256}"), Content { sha256, size })?;
-    }
-    Ok(members)
-}
-
 /// Counts up when the same download gives other members than before, so that older indexes are not used.
-const RULES: u32 = 2;
+const RULES: u32 = 3;
 
 /// The files that a download gave the last time. Only a hint: contents are verified whenever they are read.
 struct Index {
@@ -246,9 +201,9 @@ impl Index {
 }
 
 /// A reader that reports to a task how much went through.
-struct Counted<'a> {
-    input: &'a mut dyn Read,
-    task: &'a stub::progress::Task<'a>,
+pub(super) struct Counted<'a> {
+    pub(super) input: &'a mut dyn Read,
+    pub(super) task: &'a stub::progress::Task<'a>,
 }
 
 impl Read for Counted<'_> {

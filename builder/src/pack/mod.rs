@@ -2,7 +2,9 @@
 
 pub mod frames;
 pub mod head;
+mod image;
 pub mod members;
+pub mod plan;
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, IntoInnerError};
@@ -24,6 +26,7 @@ use stub::table::table;
 
 use self::frames::FrameCache;
 use self::head::Head;
+use self::plan::{Families, Planned};
 use crate::cache::Cache;
 use crate::lockfile::Lockfile;
 use crate::tbz;
@@ -83,8 +86,8 @@ pub struct BuiltComponent {
 pub fn build(order: &Order, cache: &Cache, progress: &Progress) -> Result<Built> {
     let started = Instant::now();
     let parts = Parts::gather(order, cache, progress).at(cache.root())?;
-    let plan = frames::plan(&parts.components, &parts.families, &parts.sizes);
     let frames = FrameCache::new(cache, order.level);
+    let plan = parts.plan(&frames, progress).at(cache.root())?;
     let entries = frames.fill(&plan, progress).at(cache.root())?;
     let manifest = parts.manifest(order, entries)?;
     let mut id = None;
@@ -189,6 +192,13 @@ impl Parts {
             parts.sizes.extend(sizes);
         }
         Ok(parts)
+    }
+
+    /// The order of the contents, and the prefix of each.
+    fn plan(&self, frames: &FrameCache, progress: &Progress) -> Result<Vec<Planned>> {
+        let families = Families::of(&self.components, &self.families, &self.sizes);
+        let measured = frames.measure(families.to_measure(), &self.sizes, progress)?;
+        Ok(families.plan(&measured))
     }
 
     fn manifest(self, order: &Order, frames: Vec<FrameEntry>) -> Result<Manifest> {

@@ -38,7 +38,8 @@ pub struct Recipe {
     pub homepage: String,
     /// SPDX licence expression of the files we take and of the libraries statically linked into them.
     pub license: String,
-    /// Components of one family are compressed against the family's largest file. Its own name when absent.
+    /// Components of one family are compressed against the family's largest file, or against the bundle's largest program. Its
+    /// own name when absent.
     pub family: Option<Name>,
     /// Where its newest version is announced.
     pub version: VersionSource,

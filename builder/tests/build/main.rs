@@ -16,8 +16,9 @@ mod site;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use site::{Site, artifact};
+use site::{Site, artifact, gzip, hello};
 use stub::bundle::Bundle;
+use stub::digest::Sha256;
 
 #[test]
 fn the_same_inputs_give_the_same_bytes_whatever_is_around_them() {
@@ -106,6 +107,18 @@ fn a_bundle_holds_what_the_lockfile_names() {
         1
     );
     bundle.verify(|_| ()).unwrap();
+}
+
+/// The configuration says what each layer is as a tar archive, and it is what the pin covers.
+#[test]
+fn an_image_whose_layer_is_another_one_is_refused() {
+    let mut site = Site::new();
+    let (image, _) = site.image_of(&gzip(&hello()), Sha256::of(b"another layer"));
+    site.lock("image", "1.2", &image);
+    let error = site.build(&[]).failure(3);
+    let expected = "layer 1 is not what its configuration says";
+    assert!(error.contains(expected), "{error}");
+    assert!(error.contains(&Sha256::of(&hello()).to_string()), "{error}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -42,7 +43,10 @@ impl Site {
         let big: Vec<u8> = (0..400_000u32)
             .map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()[2])
             .collect();
-        let archive = tar_gz(&[("tools/big", &big), ("tools/small", &big[100_000..300_000])]);
+        let archive = gzip(&tar(&[
+            ("tools/big", &big),
+            ("tools/small", &big[100_000..300_000]),
+        ]));
         let mut tools = artifact(
             &site,
             "tar.gz",
@@ -146,16 +150,15 @@ impl Site {
 
     /// An image of one layer in the mirror.
     fn image(&mut self) -> Value {
-        let layer = tar_gz(&[("hello", b"hello")]);
-        let architecture = Arch::host().unwrap().go_name();
-        let config = json!({ "architecture": architecture, "os": "linux", "rootfs": { "type": "layers", "diff_ids": [] } }).to_string();
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": self.put(config.as_bytes()), "size": config.len() },
-            "layers": [{ "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": self.put(&layer), "size": layer.len() }],
-        })
-        .to_string();
+        let layer = hello();
+        let packed = gzip(&layer);
+        let (image, config) = self.image_of(&packed, Sha256::of(&layer));
+        // In a bundle, the layer is not compressed, and so the manifest is another one.
+        let descriptor = stub::oci::descriptor;
+        let manifest = stub::oci::manifest(
+            &descriptor(stub::oci::CONFIG, config.as_bytes()),
+            &[descriptor(stub::oci::LAYER, &layer)],
+        );
         for (name, bytes) in [
             ("LAYER", layer.as_slice()),
             ("CONFIG", config.as_bytes()),
@@ -163,6 +166,26 @@ impl Site {
         ] {
             self.names.insert(name, Sha256::of(bytes).to_string());
         }
+        image
+    }
+
+    /// An image of one layer that gzip has compressed, and whose configuration says so of what it was. Gives the configuration,
+    /// too.
+    pub fn image_of(&self, packed: &[u8], layer: Sha256) -> (Value, String) {
+        let architecture = Arch::host().unwrap().go_name();
+        let config = json!({
+            "architecture": architecture,
+            "os": "linux",
+            "rootfs": { "type": "layers", "diff_ids": [stub::digest::Digest::from(layer)] },
+        })
+        .to_string();
+        let descriptor = stub::oci::descriptor;
+        let manifest = stub::oci::manifest(
+            &descriptor(stub::oci::CONFIG, config.as_bytes()),
+            &[descriptor(stub::oci::LAYER_GZIP, packed)],
+        );
+        self.put(config.as_bytes());
+        self.put(packed);
         let mut image = artifact(
             self,
             "oci-image",
@@ -171,7 +194,7 @@ impl Site {
             "1.2",
         );
         image["files"] = json!([{ "to": "images/small" }]);
-        image
+        (image, config)
     }
 
     /// Puts a download into the mirror.
@@ -191,9 +214,13 @@ pub fn artifact(site: &Site, format: &str, bytes: &[u8], url: &str, version: &st
     json!({ "digest": site.put(bytes), "size": bytes.len(), "files": [{ "to": format!("bin/{name}") }], "format": format, "urls": [url] })
 }
 
-fn tar_gz(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let mut tar = tar::Builder::new(gzip);
+/// The layer of the image, as a tar archive.
+pub fn hello() -> Vec<u8> {
+    tar(&[("hello", b"hello")])
+}
+
+fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
@@ -201,7 +228,13 @@ fn tar_gz(files: &[(&str, &[u8])]) -> Vec<u8> {
         header.set_cksum();
         tar.append_data(&mut header, name, *bytes).unwrap();
     }
-    tar.into_inner().unwrap().finish().unwrap()
+    tar.into_inner().unwrap()
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
 }
 
 /// A static program that does nothing, compiled once. The real stub takes a minute; `builder demo` packs that one.

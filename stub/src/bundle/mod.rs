@@ -9,8 +9,8 @@
 //! ```
 //!
 //! There is one frame for each distinct file content. A frame may be coded against another, earlier one, its
-//! *prefix*: siblings of one Go family share so much that this halves them. A prefix has no prefix of its own,
-//! so at most two frames are decoded to get one file.
+//! *prefix*: programs of one project share so much that this halves them, and those of two Go projects a third. A prefix
+//! has no prefix of its own, so at most two frames are decoded to get one file.
 //!
 //! Every byte is covered: the stub and the frames by digests in the manifest, the manifest by its digest in the
 //! trailer, the padding and the reserved fields by being zero, the trailer by its magic and its arithmetic. That
