@@ -3,6 +3,8 @@
 use std::fs::TryLockError;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use fs_err::File;
 use fs_err::os::unix::fs::OpenOptionsExt;
@@ -56,6 +58,33 @@ impl Drop for Lock {
     }
 }
 
+/// How long a timer's command waits for another command. The unit's time limits are longer.
+const PATIENCE: Duration = Duration::from_mins(9);
+/// How often it tries again.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Does what a timer asks for. A timer may elapse while the user installs or upgrades: then this waits for the other command,
+/// because the timer's next time may be tomorrow.
+pub(crate) fn in_turn<T>(deed: impl FnMut() -> Result<T>) -> Result<T> {
+    repeat_while_busy(PATIENCE, INTERVAL, deed)
+}
+
+fn repeat_while_busy<T>(
+    patience: Duration,
+    interval: Duration,
+    mut deed: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        match deed() {
+            Err(error) if error.kind() == Kind::Busy && started.elapsed() < patience => {
+                thread::sleep(interval);
+            }
+            result => return result,
+        }
+    }
+}
+
 /// The error for a lock that was not taken. On a file system without locks, nothing is changed: two processes could remove
 /// each other's new files, and etcd and containerd need locks in the same directory.
 fn failure(path: &Path, what: &str, refused: TryLockError) -> Error {
@@ -94,6 +123,31 @@ fn busy(path: &Path, what: &str) -> Error {
 mod tests {
     use super::*;
     use rustix::io::Errno;
+
+    #[test]
+    fn a_timers_command_waits_for_another_command() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("lock");
+        let mut other = Some(Lock::take(&file, "the store").unwrap());
+        let mut tries = 0;
+        let moment = Duration::from_millis(1);
+        repeat_while_busy(Duration::MAX, moment, || {
+            tries += 1;
+            if tries == 3 {
+                other = None;
+            }
+            Lock::take(&file, "the store")
+        })
+        .unwrap();
+        assert_eq!(tries, 3);
+        // Not for ever, and not because of anything else.
+        let _other = Lock::take(&file, "the store").unwrap();
+        let error = repeat_while_busy(Duration::ZERO, moment, || Lock::take(&file, "the store"));
+        assert_eq!(error.unwrap_err().kind(), Kind::Busy);
+        let no_directory = dir.path().join("missing/lock");
+        let error = repeat_while_busy(Duration::MAX, moment, || Lock::take(&no_directory, "x"));
+        assert_ne!(error.unwrap_err().kind(), Kind::Busy);
+    }
 
     #[test]
     fn the_error_for_a_file_system_without_locks_has_a_hint() {

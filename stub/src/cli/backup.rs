@@ -10,6 +10,7 @@ use crate::backup;
 use crate::config::DnsName;
 use crate::error::Result;
 use crate::host::Machine;
+use crate::lock::in_turn;
 use crate::progress::{Progress, bytes};
 
 #[derive(Debug, Args)]
@@ -36,7 +37,7 @@ impl Backup {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         let created = match &self.file {
             Some(file) => backup::create(file, self.force, !self.without_volumes, progress)?,
-            None => match backup::scheduled(progress)? {
+            None => match in_turn(|| backup::scheduled(progress))? {
                 Some(created) => created,
                 None => return Ok(()),
             },

@@ -10,6 +10,7 @@ use crate::authorities;
 use crate::cluster::Current;
 use crate::error::Result;
 use crate::lifecycle;
+use crate::lock::in_turn;
 use crate::output::message;
 use crate::pki::{self, Goal, Rotation, Stage};
 use crate::progress::Progress;
@@ -61,7 +62,7 @@ impl Certs {
     pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         match self {
             Self::List { json } => list(*json),
-            Self::Renew { due: true, .. } => lifecycle::renew_due_and_restart(progress),
+            Self::Renew { due: true, .. } => in_turn(|| lifecycle::renew_due_and_restart(progress)),
             Self::Renew { restart, .. } => lifecycle::renew(*restart, progress),
             Self::RotateAuthorities { status: true, .. } => status(),
             Self::RotateAuthorities { finish, force, .. } => rotate(*finish, *force, progress),

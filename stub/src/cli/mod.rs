@@ -27,6 +27,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::child;
 use crate::cluster::{Program, check_data_home, check_owner, check_whole};
 use crate::error::{Kind, Result};
+use crate::lock::in_turn;
 use crate::paths;
 use crate::progress::Progress;
 use crate::protocol;
@@ -309,7 +310,7 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Rootlessctl(args) => return args.run(Program::Rootlessctl),
         Command::Nsenter(args) => return args.run(Program::Nsenter),
         Command::Boot { service } => return crate::boot::run(service),
-        Command::Defragment => crate::lifecycle::defragment_if_worth_it(&progress),
+        Command::Defragment => in_turn(|| crate::lifecycle::defragment_if_worth_it(&progress)),
         Command::PackVolumes { directory } => backup::pack_volumes(directory),
         Command::UnpackVolumes { directory } => {
             crate::backup::unpack_volumes(directory, std::io::stdin().lock())
