@@ -4,6 +4,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::Access;
+
 use super::examine;
 use super::gate::{reinstall, return_data, unreadable};
 use crate::bundle::Bundle;
@@ -44,6 +46,11 @@ pub fn upgrade(
     let bundle = Bundle::open(file)?;
     let store = Store::open_default()?;
     store.preflight(&bundle)?;
+    // Before all bytes are read. It is so for a file system that lets no program run, too.
+    rustix::fs::access(bundle.open_path(), Access::EXEC_OK)
+        .map_err(std::io::Error::from)
+        .about(|| file.display())
+        .hint(|| not_executable(file))?;
     let total = bundle.manifest().frames.iter().map(|f| f.size).sum();
     let task = progress.task("verify", total);
     bundle.verify(|frame| task.advance(frame.size))?;
@@ -67,12 +74,16 @@ pub fn upgrade(
         command.args([protocol::TIMEOUT, &seconds.to_string()]);
     }
     child::announce(&command);
-    Err(command.exec()).about(|| file.display().to_string()).hint(|| {
-        format!(
-            "if it is not executable, run `chmod +x {}`; if its file system does not let programs run, copy it to one that does",
-            file.display()
-        )
-    })
+    Err(command.exec())
+        .about(|| file.display())
+        .hint(|| not_executable(file))
+}
+
+fn not_executable(file: &Path) -> String {
+    format!(
+        "if it is not executable, run `chmod +x {}`; if its file system does not let programs run, copy it to one that does",
+        file.display()
+    )
 }
 
 /// If a generation's etcd cannot read the present data, stops the cluster and gives back the data that the generation had.

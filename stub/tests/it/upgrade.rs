@@ -1,5 +1,6 @@
 //! Tests of `upgrade`, which replaces the installed bundle with another one if its origin is right.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use fs_err as fs;
@@ -114,6 +115,19 @@ fn refuses_a_damaged_file_before_it_runs() {
     bytes[0x1000] ^= 1;
     fs::write(&stage.next, bytes).unwrap();
     assert!(stage.refused(&["--force"]).contains("is damaged"));
+}
+
+/// That takes no time, unlike reading all of a damaged file.
+#[test]
+fn a_file_that_is_not_executable_is_refused_before_it_is_read() {
+    let stage = Stage::new(&Verdict::Unsigned);
+    let mut bytes = fs::read(&stage.next).unwrap();
+    bytes[0x1000] ^= 1;
+    fs::write(&stage.next, bytes).unwrap();
+    fs::set_permissions(&stage.next, PermissionsExt::from_mode(0o644)).unwrap();
+    let said = stage.upgrade(&[]);
+    assert!(said.stderr.contains("run `chmod +x "), "{said:?}");
+    assert_eq!(stage.release(), "0.1.0");
 }
 
 #[test]
