@@ -48,9 +48,7 @@ pub fn upgrade(
     store.preflight(&bundle)?;
     // Before all bytes are read. It is so for a file system that lets no program run, too.
     rustix::fs::access(bundle.open_path(), Access::EXEC_OK)
-        .map_err(std::io::Error::from)
-        .about(|| file.display())
-        .hint(|| not_executable(file))?;
+        .map_err(|errno| not_executable(file, &errno.into()))?;
     let total = bundle.manifest().frames.iter().map(|f| f.size).sum();
     let task = progress.task("verify", total);
     bundle.verify(|frame| task.advance(frame.size))?;
@@ -74,16 +72,16 @@ pub fn upgrade(
         command.args([protocol::TIMEOUT, &seconds.to_string()]);
     }
     child::announce(&command);
-    Err(command.exec())
-        .about(|| file.display())
-        .hint(|| not_executable(file))
+    Err(not_executable(file, &command.exec()))
 }
 
-fn not_executable(file: &Path) -> String {
-    format!(
-        "if it is not executable, run `chmod +x {}`; if its file system does not let programs run, copy it to one that does",
-        file.display()
-    )
+fn not_executable(file: &Path, reason: &std::io::Error) -> Error {
+    let name = file.display();
+    Error::new(Kind::Host, format!("{name} cannot be run"))
+        .found(reason)
+        .hint(format!(
+            "if it is not executable, run `chmod +x {name}`; if its file system does not let programs run, copy it to one that does"
+        ))
 }
 
 /// If a generation's etcd cannot read the present data, stops the cluster and gives back the data that the generation had.
