@@ -38,6 +38,7 @@ pub struct Hardware<'a> {
     pub console: &'a Path,
     /// Bytes of memory, in MiB.
     pub memory: u32,
+    pub processors: usize,
     pub place: Place,
     pub link: &'a Link,
     /// What the kernel is told besides: the machine's name.
@@ -139,7 +140,8 @@ fn qemu(mut qemu: Command, image: &Image, hardware: &Hardware<'_>, kvm: bool) ->
         }
     };
     qemu.args(["-machine", "q35", "-accel", accelerator, "-cpu", processor])
-        .args(["-smp", "2", "-m", &hardware.memory.to_string()])
+        .args(["-smp", &hardware.processors.to_string()])
+        .args(["-m", &hardware.memory.to_string()])
         .args(["-nographic", "-nodefaults", "-no-reboot"])
         .arg("-kernel")
         .arg(&image.kernel)
@@ -178,7 +180,8 @@ fn user_mode(mut machine: Command, hardware: &Hardware<'_>) -> Result<Command> {
     let place = hardware.place;
     machine
         .arg(format!("mem={}M", hardware.memory))
-        .args(["ncpus=2", "seccomp=on"])
+        .arg(format!("ncpus={}", hardware.processors))
+        .arg("seccomp=on")
         .arg(format!("ubd0={}", hardware.disk.display()))
         .args(["root=/dev/ubda", "rw", "quiet"])
         .arg(format!(

@@ -21,6 +21,13 @@ const SCRIPT_TIME: &str = "1500";
 /// Memory of the machine that scenarios share, and of one of several, in MiB.
 const MEMORY: [u32; 2] = [6144, 3072];
 
+/// How many processors a machine has. One of several has only one unless the host has plenty: a processor that has to wait for one
+/// of the host's holds locks for which the machine's other one spins meanwhile.
+fn processors(several: bool) -> usize {
+    let plenty = thread::available_parallelism().is_ok_and(|host| host.get() >= 6);
+    if several && !plenty { 1 } else { 2 }
+}
+
 #[derive(Debug)]
 pub struct Guest {
     pub name: String,
@@ -32,6 +39,7 @@ pub struct Guest {
     console: PathBuf,
     /// Bytes of memory, in MiB.
     memory: u32,
+    processors: usize,
     /// What the kernel is told besides.
     arguments: String,
     machine: Option<Child>,
@@ -73,6 +81,7 @@ impl Guest {
             console: work.join(format!("{name}.log")),
             disk,
             memory: MEMORY[usize::from(several.is_some())],
+            processors: processors(several.is_some()),
             arguments,
             machine: None,
         })
@@ -144,6 +153,7 @@ impl Guest {
             disk: &self.disk,
             console: &self.console,
             memory: self.memory,
+            processors: self.processors,
             place: self.place,
             link: &self.link,
             arguments: &self.arguments,

@@ -23,6 +23,10 @@ use crate::process::supervise;
 /// The label that protects an image from the kubelet's garbage collection (containerd, `internal/cri/labels`).
 const PINNED: &str = "io.cri-containerd.pinned=pinned";
 
+/// The option with which `ctr` writes contents to containerd itself. Without it, it passes the archive in small pieces on to
+/// containerd's transfer service. For 183 MB, that alone took 5.5 s where the whole import with this option took 4 s.
+const LOCAL: &str = "--local";
+
 /// Images by name and digest, for example `registry.k8s.io/pause:3.10.1 sha256:5e…`.
 type Images = BTreeSet<String>;
 
@@ -84,7 +88,7 @@ impl Loader<'_> {
         }
         let started = Instant::now();
         let mut import = self
-            .import("-")
+            .import("-")?
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -127,7 +131,7 @@ impl Loader<'_> {
             return Ok(images.clone());
         }
         let started = Instant::now();
-        supervise::output(self.import(archive))?;
+        supervise::output(self.import(archive)?)?;
         let now = self.list()?;
         let new: Images = now.difference(present).cloned().collect();
         let names = new
@@ -147,27 +151,32 @@ impl Loader<'_> {
         Ok(held(archive, new, present))
     }
 
-    fn import(&self, from: impl AsRef<Path>) -> Command {
-        let mut command = (self.ctr)();
+    fn import(&self, from: impl AsRef<Path>) -> Result<Command> {
+        let mut command = self.images("import");
         command
-            .args([
-                "--namespace",
-                "k8s.io",
-                "images",
-                "import",
-                "--label",
-                PINNED,
-            ])
+            .args(["--label", PINNED])
             .args(["--snapshotter", self.snapshotter])
+            .args(self.takes_local()?.then_some(LOCAL))
             .arg(from.as_ref());
+        Ok(command)
+    }
+
+    /// Whether this `ctr` has the choice to import images itself. containerd before 1.7 has no other way.
+    fn takes_local(&self) -> Result<bool> {
+        let mut help = self.images("import");
+        help.arg("--help");
+        Ok(supervise::output(help)?.contains(LOCAL))
+    }
+
+    fn images(&self, verb: &str) -> Command {
+        let mut command = (self.ctr)();
+        command.args(["--namespace", "k8s.io", "images", verb]);
         command
     }
 
     /// All images that containerd has.
     fn list(&self) -> Result<Images> {
-        let mut command = (self.ctr)();
-        command.args(["--namespace", "k8s.io", "images", "list"]);
-        Ok(parse(&supervise::output(command)?))
+        Ok(parse(&supervise::output(self.images("list"))?))
     }
 }
 

@@ -24,7 +24,9 @@ const BLOB: &str = "gen/images/pause/blobs/sha256/1";
 const CTR: &str = r#"cd "${0%/*}"; for last; do :; done
 case $4 in
 list) echo REF TYPE DIGEST; cat have;;
-import) echo "${last##*/}" >> log; cat "$last" | grep -a '^row' > rows || exit 1; sed 's/^row *//' rows >> have;;
+import) [ "$last" != --help ] || { cat help; exit; }
+    case " $* " in *" --local "*) echo local > way;; esac
+    echo "${last##*/}" >> log; cat "$last" | grep -a '^row' > rows || exit 1; sed 's/^row *//' rows >> have;;
 esac"#;
 
 impl Machine {
@@ -39,7 +41,7 @@ impl Machine {
         ] {
             fs::create_dir_all(machine.at(dir)).unwrap();
         }
-        for (file, text) in [("ctr", CTR), ("have", ""), ("log", "")] {
+        for (file, text) in [("ctr", CTR), ("have", ""), ("log", ""), ("help", "")] {
             machine.write(file, text);
         }
         machine.write(
@@ -103,6 +105,17 @@ fn an_image_is_loaded_again_only_if_it_changes_or_is_removed() {
     machine.write("data/images/own.tar", "row own t sha256:34\n");
     assert_eq!(machine.imports(), "own.tar");
     assert_eq!(machine.imports(), "");
+}
+
+#[test]
+fn ctr_imports_itself_where_it_has_the_choice() {
+    let machine = Machine::new();
+    assert_eq!(machine.imports(), "-");
+    assert!(!machine.at("way").exists());
+    machine.write("have", "");
+    machine.write("help", "   --local    Run import locally\n");
+    assert_eq!(machine.imports(), "-");
+    assert!(machine.at("way").exists());
 }
 
 #[test]
