@@ -23,6 +23,7 @@ use crate::layout::Credential;
 use crate::lifecycle::{
     self, publish_description, renew_pods_of_ours, restart_and_wait, wait_until,
 };
+use crate::nodes::known_members;
 use crate::pki::{self, Authority, Goal, Rotation, Stage, Step};
 use crate::progress::Progress;
 use crate::services::Service;
@@ -46,7 +47,10 @@ pub fn rotate(goal: Goal, force: bool, progress: &Progress) -> Result<Rotated> {
     let config_dir = current.layout.config();
     let mut backup = None;
     match (pki::rotation(config_dir)?, goal) {
-        (None, Goal::Begin) => backup = Some(keep_backup(&current, progress)?),
+        (None, Goal::Begin) => {
+            refuse_several(known_members(&current.layout, &current.config).len())?;
+            backup = Some(keep_backup(&current, progress)?);
+        }
         (None, Goal::Finish) => {
             return Err(
                 Error::new(Kind::Usage, "the authorities are not being replaced")
@@ -98,6 +102,18 @@ fn refuse_worker(current: &Current) -> Result<()> {
     }
     Err(Error::new(Kind::Usage, "this machine is a worker and has no authority")
         .hint("run the command on the machine with the control plane; this machine follows by itself within a day, or at once with `usernetes certs renew --due`"))
+}
+
+/// The other control planes have the same authorities, and would go on with the old ones.
+fn refuse_several(control_planes: usize) -> Result<()> {
+    if control_planes < 2 {
+        return Ok(());
+    }
+    Err(
+        Error::new(Kind::Usage, "the authorities can be replaced on a single control plane only")
+            .found(format!("{control_planes} control planes"))
+            .hint("remove the others with `usernetes node remove NAME`, replace the authorities, and let them join again"),
+    )
 }
 
 /// Keeps everything as it was: etcd's data and all keys. The data of volumes does not change.

@@ -19,6 +19,7 @@ use crate::host::Machine;
 use crate::install::{self, Flags, Report};
 use crate::layout::{Layout, MASTER, NODE, has_etcd_data};
 use crate::lifecycle::{end_run, stop};
+use crate::nodes;
 use crate::progress::Progress;
 use crate::snapshot;
 use crate::store::{Generation, Store};
@@ -46,6 +47,8 @@ pub fn restore(
     if let Some(name) = &wanted.node_name {
         config.node_name.clone_from(name);
     }
+    // Other control planes have data that is newer, or another's. They join again.
+    config.machines.several_control_planes = false;
     let store = Store::open_default()?.locked()?;
     let layout = present(&store, machine)?;
     let has_cluster = layout.config_file().exists() || has_etcd_data(layout.data_dir());
@@ -199,6 +202,7 @@ fn bring_in(
             fs::rename(scratch.join(dir), layout.config().join(dir))?;
         }
     }
+    nodes::forget_members(layout)?;
     replace(&layout.config_file(), config.to_text().as_bytes(), 0o600)?;
     let images = layout.data(IMAGES);
     for path in contents(&scratch.join(IMAGES))? {

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -21,25 +21,39 @@ use crate::process::say;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How often the API servers are asked which of them there are.
 const INTERVAL: Duration = Duration::from_secs(10);
+/// How often the one in use is asked whether it is ready, and how often in a row it may fail to be.
+const WATCH: Duration = Duration::from_secs(4);
+const FAILURES: u32 = 2;
 /// Where they say it: the API servers keep this list themselves.
 const LIST: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?limit=100&labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes";
 
-/// The API servers. The one that answered last is the first.
-type Endpoints = Arc<Mutex<Vec<SocketAddrV4>>>;
+/// The API servers, and the connections to them.
+#[derive(Default)]
+struct State {
+    /// The one that answered last is the first.
+    all: Vec<SocketAddrV4>,
+    /// Both sides of each connection.
+    open: Vec<(SocketAddrV4, Weak<[TcpStream; 2]>)>,
+}
+
+type Endpoints = Arc<Mutex<State>>;
 
 /// Forwards connections until the process is told to stop. It must be in the network namespace.
 pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.machines.api_port.get()));
     let listener = TcpListener::bind(address).about(|| address)?;
-    let all: Endpoints = Arc::new(Mutex::new(endpoints(layout, config)));
+    let state = Endpoints::default();
+    lock(&state).all = endpoints(layout, config);
     notify("READY=1")?;
-    let (of_refresh, own, config) = (Arc::clone(&all), layout.clone(), config.clone());
+    let (of_refresh, own, config) = (Arc::clone(&state), layout.clone(), config.clone());
     thread::spawn(move || refresh(&own, &config, &of_refresh));
+    let (of_watch, own) = (Arc::clone(&state), layout.clone());
+    thread::spawn(move || watch(&own, &of_watch));
     for client in listener.incoming() {
         match client {
             Ok(client) => {
-                let all = Arc::clone(&all);
-                thread::spawn(move || serve(&client, &all));
+                let state = Arc::clone(&state);
+                thread::spawn(move || serve(client, &state));
             }
             // Too many open files, for example. Connections end, and then there are fewer.
             Err(error) => {
@@ -52,15 +66,22 @@ pub(super) fn run(layout: &Layout, config: &Config) -> Result<u8> {
 }
 
 /// Serves one connection to its end.
-fn serve(client: &TcpStream, all: &Endpoints) {
-    let Some(server) = connect(all) else {
+fn serve(client: TcpStream, state: &Endpoints) {
+    let Some((endpoint, server)) = connect(state) else {
         // The client gets the end of its connection, and tries again.
         return;
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let both = Arc::new([client, server]);
+    {
+        let mut state = lock(state);
+        state.open.retain(|(_, both)| both.strong_count() > 0);
+        state.open.push((endpoint, Arc::downgrade(&both)));
+    }
+    let [client, server] = &*both;
     thread::scope(|scope| {
-        scope.spawn(|| pass(client, &server));
-        pass(&server, client);
+        scope.spawn(|| pass(client, server));
+        pass(server, client);
     });
 }
 
@@ -74,29 +95,81 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream) {
 }
 
 /// Connects to the first API server that accepts a connection. It is the first one the next time, too.
-fn connect(all: &Endpoints) -> Option<TcpStream> {
-    let known = lock(all).clone();
+fn connect(state: &Endpoints) -> Option<(SocketAddrV4, TcpStream)> {
+    let known = lock(state).all.clone();
     for endpoint in known {
         if let Ok(stream) = TcpStream::connect_timeout(&endpoint.into(), PATIENCE) {
-            let mut all = lock(all);
-            if all.first() != Some(&endpoint)
-                && let Some(place) = all.iter().position(|e| *e == endpoint)
+            let mut state = lock(state);
+            if state.all.first() != Some(&endpoint)
+                && let Some(place) = state.all.iter().position(|e| *e == endpoint)
             {
-                all[..=place].rotate_right(1);
+                state.all[..=place].rotate_right(1);
                 say(format!("the API server at {endpoint} answers"));
             }
-            return Some(stream);
+            return Some((endpoint, stream));
         }
     }
     None
 }
 
-fn lock(all: &Endpoints) -> std::sync::MutexGuard<'_, Vec<SocketAddrV4>> {
-    all.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(state: &Endpoints) -> std::sync::MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks after the first API server, if there are several. One whose machine is down, or whose etcd does not answer, accepts
+/// connections or says nothing for a long time.
+fn watch(layout: &Layout, state: &Endpoints) {
+    let mut failures = 0;
+    loop {
+        thread::sleep(WATCH);
+        let first = match lock(state).all.as_slice() {
+            [first, _, ..] => *first,
+            _ => continue,
+        };
+        failures = if is_ready(layout, first) {
+            0
+        } else {
+            failures + 1
+        };
+        if failures == FAILURES {
+            failures = 0;
+            leave(state, first);
+        }
+    }
+}
+
+fn is_ready(layout: &Layout, endpoint: SocketAddrV4) -> bool {
+    // It fails sooner than the client does.
+    if TcpStream::connect_timeout(&endpoint.into(), PATIENCE).is_err() {
+        return false;
+    }
+    let answer = Client::new(endpoint.into(), layout, Kubeconfig::Kubelet)
+        .and_then(|client| client.get("/readyz"));
+    answer.is_ok_and(|answer| answer.status == 200)
+}
+
+/// Makes the next API server the first one, and ends the connections to this one, so that their clients connect again at once.
+fn leave(state: &Endpoints, endpoint: SocketAddrV4) {
+    let mut state = lock(state);
+    if state.all.first() == Some(&endpoint) {
+        state.all.rotate_left(1);
+    }
+    say(format!("the API server at {endpoint} is not ready"));
+    let (gone, left) = std::mem::take(&mut state.open)
+        .into_iter()
+        .partition(|(to, _)| *to == endpoint);
+    state.open = left;
+    drop(state);
+    let gone: Vec<(SocketAddrV4, Weak<[TcpStream; 2]>)> = gone;
+    for side in gone.iter().filter_map(|(_, both)| both.upgrade()) {
+        for stream in side.iter() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 /// Learns of further API servers, and keeps the list for the next start.
-fn refresh(layout: &Layout, config: &Config, all: &Endpoints) {
+fn refresh(layout: &Layout, config: &Config, state: &Endpoints) {
     let mut on_disk = endpoints(layout, config);
     loop {
         thread::sleep(INTERVAL);
@@ -105,10 +178,10 @@ fn refresh(layout: &Layout, config: &Config, all: &Endpoints) {
         let known = match now_on_disk {
             Ok(now) if now != on_disk => {
                 on_disk.clone_from(&now);
-                lock(all).clone_from(&now);
+                lock(state).all.clone_from(&now);
                 now
             }
-            _ => lock(all).clone(),
+            _ => lock(state).all.clone(),
         };
         let Some(found) = known.iter().find_map(|endpoint| ask(layout, *endpoint)) else {
             continue;
@@ -123,7 +196,7 @@ fn refresh(layout: &Layout, config: &Config, all: &Endpoints) {
         }
         let list: Vec<_> = next.iter().map(ToString::to_string).collect();
         say(format!("the API servers are {}", list.join(", ")));
-        *lock(all) = next;
+        lock(state).all = next;
     }
 }
 
@@ -211,19 +284,49 @@ mod tests {
             stream.read_exact(&mut bytes).unwrap();
             stream.write_all(&bytes).unwrap();
         });
-        let all: Endpoints = Arc::new(Mutex::new(vec![first, second]));
+        let state = Endpoints::default();
+        lock(&state).all = vec![first, second];
         let front = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(front.local_addr().unwrap()).unwrap();
         let (accepted, _) = front.accept().unwrap();
         let serving = thread::spawn({
-            let all = Arc::clone(&all);
-            move || serve(&accepted, &all)
+            let state = Arc::clone(&state);
+            move || serve(accepted, &state)
         });
         client.write_all(b"hello").unwrap();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).unwrap();
         assert_eq!(answer, b"hello");
         serving.join().unwrap();
-        assert_eq!(lock(&all).first(), Some(&second));
+        assert_eq!(lock(&state).all.first(), Some(&second));
+    }
+
+    /// The API server accepts connections and says nothing, like one without etcd.
+    #[test]
+    fn connections_to_an_api_server_that_is_left_end() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let SocketAddr::V4(first) = silent.local_addr().unwrap() else {
+            unreachable!()
+        };
+        let second = address("192.0.2.1:6443");
+        let state = Endpoints::default();
+        lock(&state).all = vec![first, second];
+        let front = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(front.local_addr().unwrap()).unwrap();
+        let (accepted, _) = front.accept().unwrap();
+        let serving = thread::spawn({
+            let state = Arc::clone(&state);
+            move || serve(accepted, &state)
+        });
+        let (_held, _) = silent.accept().unwrap();
+        while lock(&state).open.is_empty() {
+            thread::yield_now();
+        }
+        leave(&state, first);
+        assert_eq!(lock(&state).all, [second, first]);
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer);
+        serving.join().unwrap();
+        assert!(answer.is_empty());
     }
 }

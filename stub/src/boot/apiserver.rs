@@ -11,6 +11,7 @@ use crate::components::rbac;
 use crate::config::Config;
 use crate::error::Result;
 use crate::layout::{Kubeconfig, Layout};
+use crate::nodes;
 use crate::process::notify::Wait;
 use crate::process::say;
 
@@ -33,6 +34,21 @@ pub(super) fn wait_ready(layout: &Layout, config: &Config, identity: Kubeconfig)
         ("the API server", "/readyz"),
         ready,
     )
+}
+
+/// Waits until this machine's etcd has a vote among its members, without a limit. Before that it refuses all requests, and the API
+/// server would start again and again and take the processors that etcd needs to catch up.
+pub(super) fn wait_vote(layout: &Layout) -> Result<()> {
+    let has_vote = || nodes::own_member(layout).map(|own| own.is_none_or(|own| own.promoted));
+    if has_vote()? {
+        return Ok(());
+    }
+    let mut wait = Wait::begin("a vote for this machine's etcd");
+    while !has_vote()? {
+        wait.goes_on("`usernetes join` gives it one as soon as it has all data")?;
+        thread::sleep(INTERVAL);
+    }
+    wait.end()
 }
 
 /// Applies the roles of our components, once the API server is ready. `start` does this from outside, but cannot if the API

@@ -28,6 +28,7 @@ use fs_err as fs;
 
 use crate::cluster;
 use crate::components;
+use crate::components::etcd::Joining;
 use crate::components::kube_proxy::Mode;
 use crate::components::kubelet::Capacity;
 use crate::config::Config;
@@ -94,6 +95,9 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
     if row.after_images {
         images::wait_loaded(layout)?;
     }
+    if service == Service::KubeApiserver {
+        apiserver::wait_vote(layout)?;
+    }
     let namespaces = row.namespaces.unwrap_or(Namespaces::All);
     namespaces::join(layout, namespaces)?;
     if namespaces == Namespaces::Network {
@@ -112,6 +116,7 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
         // Of our own services, a cluster of several machines has one of these two on each of them.
         Service::NodeApprover => {
             nodes::keep_published(layout, config);
+            nodes::follow_members(layout, config);
             nodes::approve(layout, config)
         }
         Service::ApiProxy => {
@@ -165,6 +170,10 @@ impl components::Found for Here<'_> {
     fn signing_authority(&self) -> Result<String> {
         let file = self.layout.certificate(Credential::ClusterAuthority);
         Authority::of_file(&file).map(|authority| authority.first_pem())
+    }
+
+    fn etcd_member(&self) -> Result<Option<Joining>> {
+        Ok(nodes::own_member(self.layout)?.map(|member| member.start))
     }
 
     fn capacity(&self) -> Result<Capacity> {

@@ -28,6 +28,9 @@ pub(super) struct Join {
     /// API servers
     #[arg(long, value_name = "ADDRESS:PORT", exclusive = true)]
     endpoint: Vec<SocketAddrV4>,
+    /// Become another control plane, with a token that was made for that
+    #[arg(long)]
+    control_plane: bool,
     /// Name of this machine in the cluster [default: derived from its host name]
     #[arg(long, value_name = "NAME")]
     name: Option<DnsName>,
@@ -65,6 +68,7 @@ impl Join {
             cri: self.cri,
             cidr: self.cidr,
             network_driver: self.network_driver,
+            control_plane: self.control_plane,
             force: self.force,
             timeout: self
                 .timeout
@@ -87,6 +91,9 @@ pub(super) enum Token {
         /// Let several machines use it
         #[arg(long, conflicts_with = "name")]
         reusable: bool,
+        /// Let the machine become another control plane: it gets the authorities of this cluster, and 1h is the longest time
+        #[arg(long, conflicts_with = "reusable")]
+        control_plane: bool,
     },
     /// List the tokens that have not expired, without their secret parts
     List {
@@ -125,15 +132,22 @@ fn duration(text: &str) -> Result<Duration> {
 }
 
 impl Token {
-    pub(super) fn run(&self) -> Result<()> {
+    pub(super) fn run(&self, progress: &Progress) -> Result<()> {
         let current = Current::read()?;
         match self {
             Self::Create {
                 name,
                 ttl,
                 reusable,
+                control_plane,
             } => {
-                let token = nodes::create(&current, name.as_ref(), *ttl, *reusable)?;
+                let purpose = nodes::Purpose {
+                    node: name.clone(),
+                    ttl: *ttl,
+                    reusable: *reusable,
+                    control_plane: *control_plane,
+                };
+                let token = nodes::create(&current, &purpose, progress)?;
                 print(&format!("{token}\n"))
             }
             Self::List { json: true } => print_json(&json!({ "tokens": nodes::tokens(&current)? })),

@@ -321,7 +321,7 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Install(args) => args.run(&progress),
         Command::Run(args) => args.run(&progress),
         Command::Join(args) => args.run(&progress),
-        Command::Token(command) => command.run(),
+        Command::Token(command) => command.run(&progress),
         Command::Node(command) => command.run(&progress),
         Command::Upgrade(args) => args.run(&progress),
         Command::Uninstall(args) => args.run(&progress),

@@ -18,6 +18,7 @@ pub(crate) use endpoints::{endpoints, remember_endpoints};
 pub use guard::{check_data_home, check_owner, check_whole};
 pub use merged::{remembered, save_to};
 pub use programs::Program;
+pub(crate) use programs::etcdctl_identity;
 pub(crate) use receipt::{
     NAME as RECEIPT, WANTS, missing_directories, remember_places, units_of_others,
 };

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Current, api_address};
@@ -11,7 +11,7 @@ use crate::components::{containerd, cri_environment, cri_socket, etcd};
 use crate::config::Cri;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::kubeconfig;
-use crate::layout::Credential;
+use crate::layout::{Credential, Layout};
 use crate::paths::KUBECONFIG;
 use crate::process::{enter, environment};
 use crate::services::Namespaces;
@@ -96,17 +96,23 @@ fn crictl(current: &Current) -> Result<(Place, Command)> {
 
 fn etcdctl(current: &Current) -> Result<(Place, Command)> {
     let mut command = Command::new(current.program("etcdctl")?);
-    let layout = &current.layout;
     command
-        .env("ETCDCTL_API", "3")
-        .env("ETCDCTL_ENDPOINTS", etcd::CLIENT_URL)
-        .env(
-            "ETCDCTL_CACERT",
-            layout.certificate(Credential::EtcdAuthority),
-        )
-        .env("ETCDCTL_CERT", layout.certificate(Credential::EtcdClient))
-        .env("ETCDCTL_KEY", layout.key(Credential::EtcdClient));
+        .envs(etcdctl_identity(&current.layout))
+        .env("ETCDCTL_ENDPOINTS", etcd::CLIENT_URL);
     Ok((Place::Inside(Namespaces::Network), command))
+}
+
+/// The environment variables with which etcd's client authenticates.
+pub(crate) fn etcdctl_identity(layout: &Layout) -> [(&'static str, OsString); 4] {
+    let file = |path: PathBuf| path.into_os_string();
+    let authority = layout.certificate(Credential::EtcdAuthority);
+    let certificate = layout.certificate(Credential::EtcdClient);
+    [
+        ("ETCDCTL_API", "3".into()),
+        ("ETCDCTL_CACERT", file(authority)),
+        ("ETCDCTL_CERT", file(certificate)),
+        ("ETCDCTL_KEY", file(layout.key(Credential::EtcdClient))),
+    ]
 }
 
 fn rootlessctl(current: &Current) -> Result<(Place, Command)> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{Config, Setting};
 use crate::pki::NODE_APPROVER;
 use crate::render::{cluster_role, cluster_role_binding, group, role, user};
 
@@ -140,6 +140,7 @@ pub fn description(config: &Config, kubernetes: &str, release: &str, authorities
             "mtu": machines.mtu.to_string(),
             "vxlan_port": machines.vxlan_port.to_string(),
             AUTHORITIES: authorities,
+            "without": Setting::Without.value(config),
         },
     })
 }

@@ -31,7 +31,7 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         .flag("bind-address", "127.0.0.1")
         .flag("tls-min-version", "VersionTLS12")
         .flag("profiling", false)
-        .flag("leader-elect", false)
+        .flag("leader-elect", config.machines.several_control_planes)
         .flag("cluster-name", "kubernetes")
         .path("cluster-signing-cert-file", signing_file(layout))
         .path(

@@ -52,6 +52,8 @@ pub trait Found {
     fn public_address(&self) -> Result<Ipv4Addr>;
     /// The certificate, as PEM, of the authority that issues certificates.
     fn signing_authority(&self) -> Result<String>;
+    /// How this machine's etcd joined the members of others; `None` if it did not.
+    fn etcd_member(&self) -> Result<Option<etcd::Joining>>;
     /// How much memory, disk and so on there is for pods.
     fn capacity(&self) -> Result<kubelet::Capacity>;
 }
@@ -69,13 +71,16 @@ pub fn start(
             rootlesskit::args(layout, config, found.divides_cgroup()),
             Vec::new(),
         ),
-        Service::Etcd => (etcd::args(layout), Vec::new()),
+        Service::Etcd => (
+            etcd::args(layout, config, found.etcd_member()?.as_ref()),
+            Vec::new(),
+        ),
         Service::KubeApiserver => (kube_apiserver::args(layout, config), Vec::new()),
         Service::KubeControllerManager => (
             kube_controller_manager::args(layout, config),
             kube_controller_manager::files(layout, found.signing_authority()?),
         ),
-        Service::KubeScheduler => (kube_scheduler::args(layout), Vec::new()),
+        Service::KubeScheduler => (kube_scheduler::args(layout, config), Vec::new()),
         Service::Kubelet => (
             kubelet::args(layout, config),
             kubelet::files(

@@ -39,7 +39,7 @@ const PAUSE: &str = "registry.k8s.io/pause:3.10.1";
 #[test]
 fn command_lines() {
     let (layout, config) = (layout(), config(Cni::Bridge));
-    insta::assert_snapshot!("etcd-args", lines(&etcd::args(&layout)));
+    insta::assert_snapshot!("etcd-args", lines(&etcd::args(&layout, &config, None)));
     insta::assert_snapshot!(
         "kube-apiserver-args",
         lines(&kube_apiserver::args(&layout, &config))
@@ -48,7 +48,10 @@ fn command_lines() {
         "kube-controller-manager-args",
         lines(&kube_controller_manager::args(&layout, &config))
     );
-    insta::assert_snapshot!("kube-scheduler-args", lines(&kube_scheduler::args(&layout)));
+    insta::assert_snapshot!(
+        "kube-scheduler-args",
+        lines(&kube_scheduler::args(&layout, &config))
+    );
     insta::assert_snapshot!("kubelet-args", lines(&kubelet::args(&layout, &config)));
     insta::assert_snapshot!("kube-proxy-args", lines(&kube_proxy::args(&layout)));
     insta::assert_snapshot!(
@@ -90,6 +93,54 @@ fn pasta_takes_the_place_of_slirp4netns() {
     --slirp4netns-seccomp=true
     --mtu=65520
     ");
+}
+
+/// What changes on the command lines if there are several control planes.
+#[test]
+fn several_control_planes() {
+    let (layout, one) = (layout(), config(Cni::Flannel));
+    let mut several = one.clone();
+    several.machines.address = Some(Ipv4Addr::new(192, 0, 2, 7));
+    several.machines.several_control_planes = true;
+    let joining = etcd::Joining {
+        name: "u7s-b".to_owned(),
+        initial_cluster: "u7s=https://192.0.2.1:2380,u7s-b=https://192.0.2.7:2380".to_owned(),
+    };
+    let pairs = [
+        (
+            etcd::args(&layout, &one, None),
+            etcd::args(&layout, &several, None),
+        ),
+        (
+            etcd::args(&layout, &several, None),
+            etcd::args(&layout, &several, Some(&joining)),
+        ),
+        (
+            kube_scheduler::args(&layout, &one),
+            kube_scheduler::args(&layout, &several),
+        ),
+    ];
+    let new = pairs.map(|(before, after)| {
+        let new: Vec<_> = after.into_iter().filter(|a| !before.contains(a)).collect();
+        lines(&new)
+    });
+    insta::assert_snapshot!(new.join("\n\n"), @r"
+    --advertise-client-urls=https://192.0.2.7:2379
+    --initial-advertise-peer-urls=https://192.0.2.7:2380
+    --initial-cluster=u7s=https://192.0.2.7:2380
+    --heartbeat-interval=300
+    --election-timeout=3000
+
+    --name=u7s-b
+    --initial-cluster=u7s=https://192.0.2.1:2380,u7s-b=https://192.0.2.7:2380
+    --initial-cluster-state=existing
+
+    --leader-elect=true
+    ");
+    assert_eq!(
+        Service::Flanneld.kubeconfig(&several),
+        Some(Kubeconfig::Kubelet)
+    );
 }
 
 /// Where no cgroup can be divided, nobody tries to.

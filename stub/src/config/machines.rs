@@ -24,6 +24,8 @@ pub struct Machines {
     pub kubelet_port: NonZeroU16,
     /// The port of the pod network between machines. It is the same on all machines of a cluster.
     pub vxlan_port: NonZeroU16,
+    /// For a control plane: whether others stand beside it, or may do so.
+    pub several_control_planes: bool,
 }
 
 /// The sizes of packets that a network may have. IPv4 needs 576 (RFC 791), and VXLAN takes 50 of them.
@@ -41,6 +43,7 @@ impl Default for Machines {
             api_port: API_PORT,
             kubelet_port: KUBELET_PORT,
             vxlan_port: VXLAN_PORT,
+            several_control_planes: false,
         }
     }
 }
@@ -49,6 +52,11 @@ impl Default for Machines {
 const KUBELET_PORT: NonZeroU16 = NonZeroU16::new(10250).unwrap();
 /// The port that flannel uses for VXLAN on Linux if it is not told another one.
 const VXLAN_PORT: NonZeroU16 = NonZeroU16::new(8472).unwrap();
+/// The ports at which other control planes reach the etcd of this one: as clients, and as members.
+const ETCD_PORTS: [NonZeroU16; 2] = [
+    NonZeroU16::new(2379).unwrap(),
+    NonZeroU16::new(2380).unwrap(),
+];
 
 impl Machines {
     /// Whether this machine only runs pods, for the control plane of another machine.
@@ -61,6 +69,13 @@ impl Machines {
     #[must_use]
     pub fn is_joinable(&self) -> bool {
         !self.is_worker() && self.address.is_some()
+    }
+
+    /// The address at which other control planes reach this one; `None` if there are no others.
+    #[must_use]
+    pub fn peer_address(&self) -> Option<Ipv4Addr> {
+        self.address
+            .filter(|_| self.several_control_planes && !self.is_worker())
     }
 
     /// The size of the largest packet of a pod; `None` for a cluster of one machine, whose packets go through no network.
@@ -121,7 +136,15 @@ impl Config {
         let api = api.filter(|_| machines.is_joinable());
         let kubelet = kubelet.filter(|_| node);
         let vxlan = vxlan.filter(|_| node && self.cni == Cni::Flannel);
-        [api, kubelet, vxlan].into_iter().flatten().collect()
+        let etcd = ETCD_PORTS.map(|port| {
+            machines.peer_address()?;
+            let mut port = machines.port(port, Proto::Tcp)?;
+            // There it listens in any case. Nothing in the cluster's network reaches it.
+            port.child_ip = Some(Ipv4Addr::LOCALHOST);
+            Some(port)
+        });
+        let ports = [api, kubelet, vxlan].into_iter().chain(etcd);
+        ports.flatten().collect()
     }
 
     /// Checks the settings of several machines. An error has this kind and calls each setting what `name` gives.
@@ -245,6 +268,14 @@ mod tests {
         assert_eq!(config.machines.pod_mtu(), Some(1450));
         config.publish = vec!["0.0.0.0:6443:6443/tcp".parse().unwrap()];
         assert_eq!(shown(&config.all_ports()), with(&["0.0.0.0:6443:6443/tcp"]));
+        config.machines.several_control_planes = true;
+        assert_eq!(
+            shown(&config.all_ports())[3..],
+            [
+                "192.0.2.7:2379:127.0.0.1:2379/tcp",
+                "192.0.2.7:2380:127.0.0.1:2380/tcp"
+            ]
+        );
         config.machines.role = Role::Worker;
         config.publish.clear();
         assert_eq!(shown(&config.all_ports()), node);

@@ -59,6 +59,8 @@ pub enum Setting {
     KubeletPort,
     /// The port of the pod network between machines.
     VxlanPort,
+    /// Whether other control planes stand beside this one.
+    SeveralControlPlanes,
     /// When backups are made.
     BackupSchedule,
     /// How many backups are kept.
@@ -69,7 +71,7 @@ pub enum Setting {
 
 impl Setting {
     /// All settings, in the order of the file.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Cri,
         Self::Cni,
         Self::NodeName,
@@ -95,6 +97,7 @@ impl Setting {
         Self::ApiPort,
         Self::KubeletPort,
         Self::VxlanPort,
+        Self::SeveralControlPlanes,
         Self::BackupSchedule,
         Self::BackupKeep,
         Self::BackupDir,
@@ -129,6 +132,7 @@ impl Setting {
             Self::ApiPort => "machines.api_port",
             Self::KubeletPort => "machines.kubelet_port",
             Self::VxlanPort => "machines.vxlan_port",
+            Self::SeveralControlPlanes => "machines.several_control_planes",
             Self::BackupSchedule => "backup.schedule",
             Self::BackupKeep => "backup.keep",
             Self::BackupDir => "backup.dir",
@@ -191,6 +195,7 @@ impl Setting {
             Self::ApiPort => config.machines.api_port.to_string(),
             Self::KubeletPort => config.machines.kubelet_port.to_string(),
             Self::VxlanPort => config.machines.vxlan_port.to_string(),
+            Self::SeveralControlPlanes => config.machines.several_control_planes.to_string(),
             Self::BackupSchedule => config.backup.schedule.to_string(),
             Self::BackupKeep => config.backup.keep.to_string(),
             Self::BackupDir => config.backup.dir.to_string(),

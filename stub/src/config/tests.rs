@@ -330,6 +330,7 @@ fn nothing_that_is_written_is_left_out() {
         api_port: 7443.try_into().unwrap(),
         kubelet_port: 20250.try_into().unwrap(),
         vxlan_port: 18472.try_into().unwrap(),
+        several_control_planes: true,
     };
     config.backup = Backups {
         schedule: default("weekly"),

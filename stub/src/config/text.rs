@@ -158,6 +158,7 @@ impl Machines {
             api_port,
             kubelet_port,
             vxlan_port,
+            several_control_planes,
         } = self;
         let address = address.map_or_else(String::new, |address| address.to_string());
         let endpoints: Vec<_> = endpoints.iter().map(|e| format!("\"{e}\"")).collect();
@@ -183,6 +184,10 @@ mtu = {mtu}
 api_port = {api_port}
 kubelet_port = {kubelet_port}
 vxlan_port = {vxlan_port}
+
+# Whether other control planes stand beside this one, or may do so. `usernetes token create --control-plane` sets it: etcd can
+# be reached at 2379 and 2380 of the address then, with a certificate of its authority.
+several_control_planes = {several_control_planes}
 "#
         )
     }

@@ -63,6 +63,7 @@ struct WrittenMachines {
     api_port: Option<NonZeroU16>,
     kubelet_port: Option<NonZeroU16>,
     vxlan_port: Option<NonZeroU16>,
+    several_control_planes: Option<bool>,
 }
 
 /// An address, or an empty text for none.
@@ -95,6 +96,9 @@ impl WrittenMachines {
             api_port: self.api_port.unwrap_or(default.api_port),
             kubelet_port: self.kubelet_port.unwrap_or(default.kubelet_port),
             vxlan_port: self.vxlan_port.unwrap_or(default.vxlan_port),
+            several_control_planes: self
+                .several_control_planes
+                .unwrap_or(default.several_control_planes),
         }
     }
 }
@@ -140,6 +144,7 @@ const TABLES: [(&str, &[&str]); 4] = [
             "api_port",
             "kubelet_port",
             "vxlan_port",
+            "several_control_planes",
         ],
     ),
 ];

@@ -7,7 +7,7 @@ use super::Source;
 use super::apply::Applied;
 use crate::api::{ReadyPods, Started};
 use crate::child::{self, Ended};
-use crate::cluster::{Current, Versions};
+use crate::cluster::{self, Current, Versions};
 use crate::error::{Error, Kind, Result};
 use crate::layout::Layout;
 use crate::lifecycle::{PATIENCE, Phase, Waiter, stop};
@@ -113,6 +113,16 @@ pub(super) fn return_data(layout: &Layout, to: &Generation, progress: &Progress)
     let Some(user) = unreadable(layout, to)? else {
         return Ok(());
     };
+    // The other members have all changes since, and would not know this one any more.
+    if cluster::applied(layout).is_ok_and(|config| config.machines.peer_address().is_some()) {
+        return Err(Error::new(
+            Kind::Failed,
+            "the data of one control plane among several cannot be exchanged for older data",
+        )
+        .expected(format!("an etcd that can read data of etcd {}", user.versions.etcd))
+        .found(Versions::of(to.manifest()).etcd)
+        .hint("stay with the present generation; or remove this node on another control plane, and let it join again with the earlier release"));
+    }
     let restored = snapshot::restore(layout, to.number())?;
     progress.line(format!(
         "etcd {} cannot read data of etcd {}, so the data of {} is restored; later changes are not in it, and are kept in {}",

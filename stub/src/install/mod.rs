@@ -26,7 +26,7 @@ pub use settings::{Flags, MachineFlags, Start};
 pub use upgrade::{Trust, rollback, upgrade};
 
 use crate::bundle::{Bundle, Manifest};
-use crate::cluster::{Receipt, present};
+use crate::cluster::{Current, Receipt, present};
 use crate::config::{Cni, Config, DnsName};
 use crate::error::Result;
 use crate::host::{self, Finding, Machine, Manager};
@@ -85,6 +85,17 @@ impl Prepared<'_> {
     /// Makes the changes.
     pub fn carry_out(self, progress: &Progress) -> Result<Report> {
         self.0.apply(progress)?.start(progress)
+    }
+
+    /// Makes the changes, and does `first` once all files are written and nothing has been started yet.
+    pub(crate) fn carry_out_after(
+        self,
+        progress: &Progress,
+        first: impl FnOnce(&Current) -> Result<()>,
+    ) -> Result<Report> {
+        let applied = self.0.apply(progress)?;
+        first(&applied.current())?;
+        applied.start(progress)
     }
 
     /// The configuration that it will write.

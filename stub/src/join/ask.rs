@@ -10,8 +10,9 @@ use serde_json::Value;
 use crate::api::{Answer, Client, Pinned, complaint, pin};
 use crate::bundle::Manifest;
 use crate::cidr::Cidr;
+use crate::cluster::Versions;
 use crate::components::joining::{AUTHORITIES, CLUSTER, NAMESPACE, SCHEMA};
-use crate::config::{API_PORT, Cni, DnsName};
+use crate::config::{API_PORT, Addon, Cni, DnsName};
 use crate::error::{Error, Kind, Result};
 use crate::nodes::{Token, UNKNOWN_TOKEN, taken};
 use crate::pki::Authority;
@@ -39,6 +40,8 @@ pub(super) struct Found {
     pub(super) vxlan_port: NonZeroU16,
     /// The certificates, as PEM, of the authorities that its machines trust; empty if it does not say.
     authorities: String,
+    /// The addons that the cluster does without.
+    pub(super) without: Vec<Addon>,
     /// The version of the API server.
     kubernetes: String,
     /// The cluster's time, in the form of HTTP.
@@ -206,6 +209,10 @@ impl Found {
             mtu: value(&map, "mtu")?,
             vxlan_port: value(&map, "vxlan_port")?,
             authorities: text(AUTHORITIES).to_owned(),
+            without: text("without")
+                .split(',')
+                .filter_map(|word| word.parse().ok())
+                .collect(),
             kubernetes: text("kubernetes").to_owned(),
             date: answer.date.clone(),
         })
@@ -227,14 +234,32 @@ impl Found {
         let kubelet = kubelet.map_or_else(String::new, |c| c.version.to_string());
         skew(&kubelet, &self.kubernetes)
     }
+
+    /// Fails if this bundle's control plane does not fit the present one: both must have the same minor version.
+    pub(super) fn check_same_version(&self, manifest: &Manifest) -> Result<()> {
+        let own = Versions::of(manifest).kubernetes;
+        match (minor(&own), minor(&self.kubernetes)) {
+            (Some(own), Some(theirs)) if own != theirs => {}
+            _ => return Ok(()),
+        }
+        Err(Error::new(
+            Kind::Usage,
+            "this bundle's control plane does not fit the cluster's",
+        )
+        .expected(format!("Kubernetes {}", self.kubernetes))
+        .found(own)
+        .hint("use the release of the first control plane here; all of them are upgraded one after the other"))
+    }
+}
+
+/// The major and the minor version of Kubernetes.
+fn minor(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.trim_start_matches('v').split('.');
+    let major = parts.next()?.parse().ok()?;
+    Some((major, parts.next()?.parse().ok()?))
 }
 
 fn skew(kubelet: &str, api: &str) -> Result<()> {
-    let minor = |version: &str| {
-        let mut parts = version.trim_start_matches('v').split('.');
-        let major: u32 = parts.next()?.parse().ok()?;
-        Some((major, parts.next()?.parse::<u32>().ok()?))
-    };
     let (Some((major, own)), Some((of_api, theirs))) = (minor(kubelet), minor(api)) else {
         return Ok(());
     };

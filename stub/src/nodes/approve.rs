@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use super::certificates::{REQUESTS, Wanted};
 use super::decide::{Cluster, Decision, TokenFacts, decide};
+use super::remove::let_back;
 use super::token::OURS;
 use super::{
     addresses, all_nodes, change, checked, is_ready, items, object, read_object, refused, text,
 };
 use crate::api::Client;
-use crate::components::joining::{NAMESPACE, REMOVED};
+use crate::components::joining::NAMESPACE;
 use crate::config::Config;
 use crate::error::Result;
 use crate::layout::{Kubeconfig, Layout};
@@ -89,7 +90,7 @@ fn settle(api: &Api<'_>, request: &Value) -> Result<()> {
                 if !id.is_empty() {
                     api.spend(id, &node)?;
                 }
-                api.let_back(&node)?;
+                let_back(&api.client, &node)?;
             }
             (
                 "Approved",
@@ -184,20 +185,5 @@ impl Api<'_> {
             "data": { "expiration": BASE64.encode(expires) },
         });
         change(&self.client, &path, &patch)
-    }
-
-    /// Lets a node back in that was removed.
-    fn let_back(&self, node: &str) -> Result<()> {
-        for kind in [
-            "validatingadmissionpolicybindings",
-            "validatingadmissionpolicies",
-        ] {
-            let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}/{REMOVED}{node}");
-            let answer = self.client.delete(&path)?;
-            if !matches!(answer.status, 200 | 202 | 404) {
-                return Err(refused(answer.status, &answer.body));
-            }
-        }
-        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::pki::{Asked, NODE_USER, read_request};
 
 /// The beginning of the names of users with a bootstrap token; the public part of the token follows.
-const TOKEN_USER: &str = "system:bootstrap:";
+pub(super) const TOKEN_USER: &str = "system:bootstrap:";
 
 /// A token as the cluster knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

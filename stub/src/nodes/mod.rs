@@ -10,8 +10,11 @@ mod facts;
 mod files;
 mod identity;
 mod list;
+mod members;
 mod peers;
 mod remove;
+mod sealed;
+mod several;
 mod token;
 mod tokens;
 
@@ -25,11 +28,19 @@ pub(crate) use facts::keep_published;
 pub(crate) use files::Files;
 pub(crate) use identity::{Identity, renew};
 pub use list::{Node, list};
+pub use members::TWO;
+pub(crate) use members::{
+    Etcdctl, Member, OwnMember, answering, follow_members, forget_members, known_members,
+    own_member, quorum, remember_members,
+};
 pub use peers::probe_peers;
 pub(crate) use peers::{Peer, peers, silent};
+pub(crate) use remove::let_back;
 pub use remove::remove;
+pub(crate) use sealed::Authorities;
 pub use token::Token;
-pub use tokens::{Listed, create, delete, list as tokens};
+pub use tokens::{Listed, Purpose, create, delete, list as tokens};
+pub(crate) use tokens::{fetch_authorities, spent};
 
 use serde_json::Value;
 

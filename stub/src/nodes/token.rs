@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 
+use super::sealed::{Key, new_key};
 use crate::digest::Sha256;
 use crate::error::{Error, Kind, Result};
 
@@ -51,6 +52,9 @@ pub struct Token {
     /// Its secret part.
     #[serde(rename = "s")]
     pub secret: String,
+    /// For a machine that becomes another control plane: the key of the cluster's authorities, which are encrypted, as base64.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 impl Token {
@@ -61,7 +65,27 @@ impl Token {
             authority,
             id: random(LENGTHS.0)?,
             secret: random(LENGTHS.1)?,
+            key: None,
         })
+    }
+
+    /// Makes it one for another control plane. Gives its key.
+    pub(super) fn with_key(mut self) -> Result<(Self, Key)> {
+        let key = new_key()?;
+        self.key = Some(URL_SAFE_NO_PAD.encode(key));
+        Ok((self, key))
+    }
+
+    /// Whether a machine becomes another control plane with it.
+    #[must_use]
+    pub fn is_for_control_plane(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// The key, if it has one that can be read.
+    pub(super) fn read_key(&self) -> Option<Key> {
+        let key = URL_SAFE_NO_PAD.decode(self.key.as_ref()?).ok()?;
+        key.try_into().ok()
     }
 
     /// What the API server takes it for: a bootstrap token.
@@ -126,6 +150,9 @@ impl FromStr for Token {
         if !good(&token.id, LENGTHS.0) || !good(&token.secret, LENGTHS.1) {
             return Err(wrong("a token with another form of secret"));
         }
+        if token.key.is_some() && token.read_key().is_none() {
+            return Err(wrong("a token with another form of key"));
+        }
         if token.endpoints.is_empty() {
             return Err(wrong("a token without the address of an API server"));
         }
@@ -149,6 +176,16 @@ mod tests {
         assert_eq!(format!(" {text}\n").parse::<Token>().unwrap(), token);
         assert!(!format!("{token:?}").contains(&token.secret));
         assert_ne!(token.secret, super::random(16).unwrap());
+        assert!(!token.is_for_control_plane());
+        let (token, key) = token.with_key().unwrap();
+        let read: Token = token.to_string().parse().unwrap();
+        assert!(read.is_for_control_plane());
+        assert_eq!(read.read_key(), Some(key));
+        let short = Token {
+            key: Some("AAAA".to_owned()),
+            ..token
+        };
+        assert!(short.to_string().parse::<Token>().is_err());
     }
 
     #[test]

@@ -73,11 +73,14 @@ impl Service {
     }
 
     /// The kubeconfig with which it connects to the API server on a machine with this configuration. A worker has a single
-    /// identity, that of its node.
+    /// identity, that of its node. flannel's own may write into the node of one machine only, so with several control planes it
+    /// has that of its node, too.
     #[must_use]
     pub fn kubeconfig(self, config: &Config) -> Option<Kubeconfig> {
         let kubeconfig = self.row().kubeconfig?;
-        Some(if config.machines.is_worker() {
+        let machines = &config.machines;
+        let several = self == Self::Flanneld && machines.several_control_planes;
+        Some(if machines.is_worker() || several {
             Kubeconfig::Kubelet
         } else {
             kubeconfig

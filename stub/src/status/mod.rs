@@ -16,6 +16,7 @@ use crate::config::Cri;
 use crate::error::Result;
 use crate::host::{ELSEWHERE, Machine, address_towards};
 use crate::layout::Layout;
+use crate::nodes;
 use crate::ports::Record;
 use crate::services::{Service, Services, UnitName};
 use crate::systemd::Unit;
@@ -163,7 +164,19 @@ pub fn layers(current: &Current) -> Result<Vec<Layer>> {
             continue;
         }
         let well = layer.state == State::Ok;
+        let runs = layer.state != State::Stopped;
         layers.push(layer);
+        // Without a quorum, it does not become ready, either.
+        if *service == Service::Etcd
+            && runs
+            && let Some(layer) = of_members(current)
+        {
+            let works = layer.works();
+            layers.push(layer);
+            if !works {
+                return Ok(layers);
+            }
+        }
         if !well {
             return Ok(layers);
         }
@@ -386,6 +399,58 @@ fn of_alarms(list: &str) -> Option<Layer> {
     })
 }
 
+/// The layer of etcd's members, if there are several control planes.
+fn of_members(current: &Current) -> Option<Layer> {
+    current.config.machines.peer_address()?;
+    let own = nodes::own_member(&current.layout).ok()?;
+    if own.is_some_and(|own| !own.promoted) {
+        return Some(Layer {
+            name: "etcd members",
+            state: State::Starting,
+            detail: "this machine's etcd has no vote yet".to_owned(),
+            next: "wait; if no `usernetes join` is running here, run it again".to_owned(),
+            unit: Some(Service::Etcd.unit(Cri::None)),
+        });
+    }
+    let known = nodes::known_members(&current.layout, &current.config);
+    let answering = nodes::answering(&current.layout, &known).ok()?;
+    Some(of_answers(&known, &answering))
+}
+
+/// The layer for members of etcd, of which some answer.
+fn of_answers(known: &[Ipv4Addr], answering: &[Ipv4Addr]) -> Layer {
+    let (all, needed) = (known.len(), nodes::quorum(known.len()));
+    let silent = known.iter().filter(|member| !answering.contains(member));
+    let silent: Vec<_> = silent.map(ToString::to_string).collect();
+    let mut detail = format!("{} of {all} answer", answering.len());
+    if !silent.is_empty() {
+        detail = format!("{detail}; not {}", silent.join(", "));
+    }
+    let state = if answering.len() < needed {
+        let are = if needed == 1 { "is" } else { "are" };
+        detail = format!("{detail}; {needed} {are} needed, so nothing can be read or written");
+        State::Broken
+    } else if !silent.is_empty() || all == 2 {
+        State::Warning
+    } else {
+        State::Ok
+    };
+    let next = match (silent.is_empty(), all) {
+        (true, 2) => nodes::TWO,
+        (true, _) => "",
+        _ => {
+            "start the machines that do not answer, and see `usernetes status` there; 2379/tcp and 2380/tcp must be open between the control planes"
+        }
+    };
+    Layer {
+        name: "etcd members",
+        state,
+        detail,
+        next: next.to_owned(),
+        unit: (state == State::Broken).then(|| Service::Etcd.unit(Cri::None)),
+    }
+}
+
 /// Whether the API server answers, on the port it is published at. Gives whether to go on.
 fn push_answers(current: &Current, layers: &mut Vec<Layer>) -> bool {
     let name = "API";
@@ -494,6 +559,27 @@ mod tests {
         let layer = of_alarms("memberID:1 alarm:CORRUPT\nmemberID:1 alarm:NOSPACE\n").unwrap();
         assert_eq!(layer.detail, "CORRUPT, NOSPACE: etcd accepts no changes");
         assert!(layer.next.contains("logs"), "{}", layer.next);
+    }
+
+    #[test]
+    fn members_of_etcd_that_do_not_answer_are_named() {
+        let [a, b, c] = [1, 2, 3].map(|last| Ipv4Addr::new(192, 0, 2, last));
+        let shown = |known: &[Ipv4Addr], answering: &[Ipv4Addr]| {
+            let layer = of_answers(known, answering);
+            format!("{}: {}", layer.state.as_str(), layer.detail)
+        };
+        assert_eq!(shown(&[a, b, c], &[a, b, c]), "ok: 3 of 3 answer");
+        assert_eq!(
+            shown(&[a, b, c], &[a, c]),
+            "warning: 2 of 3 answer; not 192.0.2.2"
+        );
+        assert_eq!(
+            shown(&[a, b, c], &[c]),
+            "broken: 1 of 3 answer; not 192.0.2.1, 192.0.2.2; 2 are needed, so nothing can be read or written"
+        );
+        let two = of_answers(&[a, b], &[a, b]);
+        assert_eq!(two.next, "two members tolerate no failure; add a third");
+        assert!(two.works() && two.state == State::Warning);
     }
 
     #[test]
