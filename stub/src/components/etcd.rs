@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, DnsName};
 use crate::layout::{Credential, Layout};
 use crate::render::Args;
 
@@ -17,6 +17,12 @@ const PEER_URL: &str = "https://127.0.0.1:2380";
 pub const PEER_PORT: u16 = 2380;
 /// The name of the first member. It differs from the node's name, which may change while the data directory stays.
 pub const FOUNDER: &str = "u7s";
+
+/// The name of a member that joins on the machine with this node.
+#[must_use]
+pub fn member_name(node: &DnsName) -> String {
+    format!("{FOUNDER}-{node}")
+}
 
 /// Where other control planes reach the etcd of a machine as clients.
 #[must_use]

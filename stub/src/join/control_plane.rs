@@ -90,7 +90,7 @@ impl Newcomer {
         remove_rest_of(&etcdctl, &members, own)?;
         // What is left of an attempt before.
         remove_tree(&layout.etcd_data())?;
-        let name = format!("{}-{}", etcd::FOUNDER, current.config.node_name);
+        let name = etcd::member_name(&current.config.node_name);
         let urls = format!("--peer-urls={}", etcd::peer_url(own));
         etcdctl
             .ask(&["member", "add", &name, "--learner", &urls])

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::child::{self, Ended};
 use crate::cluster::{Current, etcdctl_identity};
 use crate::components::etcd::{self, PEER_PORT};
-use crate::config::Config;
+use crate::config::{Config, DnsName};
 use crate::error::{Error, Kind, Result};
 use crate::file_system::read_if_there;
 use crate::files::replace;
@@ -45,6 +45,13 @@ impl Member {
     /// Its number as etcdctl takes it.
     pub(crate) fn hex(&self) -> String {
         format!("{:x}", self.id)
+    }
+
+    /// Whether it is that of a node, which has this address. The member of the machine that has founded the cluster has a name
+    /// without that of its node.
+    pub(crate) fn is_of(&self, node: &DnsName, address: Option<&str>) -> bool {
+        let at = self.address.is_some_and(|own| address == Some(&*own.to_string()));
+        at || self.name == etcd::member_name(node)
     }
 }
 
@@ -268,6 +275,15 @@ mod tests {
             learner: true,
         };
         assert_eq!(members[1], learner);
+        let node = "b".parse().unwrap();
+        assert!(members[1].is_of(&node, Some("192.0.2.2")));
+        assert!(!members[1].is_of(&node, None));
+        let named = Member {
+            name: "u7s-b".to_owned(),
+            ..learner
+        };
+        assert!(named.is_of(&node, None));
+        assert!(!named.is_of(&"c".parse().unwrap(), Some("192.0.2.3")));
         assert!(parse("").is_err());
     }
 

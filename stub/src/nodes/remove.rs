@@ -41,15 +41,19 @@ pub fn remove(
         });
     }
     let path = format!("/api/v1/nodes/{name}");
-    let Some(node) = object(&client, &path)? else {
+    let node = object(&client, &path)?;
+    let member = if several {
+        let address = node.as_ref().and_then(|node| addresses(node).next());
+        removable(current, name, address)?
+    } else {
+        None
+    };
+    // A control plane that runs no pods is no node.
+    if node.is_none() && member.is_none() {
         return Err(Error::new(Kind::Usage, format!("there is no node {name}"))
             .hint("`usernetes node list` shows them"));
-    };
-    let member = match addresses(&node).next().filter(|_| several) {
-        Some(address) => removable(current, address)?,
-        None => None,
-    };
-    if is_ready(&node) {
+    }
+    if node.as_ref().is_some_and(is_ready) {
         let timeout = format!("--timeout={}s", patience.as_secs());
         let drain = ["kubectl", "drain", name.as_str(), &timeout, "--force"];
         let options = ["--ignore-daemonsets", "--delete-emptydir-data"];
@@ -121,11 +125,10 @@ fn members_here(current: &Current) -> Etcdctl<'_> {
     Etcdctl::Inside(current)
 }
 
-/// The member of etcd at this address; `None` if there is none. Fails if those that are left could not decide anything any more.
-fn removable(current: &Current, address: &str) -> Result<Option<Member>> {
+/// The member of etcd of this node; `None` if there is none. Fails if those that are left could not decide anything any more.
+fn removable(current: &Current, node: &DnsName, address: Option<&str>) -> Result<Option<Member>> {
     let members = members_here(current).members()?;
-    let at = |member: &&Member| member.address.is_some_and(|a| a.to_string() == address);
-    let Some(member) = members.iter().find(at) else {
+    let Some(member) = members.iter().find(|m| m.is_of(node, address)) else {
         return Ok(None);
     };
     let voting = members.iter().filter(|m| !m.learner && m.id != member.id);
