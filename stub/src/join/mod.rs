@@ -131,8 +131,8 @@ pub fn join(
         spent(&current.own_api()?, token)?;
         control_plane::warn(&current, progress);
     }
-    // Without a service manager nothing was started.
-    if current.is_running() {
+    // Without a service manager nothing was started. A control plane without pods is no node, to which there would be ways.
+    if current.is_running() && current.config.runs_pods() {
         prove::prove(&current, progress)?;
     }
     Ok(report)
