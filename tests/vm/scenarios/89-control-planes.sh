@@ -102,7 +102,7 @@ whole "c is back"
 # on b
 whole "b"
 lost
-$K delete configmaps --all >/dev/null
+$K delete configmaps --all --wait=false >/dev/null
 rm -f stop acknowledged stored lost writer
 # on a
 say "c is removed"
