@@ -14,7 +14,7 @@
 
 mod system;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Result with the project's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -163,7 +163,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)?;
+        fmt::Display::fmt(&Shown(&self.0.message, LONGEST), f)?;
         let width = self
             .0
             .details
@@ -172,10 +172,34 @@ impl fmt::Display for Error {
             .max()
             .unwrap_or(0);
         for (label, value) in &self.0.details {
-            write!(f, "\n  {label:width$}  {value}")?;
+            write!(f, "\n  {label:width$}  {}", Shown(value, LONGEST))?;
         }
         if let Some(hint) = &self.0.hint {
-            write!(f, "\n\nhint: {hint}")?;
+            write!(f, "\n\nhint: {}", Shown(hint, usize::MAX))?;
+        }
+        Ok(())
+    }
+}
+
+/// No more than this many characters of a message and of each of its details are shown.
+const LONGEST: usize = 2000;
+
+/// A part of an error, and how many characters of it are shown. It may repeat bytes that a stranger wrote, so characters that
+/// steer a terminal or turn its text around are shown as escapes.
+struct Shown<'a>(&'a str, usize);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let turns = |c: char| matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        for (number, c) in self.0.chars().enumerate() {
+            if number == self.1 {
+                return f.write_str("…");
+            }
+            if (c.is_control() && !matches!(c, '\n' | '\t')) || turns(c) {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
         }
         Ok(())
     }
@@ -229,6 +253,19 @@ mod tests {
         hint: first
         ");
         assert_eq!(error.kind().exit_code(), 4);
+    }
+
+    /// Found by `tests/fuzz`: a file of digests could clear the screen of those who read the message, or fill it.
+    #[test]
+    fn what_strangers_write_is_shown_as_it_is_and_not_in_full() {
+        let error = Error::new(Kind::Input, "a\u{1b}[2Jb")
+            .found(format!("\u{202e}c\r\n\td{}", "e".repeat(5000)))
+            .hint("f".repeat(3000));
+        let shown = error.to_string();
+        let begins = "a\\u{1b}[2Jb\n  found  \\u{202e}c\\r\n\tdeeee";
+        assert!(shown.starts_with(begins), "{shown}");
+        assert_eq!(shown.matches('e').count(), LONGEST - 6 + 1);
+        assert_eq!(shown.matches('f').count(), 3001);
     }
 
     #[test]

@@ -135,9 +135,10 @@ impl Client {
         each: &mut dyn FnMut(&str) -> Result<bool>,
     ) -> Result<()> {
         let mut follow = || -> Result<()> {
+            let request = self.request("GET", path, "", "")?;
             let mut stream = self.connect()?;
             stream.get_mut().set_read_timeout(Some(silence))?;
-            stream.write_all(self.request("GET", path, "", "").as_bytes())?;
+            stream.write_all(request.as_bytes())?;
             let mut reader = BufReader::new(stream);
             let (mut head, mut line) = (String::new(), String::new());
             while read_line(&mut reader, &mut line)? && line != "\r\n" {
@@ -158,19 +159,26 @@ impl Client {
     }
 
     fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> Result<Answer> {
-        self.exchange(&self.request(method, path, headers, body))
-            .about(|| format!("https://{}{path}", self.server))
+        self.request(method, path, headers, body)
+            .and_then(|request| self.exchange(&request))
+            .about(|| format!("https://{}{}", self.server, path.escape_debug()))
     }
 
-    fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
+    /// The text of a request. Fails if the path would end in the middle of the line, because what follows would be a request of
+    /// somebody else's.
+    fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> Result<String> {
+        if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::new(Kind::Failed, "this is no path of a request")
+                .expected("ASCII characters without blanks"));
+        }
         let token = self.token.as_ref();
         let token = token.map_or_else(String::new, |token| {
             format!("Authorization: Bearer {token}\r\n")
         });
-        format!(
+        Ok(format!(
             "{method} {path} HTTP/1.0\r\nHost: {}\r\nUser-Agent: usernetes\r\n{token}{headers}\r\n{body}",
             self.server
-        )
+        ))
     }
 
     fn connect(&self) -> Result<StreamOwned<ClientConnection, TcpStream>> {
@@ -253,14 +261,22 @@ fn header<'a>(head: &'a str, name: &str) -> &'a str {
     found.map_or("", |(_, value)| value.trim())
 }
 
+/// The three digits in the first line of an answer: `HTTP/1.1 200 OK`.
+fn status(head: &str) -> Option<u16> {
+    let rest = head.strip_prefix("HTTP/1.")?.get(1..)?.strip_prefix(' ')?;
+    let (digits, more) = rest.split_at_checked(3)?;
+    let ends = more.is_empty() || more.starts_with([' ', '\r']);
+    let digits = Some(digits).filter(|d| ends && d.bytes().all(|byte| byte.is_ascii_digit()));
+    digits?.parse().ok().filter(|status| *status >= 100)
+}
+
 /// Takes the answer of a server apart.
 pub(crate) fn parse(answer: &[u8]) -> Result<Answer> {
     let text = String::from_utf8_lossy(answer);
     text.split_once("\r\n\r\n")
         .and_then(|(head, body)| {
-            let status = head.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()?;
             Some(Answer {
-                status,
+                status: status(head)?,
                 body: body.to_owned(),
                 date: header(head, "date").to_owned(),
             })
@@ -275,6 +291,7 @@ pub(crate) fn parse(answer: &[u8]) -> Result<Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Sha256;
 
     #[test]
     fn answers_are_parsed() {
@@ -293,9 +310,30 @@ mod tests {
             b"HTTP/1.1 200 OK\r\n",
             b"SSH-2.0\r\n\r\n",
             b"HTTP/1.1 \xff\xff\r\n\r\n",
+            b"HTTP/1.1 +20 OK\r\n\r\n",
+            b"HTTP/1.1 20\r\n\r\n",
+            b"HTTP/1.1 2000\r\n\r\n",
+            b"HTTP/1.1 000\r\n\r\n",
         ] {
             let error = parse(bad).unwrap_err();
             assert_eq!(error.message(), "the server does not speak HTTP");
+        }
+    }
+
+    #[test]
+    fn a_path_ends_where_its_line_ends() {
+        let pinned = super::super::pin(Sha256::of(b"key"));
+        let client = Client::pinned(([127, 0, 0, 1], 6443).into(), &pinned, None).unwrap();
+        let good = client
+            .request("GET", "/api/v1/nodes?limit=1", "", "")
+            .unwrap();
+        assert!(
+            good.starts_with("GET /api/v1/nodes?limit=1 HTTP/1.0\r\n"),
+            "{good}"
+        );
+        for bad in ["/a b", "/a\r\nX: y", "/ä", "/a\n"] {
+            let error = client.request("GET", bad, "", "").unwrap_err();
+            assert_eq!(error.message(), "this is no path of a request");
         }
     }
 

@@ -76,9 +76,10 @@ pub(crate) fn watch(
 }
 
 /// One line of a watch. Gives nothing for an event that says nothing about an object.
-fn event(line: &str) -> Result<Option<News>> {
+pub(super) fn event(line: &str) -> Result<Option<News>> {
     let mut event: Value = read_object(line)?;
-    let object = event["object"].take();
+    let object = event.get_mut("object").map(Value::take);
+    let object = object.unwrap_or_default();
     match event["type"].as_str() {
         Some("ADDED" | "MODIFIED") => Ok(Some(News::Set(object))),
         Some("DELETED") => Ok(Some(News::Gone(object))),
@@ -110,5 +111,9 @@ mod tests {
         assert_eq!(news("BOOKMARK").unwrap(), None);
         assert_eq!(news("ERROR").unwrap_err().message(), "too old");
         assert!(event("{\"type\":\"ADD").is_err());
+        // Found by `tests/fuzz`.
+        for other in ["7", "[]", "\"ADDED\"", "{}", "null"] {
+            assert_eq!(event(other).unwrap(), None, "{other}");
+        }
     }
 }

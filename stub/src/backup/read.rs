@@ -80,7 +80,9 @@ impl Backup {
     /// Reads every byte and compares it with the list of contents. Gives the text of the configuration.
     pub fn verify(&self, progress: &Progress) -> Result<String> {
         let mut config = Vec::new();
-        let total = self.contents.files.values().map(|f| f.size).sum();
+        // Only for the picture of the progress: the list may say anything.
+        let sizes = self.contents.files.values().map(|f| f.size);
+        let total = sizes.fold(0, u64::saturating_add);
         let task = progress.task("verify", total);
         self.each(
             |_| true,

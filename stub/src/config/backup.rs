@@ -148,7 +148,8 @@ fn is_field(text: &str, range: &RangeInclusive<u32>) -> bool {
     text.split(',').all(|item| {
         let (value, step) = item.split_once('/').unwrap_or((item, "1"));
         let ends: Vec<_> = value.split("..").collect();
-        let step = step.parse::<u32>().is_ok_and(|step| step > 0);
+        let digits = step.bytes().all(|b| b.is_ascii_digit());
+        let step = digits && step.parse::<u32>().is_ok_and(|step| step > 0);
         step && (value == "*" || ends.len() <= 2 && ends.into_iter().all(number))
     })
 }
@@ -260,6 +261,7 @@ pub(super) mod tests {
             "03:00 Mars",
             "*/0:00",
             "1..2..3:00",
+            "*-*-* 00/+6:15",
         ] {
             assert!(text.parse::<Schedule>().is_err(), "{text}");
         }

@@ -10,6 +10,8 @@ use crate::shell;
 const NEEDED: u64 = 65536;
 /// Where the first range begins by the defaults of the package shadow (`SUB_UID_MIN` in login.defs(5)).
 const FIRST: u64 = 100_000;
+/// Ranges that are proposed begin at a multiple of this from there on, as shadow itself places them.
+const STEP: u64 = 65536;
 
 pub(super) fn programs(machine: &Machine) -> Vec<Finding> {
     [CheckId::Newuidmap, CheckId::Newgidmap]
@@ -72,22 +74,29 @@ impl Range {
             first: first.parse().ok()?,
             count: count.parse().ok()?,
         };
-        (fields.next().is_none() && !owner.is_empty()).then_some(range)
+        (fields.next().is_none() && !owner.is_empty() && range.fits()).then_some(range)
     }
 
     /// A line of getsubids(1): `0: name first count`.
     fn parse_getsubids(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace().skip(1);
         let (owner, first, count) = (words.next()?, words.next()?, words.next()?);
-        Some(Self {
+        let range = Self {
             owner: owner.to_owned(),
             first: first.parse().ok()?,
             count: count.parse().ok()?,
-        })
+        };
+        range.fits().then_some(range)
+    }
+
+    /// Whether all of it are ids, which have 32 bits. The last one means "no id".
+    fn fits(&self) -> bool {
+        let end = self.first.checked_add(self.count);
+        end.is_some_and(|end| end <= u64::from(u32::MAX))
     }
 
     fn end(&self) -> u64 {
-        self.first.saturating_add(self.count)
+        self.first + self.count
     }
 }
 
@@ -167,19 +176,24 @@ pub(super) fn ranges(machine: &Machine) -> Vec<Finding> {
 /// The first id of a free range: neither file gives any of it to anybody, and the user's own ids are not in it. Ranges that
 /// a directory service gives to others cannot be known. `None` if no range is free.
 fn first_free(machine: &Machine) -> Option<u64> {
-    let given: Vec<_> = [false, true]
+    let mut given: Vec<_> = [false, true]
         .into_iter()
         .flat_map(|group| read(machine, file(group)))
         .map(|r| (r.first, r.end()))
         .chain([machine.uid, machine.gid].map(|id| (id.into(), u64::from(id) + 1)))
         .collect();
-    let is_free = |first: &u64| {
-        let end = first + NEEDED;
-        !given.iter().any(|(from, to)| from < &end && first < to)
-    };
+    given.sort_unstable();
+    let mut first = FIRST;
+    for (from, to) in given {
+        if from >= first + NEEDED {
+            break;
+        }
+        if to > first {
+            first = FIRST + (to - FIRST).next_multiple_of(STEP);
+        }
+    }
     // The last id of all means "no id".
-    let candidates = (FIRST..u64::from(u32::MAX) - NEEDED).step_by(65536);
-    candidates.into_iter().find(is_free)
+    (first < u64::from(u32::MAX) - NEEDED).then_some(first)
 }
 
 /// How an administrator gives the user a range. usermod(8) knows local users only; the files may name others by number.

@@ -102,6 +102,9 @@ fn settle(api: &Api<'_>, request: &Value) -> Result<()> {
     // Items of a list lack these two.
     decided["apiVersion"] = "certificates.k8s.io/v1".into();
     decided["kind"] = "CertificateSigningRequest".into();
+    if !decided["status"].is_object() {
+        decided["status"] = json!({});
+    }
     decided["status"]["conditions"] = json!([{
         "type": kind,
         "status": "True",

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::text;
 use crate::components::joining::{BOOTSTRAPPERS, CLIENT_SIGNER, NODES, SERVING_SIGNER};
+use crate::config::DnsName;
 use crate::error::Result;
 use crate::pki::{Asked, NODE_USER, read_request};
 
@@ -96,7 +97,9 @@ fn of_node(asked: &Asked) -> Option<(String, Asked)> {
     let [user] = asked.common_names.as_slice() else {
         return None;
     };
-    let node = user.strip_prefix(NODE_USER).filter(|n| !n.is_empty())?;
+    let node = user.strip_prefix(NODE_USER)?;
+    // It becomes a part of paths: anything but a name would lead elsewhere.
+    DnsName::new(node).ok()?;
     let exact = asked.organisations == [NODES] && !asked.more;
     exact.then(|| (node.to_owned(), asked.clone()))
 }

@@ -1,9 +1,9 @@
 //! Requests that are approved, denied and left alone.
 
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::json;
 
 use super::*;
-use crate::config::DnsName;
 use crate::pki::{node_key, node_request};
 
 /// A cluster with a node `a`, which is ready and has an address, and tokens by their ids.
@@ -152,6 +152,33 @@ fn requests_of_others_are_left_to_others() {
             decide(&request, &Example).unwrap(),
             Decision::Leave,
             "{user}"
+        );
+    }
+}
+
+/// Found by `tests/fuzz`. Whoever has a token chooses the name, and it becomes a part of the paths of requests.
+#[test]
+fn a_node_has_the_name_of_a_node() {
+    let user = "system:bootstrap:plain";
+    for name in [
+        "",
+        "b HTTP/1.1\r\nHost: a\r\n\r\nDELETE /api/v1/nodes/a",
+        "b/../a",
+        "b?dryRun=All",
+        "B",
+    ] {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        let mut push = |kind, text: &str| params.distinguished_name.push(kind, text);
+        push(DnType::OrganizationName, NODES);
+        push(DnType::CommonName, &format!("{NODE_USER}{name}"));
+        let key = KeyPair::generate().unwrap();
+        let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+        let request = request(user, BOOTSTRAPPERS, CLIENT_SIGNER, "client auth", &pem);
+        assert_eq!(
+            decide(&request, &Example).unwrap(),
+            denied("the request is not for the identity of a node"),
+            "{name}"
         );
     }
 }

@@ -153,7 +153,9 @@ impl FromStr for Token {
         if token.key.is_some() && token.read_key().is_none() {
             return Err(wrong("a token with another form of key"));
         }
-        if token.endpoints.is_empty() {
+        let reached =
+            |endpoint: &SocketAddrV4| endpoint.port() != 0 && !endpoint.ip().is_unspecified();
+        if token.endpoints.is_empty() || !token.endpoints.iter().all(reached) {
             return Err(wrong("a token without the address of an API server"));
         }
         Ok(token)
@@ -186,6 +188,17 @@ mod tests {
             ..token
         };
         assert!(short.to_string().parse::<Token>().is_err());
+    }
+
+    /// Found by `tests/fuzz`.
+    #[test]
+    fn a_token_leads_to_a_server() {
+        for endpoint in ["192.0.2.7:0", "0.0.0.0:6443"] {
+            let mut token = token();
+            token.endpoints.push(endpoint.parse().unwrap());
+            let error = token.to_string().parse::<Token>().unwrap_err().to_string();
+            assert!(error.contains("the address of an API server"), "{error}");
+        }
     }
 
     #[test]

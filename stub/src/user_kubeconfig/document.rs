@@ -1,6 +1,7 @@
 //! The text of a kubeconfig: its values, and the place of each value in the text.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Value};
@@ -50,9 +51,9 @@ impl Document {
             let Content::Map(pairs) = &root.content else {
                 return Err("it is not a mapping of keys to values".to_owned());
             };
-            for (at, (key, _)) in pairs.iter().enumerate() {
-                let same = |(other, _): &&(Node, Node)| other.text() == key.text();
-                if pairs.iter().take(at).any(|pair| same(&pair)) {
+            let mut known = BTreeSet::new();
+            for (key, _) in pairs {
+                if !known.insert(key.text()) {
                     return Err(format!(
                         "the key `{}` appears twice",
                         key.text().unwrap_or("?")

@@ -174,7 +174,8 @@ fn follow(
 
 /// Leaves out the parts of an object that say nothing about ports, which can be large.
 fn reduce(mut object: Value) -> Value {
-    if let Some(metadata) = object["metadata"].as_object_mut() {
+    let metadata = object.get_mut("metadata");
+    if let Some(metadata) = metadata.and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
         metadata.remove("annotations");
     }

@@ -66,6 +66,29 @@ fn a_free_range_is_proposed_to_who_has_none() {
     assert_eq!(gids.found, "65536 ids from /etc/subgid: 231072:65536");
 }
 
+/// Found by `tests/fuzz`: such numbers made a sum overflow, and a long file took seconds.
+#[test]
+fn ranges_that_no_ids_fit_into_are_left_out() {
+    let max = u64::MAX;
+    let (_dir, m) = machine(&[
+        (
+            "/etc/subuid",
+            &format!("u:{max}:{max}\nu:1:{max}\n{SUBIDS}"),
+        ),
+        ("/etc/subgid", "u:4294901761:65536\nu:4294901760:65535\n"),
+    ]);
+    let [uids, gids] = ids::ranges(&m).try_into().unwrap();
+    assert_eq!(uids.found, "65536 ids from /etc/subuid: 231072:65536");
+    assert_eq!(
+        gids.found,
+        "/etc/subgid gives u only 65535 ids: 4294901760:65535"
+    );
+    let full = format!("{}x:0:4294967295\n", "x:1:1\n".repeat(10_000));
+    let (_dir, m) = machine(&[("/etc/subuid", &full)]);
+    let [uids, _] = ids::ranges(&m).try_into().unwrap();
+    assert!(uids.fix.contains("already taken"), "{}", uids.fix);
+}
+
 /// As of a directory service: the machine's own list does not have them, and USER can say anything.
 #[test]
 fn users_who_are_not_local_are_named_by_number() {
