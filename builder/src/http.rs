@@ -6,7 +6,7 @@
 
 mod connection;
 mod failure;
-mod refusal;
+pub(crate) mod refusal;
 mod transport;
 
 use std::collections::BTreeMap;

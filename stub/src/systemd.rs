@@ -1,5 +1,7 @@
 //! Uses the user's service manager through `systemctl --user`. It is run as rarely as possible, because each run takes time.
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod quoting;
 
 use std::collections::BTreeMap;

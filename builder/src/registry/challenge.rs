@@ -7,11 +7,11 @@ use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 
 /// One way to log in.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Challenge {
+pub(crate) struct Challenge {
     /// `Bearer`, `Basic`, in the server's spelling.
-    pub(super) scheme: String,
+    pub(crate) scheme: String,
     /// Names are in lower case.
-    parameters: Vec<(String, String)>,
+    pub(crate) parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
@@ -41,7 +41,7 @@ impl Challenge {
 }
 
 /// Reads a line. A challenge that cannot be read is left out, and so is all behind a quote that does not end.
-fn parse(line: &str) -> Vec<Challenge> {
+pub(crate) fn parse(line: &str) -> Vec<Challenge> {
     let mut all: Vec<Challenge> = Vec::new();
     let (elements, whole) = elements(line);
     for (index, element) in elements.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Asking a registry: the pull half of the OCI distribution specification 1.1, without any login of our own.
 
-mod challenge;
+pub(crate) mod challenge;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -136,11 +136,15 @@ impl<'a> Repository<'a> {
             }
             _ => return Err(refused(response.refusal())),
         }
-        let token: Token =
-            serde_json::from_slice(&response.body).map_err(|e| refused(e.to_string()))?;
-        let token = token.token.or(token.access_token);
-        token.ok_or_else(|| refused("the answer contains none".to_owned()))
+        token(&response.body).map_err(refused)
     }
+}
+
+/// The token in an answer, or the reason why there is none.
+pub(crate) fn token(body: &[u8]) -> Result<String, String> {
+    let token: Token = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    let token = token.token.or(token.access_token);
+    token.ok_or_else(|| "the answer contains none".to_owned())
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ const WAITS: usize = 3;
 /// A release, as the API describes it.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Release {
-    tag_name: String,
+    pub(crate) tag_name: String,
     #[serde(default)]
     draft: bool,
     #[serde(default)]
@@ -101,7 +101,7 @@ impl Place {
 impl Release {
     /// When it last changed: when it was published, or when the last of these files, which are named by their
     /// addresses, was replaced.
-    fn published(&self, urls: &[String]) -> Option<SystemTime> {
+    pub(crate) fn published(&self, urls: &[String]) -> Option<SystemTime> {
         let ours: Vec<Place> = urls.iter().filter_map(|url| Place::of(url)).collect();
         let ours = |asset: &&Asset| {
             let mut ours = ours.iter().filter(|place| place.tag == self.tag_name);

@@ -60,7 +60,7 @@ pub(super) fn next(response: &Response) -> Option<Url> {
 }
 
 /// The target of the first link whose relation is `next`.
-fn target(header: &str) -> Option<&str> {
+pub(crate) fn target(header: &str) -> Option<&str> {
     let mut rest = header;
     while let Some((_, link)) = rest.split_once('<') {
         let (target, after) = link.split_once('>')?;

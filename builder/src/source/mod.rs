@@ -4,9 +4,9 @@
 //! version) and [`registry`] (the tags of an image). Debian archives have a [module](crate::debian) of their own.
 //! Requests are sent one at a time, and each document is asked for once in a run.
 
-mod github;
-mod link;
-mod registry;
+pub(crate) mod github;
+pub(crate) mod link;
+pub(crate) mod registry;
 mod text;
 
 use std::cell::RefCell;
@@ -210,7 +210,7 @@ impl<'a> Upstreams<'a> {
 }
 
 /// Reads a JSON answer. An error shows the beginning of an answer that is no JSON.
-fn json<T: DeserializeOwned>(url: &str, body: &[u8]) -> Result<T> {
+pub(crate) fn json<T: DeserializeOwned>(url: &str, body: &[u8]) -> Result<T> {
     serde_json::from_slice(without_mark(body))
         .map_err(|e| {
             Error::new(Kind::Network, format!("the answer cannot be read: {e}"))

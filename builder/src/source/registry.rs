@@ -49,6 +49,26 @@ struct Described {
     time_uploaded_ms: Option<String>,
 }
 
+/// The versions on a page of tags.
+pub(crate) fn versions(url: &str, page: &[u8], source: &VersionSource) -> Result<Vec<Announced>> {
+    let page: Tags = json(url, page)?;
+    let made: BTreeMap<&str, u64> = page
+        .manifest
+        .values()
+        .filter_map(|m| Some((m, m.time_uploaded_ms.as_ref()?.parse().ok()?)))
+        .flat_map(|(m, ms)| m.tag.iter().map(move |t| (t.as_str(), ms)))
+        .collect();
+    let announced = |tag: &String| {
+        let ms = made.get(tag.as_str()).copied();
+        let since = ms.map(std::time::Duration::from_millis);
+        Some(Announced {
+            version: source.version_of(tag)?,
+            published: since.and_then(|since| std::time::SystemTime::UNIX_EPOCH.checked_add(since)),
+        })
+    };
+    Ok(page.tags.iter().flatten().filter_map(announced).collect())
+}
+
 impl Upstreams<'_> {
     /// The versions among an image's tags. Most registries do not say when a tag was made; Google's do.
     pub(super) fn registry_versions(
@@ -67,23 +87,7 @@ impl Upstreams<'_> {
             if response.status != 200 {
                 return Err(failed(&url, response.refusal()));
             }
-            let page: Tags = json(&url, &response.body)?;
-            let made: BTreeMap<&str, u64> = page
-                .manifest
-                .values()
-                .filter_map(|m| Some((m, m.time_uploaded_ms.as_ref()?.parse().ok()?)))
-                .flat_map(|(m, ms)| m.tag.iter().map(move |t| (t.as_str(), ms)))
-                .collect();
-            for tag in page.tags.iter().flatten() {
-                if let Some(version) = source.version_of(tag) {
-                    let ms = made.get(tag.as_str()).copied();
-                    let published = ms.and_then(|ms| {
-                        std::time::SystemTime::UNIX_EPOCH
-                            .checked_add(std::time::Duration::from_millis(ms))
-                    });
-                    found.push(Announced { version, published });
-                }
-            }
+            found.extend(versions(&url, &response.body, source)?);
             let Some(next) = link::next(&response) else {
                 return Ok(found);
             };

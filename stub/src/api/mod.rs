@@ -3,6 +3,8 @@
 
 mod apply;
 mod client;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod objects;
 mod pods;
 mod trust;

@@ -5,6 +5,8 @@
 //! images, so it pulls them from a registry in this process ([`registry`], [`pull`]).
 
 mod contents;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod import;
 mod layout;
 mod own;

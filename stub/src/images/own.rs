@@ -160,7 +160,10 @@ fn check_form(source: &Path) -> Result<()> {
 }
 
 /// The parts that an image consists of, with all bytes compared with their digests. Parts for other platforms may be missing.
-fn closure(image: &Entry, all: &BTreeMap<String, Blob>) -> Result<BTreeMap<String, Blob>> {
+pub(super) fn closure(
+    image: &Entry,
+    all: &BTreeMap<String, Blob>,
+) -> Result<BTreeMap<String, Blob>> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![(image.digest.clone(), true)];
     while let Some((digest, needed)) = waiting.pop() {

@@ -184,7 +184,7 @@ impl Cluster {
 }
 
 impl Found {
-    fn read(answer: &Answer) -> Result<Self> {
+    pub(super) fn read(answer: &Answer) -> Result<Self> {
         let map: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let text = |key: &str| map["data"][key].as_str().unwrap_or_default();
         let schema: u32 = text("schema").parse().unwrap_or_default();

@@ -16,7 +16,7 @@ pub(super) fn check(date: &str) -> Result<()> {
     compare(date, SystemTime::now())
 }
 
-fn compare(date: &str, now: SystemTime) -> Result<()> {
+pub(super) fn compare(date: &str, now: SystemTime) -> Result<()> {
     let Some(theirs) = parse(date) else {
         return Ok(());
     };

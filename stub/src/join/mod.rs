@@ -7,6 +7,8 @@ mod ask;
 mod clock;
 mod control_plane;
 mod follow;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod prove;
 
 use std::io::Read as _;

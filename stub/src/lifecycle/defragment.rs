@@ -17,14 +17,14 @@ const LEAST: u64 = 64 << 20;
 
 /// The size of etcd's file, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Size {
+pub(super) struct Size {
     all: u64,
     used: u64,
 }
 
 impl Size {
     /// Reads the answer of `etcdctl endpoint status --write-out=json`.
-    fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         let answer: Value = serde_json::from_str(text).unwrap_or_default();
         let status = &answer[0]["Status"];
         let number = |name: &str| status[name].as_u64();
@@ -39,14 +39,14 @@ impl Size {
 
     /// Whether defragmenting is worth it: at least half of the file is unused, or, if it is nearly as large as it may become,
     /// a tenth of it.
-    fn is_wasteful(self) -> bool {
+    pub(super) fn is_wasteful(self) -> bool {
         let unused = self.all.saturating_sub(self.used);
         let share = if self.all > QUOTA / 4 * 3 { 10 } else { 2 };
         unused >= LEAST && unused >= self.all / share
     }
 
     /// Whether etcd may accept changes again.
-    fn fits(self) -> bool {
+    pub(super) fn fits(self) -> bool {
         self.all < QUOTA / 10 * 9
     }
 }

@@ -2,6 +2,8 @@
 
 mod addons;
 mod defragment;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod images;
 mod ports;
 mod ready;

@@ -8,6 +8,8 @@ mod checked;
 mod decide;
 mod facts;
 mod files;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod identity;
 mod list;
 mod members;

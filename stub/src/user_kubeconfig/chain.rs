@@ -58,6 +58,11 @@ impl Source {
     fn read(named: &Path) -> Result<Self> {
         let file = place::resolve(named)?;
         let text = place::read(&file)?;
+        Self::of(file, std::path::absolute(named)?, text)
+    }
+
+    /// The kubeconfig with this text.
+    pub(super) fn of(file: PathBuf, named: PathBuf, text: Option<String>) -> Result<Self> {
         let document = Document::parse(text.as_deref().unwrap_or_default()).map_err(|reason| {
             Error::new(
                 Kind::Input,
@@ -72,7 +77,7 @@ impl Source {
         })?;
         Ok(Self {
             file,
-            named: std::path::absolute(named)?,
+            named,
             text,
             document,
         })

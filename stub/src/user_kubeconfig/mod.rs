@@ -10,6 +10,8 @@ mod chain;
 mod change;
 mod document;
 mod edit;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod lock;
 mod owned;
 mod place;

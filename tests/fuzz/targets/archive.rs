@@ -1,5 +1,4 @@
 //! Archives: the first byte chooses the format, the rest is the download.
-#![no_main]
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -16,7 +15,7 @@ const FORMATS: [Format; 6] = [
     Format::Deb,
 ];
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+pub(crate) fn check(input: &[u8]) {
     let Some((choice, download)) = input.split_first() else {
         return;
     };
@@ -41,4 +40,4 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
             drop(layers(&[layer(lower), layer(upper)], &wanted, &mut each));
         }
     }
-});
+}
