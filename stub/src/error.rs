@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(error.kind().exit_code(), 4);
     }
 
-    /// Found by `tests/fuzz`: a file of digests could clear the screen of those who read the message, or fill it.
+    /// Found while `tests/fuzz` was written: a file of digests could clear the screen of those who read the message, or fill it.
     #[test]
     fn what_strangers_write_is_shown_as_it_is_and_not_in_full() {
         let error = Error::new(Kind::Input, "a\u{1b}[2Jb")

@@ -156,7 +156,7 @@ fn requests_of_others_are_left_to_others() {
     }
 }
 
-/// Found by `tests/fuzz`. Whoever has a token chooses the name, and it becomes a part of the paths of requests.
+/// Found while `tests/fuzz` was written. Whoever has a token chooses the name, and it becomes a part of the paths of requests.
 #[test]
 fn a_node_has_the_name_of_a_node() {
     let user = "system:bootstrap:plain";

@@ -190,7 +190,7 @@ mod tests {
         assert!(short.to_string().parse::<Token>().is_err());
     }
 
-    /// Found by `tests/fuzz`.
+    /// Found while `tests/fuzz` was written.
     #[test]
     fn a_token_leads_to_a_server() {
         for endpoint in ["192.0.2.7:0", "0.0.0.0:6443"] {

@@ -66,7 +66,7 @@ fn a_free_range_is_proposed_to_who_has_none() {
     assert_eq!(gids.found, "65536 ids from /etc/subgid: 231072:65536");
 }
 
-/// Found by `tests/fuzz`: such numbers made a sum overflow, and a long file took seconds.
+/// Found while `tests/fuzz` was written: such numbers made a sum overflow, and a long file took seconds.
 #[test]
 fn ranges_that_no_ids_fit_into_are_left_out() {
     let max = u64::MAX;
