@@ -17,18 +17,23 @@ use crate::{debian, lock, registry};
 const URL: &str = "https://localhost/v1/a";
 
 /// Reads Debian's index of packages. Gives the error.
+#[must_use]
 pub fn packages(text: &[u8]) -> Option<Error> {
     let wanted = BTreeSet::from(["etcd-server", "a"]);
     debian::packages::parse(text, "amd64", &wanted).err()
 }
 
 /// Reads Debian's list of the indexes of a suite. Gives the error.
+#[must_use]
 pub fn release(text: &[u8]) -> Option<Error> {
     let suite = "stable".parse::<Name>().ok()?;
     debian::release::Release::parse(text, &suite, String::new()).err()
 }
 
 /// Reads a document of an image as each kind of document. Gives the number of its parts.
+///
+/// # Panics
+/// If entries of an index are chosen twice, which is a fault.
 pub fn image(bytes: &[u8]) -> Result<usize> {
     let digest = Digest::from(Sha256::of(bytes));
     drop(document::config_platform(bytes));

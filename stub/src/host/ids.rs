@@ -92,7 +92,7 @@ impl Range {
     /// Whether all of it are ids, which have 32 bits. The last one means "no id".
     fn fits(&self) -> bool {
         let end = self.first.checked_add(self.count);
-        end.is_some_and(|end| end <= u64::from(u32::MAX))
+        end.is_some_and(|end| u32::try_from(end).is_ok())
     }
 
     fn end(&self) -> u64 {

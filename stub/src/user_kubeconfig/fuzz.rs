@@ -31,6 +31,7 @@ pub struct Round {
 
 /// Merges our entries into a text, and removes them again. `None` if the text cannot be edited, or has entries with our name.
 /// An error if entries that were merged cannot be removed.
+#[must_use]
 pub fn round(text: &str) -> Option<Result<Round>> {
     let chain = chain(text).ok()?;
     if Part::ALL.iter().any(|part| chain.holder(*part).is_some()) {
