@@ -68,7 +68,10 @@ impl Builder<'_> {
     /// Builds it, and measures that.
     pub(crate) fn measure(&self, rounds: usize, progress: &Progress) -> Result<Builds> {
         progress.line("── fetch, and compile the stub");
-        run(self.command(self.lockfile).arg("fetch"))?;
+        let mut fetch = self.command(self.lockfile);
+        fetch.arg("fetch");
+        self.select(&mut fetch);
+        run(&mut fetch)?;
         self.compile_stub()?;
         progress.line("── build with an empty cache");
         let cold_seconds = self.build(self.lockfile, &self.bundle())?;
@@ -154,11 +157,16 @@ impl Builder<'_> {
         if let Some(stub) = self.stub {
             command.arg("--stub").arg(stub);
         }
+        self.select(&mut command);
+        seconds(&mut command)
+    }
+
+    /// Names the components.
+    fn select(&self, command: &mut Command) {
         if !self.components.is_empty() {
             let names: Vec<_> = self.components.iter().map(Name::as_str).collect();
             command.arg("--components").arg(names.join(","));
         }
-        seconds(&mut command)
     }
 
     /// The builder, with its progress on stderr.

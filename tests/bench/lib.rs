@@ -147,7 +147,8 @@ fn run(cli: &Cli, program: &Path, package: &Path, progress: &Progress) -> Result
         downloads: &cache,
         work: &work,
     };
-    let result = empty(&work).and_then(|()| measure(cli, &builder, progress));
+    empty(&work)?;
+    let result = measure(cli, &builder, progress);
     files::remove_tree(&work)?;
     let report = result?;
     if let Some(file) = &cli.svg {
@@ -205,4 +206,41 @@ fn measure(cli: &Cli, builder: &Builder, progress: &Progress) -> Result<Report> 
     };
     report.promises = promises::compare(&report);
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_takes_what_cargo_adds() {
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["bench", "--bench", "--level", "3"]).unwrap();
+        assert_eq!((cli.level, cli.rounds), (3, 5));
+        for wrong in ["--rounds=0", "--level=23", "file"] {
+            assert!(Cli::try_parse_from(["bench", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_a_directory_of_its_own_is_emptied() {
+        let directory = tempfile::tempdir().unwrap();
+        let work = directory.path().join("work");
+        empty(&work).unwrap();
+        fs_err::write(work.join("left-over"), "").unwrap();
+        empty(&work).unwrap();
+        assert!(!work.join("left-over").exists());
+
+        let foreign = directory.path().join("foreign");
+        fs_err::create_dir(&foreign).unwrap();
+        fs_err::write(foreign.join("file"), "").unwrap();
+        let error = empty(&foreign).unwrap_err().to_string();
+        assert!(
+            error.contains("hint: name a directory with `--work`"),
+            "{error}"
+        );
+        assert!(foreign.join("file").exists());
+    }
 }

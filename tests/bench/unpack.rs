@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use builder::wording::counted;
 use serde::{Deserialize, Serialize};
 use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
@@ -120,7 +121,7 @@ pub(crate) fn measure(
         }
     }
     files::remove_tree(&work.join("unpacked"))?;
-    wait.finish(&format!("{rounds} rounds"));
+    wait.finish(&counted(rounds, "round"));
     let others = packed.iter().zip(others);
     Ok(Unpacked {
         install: Times::of(install_times),
