@@ -50,7 +50,9 @@ impl Member {
     /// Whether it is that of a node, which has this address. The member of the machine that has founded the cluster has a name
     /// without that of its node.
     pub(crate) fn is_of(&self, node: &DnsName, address: Option<&str>) -> bool {
-        let at = self.address.is_some_and(|own| address == Some(&*own.to_string()));
+        let at = self
+            .address
+            .is_some_and(|own| address == Some(&*own.to_string()));
         at || self.name == etcd::member_name(node)
     }
 }

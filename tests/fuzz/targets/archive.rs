@@ -26,18 +26,17 @@ pub(crate) fn check(input: &[u8]) {
         assert!(read <= size);
         Ok(())
     };
-    match FORMATS.get(usize::from(*choice) % (FORMATS.len() + 1)) {
-        Some(format) => drop(extract(*format, download, &wanted, &mut each)),
-        None => {
-            let (lower, upper) = download.split_at(download.len() / 2);
-            let layer = |bytes: &[u8]| {
-                let bytes = bytes.to_vec();
-                Layer {
-                    media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
-                    open: Box::new(move || Ok(Box::new(io::Cursor::new(bytes.clone())))),
-                }
-            };
-            drop(layers(&[layer(lower), layer(upper)], &wanted, &mut each));
-        }
+    let format = FORMATS.get(usize::from(*choice) % (FORMATS.len() + 1));
+    if let Some(format) = format {
+        return drop(extract(*format, download, &wanted, &mut each));
     }
+    let (lower, upper) = download.split_at(download.len() / 2);
+    let layer = |bytes: &[u8]| {
+        let bytes = bytes.to_vec();
+        Layer {
+            media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
+            open: Box::new(move || Ok(Box::new(io::Cursor::new(bytes.clone())))),
+        }
+    };
+    drop(layers(&[layer(lower), layer(upper)], &wanted, &mut each));
 }
