@@ -1,7 +1,7 @@
 //! Starting units, until the cluster works.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::images;
 use crate::layout::Credential;
 use crate::manager::Manager;
+use crate::nodes::check_not_expired;
 use crate::progress::Progress;
 use crate::services::{Service, Services, UnitName, all_unit_names};
 use crate::systemd::Unit;
@@ -30,6 +31,9 @@ pub fn start(current: &Current, unit: Option<&UnitName>, progress: &Progress) ->
         Some(unit) => unit.to_string(),
         None => start_target(current)?.to_string(),
     };
+    if current.config.machines.is_worker() {
+        check_not_expired(&current.layout, SystemTime::now())?;
+    }
     let manager = current.manager()?;
     bring_up(manager.as_ref(), current, &[unit], PATIENCE, progress).map(drop)
 }

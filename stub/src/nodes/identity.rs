@@ -134,11 +134,7 @@ pub(crate) fn renew(current: &Current, renew: Renew, now: SystemTime) -> Result<
             None => false,
         };
         if expired && !serving {
-            return Err(Error::new(
-                Kind::Host,
-                format!("{}: this machine's certificate has expired", relative.display()),
-            )
-            .hint("on the machine with the control plane, run `usernetes token create`, and here `usernetes join` with that token"));
+            return Err(expired_client());
         }
         let client = current.node_api()?;
         if serving {
@@ -153,6 +149,22 @@ pub(crate) fn renew(current: &Current, renew: Renew, now: SystemTime) -> Result<
         });
     }
     Ok(ensured)
+}
+
+/// Fails if the certificate with which this worker asks for others has expired: nothing on it works any more.
+pub(crate) fn check_not_expired(layout: &Layout, now: SystemTime) -> Result<()> {
+    match read_if_there(&layout.certificate(Credential::KubeletClient))? {
+        Some(text) if pki::has_expired(&text, now)? => Err(expired_client()),
+        _ => Ok(()),
+    }
+}
+
+fn expired_client() -> Error {
+    let file = Credential::KubeletClient.certificate();
+    let what = format!("{}: this machine's certificate has expired", file.display());
+    Error::new(Kind::Host, what).hint(
+        "on the machine with the control plane, run `usernetes token create`, and here `usernetes join` with that token",
+    )
 }
 
 impl Identity<'_> {
@@ -171,5 +183,35 @@ impl Identity<'_> {
             expired: false,
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_whose_certificate_has_expired_is_told_to_join_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let layout = Layout::new(at("c"), at("d"), at("r"), at("g")).unwrap();
+        let now = SystemTime::now();
+        // One that is missing is another matter.
+        check_not_expired(&layout, now).unwrap();
+        let file = layout.certificate(Credential::KubeletClient);
+        fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.not_after = (now + Duration::from_hours(1)).into();
+        let key = rcgen::KeyPair::generate().unwrap();
+        fs_err::write(&file, params.self_signed(&key).unwrap().pem()).unwrap();
+        check_not_expired(&layout, now).unwrap();
+        let error = check_not_expired(&layout, now + Duration::from_hours(2)).unwrap_err();
+        insta::assert_snapshot!(error, @r"
+        node/node-client.pem: this machine's certificate has expired
+
+        hint: on the machine with the control plane, run `usernetes token create`, and here `usernetes join` with that token
+        ");
     }
 }
