@@ -68,10 +68,11 @@ fn plain(document: &Value) -> Value {
     document
 }
 
-/// The same, with the lines that an empty text gets first.
+/// The same, with the lines that an empty text gets first. One with lists is not empty, even if nothing is in them.
 fn with_head(document: &Value) -> Value {
+    let empty = document.as_object().is_some_and(serde_json::Map::is_empty);
     let mut document = plain(document);
-    if document.as_object().is_some_and(serde_json::Map::is_empty) {
+    if empty {
         document["apiVersion"] = "v1".into();
         document["kind"] = "Config".into();
     }
