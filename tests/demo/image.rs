@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use stub::bundle::{Arch, BundlePath};
 use stub::digest::{Digest, Sha256};
 use stub::error::{Error, Kind, Result};
-use stub::oci::{CONFIG, LAYER_GZIP, MANIFEST, descriptor, index, manifest};
+use stub::oci::{CONFIG, LAYER, LAYER_GZIP, MANIFEST, descriptor, index, manifest};
 
 /// Names by which busybox can be called.
 const APPLETS: [&str; 5] = ["cat", "echo", "ls", "sh", "sleep"];
@@ -32,6 +32,8 @@ pub(super) struct Part {
     pub(super) manifest: Vec<u8>,
     /// Its configuration and its layers.
     pub(super) blobs: Vec<Vec<u8>>,
+    /// What a bundle has of it: the configuration, the layers as tar archives, and a manifest that names these, which is the last.
+    pub(super) bundled: Vec<Vec<u8>>,
 }
 
 impl Image {
@@ -65,12 +67,19 @@ impl Part {
             .iter()
             .map(|l| descriptor(LAYER_GZIP, &l.packed))
             .collect();
-        let manifest = manifest(&descriptor(CONFIG, &config), &described);
-        let mut blobs = vec![config];
-        blobs.extend(layers.into_iter().map(|l| l.packed));
+        let whole = manifest(&descriptor(CONFIG, &config), &described);
+        let plain: Vec<Value> = layers.iter().map(|l| descriptor(LAYER, &l.plain)).collect();
+        let bundled_manifest = manifest(&descriptor(CONFIG, &config), &plain);
+        let (mut blobs, mut bundled) = (vec![config.clone()], vec![config]);
+        for layer in layers {
+            blobs.push(layer.packed);
+            bundled.push(layer.plain);
+        }
+        bundled.push(bundled_manifest.into_bytes());
         Ok(Self {
-            manifest: manifest.into_bytes(),
+            manifest: whole.into_bytes(),
             blobs,
+            bundled,
         })
     }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
 use stub::bundle::Bundle;
 use stub::digest::Sha256;
 use stub::error::{Context, Error, Kind, Result};
@@ -108,7 +109,8 @@ fn apart<'a>(command: &'a mut Command, cache: &Path) -> &'a mut Command {
     command.env("XDG_CACHE_HOME", cache)
 }
 
-/// Checks that the installed image has the bytes that were pushed: each blob, no other, and an index that leads to them.
+/// Checks that the installed image is the one that was pushed, with its layers as tar archives: each blob, no other, and an index
+/// that leads to them.
 fn compare(image: &Image, bundle: &Bundle, home: &Path) -> Result<String> {
     let part = &image.part;
     let current = home.join(".local/share/usernetes/current");
@@ -118,7 +120,7 @@ fn compare(image: &Image, bundle: &Bundle, home: &Path) -> Result<String> {
     };
     let mut size = 0;
     let mut names = Vec::new();
-    for content in part.contents() {
+    for content in &part.bundled {
         let name = Sha256::of(content).to_string();
         let path = layout.join("blobs/sha256").join(&name);
         if fs_err::read(&path)? != *content {
@@ -142,16 +144,16 @@ fn compare(image: &Image, bundle: &Bundle, home: &Path) -> Result<String> {
     let index = layout.join("index.json");
     let document: serde_json::Value = serde_json::from_slice(&fs_err::read(&index)?)
         .map_err(|e| differs(index.display().to_string()).found(e))?;
-    let expected = digest(&part.manifest);
-    if document["manifests"][0]["digest"] != expected {
-        return Err(differs(index.display().to_string()).expected(expected));
+    let expected = part.bundled.last().map(|manifest| digest(manifest));
+    if document["manifests"][0]["digest"] != json!(expected) {
+        return Err(differs(index.display().to_string()).expected(expected.unwrap_or_default()));
     }
     let installed = fs_err::read_to_string(current.join("manifest.json")).about(|| "manifest")?;
     if Sha256::of(installed.as_bytes()) != bundle.id() {
         return Err(differs(current.display().to_string()).expected(bundle.id()));
     }
     Ok(format!(
-        "{}, configuration and manifest: {} as they were pushed",
+        "{} as tar archives, configuration and manifest: {} of what was pushed",
         counted(part.blobs.len() - 1, "layer"),
         bytes(size)
     ))

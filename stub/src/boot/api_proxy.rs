@@ -267,15 +267,27 @@ mod tests {
         assert_eq!(read(&json!({ "kind": "Status" })), []);
     }
 
+    fn v4(listener: &TcpListener) -> SocketAddrV4 {
+        match listener.local_addr().unwrap() {
+            SocketAddr::V4(address) => address,
+            SocketAddr::V6(_) => unreachable!(),
+        }
+    }
+
+    /// A client of the proxy, and the thread that serves it.
+    fn client(state: &Endpoints) -> (TcpStream, thread::JoinHandle<()>) {
+        let front = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(front.local_addr().unwrap()).unwrap();
+        let (accepted, _) = front.accept().unwrap();
+        let state = Arc::clone(state);
+        (client, thread::spawn(move || serve(accepted, &state)))
+    }
+
     /// The first endpoint does not answer; the second one sends back what it gets.
     #[test]
     fn a_connection_leads_to_a_server_that_answers() {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap();
         let echo = TcpListener::bind("127.0.0.1:0").unwrap();
-        let v4 = |listener: &TcpListener| match listener.local_addr().unwrap() {
-            SocketAddr::V4(address) => address,
-            SocketAddr::V6(_) => unreachable!(),
-        };
         let (first, second) = (v4(&closed), v4(&echo));
         drop(closed);
         thread::spawn(move || {
@@ -286,13 +298,7 @@ mod tests {
         });
         let state = Endpoints::default();
         lock(&state).all = vec![first, second];
-        let front = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(front.local_addr().unwrap()).unwrap();
-        let (accepted, _) = front.accept().unwrap();
-        let serving = thread::spawn({
-            let state = Arc::clone(&state);
-            move || serve(accepted, &state)
-        });
+        let (mut client, serving) = client(&state);
         client.write_all(b"hello").unwrap();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).unwrap();
@@ -305,19 +311,11 @@ mod tests {
     #[test]
     fn connections_to_an_api_server_that_is_left_end() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-        let SocketAddr::V4(first) = silent.local_addr().unwrap() else {
-            unreachable!()
-        };
+        let first = v4(&silent);
         let second = address("192.0.2.1:6443");
         let state = Endpoints::default();
         lock(&state).all = vec![first, second];
-        let front = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(front.local_addr().unwrap()).unwrap();
-        let (accepted, _) = front.accept().unwrap();
-        let serving = thread::spawn({
-            let state = Arc::clone(&state);
-            move || serve(accepted, &state)
-        });
+        let (mut client, serving) = client(&state);
         let (_held, _) = silent.accept().unwrap();
         while lock(&state).open.is_empty() {
             thread::yield_now();

@@ -39,6 +39,13 @@ impl Stage {
             .run(&program, &[&["upgrade", file], options].concat())
     }
 
+    /// Damages the bundle to upgrade to, in its stub itself. It must not run, because it could claim to be undamaged.
+    fn damage(&self) {
+        let mut bytes = fs::read(&self.next).unwrap();
+        bytes[0x1000] ^= 1;
+        fs::write(&self.next, bytes).unwrap();
+    }
+
     fn release(&self) -> String {
         self.home.current().manifest().release.to_string()
     }
@@ -110,10 +117,7 @@ fn installs_the_file_with_the_settings_there_are() {
 #[test]
 fn refuses_a_damaged_file_before_it_runs() {
     let stage = Stage::new(&Verdict::Unsigned);
-    let mut bytes = fs::read(&stage.next).unwrap();
-    // The damage is in the new stub itself. It must not run, because it could claim to be undamaged.
-    bytes[0x1000] ^= 1;
-    fs::write(&stage.next, bytes).unwrap();
+    stage.damage();
     assert!(stage.refused(&["--force"]).contains("is damaged"));
 }
 
@@ -121,9 +125,7 @@ fn refuses_a_damaged_file_before_it_runs() {
 #[test]
 fn a_file_that_is_not_executable_is_refused_before_it_is_read() {
     let stage = Stage::new(&Verdict::Unsigned);
-    let mut bytes = fs::read(&stage.next).unwrap();
-    bytes[0x1000] ^= 1;
-    fs::write(&stage.next, bytes).unwrap();
+    stage.damage();
     fs::set_permissions(&stage.next, PermissionsExt::from_mode(0o644)).unwrap();
     let said = stage.upgrade(&[]);
     assert!(said.stderr.contains("run `chmod +x "), "{said:?}");
