@@ -20,8 +20,7 @@ answer=$(usernetes start 2>&1) && fail "it starts with an expired certificate"
 { usernetes status || true; usernetes logs rootlesskit || true; echo "$answer"; } 2>&1 | grep "this machine's certificate has expired"
 # on a
 # It was off for a year, and the cluster knows that.
-gone() { ! is_ready b; }
-within 110 "the cluster misses b" gone
+within 110 "the cluster misses b" is_missed b
 usernetes token create b >token
 # copy a:token b:token
 # on b

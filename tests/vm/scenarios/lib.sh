@@ -62,8 +62,10 @@ found_cluster() { "$U" install --address "$(address "$(hostname)")" --cni flanne
 # member OPTION…: makes sure that this machine belongs to the cluster of the token in the file `token`.
 member() { systemctl --user is-active --quiet u7s-node.target || "$U" join "$@" <token; }
 
-# is_ready NODE: whether the cluster takes it for Ready.
-is_ready() { [ "$(usernetes kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = True ]; }
+# says_ready NODE: prints whether the cluster takes it for ready: True, False or, if it does not hear from it, Unknown.
+says_ready() { usernetes kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}'; }
+is_ready() { [ "$(says_ready "$1")" = True ]; }
+is_missed() { [ "$(says_ready "$1")" = Unknown ]; }
 
 # web NODE…: runs a web server on each of these nodes, as the pod web-NODE and the service at-NODE. It answers with its name, and
 # stays although its node is not reached for a long time.
