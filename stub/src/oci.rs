@@ -49,6 +49,11 @@ pub fn manifest(config: &Value, layers: &[Value]) -> String {
 /// A reference to content.
 #[must_use]
 pub fn descriptor(media_type: &str, content: &[u8]) -> Value {
-    let digest = Digest::from(Sha256::of(content));
-    json!({ "mediaType": media_type, "digest": digest, "size": content.len() })
+    descriptor_of(media_type, Sha256::of(content), content.len() as u64)
+}
+
+/// A reference to content with this digest and so many bytes.
+#[must_use]
+pub fn descriptor_of(media_type: &str, sha256: Sha256, size: u64) -> Value {
+    json!({ "mediaType": media_type, "digest": Digest::from(sha256), "size": size })
 }

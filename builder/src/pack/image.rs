@@ -60,11 +60,10 @@ pub(super) fn members(
         Ok(())
     };
 
-    let mut blobs = vec![stored(
-        cache,
-        &mut cache.open_verified(&image.config.digest)?,
-    )?];
-    blobs.extend(layers(&image, cache, &name, progress)?);
+    let config = cache.read(&image.config.digest, oci::DOCUMENT_CAP)?;
+    let config = config.unwrap_or_default();
+    let mut blobs = vec![stored(cache, &mut config.as_slice())?];
+    blobs.extend(layers(&image, &config, cache, &name, progress)?);
     let descriptors: Vec<_> = blobs
         .iter()
         .zip(std::iter::once(CONFIG).chain(std::iter::repeat(LAYER)))
@@ -92,13 +91,13 @@ fn stored(cache: &Cache, content: &mut dyn std::io::Read) -> Result<Content> {
 }
 
 fn descriptor(media_type: &str, blob: &Content) -> Value {
-    let digest = Digest::from(blob.sha256);
-    json!({ "mediaType": media_type, "digest": digest, "size": blob.size })
+    stub::oci::descriptor_of(media_type, blob.sha256, blob.size)
 }
 
 /// The layers of an image as tar archives, the lowest first. Afterwards they are in the cache.
 fn layers(
     image: &oci::Image,
+    config: &[u8],
     cache: &Cache,
     name: &str,
     progress: &Progress,
@@ -106,10 +105,7 @@ fn layers(
     let wrong = |why: String| {
         Error::new(Kind::Input, format!("image {name}: {why}")).hint(oci::PIN_ANOTHER)
     };
-    let text = cache
-        .read(&image.config.digest, oci::DOCUMENT_CAP)?
-        .unwrap_or_default();
-    let configuration: Configuration = serde_json::from_slice(&text)
+    let configuration: Configuration = serde_json::from_slice(config)
         .map_err(|error| wrong(format!("its configuration cannot be read: {error}")))?;
     let ids = configuration.rootfs.diff_ids;
     if ids.len() != image.layers.len() {

@@ -11,7 +11,7 @@ use stub::bundle::{Component, Mode, Name};
 use stub::digest::Sha256;
 
 /// A file smaller than this is compressed on its own: a prefix would not pay for its decoding.
-const MIN_SIBLING: u64 = 64 << 10;
+pub const MIN_SIBLING: u64 = 64 << 10;
 
 /// What is saved must be at least one part in so many. Less can turn into its opposite at another level.
 const WORTH: u64 = 32;
@@ -72,27 +72,19 @@ impl Families {
                 }
             }
         }
+        let hub = hub.map(|hub| hub.sha256);
         let families = by_family.into_values().filter_map(|mut members| {
             let largest = members.iter().map(|content| content.size).max()?;
-            let at = members.iter().position(|c| c.size == largest)?;
+            // The bundle's hub is also that of its family. It need not be the largest file there, as not every file is a program.
+            let place = |wanted: &dyn Fn(&Content) -> bool| members.iter().position(wanted);
+            let at = place(&|c| Some(c.sha256) == hub).or_else(|| place(&|c| c.size == largest))?;
             members[..=at].rotate_right(1);
             Some(members)
         });
         let mut families: Vec<_> = families.collect();
-        // The bundle's hub comes before all that may be coded against it. It is also the hub of its family: it need not be the
-        // largest file there, as not every file is a program.
-        if let Some(hub) = hub {
-            for family in &mut families {
-                if let Some(at) = family.iter().position(|c| c.sha256 == hub.sha256) {
-                    family[..=at].rotate_right(1);
-                }
-            }
-            families.sort_by_key(|family| family[0].sha256 != hub.sha256);
-        }
-        Self {
-            families,
-            hub: hub.map(|hub| hub.sha256),
-        }
+        // It comes before all that may be coded against it.
+        families.sort_by_key(|family| Some(family[0].sha256) != hub);
+        Self { families, hub }
     }
 
     /// What must be measured before a [`plan`](Self::plan) can be made.
@@ -122,15 +114,15 @@ impl Families {
         let mut plan = Vec::new();
         for family in &self.families {
             let own = family[0].sha256;
-            plan.extend(match self.hub.filter(|hub| *hub != own) {
-                None => with_own_hub(family, None, measured).0,
-                Some(hub) => {
-                    // No prefix has a prefix itself. So either the family's hub is one for its siblings, or it has one.
-                    let (first, bytes) = with_own_hub(family, Some(hub), measured);
-                    let (second, fewer) = with_foreign_hub(family, hub, measured);
-                    if saves(fewer, bytes) { second } else { first }
+            // No prefix has a prefix itself. So either the family's hub is one for its siblings, or it has one.
+            let (mut chosen, bytes) = with_own_hub(family, self.hub, measured);
+            if let Some(hub) = self.hub.filter(|hub| *hub != own) {
+                let (other, fewer) = with_foreign_hub(family, hub, measured);
+                if saves(fewer, bytes) {
+                    chosen = other;
                 }
-            });
+            }
+            plan.extend(chosen);
         }
         plan
     }
@@ -150,8 +142,11 @@ impl Content {
     }
 
     /// The prefix among these with which it becomes smallest, and how many bytes that is. The first one counts as the usual one:
-    /// another must save something that is worth it.
+    /// another must save something that is worth it. A small content has none.
     fn best(&self, prefixes: &[Option<Sha256>], measured: &BTreeMap<Pair, u64>) -> (Planned, u64) {
+        if !self.is_large() {
+            return (self.with(None), 0);
+        }
         let bytes = |prefix| measured.get(&(self.sha256, prefix)).copied();
         let mut best = (prefixes[0], bytes(prefixes[0]).unwrap_or_default());
         for &prefix in &prefixes[1..] {
@@ -175,11 +170,9 @@ fn with_own_hub(
     measured: &BTreeMap<Pair, u64>,
 ) -> (Vec<Planned>, u64) {
     let own = family[0];
-    let siblings = family[1..].iter().map(|content| match hub {
-        _ if !content.is_large() => (content.with(None), 0),
-        None => (content.with(Some(own.sha256)), 0),
-        Some(_) => content.best(&[Some(own.sha256), None, hub], measured),
-    });
+    // In the family of the bundle's hub nothing is measured, and the first prefix is taken.
+    let prefixes = [Some(own.sha256), None, hub];
+    let siblings = family[1..].iter().map(|c| c.best(&prefixes, measured));
     sum(std::iter::once(own.best(&[None], measured)).chain(siblings))
 }
 
@@ -189,13 +182,8 @@ fn with_foreign_hub(
     hub: Sha256,
     measured: &BTreeMap<Pair, u64>,
 ) -> (Vec<Planned>, u64) {
-    sum(family.iter().map(|content| {
-        if content.is_large() {
-            content.best(&[None, Some(hub)], measured)
-        } else {
-            (content.with(None), 0)
-        }
-    }))
+    let prefixes = [None, Some(hub)];
+    sum(family.iter().map(|c| c.best(&prefixes, measured)))
 }
 
 fn sum(parts: impl Iterator<Item = (Planned, u64)>) -> (Vec<Planned>, u64) {
