@@ -1,6 +1,8 @@
 //! Shares work among all cores.
 
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::error::Result;
@@ -13,10 +15,33 @@ const MOST: usize = 8;
 /// `work` must take its items from a shared place, and return when there are none left. If the machine refuses to start a
 /// thread, the others do the work.
 pub fn on_all_cores(work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+    on_cores(MOST, work)
+}
+
+/// Does the work for each item, beginning with the first, on as many threads as there are cores. Gives the results in the order in
+/// which they were finished, or the first error.
+pub fn map_on_all_cores<T: Sync, R: Send>(
+    items: &[T],
+    each: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    on_cores(items.len(), || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = each(item)?;
+            done.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(result);
+        }
+        Ok(())
+    })?;
+    Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn on_cores(most: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
     let helpers = thread::available_parallelism()
         .map_or(1, usize::from)
-        .min(MOST)
-        - 1;
+        .min(most)
+        .saturating_sub(1);
     thread::scope(|scope| {
         let spawn = |_| thread::Builder::new().spawn_scoped(scope, &work).ok();
         let helpers: Vec<_> = (0..helpers).map_while(spawn).collect();
@@ -30,8 +55,6 @@ pub fn on_all_cores(work: impl Fn() -> Result<()> + Sync) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
     use crate::error::{Error, Kind};
 
@@ -55,5 +78,25 @@ mod tests {
         work(usize::MAX).unwrap();
         assert_eq!(done.load(Ordering::Relaxed), 100);
         assert_eq!(work(57).unwrap_err().message(), "bad item");
+    }
+
+    #[test]
+    fn the_results_of_all_items_are_given() {
+        let items: Vec<u32> = (0..100).collect();
+        let mut doubled = map_on_all_cores(&items, |item| Ok(item * 2)).unwrap();
+        doubled.sort_unstable();
+        assert!(doubled.into_iter().eq((0..100).map(|item| item * 2)));
+        let none: [u32; 0] = [];
+        assert!(
+            map_on_all_cores(&none, |item| Ok(*item))
+                .unwrap()
+                .is_empty()
+        );
+        let bad = |item: &u32| match item {
+            57 => Err(Error::new(Kind::Failed, "bad item")),
+            _ => Ok(()),
+        };
+        let error = map_on_all_cores(&items, bad).unwrap_err();
+        assert_eq!(error.message(), "bad item");
     }
 }

@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use builder::cache::Cache;
 use builder::lockfile::{Artifact, Lockfile};
+use builder::pack::plan::MIN_SIBLING;
 use builder::recipe::{Format, Take};
 use stub::bundle::{Arch, Bundle, Component, File, Manifest, Name, Version, frame};
 use stub::digest::{Digest, Sha256};
 use stub::error::{Context as _, Error, Kind, Result};
 
 /// A file smaller than this is compressed without a prefix, and so fast that nothing can be measured.
-const LEAST: u64 = 64 << 10;
+const LEAST: u64 = MIN_SIBLING;
 
 /// A component to bump.
 #[derive(Debug)]

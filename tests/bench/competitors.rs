@@ -2,15 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use builder::wording::counted;
 use serde::Serialize;
 use stub::child;
 use stub::error::{Context as _, Result};
 use stub::progress::{Progress, bytes};
-use stub::threads::on_all_cores;
+use stub::threads::map_on_all_cores;
 
 use crate::times::seconds;
 
@@ -121,20 +119,14 @@ pub(crate) fn pack_all(data: &Path, work: &Path, progress: &Progress) -> Result<
     let mut archive = Command::new("tar");
     archive.arg("-C").arg(data).arg("-cf").arg(&tar).arg(STORE);
     seconds(&mut archive)?;
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    on_all_cores(|| {
-        while let Some(competitor) = ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let packed = competitor.pack(&tar, &data.join(STORE), work)?;
-            if let Some(size) = packed.bytes {
-                progress.line(format!("{}: {}", packed.file, bytes(size)));
-            }
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            done.push(packed);
+    let mut done = map_on_all_cores(&ALL, |competitor| {
+        let packed = competitor.pack(&tar, &data.join(STORE), work)?;
+        if let Some(size) = packed.bytes {
+            progress.line(format!("{}: {}", packed.file, bytes(size)));
         }
-        Ok(())
+        Ok(packed)
     })?;
     fs_err::remove_file(&tar)?;
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     // In the order of the table, whichever was finished first.
     done.sort_by_key(|packed| ALL.iter().position(|c| c.file == packed.file));
     let files = done.iter().filter(|packed| packed.bytes.is_some()).count();

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use stub::bundle::{FrameEntry, frame};
 use stub::digest::Sha256;
 use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
+use stub::threads::map_on_all_cores;
 
 use super::plan::{Pair, Planned};
 use crate::cache::Cache;
@@ -82,7 +81,7 @@ impl<'a> FrameCache<'a> {
             let (size, time) = self.try_out(largest)?;
             task.expect(size, time);
         }
-        let made = on_all_cores(&missing, |planned| {
+        let made = map_on_all_cores(&missing, |planned| {
             // In one go: fed piece by piece, the library makes other bytes. So it says nothing until it is done.
             let prefix = planned.prefix.and_then(|p| sizes.get(&p)).copied();
             let work = planned.size + prefix.unwrap_or_default() / PREFIX_SHARE;
@@ -131,7 +130,7 @@ impl<'a> FrameCache<'a> {
         missing.sort_by_key(|(content, prefix)| std::cmp::Reverse((size(content), *prefix)));
         let total = missing.iter().map(|(content, _)| size(content)).sum();
         let task = progress.task("compare prefixes", total);
-        let made = on_all_cores(&missing, |pair| {
+        let made = map_on_all_cores(&missing, |pair| {
             let (content, prefix) = (pair.0, pair.1);
             let frame = self.compressed(content, prefix, QUICK)?;
             let bytes = frame.len() as u64;
@@ -206,40 +205,4 @@ fn entry(planned: &Planned, frame: &[u8]) -> FrameEntry {
         sha256: planned.sha256,
         size: planned.size,
     }
-}
-
-/// Does the work for each item, in this order, on all cores.
-fn on_all_cores<T: Sync, R: Send>(
-    items: &[T],
-    each: impl Fn(&T) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<R>> {
-        let mut made = Vec::new();
-        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-            made.push(each(item)?);
-        }
-        Ok(made)
-    };
-    let helpers = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(items.len())
-        .saturating_sub(1);
-    let results = thread::scope(|scope| {
-        // Where the machine refuses another thread, fewer do the work.
-        let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
-        let helpers: Vec<_> = (0..helpers).map_while(spawn).collect();
-        let mut results = vec![work()];
-        results.extend(helpers.into_iter().map(|helper| {
-            helper
-                .join()
-                .unwrap_or_else(|_| Err(Error::new(Kind::Failed, "a compressing thread panicked")))
-        }));
-        results
-    });
-    let mut made = Vec::new();
-    for result in results {
-        made.extend(result?);
-    }
-    Ok(made)
 }
