@@ -155,14 +155,9 @@ fn leave(state: &Endpoints, endpoint: SocketAddrV4) {
         state.all.rotate_left(1);
     }
     say(format!("the API server at {endpoint} is not ready"));
-    let (gone, left) = std::mem::take(&mut state.open)
-        .into_iter()
-        .partition(|(to, _)| *to == endpoint);
-    state.open = left;
-    drop(state);
-    let gone: Vec<(SocketAddrV4, Weak<[TcpStream; 2]>)> = gone;
-    for side in gone.iter().filter_map(|(_, both)| both.upgrade()) {
-        for stream in side.iter() {
+    let gone = state.open.extract_if(.., |(to, _)| *to == endpoint);
+    for both in gone.filter_map(|(_, both)| both.upgrade()) {
+        for stream in both.iter() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }

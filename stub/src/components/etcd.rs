@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, DnsName};
+use crate::config::{Config, DnsName, ETCD_PEER_PORT, ETCD_PORT};
 use crate::layout::{Credential, Layout};
 use crate::render::Args;
 
@@ -13,8 +13,6 @@ use crate::render::Args;
 pub const CLIENT_URL: &str = "https://127.0.0.1:2379";
 /// The address at which it answers other members. They reach it through a port of the machine that leads there.
 const PEER_URL: &str = "https://127.0.0.1:2380";
-/// The port for other members.
-pub const PEER_PORT: u16 = 2380;
 /// The name of the first member. It differs from the node's name, which may change while the data directory stays.
 pub const FOUNDER: &str = "u7s";
 
@@ -27,13 +25,13 @@ pub fn member_name(node: &DnsName) -> String {
 /// Where other control planes reach the etcd of a machine as clients.
 #[must_use]
 pub fn client_url(address: Ipv4Addr) -> String {
-    format!("https://{address}:2379")
+    format!("https://{address}:{ETCD_PORT}")
 }
 
 /// Where they reach it as members.
 #[must_use]
 pub fn peer_url(address: Ipv4Addr) -> String {
-    format!("https://{address}:{PEER_PORT}")
+    format!("https://{address}:{ETCD_PEER_PORT}")
 }
 
 /// How the member of a machine that has joined others starts for the first time.

@@ -52,11 +52,10 @@ impl Default for Machines {
 const KUBELET_PORT: NonZeroU16 = NonZeroU16::new(10250).unwrap();
 /// The port that flannel uses for VXLAN on Linux if it is not told another one.
 const VXLAN_PORT: NonZeroU16 = NonZeroU16::new(8472).unwrap();
-/// The ports at which other control planes reach the etcd of this one: as clients, and as members.
-const ETCD_PORTS: [NonZeroU16; 2] = [
-    NonZeroU16::new(2379).unwrap(),
-    NonZeroU16::new(2380).unwrap(),
-];
+/// The port at which clients reach etcd, on this machine and on other control planes.
+pub const ETCD_PORT: NonZeroU16 = NonZeroU16::new(2379).unwrap();
+/// The port at which the members of etcd on other control planes reach this one.
+pub const ETCD_PEER_PORT: NonZeroU16 = NonZeroU16::new(2380).unwrap();
 
 impl Machines {
     /// Whether this machine only runs pods, for the control plane of another machine.
@@ -136,7 +135,7 @@ impl Config {
         let api = api.filter(|_| machines.is_joinable());
         let kubelet = kubelet.filter(|_| node);
         let vxlan = vxlan.filter(|_| node && self.cni == Cni::Flannel);
-        let etcd = ETCD_PORTS.map(|port| {
+        let etcd = [ETCD_PORT, ETCD_PEER_PORT].map(|port| {
             machines.peer_address()?;
             let mut port = machines.port(port, Proto::Tcp)?;
             // There it listens in any case. Nothing in the cluster's network reaches it.

@@ -21,7 +21,7 @@ pub use backup::{BackupDir, Backups, Schedule};
 pub use choice::{Addon, Cni, CniFacts, Cri, NetworkDriver, Role, Target};
 pub use dns::DnsName;
 pub(crate) use dns::host_name_fault;
-pub use machines::Machines;
+pub use machines::{ETCD_PEER_PORT, ETCD_PORT, Machines};
 pub use port::{API_PORT, PortSpec, Proto};
 pub use resources::{Cpus, Memory, Resources};
 pub use services::PublishServices;

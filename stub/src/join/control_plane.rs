@@ -86,7 +86,9 @@ impl Newcomer {
         let layout = &current.layout;
         let etcdctl = Etcdctl::Direct(layout, vec![server]);
         let own = current.config.address();
-        let members = reach(&etcdctl, server)?;
+        let members = etcdctl
+            .members_within(REACH)
+            .map_err(|error| unreachable(server, &error))?;
         remove_rest_of(&etcdctl, &members, own)?;
         // What is left of an attempt before.
         remove_tree(&layout.etcd_data())?;
@@ -176,24 +178,14 @@ fn promote(
     }
 }
 
-/// Waits until the members of the cluster answer. Their machines may be busy.
-fn reach(etcdctl: &Etcdctl<'_>, server: Ipv4Addr) -> Result<Vec<Member>> {
-    let began = Instant::now();
-    loop {
-        match etcdctl.members() {
-            Ok(members) => return Ok(members),
-            Err(_) if began.elapsed() < REACH => thread::sleep(INTERVAL),
-            Err(error) => {
-                return Err(Error::new(
-                    Kind::Network,
-                    format!("the etcd of the control plane at {server} does not answer"),
-                )
-                .expected("an answer from port 2379/tcp")
-                .found(error.message())
-                .hint("a firewall must let 2379/tcp and 2380/tcp through between the control planes; `usernetes status` on that machine shows its members"));
-            }
-        }
-    }
+fn unreachable(server: Ipv4Addr, error: &Error) -> Error {
+    Error::new(
+        Kind::Network,
+        format!("the etcd of the control plane at {server} does not answer"),
+    )
+    .expected("an answer from port 2379/tcp")
+    .found(error.message())
+    .hint("a firewall must let 2379/tcp and 2380/tcp through between the control planes; `usernetes status` on that machine shows its members")
 }
 
 /// Removes what an attempt before has left among the members.
@@ -255,12 +247,18 @@ fn undo(
             .ask(&["member", "remove", &member.id])
             .about(|| "etcd keeps the new member")?;
     }
-    forget_members(layout)?;
+    forget(layout)?;
     remove_tree(&layout.etcd_data())?;
+    remove_if_there(&layout.config_file())
+}
+
+/// Removes the account of members and all certificates and keys: this machine is no control plane.
+pub(super) fn forget(layout: &Layout) -> Result<()> {
+    forget_members(layout)?;
     for dir in [MASTER, NODE] {
         remove_tree(&layout.config().join(dir))?;
     }
-    remove_if_there(&layout.config_file())
+    Ok(())
 }
 
 /// What the user must know if there are two control planes now.

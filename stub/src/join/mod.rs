@@ -23,9 +23,9 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::{remove_if_there, remove_tree};
 use crate::host::{Machine, address_towards};
 use crate::install::{self, Flags, MachineFlags, Report};
-use crate::layout::{Credential, Kubeconfig, Layout, MASTER, NODE, has_etcd_data};
+use crate::layout::{Credential, Kubeconfig, Layout, MASTER, has_etcd_data};
 use crate::lifecycle;
-use crate::nodes::{Identity, Token, fetch_authorities, forget_members, own_member, spent};
+use crate::nodes::{Identity, Token, fetch_authorities, own_member, spent};
 use crate::paths;
 use crate::progress::Progress;
 use ask::{Cluster, Found};
@@ -106,9 +106,7 @@ pub fn join(
         let authorities = fetch_authorities(cluster.client(), token).map_err(Cluster::explained)?;
         if own.is_some() {
             lifecycle::stop_all(&Current::read()?, progress)?;
-            forget_members(&layout)?;
-            remove_tree(&layout.config().join(MASTER))?;
-            remove_tree(&layout.config().join(NODE))?;
+            control_plane::forget(&layout)?;
         }
         control_plane::join(&authorities, *cluster.endpoint.ip(), prepared, progress)?
     } else {
@@ -264,6 +262,7 @@ fn own_address(endpoint: SocketAddrV4) -> Result<Ipv4Addr> {
 mod tests {
     use super::*;
     use crate::config::{Cni, Role};
+    use crate::layout::NODE;
 
     #[test]
     fn a_token_is_for_one_purpose() {

@@ -7,15 +7,15 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::child::{self, Ended};
 use crate::cluster::{Current, etcdctl_identity};
-use crate::components::etcd::{self, PEER_PORT};
-use crate::config::{Config, DnsName};
+use crate::components::etcd;
+use crate::config::{Config, DnsName, ETCD_PEER_PORT};
 use crate::error::{Error, Kind, Result};
 use crate::file_system::read_if_there;
 use crate::files::replace;
@@ -24,6 +24,9 @@ use crate::process::{command, say};
 
 /// How often a control plane looks which members there are.
 const INTERVAL: Duration = Duration::from_secs(20);
+
+/// How often they are asked while they do not answer.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long etcd's client may take to connect, and to get an answer. A machine that is starting is busy.
 const LIMITS: [&str; 2] = ["--dial-timeout=4s", "--command-timeout=10s"];
@@ -119,6 +122,17 @@ impl Etcdctl<'_> {
         parse(&self.ask(&["member", "list", "--write-out=json"])?)
     }
 
+    /// The members, as soon as they answer. Their machines may be busy, or etcd was started just now.
+    pub(crate) fn members_within(&self, patience: Duration) -> Result<Vec<Member>> {
+        let began = Instant::now();
+        loop {
+            match self.members() {
+                Err(_) if began.elapsed() < patience => thread::sleep(AGAIN),
+                result => return result,
+            }
+        }
+    }
+
     /// Changes where the others reach a member.
     pub(crate) fn set_address(&self, member: &Member, address: Ipv4Addr) -> Result<()> {
         let urls = format!("--peer-urls={}", etcd::peer_url(address));
@@ -210,10 +224,15 @@ pub(crate) fn known_members(layout: &Layout, config: &Config) -> Vec<Ipv4Addr> {
     known
 }
 
+/// The addresses of the members with a vote.
+pub(crate) fn voters<'a>(members: impl IntoIterator<Item = &'a Member>) -> Vec<Ipv4Addr> {
+    let voting = members.into_iter().filter(|member| !member.learner);
+    voting.filter_map(|member| member.address).collect()
+}
+
 /// Keeps the addresses of all members with a vote. Afterwards they are on disk.
 pub(crate) fn remember_members(layout: &Layout, members: &[Member]) -> Result<()> {
-    let voting = members.iter().filter(|member| !member.learner);
-    let mut addresses: Vec<_> = voting.filter_map(|member| member.address).collect();
+    let mut addresses = voters(members);
     addresses.sort();
     let text = serde_json::to_string(&addresses).map_err(std::io::Error::from)?;
     if read_if_there(&known_file(layout))?.as_deref() == Some(text.as_str()) {
@@ -252,7 +271,7 @@ fn follow(layout: &Layout, own: Ipv4Addr) -> Result<()> {
     if let Some(member) = mine.filter(|member| member.address != Some(own)) {
         etcdctl.set_address(member, own)?;
         say(format!(
-            "the other members of etcd reach this one at {own}:{PEER_PORT} now"
+            "the other members of etcd reach this one at {own}:{ETCD_PEER_PORT} now"
         ));
     }
     Ok(())

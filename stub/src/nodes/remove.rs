@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::members::{Etcdctl, Member, TWO, answering, quorum, remember_members};
+use super::members::{Etcdctl, Member, TWO, answering, quorum, remember_members, voters};
 use super::{addresses, administrator, is_ready, object, refused};
 use crate::api::{Client, apply};
 use crate::child;
@@ -65,7 +65,7 @@ pub fn remove(
     }
     // Its pods could not move any more without its API server, which needs its etcd.
     if let Some(member) = &member {
-        members_here(current).ask(&["member", "remove", &member.hex()])?;
+        Etcdctl::Inside(current).ask(&["member", "remove", &member.hex()])?;
         progress.line(format!("the etcd of node {name} is no member any more"));
     }
     if let Some(complaint) = apply(&client, &removal(name.as_str()))? {
@@ -96,7 +96,7 @@ pub fn remove(
     ));
     if member.is_some() {
         progress.line("that machine has the keys of the authorities until then, with which it can be anybody in this cluster");
-        let members = members_here(current).members()?;
+        let members = Etcdctl::Inside(current).members()?;
         remember_members(&current.layout, &members)?;
         if members.len() == 2 {
             progress.line(TWO);
@@ -120,19 +120,13 @@ pub(crate) fn let_back(client: &Client, node: &str) -> Result<()> {
     Ok(())
 }
 
-/// etcd's client for this machine's own member.
-fn members_here(current: &Current) -> Etcdctl<'_> {
-    Etcdctl::Inside(current)
-}
-
 /// The member of etcd of this node; `None` if there is none. Fails if those that are left could not decide anything any more.
 fn removable(current: &Current, node: &DnsName, address: Option<&str>) -> Result<Option<Member>> {
-    let members = members_here(current).members()?;
+    let members = Etcdctl::Inside(current).members()?;
     let Some(member) = members.iter().find(|m| m.is_of(node, address)) else {
         return Ok(None);
     };
-    let voting = members.iter().filter(|m| !m.learner && m.id != member.id);
-    let others: Vec<_> = voting.filter_map(|member| member.address).collect();
+    let others = voters(members.iter().filter(|m| m.id != member.id));
     let answering = answering(&current.layout, &others)?;
     keeps_quorum(&others, &answering)?;
     Ok(Some(member.clone()))

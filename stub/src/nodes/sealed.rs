@@ -1,7 +1,7 @@
 //! The authorities of a cluster on their way to a machine that becomes another control plane: encrypted with a key that is only
 //! in the token, so that whoever reads the cluster's secrets, or etcd's data, has nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fs_err as fs;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -71,7 +71,8 @@ impl Authorities {
                     .ok()?;
                 serde_json::from_slice::<BTreeMap<String, String>>(plain).ok()
             });
-        let whole = plain.filter(|files| files.keys().cloned().eq(sorted_names()));
+        let wanted: BTreeSet<_> = names().collect();
+        let whole = plain.filter(|files| files.keys().eq(&wanted));
         let damaged = || {
             Error::new(
                 Kind::Integrity,
@@ -113,12 +114,6 @@ fn cipher(key: &Key) -> Option<LessSafeKey> {
 fn names() -> impl Iterator<Item = String> {
     let files = SHARED.iter().flat_map(|c| [c.certificate(), c.key()]);
     files.map(|file| file_name(&file))
-}
-
-fn sorted_names() -> Vec<String> {
-    let mut names: Vec<_> = names().collect();
-    names.sort();
-    names
 }
 
 fn file_name(path: &std::path::Path) -> String {

@@ -1,8 +1,7 @@
 //! The first step from one control plane to several: this one becomes reachable for others.
 
 use std::net::Ipv4Addr;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::members::{Etcdctl, remember_members};
 use crate::cluster::Current;
@@ -14,7 +13,6 @@ use crate::systemd::Unit;
 
 /// How long etcd may take to answer at the machine's address.
 const PATIENCE: Duration = Duration::from_mins(2);
-const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The services that are started in another way when there are several control planes.
 const OTHERWISE: [Service; 5] = [
@@ -44,18 +42,10 @@ pub(super) fn open(current: &Current, address: Ipv4Addr, progress: &Progress) ->
     }
     let current = Current::read()?;
     let etcdctl = Etcdctl::Direct(&current.layout, vec![address]);
-    let began = Instant::now();
-    let members = loop {
-        match etcdctl.members() {
-            Ok(members) => break members,
-            Err(error) if began.elapsed() > PATIENCE => {
-                return Err(error)
-                    .about(|| format!("etcd does not answer at {address}"))
-                    .hint(|| "see `usernetes port list` and `usernetes logs etcd`".to_owned());
-            }
-            Err(_) => thread::sleep(INTERVAL),
-        }
-    };
+    let members = etcdctl
+        .members_within(PATIENCE)
+        .about(|| format!("etcd does not answer at {address}"))
+        .hint(|| "see `usernetes port list` and `usernetes logs etcd`".to_owned())?;
     // A cluster of one machine has given its only member an address that nobody else reaches.
     if let [alone] = members.as_slice()
         && alone.address != Some(address)
