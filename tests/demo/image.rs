@@ -24,6 +24,8 @@ pub(super) struct Image {
     pub(super) index: Vec<u8>,
     /// The parts that the index leads to.
     pub(super) part: Part,
+    /// The same in a bundle, where layers are not compressed.
+    pub(super) bundled: Part,
 }
 
 /// The image for one architecture.
@@ -32,25 +34,11 @@ pub(super) struct Part {
     pub(super) manifest: Vec<u8>,
     /// Its configuration and its layers.
     pub(super) blobs: Vec<Vec<u8>>,
-    /// What a bundle has of it: the configuration, the layers as tar archives, and a manifest that names these, which is the last.
-    pub(super) bundled: Vec<Vec<u8>>,
 }
 
 impl Image {
     /// Makes it of an architecture's files: programs make up the first layer, the rest the second.
     pub(super) fn of(arch: Arch, files: &Files) -> Result<Self> {
-        let part = Part::of(arch, files)?;
-        let mut descriptor = descriptor(MANIFEST, &part.manifest);
-        descriptor["platform"] = json!({ "architecture": arch.go_name(), "os": "linux" });
-        Ok(Self {
-            index: index(&[descriptor]).into_bytes(),
-            part,
-        })
-    }
-}
-
-impl Part {
-    fn of(arch: Arch, files: &Files) -> Result<Self> {
         let (programs, rest): (Vec<_>, Vec<_>) = files
             .iter()
             .partition(|(path, _)| path.as_str().starts_with("bin/"));
@@ -63,24 +51,29 @@ impl Part {
             "rootfs": { "type": "layers", "diff_ids": ids },
         });
         let config = config.to_string().into_bytes();
-        let described: Vec<Value> = layers
-            .iter()
-            .map(|l| descriptor(LAYER_GZIP, &l.packed))
-            .collect();
-        let whole = manifest(&descriptor(CONFIG, &config), &described);
-        let plain: Vec<Value> = layers.iter().map(|l| descriptor(LAYER, &l.plain)).collect();
-        let bundled_manifest = manifest(&descriptor(CONFIG, &config), &plain);
-        let (mut blobs, mut bundled) = (vec![config.clone()], vec![config]);
-        for layer in layers {
-            blobs.push(layer.packed);
-            bundled.push(layer.plain);
-        }
-        bundled.push(bundled_manifest.into_bytes());
+        let (packed, plain): (Vec<_>, Vec<_>) =
+            layers.into_iter().map(|l| (l.packed, l.plain)).unzip();
+        let part = Part::of(config.clone(), packed, LAYER_GZIP);
+        let mut descriptor = descriptor(MANIFEST, &part.manifest);
+        descriptor["platform"] = json!({ "architecture": arch.go_name(), "os": "linux" });
         Ok(Self {
-            manifest: whole.into_bytes(),
-            blobs,
-            bundled,
+            index: index(&[descriptor]).into_bytes(),
+            part,
+            bundled: Part::of(config, plain, LAYER),
         })
+    }
+}
+
+impl Part {
+    fn of(config: Vec<u8>, layers: Vec<Vec<u8>>, media_type: &str) -> Self {
+        let described: Vec<Value> = layers.iter().map(|l| descriptor(media_type, l)).collect();
+        let manifest = manifest(&descriptor(CONFIG, &config), &described);
+        let mut blobs = vec![config];
+        blobs.extend(layers);
+        Self {
+            manifest: manifest.into_bytes(),
+            blobs,
+        }
     }
 
     /// Everything of it.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::json;
 use stub::bundle::Bundle;
 use stub::digest::Sha256;
 use stub::error::{Context, Error, Kind, Result};
@@ -112,7 +111,7 @@ fn apart<'a>(command: &'a mut Command, cache: &Path) -> &'a mut Command {
 /// Checks that the installed image is the one that was pushed, with its layers as tar archives: each blob, no other, and an index
 /// that leads to them.
 fn compare(image: &Image, bundle: &Bundle, home: &Path) -> Result<String> {
-    let part = &image.part;
+    let part = &image.bundled;
     let current = home.join(".local/share/usernetes/current");
     let layout = current.join("images").join(COMPONENT);
     let differs = |what: String| {
@@ -120,7 +119,7 @@ fn compare(image: &Image, bundle: &Bundle, home: &Path) -> Result<String> {
     };
     let mut size = 0;
     let mut names = Vec::new();
-    for content in &part.bundled {
+    for content in part.contents() {
         let name = Sha256::of(content).to_string();
         let path = layout.join("blobs/sha256").join(&name);
         if fs_err::read(&path)? != *content {
@@ -144,9 +143,9 @@ fn compare(image: &Image, bundle: &Bundle, home: &Path) -> Result<String> {
     let index = layout.join("index.json");
     let document: serde_json::Value = serde_json::from_slice(&fs_err::read(&index)?)
         .map_err(|e| differs(index.display().to_string()).found(e))?;
-    let expected = part.bundled.last().map(|manifest| digest(manifest));
-    if document["manifests"][0]["digest"] != json!(expected) {
-        return Err(differs(index.display().to_string()).expected(expected.unwrap_or_default()));
+    let expected = digest(&part.manifest);
+    if document["manifests"][0]["digest"] != expected {
+        return Err(differs(index.display().to_string()).expected(expected));
     }
     let installed = fs_err::read_to_string(current.join("manifest.json")).about(|| "manifest")?;
     if Sha256::of(installed.as_bytes()) != bundle.id() {

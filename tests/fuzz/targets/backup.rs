@@ -1,7 +1,5 @@
 //! Backups. No fuzzer guesses a digest, so an input that does not look like an archive is the list of contents of one.
 
-use std::io::Write as _;
-
 use stub::backup::Backup;
 use stub::progress::Progress;
 
@@ -9,16 +7,14 @@ use super::Memory;
 
 pub(crate) fn check(input: &[u8]) {
     if input.starts_with(b"{") {
-        let head = header("backup.json", input.len());
-        let padding = vec![0; input.len().next_multiple_of(512) - input.len() + 1024];
-        open(&[&head, input, &padding]);
+        open(&archive("backup.json", input));
     } else {
-        open(&[input]);
+        open(input);
     }
 }
 
-fn open(parts: &[&[u8]]) {
-    let file = Memory::of(parts);
+fn open(bytes: &[u8]) {
+    let file = Memory::of(&[bytes]);
     let Ok(backup) = Backup::open(&file.path()) else {
         return;
     };
@@ -31,23 +27,13 @@ fn open(parts: &[&[u8]]) {
     drop(backup.verify(&Progress::silent()));
 }
 
-/// The header of a file in an archive (POSIX.1-1988, ustar).
-fn header(name: &str, size: usize) -> [u8; 512] {
-    let mut header = [0; 512];
-    let mut put = |at: usize, text: &str| {
-        let _ = header[at..].as_mut().write_all(text.as_bytes());
-    };
-    put(0, name);
-    put(100, "0000644\0");
-    put(108, "0000000\0");
-    put(116, "0000000\0");
-    put(124, &format!("{size:011o}\0"));
-    put(136, "00000000000\0");
-    put(148, "        0");
-    put(257, "ustar\x0000");
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    let _ = header[148..]
-        .as_mut()
-        .write_all(format!("{sum:06o}\0 ").as_bytes());
-    header
+/// An archive with one file.
+fn archive(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    let appended = archive.append_data(&mut header, name, content);
+    appended.expect("written to memory");
+    archive.into_inner().expect("written to memory")
 }

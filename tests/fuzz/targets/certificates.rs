@@ -2,6 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use pem::Pem;
 use stub::config::DnsName;
 use stub::nodes::fuzz::approved;
 use stub::pki::{Authority, begins, node_fault, read_request};
@@ -21,7 +22,7 @@ pub(crate) fn check(input: &[u8]) {
         same_again(&authority);
     }
     let _ = begins(input);
-    request(&pem("CERTIFICATE REQUEST", input));
+    request(&pem::encode(&Pem::new("CERTIFICATE REQUEST", input)));
 }
 
 fn texts(text: &str) {
@@ -49,24 +50,4 @@ fn request(pem: &str) {
     for node in approved(pem) {
         assert!(DnsName::new(node.as_str()).is_ok(), "{node:?}");
     }
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = format!("-----BEGIN {label}-----\n");
-    for chunk in der.chunks(3) {
-        let mut three = [0; 4];
-        three[1..=chunk.len()].copy_from_slice(chunk);
-        let number = u32::from_be_bytes(three);
-        for n in 0..4 {
-            let digit = (number >> (18 - 6 * n)) & 63;
-            let digit = DIGITS
-                .get(digit as usize)
-                .copied()
-                .filter(|_| n <= chunk.len());
-            text.push(digit.map_or('=', char::from));
-        }
-    }
-    text.push_str(&format!("\n-----END {label}-----\n"));
-    text
 }

@@ -1,5 +1,7 @@
 //! Texts in our own forms, which others may have written: lockfiles, manifests, recipes and tokens.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use builder::lockfile::Lockfile;
 use builder::recipe::Recipe;
 use stub::bundle::Manifest;
@@ -38,7 +40,7 @@ pub(crate) fn token(input: &[u8]) {
         return;
     };
     let text = if input.starts_with('{') {
-        format!("u7s1.{}", base64url(input.as_bytes()))
+        format!("u7s1.{}", URL_SAFE_NO_PAD.encode(input))
     } else {
         input.to_owned()
     };
@@ -62,18 +64,4 @@ pub(crate) fn token(input: &[u8]) {
     );
     assert!(!token.endpoints.is_empty());
     assert!(token.endpoints.iter().all(|endpoint| endpoint.port() != 0));
-}
-
-/// Base64 for addresses, without padding (RFC 4648, section 5).
-fn base64url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let mut three = [0; 4];
-        three[1..=chunk.len()].copy_from_slice(chunk);
-        let number = u32::from_be_bytes(three);
-        let digits = (0..=chunk.len()).map(|n| (number >> (18 - 6 * n)) & 63);
-        text.extend(digits.filter_map(|d| Some(char::from(*DIGITS.get(d as usize)?))));
-    }
-    text
 }
