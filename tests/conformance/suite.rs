@@ -171,8 +171,7 @@ fn focus(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt as _;
+    use support::program::write_program;
 
     use super::*;
 
@@ -195,8 +194,7 @@ mod tests {
     /// A program that behaves as ginkgo's do.
     fn played(dir: &Path, script: &str) -> Program {
         let file = dir.join("e2e.test");
-        fs::write(&file, script).unwrap();
-        fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+        write_program(&file, script);
         fs::write(dir.join("kubeconfig"), "").unwrap();
         Program::new(&file, &dir.join("kubeconfig"), dir).unwrap()
     }

@@ -9,6 +9,7 @@
 )]
 
 pub mod floors;
+pub mod program;
 pub mod scenario;
 pub mod server;
 pub mod signer;

@@ -5,9 +5,10 @@ mod places;
 mod sessions;
 mod user_namespaces;
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 use rustix::process::getuid;
+use support::program::write_program;
 use tempfile::TempDir;
 
 use super::*;
@@ -18,10 +19,12 @@ pub(super) fn machine(files: &[(&str, &str)]) -> (TempDir, Machine) {
     let dir = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = dir.path().join(path.trim_start_matches('/'));
-        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-        fs_err::write(&path, text).unwrap();
-        let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
-        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        if text.starts_with("#!") {
+            write_program(&path, text);
+        } else {
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(&path, text).unwrap();
+        }
     }
     let machine = Machine {
         root: dir.path().to_owned(),

@@ -10,6 +10,7 @@ use fs_err as fs;
 use stub::bundle::Bundle;
 use stub::progress::Progress;
 use stub::store::{Damage, Depth, Generation, Installed, Store};
+use support::program::write_program;
 use tempfile::TempDir;
 
 /// Root ignores permissions. So if root runs the tests, commands are run as this user.
@@ -74,8 +75,7 @@ impl Home {
     /// Writes an executable file.
     pub(crate) fn program(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        write_program(&path, bytes);
         path
     }
 
@@ -205,8 +205,9 @@ pub(crate) fn remove(path: &Path) {
     tamper(path, |path| fs::remove_file(path).unwrap());
 }
 
-/// Starts a program that may have been written just before. If another test forks at that moment, its child holds the file
-/// open for writing until it executes a program. Until then, the file cannot be run, so this tries again.
+/// Starts a program, which may be one that this process has just unpacked into a store. If another test forks at that
+/// moment, its child holds the file open for writing until it executes a program. Until then, the file cannot be run, so
+/// this tries again. `Home::program` writes its files in a way that avoids this.
 pub(crate) fn spawn(command: &mut Command) -> Child {
     loop {
         match command.spawn() {

@@ -1,12 +1,13 @@
 //! A fake machine on which a cluster can run. It consists of files that the checks read instead of the real machine's.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fs_err as fs;
 use rustix::process::{getgid, getuid};
 use stub::output;
+use support::program::write_program;
 
 use crate::home::{Home, NOBODY, is_root};
 use crate::stage::SYSTEMCTL;
@@ -64,9 +65,7 @@ impl Machine {
     }
 
     pub(crate) fn program(&self, path: &str, text: &str) {
-        self.file(path, text);
-        let mode = PermissionsExt::from_mode(0o755);
-        fs::set_permissions(self.root.join(path), mode).unwrap();
+        write_program(&self.cleared(path), text);
     }
 
     pub(crate) fn link(&self, path: &str, target: &Path) {
