@@ -3,6 +3,7 @@
 //! The first lines say what a scenario needs:
 //!
 //! * `# needs: etcd containerd`: components that the bundle must have; `# lacks: kube-apiserver`: one that it must not have.
+//! * `# takes: 2 hours`: it runs only if `--only` names it.
 //! * `# guests: 2`: it runs on the machines `a` and `b`, in the state in which the scenario before has left them;
 //!   `# guests: 2 empty`: on new ones. Without this line it runs on the machine that all other scenarios share.
 //!
@@ -35,6 +36,8 @@ pub struct Scenario {
     pub needs: Vec<String>,
     /// Components it must not have.
     pub lacks: Vec<String>,
+    /// How long it takes, such as `2 hours`, if that is too long for a run of all scenarios; empty if not.
+    pub takes: String,
     pub guests: Guests,
     pub steps: Vec<Step>,
 }
@@ -159,19 +162,24 @@ impl Scenario {
             name: name.to_owned(),
             needs: words("# needs:"),
             lacks: words("# lacks:"),
+            takes: words("# takes:").join(" "),
             guests,
             steps: script.steps,
         })
     }
 
-    /// Why it cannot be run with a bundle of these components, if it cannot.
-    pub fn unfit(&self, components: &BTreeSet<String>) -> Option<String> {
+    /// Why it is left out of a run with a bundle of these components, if it is. `named` says whether it was asked for by name.
+    pub fn unfit(&self, components: &BTreeSet<String>, named: bool) -> Option<String> {
         let missing = self.needs.iter().find(|n| !components.contains(*n));
         let surplus = self.lacks.iter().find(|n| components.contains(*n));
         missing
             .map(|n| format!("the bundle has no {n}"))
             .or(surplus
                 .map(|n| format!("the bundle has {n}, and other scenarios test more with it")))
+            .or_else(|| {
+                let long = !self.takes.is_empty() && !named;
+                long.then(|| format!("it takes {}: name it with `--only`", self.takes))
+            })
     }
 }
 
@@ -309,6 +317,7 @@ mod tests {
                 name: "10-x".to_owned(),
                 needs: vec!["etcd".to_owned(), "crun".to_owned()],
                 lacks: vec!["kubelet".to_owned()],
+                takes: String::new(),
                 guests: Guests::Shared,
                 steps: vec![
                     script(0, &format!("{comments}true\n")),
@@ -319,10 +328,15 @@ mod tests {
             }
         );
         let components = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-        assert_eq!(scenario.unfit(&components(&["etcd", "crun"])), None);
+        let fit = components(&["etcd", "crun"]);
+        assert_eq!(scenario.unfit(&fit, false), None);
         for bad in [&["etcd"][..], &["etcd", "crun", "kubelet"]] {
-            assert!(scenario.unfit(&components(bad)).is_some(), "{bad:?}");
+            assert!(scenario.unfit(&components(bad), true).is_some(), "{bad:?}");
         }
+        let long = Scenario::parse("96-x", "# takes: 2 hours\n", LIB).unwrap();
+        let why = "it takes 2 hours: name it with `--only`".to_owned();
+        assert_eq!(long.unfit(&fit, false), Some(why));
+        assert_eq!(long.unfit(&fit, true), None);
     }
 
     #[test]

@@ -10,10 +10,10 @@ use crate::network::Place;
 use crate::{Result, check};
 
 /// What the machine has besides a minimal Debian: what a server with users on it has. The libraries are those that
-/// Debian's own container programs link to; a bundle of static programs needs none of them. passt has the network driver `pasta`.
+/// Debian's own container programs link to; a bundle of static programs needs none of them. passt has the network driver `pasta`, nftables a firewall.
 const PACKAGES: &str = "systemd systemd-sysv udev dbus dbus-user-session libpam-systemd libnss-systemd uidmap kmod procps \
     iproute2 openssh-server openssh-sftp-server util-linux busybox-static ca-certificates curl linux-image-cloud-amd64 \
-    libglib2.0-0t64 libseccomp2 libcap2 libjson-c5 libfuse3-4 libyajl2 libslirp0 libnftnl11 libxtables12 libmnl0 libnfnetlink0 libnetfilter-conntrack3 libedit2 passt";
+    libglib2.0-0t64 libseccomp2 libcap2 libjson-c5 libfuse3-4 libyajl2 libslirp0 libnftnl11 libxtables12 libmnl0 libnfnetlink0 libnetfilter-conntrack3 libedit2 passt nftables";
 
 /// Modules an administrator loads for rootless containers; an unprivileged user cannot.
 const MODULES: &str = "fuse tun bridge br_netfilter veth overlay vxlan nf_tables nft_compat nft_chain_nat nft_masq nft_nat \

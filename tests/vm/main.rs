@@ -140,12 +140,12 @@ fn run(options: &Options) -> Result<()> {
         let engine = Engine::new(options.kernel.as_deref())?;
         Ok(Machines::new(&image, engine, &bundles, &work))
     };
-    let mut run = Run::of(&scenarios, &components, machines()?);
+    let mut run = Run::of(&scenarios, &components, options.only.is_some(), machines()?);
     if run.failed() > 0 && run.machines.ended() {
         // Seen with emulated processors: the guest's kernel panics at random. That is not what is being tested.
         eprintln!("the machine itself ended: once more, from the beginning");
         drop(run);
-        run = Run::of(&scenarios, &components, machines()?);
+        run = Run::of(&scenarios, &components, options.only.is_some(), machines()?);
     }
     run.finish(options)
 }
@@ -157,12 +157,18 @@ struct Run {
 }
 
 impl Run {
-    /// Runs the scenarios one after the other, until one fails: later ones build on earlier ones.
-    fn of(scenarios: &[Scenario], components: &BTreeSet<String>, mut machines: Machines) -> Self {
+    /// Runs the scenarios one after the other, until one fails: later ones build on earlier ones. `named` says whether they were
+    /// asked for by name.
+    fn of(
+        scenarios: &[Scenario],
+        components: &BTreeSet<String>,
+        named: bool,
+        mut machines: Machines,
+    ) -> Self {
         let mut cases = Vec::new();
         for scenario in scenarios {
             let name = scenario.name.clone();
-            if let Some(why) = scenario.unfit(components) {
+            if let Some(why) = scenario.unfit(components, named) {
                 cases.push(Case::left_out(name, why));
                 continue;
             }

@@ -11,6 +11,9 @@ refused() {
     home_and_runtime | diff /tmp/before - || fail "something is left behind: $text"
     say "$(grep -oE "$text" <<<"$answer")"
 }
+# The columns of b for: it is ready, the API server reaches its kubelet, packets pass between its pods and those of a.
+ways() { usernetes node list | awk '$1 == "b" { print $6, $7, $8 }'; }
+is_open() { [ "$(ways)" = "yes yes yes" ]; }
 # on a
 found_cluster
 if $K get node b; then usernetes node remove b; fi
@@ -54,3 +57,23 @@ refused token '10\.0\.2\.16:6443 does not answer'
 usernetes token delete "$(sed -E 's/.*"i":"([^"]*)".*/\1/' json)"
 # on b
 refused token 'the token is unknown or has expired'
+# on a
+say "a firewall that lets nothing of the pod network through"
+usernetes token create b >token
+# copy a:token b:token
+# on b
+# root nft 'table inet closed { chain input { type filter hook input priority 0; udp dport 8472 drop; }; }'
+answer=$("$U" join <token 2>&1) && fail "no way is closed"
+grep 'nothing came back over 8472/udp' <<<"$answer" || fail "$answer"
+grep 'this machine has joined, and needs no new token' <<<"$answer" || fail "$answer"
+usernetes status --wait=60
+# on a
+is_ready b || fail "b is not Ready"
+[ "$(ways)" = "yes yes no" ] || fail "$(usernetes node list)"
+# on b
+# root nft delete table inet closed
+# on a
+within 60 "the way is open" is_open
+web a b
+within 90 "a pod of a reaches all" web_reaches a a b
+within 90 "a pod of b reaches all" web_reaches b a b

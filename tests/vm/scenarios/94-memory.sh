@@ -10,40 +10,6 @@ PROMISE=600
 SNAPSHOTS=5
 PAUSE=10
 
-# snapshot: prints a line for each process of the cluster: its memory in KiB, its service, the uid of its pod or `-`, its program.
-snapshot() {
-    echo snapshot
-    awk '
-        # The first line of a file in which the pattern occurs, or nothing.
-        function line(file, pattern,    text, found) {
-            while ((getline text <file) > 0) {
-                if (text ~ pattern) { found = text; break }
-            }
-            close(file)
-            return found
-        }
-        BEGIN {
-            for (i = 1; i < ARGC; i++) {
-                group = line(ARGV[i] "/cgroup", "/u7s-[^/]*[.]service")
-                if (group == "") { continue }
-                service = group
-                sub("^.*/u7s-", "", service)
-                sub("[.]service.*$", "", service)
-                pod = "-"
-                if (match(group, "/pod[0-9a-f-]+")) { pod = substr(group, RSTART + 4, RLENGTH - 4) }
-                split(line(ARGV[i] "/smaps_rollup", "^Pss:"), pss, " ")
-                # A process that has ended meanwhile has no memory.
-                if (pss[2] == "") {
-                    if (line(ARGV[i] "/status", "^VmRSS:") == "") { continue }
-                    pss[2] = "unreadable"
-                }
-                program = line(ARGV[i] "/comm", ".")
-                gsub(" ", "_", program)
-                print pss[2], service, pod, program
-            }
-        }' /proc/[0-9]*
-}
-
 # measure: takes snapshots, into the file `samples`, and makes sure that every running service is in them.
 measure() {
     local unit
@@ -117,24 +83,7 @@ mv sums idle
 
 say "$PODS pods"
 $K create namespace memory
-$K -n memory apply -f - <<Y
-apiVersion: apps/v1
-kind: Deployment
-metadata: { name: sleepers }
-spec:
-  replicas: $PODS
-  selector: { matchLabels: { run: sleepers } }
-  template:
-    metadata: { labels: { run: sleepers } }
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-        - name: c
-          image: docker.io/library/busybox:1.37
-          imagePullPolicy: Never
-          command: [sleep, "100000"]
-Y
-$K -n memory rollout status deployment/sleepers --timeout=900s
+sleepers memory sleepers $PODS
 sleep 60
 measure
 table "with $PODS pods"

@@ -51,6 +51,63 @@ own_image_runs() {
 # home_and_runtime: lists the files in the user's directories, without those of the service manager.
 home_and_runtime() { find ~ "$XDG_RUNTIME_DIR" -maxdepth 4 -path "$XDG_RUNTIME_DIR/systemd" -prune -o -print | sort; }
 
+# sleepers NAMESPACE NAME COUNT: runs a deployment of pods that do nothing, and waits until all are there.
+sleepers() {
+    usernetes kubectl -n "$1" apply -f - <<Y
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: $2 }
+spec:
+  replicas: $3
+  selector: { matchLabels: { run: $2 } }
+  template:
+    metadata: { labels: { run: $2 } }
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: c
+          image: docker.io/library/busybox:1.37
+          imagePullPolicy: Never
+          command: [sleep, "100000"]
+Y
+    usernetes kubectl -n "$1" rollout status "deployment/$2" --timeout=900s
+}
+
+# snapshot: prints the word `snapshot`, and then a line for each process of the cluster: its memory in KiB (PSS), its service, the
+# uid of its pod or `-`, its program, its number.
+snapshot() {
+    echo snapshot
+    awk '
+        # The first line of a file in which the pattern occurs, or nothing.
+        function line(file, pattern,    text, found) {
+            while ((getline text <file) > 0) {
+                if (text ~ pattern) { found = text; break }
+            }
+            close(file)
+            return found
+        }
+        BEGIN {
+            for (i = 1; i < ARGC; i++) {
+                group = line(ARGV[i] "/cgroup", "/u7s-[^/]*[.]service")
+                if (group == "") { continue }
+                service = group
+                sub("^.*/u7s-", "", service)
+                sub("[.]service.*$", "", service)
+                pod = "-"
+                if (match(group, "/pod[0-9a-f-]+")) { pod = substr(group, RSTART + 4, RLENGTH - 4) }
+                split(line(ARGV[i] "/smaps_rollup", "^Pss:"), pss, " ")
+                # A process that has ended meanwhile has no memory.
+                if (pss[2] == "") {
+                    if (line(ARGV[i] "/status", "^VmRSS:") == "") { continue }
+                    pss[2] = "unreadable"
+                }
+                program = line(ARGV[i] "/comm", ".")
+                gsub(" ", "_", program)
+                print pss[2], service, pod, program, substr(ARGV[i], 7)
+            }
+        }' /proc/[0-9]*
+}
+
 # Of scenarios for several machines. `# on` and the lines like it are explained in tests/support/scenario.rs.
 
 # address MACHINE: prints its address.
