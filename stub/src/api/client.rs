@@ -138,17 +138,18 @@ impl Client {
             let request = self.request("GET", path, "", "")?;
             let mut stream = self.connect()?;
             stream.get_mut().set_read_timeout(Some(silence))?;
-            stream.write_all(request.as_bytes())?;
+            let failed = |error| failure(error, silence);
+            stream.write_all(request.as_bytes()).map_err(failed)?;
             let mut reader = BufReader::new(stream);
             let (mut head, mut line) = (String::new(), String::new());
-            while read_line(&mut reader, &mut line)? && line != "\r\n" {
+            while read_line(&mut reader, &mut line).map_err(failed)? && line != "\r\n" {
                 head.push_str(&line);
             }
             let status = parse(format!("{head}\r\n").as_bytes())?.status;
             if status != 200 {
                 return Err(Error::new(Kind::Failed, format!("it answers {status}")));
             }
-            while read_line(&mut reader, &mut line)? {
+            while read_line(&mut reader, &mut line).map_err(failed)? {
                 if !each(&line)? {
                     break;
                 }
@@ -194,18 +195,14 @@ impl Client {
     /// Sends a request. With HTTP/1.0, the answer is not chunked, and it ends when the connection is closed.
     fn exchange(&self, request: &str) -> Result<Answer> {
         let mut stream = self.connect()?;
-        stream.write_all(request.as_bytes())?;
+        let failed = |error| failure(error, SILENCE);
+        stream.write_all(request.as_bytes()).map_err(failed)?;
         let mut answer = Vec::new();
         match stream.take(LONGEST + 1).read_to_end(&mut answer) {
             Ok(_) => {}
             // A server written in Go may close the connection without the final TLS message.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            // A read that exceeds the time limit returns this error.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let silence = format!("no answer within {} s", SILENCE.as_secs());
-                return Err(Error::new(Kind::Failed, silence));
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(failed(error)),
         }
         check_length(answer.len())?;
         parse(&answer)
@@ -219,13 +216,25 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>> {
         .map_err(|error| Error::new(Kind::Failed, error.to_string()))
 }
 
+/// An error of a connection. Reads and writes that exceed their time limit, those of the TLS handshake among them, end with
+/// `WouldBlock`, which says nothing to people.
+fn failure(error: io::Error, silence: Duration) -> Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            let silence = format!("no answer within {} s", silence.as_secs_f32());
+            Error::new(Kind::Failed, silence)
+        }
+        _ => error.into(),
+    }
+}
+
 /// Reads the next line. Gives false at the end, which a server written in Go may not announce.
-fn read_line(reader: &mut impl BufRead, line: &mut String) -> Result<bool> {
+fn read_line(reader: &mut impl BufRead, line: &mut String) -> io::Result<bool> {
     line.clear();
     match reader.read_line(line) {
         Ok(length) => Ok(length > 0),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
@@ -335,6 +344,21 @@ mod tests {
             let error = client.request("GET", bad, "", "").unwrap_err();
             assert_eq!(error.message(), "this is no path of a request");
         }
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_is_named_as_such() {
+        let server = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = server.local_addr().unwrap();
+        let pinned = super::super::pin(Sha256::of(b"key"));
+        let client = Client::pinned(address, &pinned, None).unwrap();
+        let error = client
+            .lines("/x", Duration::from_millis(100), &mut |_| Ok(true))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("https://{address}/x: no answer within 0.1 s")
+        );
     }
 
     #[test]
