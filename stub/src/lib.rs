@@ -14,7 +14,6 @@ pub mod error;
 mod file_system;
 pub mod files;
 pub mod licenses;
-mod lock;
 pub mod memory;
 pub mod oci;
 pub mod output;
@@ -65,6 +64,8 @@ pub mod kubeconfig;
 pub mod layout;
 #[cfg(feature = "cluster")]
 pub mod lifecycle;
+#[cfg(feature = "cluster")]
+mod lock;
 #[cfg(feature = "cluster")]
 pub mod manager;
 #[cfg(feature = "cluster")]

@@ -12,6 +12,8 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use crate::error::{Error, Kind, Result};
 use crate::files::has_no_locks;
 use crate::paths::At as _;
+use crate::progress::Progress;
+use crate::protocol::{BACKUP, CERTS, DEFRAGMENT, DUE, RENEW, SCHEDULED};
 
 /// A lock. It is held until it is dropped or its process ends in any way.
 #[derive(Debug)]
@@ -20,8 +22,9 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock and writes the PID of this process into the file. Fails at once if another process holds the lock. The
-    /// error says that the other process is changing `what`.
+    /// Takes the lock and writes the PID of this process into the file. Fails at once if another process holds the lock, unless
+    /// that is a command of a timer: then this says so and waits for its end, but not for ever. The error says that the other
+    /// process is changing `what`.
     pub(crate) fn take(path: &Path, what: &str) -> Result<Self> {
         let lock = Self::hold(path, what)?;
         lock.sign()?;
@@ -33,9 +36,26 @@ impl Lock {
         let mut options = fs_err::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.mode(0o600).open(path).at(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { file }),
-            Err(refused) => Err(failure(path, what, refused)).at(path),
+        let started = Instant::now();
+        let mut said = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { file }),
+                Err(TryLockError::WouldBlock)
+                    if started.elapsed() < PATIENCE && is_timers(&holder(path)) =>
+                {
+                    if !said {
+                        said = true;
+                        let line = format!(
+                            "wait for process {}, which a timer has started, to end: it is changing {what}",
+                            holder(path)
+                        );
+                        Progress::stderr().line(line);
+                    }
+                    thread::sleep(MOMENT);
+                }
+                Err(refused) => return Err(failure(path, what, refused)).at(path),
+            }
         }
     }
 
@@ -58,10 +78,14 @@ impl Drop for Lock {
     }
 }
 
-/// How long a timer's command waits for another command. The unit's time limits are longer.
+/// How long a timer's command waits for another command, and the other way round. The unit's time limits are longer.
 const PATIENCE: Duration = Duration::from_mins(9);
-/// How often it tries again.
+/// How often a timer's command tries again.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// How often another command tries again.
+const MOMENT: Duration = Duration::from_millis(200);
+/// The words on the command lines of timers' commands. Nobody has started these by hand and knows to wait.
+const TIMERS: [&[&str]; 3] = [&[CERTS, RENEW, DUE], &[BACKUP, SCHEDULED], &[DEFRAGMENT]];
 
 /// Does what a timer asks for. A timer may elapse while the user installs or upgrades: then this waits for the other command,
 /// because the timer's next time may be tomorrow.
@@ -104,11 +128,33 @@ fn failure(path: &Path, what: &str, refused: TryLockError) -> Error {
     }
 }
 
+/// The PID of the process that holds a lock; empty if it has not written it.
+fn holder(path: &Path) -> String {
+    let text = fs_err::read_to_string(path).unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// Whether a process is a command of a timer.
+fn is_timers(pid: &str) -> bool {
+    let line = pid
+        .parse::<u32>()
+        .ok()
+        .and_then(|pid| fs_err::read(format!("/proc/{pid}/cmdline")).ok())
+        .unwrap_or_default();
+    let words: Vec<_> = line.split(|byte| *byte == 0).collect();
+    TIMERS.iter().any(|timers| {
+        words
+            .windows(timers.len())
+            .any(|words| words.iter().zip(*timers).all(|(a, b)| *a == b.as_bytes()))
+    })
+}
+
 fn busy(path: &Path, what: &str) -> Error {
-    let holder = fs_err::read_to_string(path).unwrap_or_default();
-    let holder = match holder.trim() {
-        "" => "unknown",
-        pid => pid,
+    let holder = holder(path);
+    let holder = if holder.is_empty() {
+        "unknown"
+    } else {
+        &holder
     };
     Error::new(
         Kind::Busy,

@@ -15,7 +15,6 @@ const FLOORS: [&[&str]; 6] = [
         "file_system",
         "files",
         "licenses",
-        "lock",
         "memory",
         "oci",
         "output",
@@ -30,7 +29,7 @@ const FLOORS: [&[&str]; 6] = [
         "text",
         "threads",
     ],
-    &["cidr", "config", "layout", "protocol", "services"],
+    &["cidr", "config", "layout", "lock", "protocol", "services"],
     &[
         "components",
         "kubeconfig",

@@ -2,12 +2,13 @@
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use fs_err as fs;
 use stub::output;
 
-use crate::home::{Home, Said, is_root};
+use crate::home::{Home, Said, is_root, spawn};
 use crate::pack::Recipe;
 
 fn runnable(home: &Home) -> PathBuf {
@@ -137,6 +138,36 @@ fn another_process_holds_the_lock() {
     }
     drop(lock);
     assert_eq!(home.run(&bundle, &["install"]).code, Some(0));
+}
+
+#[test]
+fn a_command_waits_while_a_timers_command_holds_the_lock() {
+    let home = Home::new();
+    let bundle = runnable(&home);
+    home.install(&Recipe::new("0.1.0", "1").pack());
+    let path = home.data().join("store/.lock");
+    let lock = fs::File::options().write(true).open(&path).unwrap();
+    lock.file().lock().unwrap();
+    // A process with such a command line, which ends with this test's pipe.
+    let mut timers = home.command(Path::new("/bin/sh"));
+    timers.args(["-c", "read end", "usernetes", "certs", "renew", "--due"]);
+    let mut timers = spawn(timers.stdin(Stdio::piped()));
+    fs::write(&path, format!("{}\n", timers.id())).unwrap();
+    let said = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| home.run(&bundle, &["install"]));
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(!waiting.is_finished());
+        drop(lock);
+        waiting.join().unwrap()
+    });
+    drop(timers.stdin.take());
+    timers.wait().unwrap();
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let line = format!(
+        "wait for process {}, which a timer has started, to end: it is changing the store\n",
+        timers.id()
+    );
+    assert!(said.stderr.contains(&line), "{}", said.stderr);
 }
 
 /// Runs a shell script in which HOME is a separate file system, mounted with these options, and `$1` is the bundle. If the
