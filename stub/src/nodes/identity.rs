@@ -151,6 +151,9 @@ pub(crate) fn renew(current: &Current, renew: Renew, now: SystemTime) -> Result<
     Ok(ensured)
 }
 
+/// What brings a worker back whose certificate has expired.
+pub(crate) const JOIN_AGAIN: &str = "on the machine with the control plane, run `usernetes token create`, and here `usernetes join` with that token";
+
 /// Fails if the certificate with which this worker asks for others has expired: nothing on it works any more.
 pub(crate) fn check_not_expired(layout: &Layout, now: SystemTime) -> Result<()> {
     match read_if_there(&layout.certificate(Credential::KubeletClient))? {
@@ -162,9 +165,7 @@ pub(crate) fn check_not_expired(layout: &Layout, now: SystemTime) -> Result<()> 
 fn expired_client() -> Error {
     let file = Credential::KubeletClient.certificate();
     let what = format!("{}: this machine's certificate has expired", file.display());
-    Error::new(Kind::Host, what).hint(
-        "on the machine with the control plane, run `usernetes token create`, and here `usernetes join` with that token",
-    )
+    Error::new(Kind::Host, what).hint(JOIN_AGAIN)
 }
 
 impl Identity<'_> {

@@ -28,7 +28,7 @@ pub(crate) use checked::reached;
 pub(crate) use decide::{UNKNOWN_TOKEN, taken};
 pub(crate) use facts::keep_published;
 pub(crate) use files::Files;
-pub(crate) use identity::{Identity, check_not_expired, renew};
+pub(crate) use identity::{Identity, JOIN_AGAIN, check_not_expired, renew};
 pub use list::{Node, list};
 pub use members::TWO;
 pub(crate) use members::{

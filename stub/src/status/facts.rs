@@ -13,6 +13,7 @@ use crate::cluster::Current;
 use crate::components::kubelet;
 use crate::error::Result;
 use crate::lifecycle;
+use crate::nodes;
 use crate::pki::{self, CertInfo, Purpose, Rotation, Stage};
 use crate::ports::Entry;
 use crate::progress::bytes;
@@ -27,6 +28,8 @@ pub const LATE_AUTHORITY: i64 = 180;
 pub struct Facts {
     /// The days until certificates end.
     pub days: DaysLeft,
+    /// Whether this is a worker whose certificate has expired: it cannot ask for others any more.
+    pub shut_out: bool,
     /// The replacement of the authorities, if one is under way.
     pub rotation: Option<Rotation>,
     /// The ports of the configuration and of services, and whether they are published.
@@ -66,6 +69,8 @@ impl Facts {
     pub fn of(current: &Current) -> Result<Self> {
         Ok(Self {
             days: DaysLeft::of(current)?,
+            shut_out: current.config.machines.is_worker()
+                && nodes::check_not_expired(&current.layout, SystemTime::now()).is_err(),
             rotation: pki::rotation(current.layout.config())?,
             ports: lifecycle::ports(current),
             disk: Disk::of(current),
@@ -76,7 +81,12 @@ impl Facts {
     /// A row for each, in the form of layers, but for ports, which are a layer. None of them is worse than a warning.
     #[must_use]
     pub fn rows(&self) -> Vec<Layer> {
-        let mut rows = self.days.rows();
+        let renewal = if self.shut_out {
+            nodes::JOIN_AGAIN
+        } else {
+            "to renew the certificates now, run `usernetes certs renew --due`"
+        };
+        let mut rows = self.days.rows(renewal);
         rows.extend(self.rotation.as_ref().map(of_rotation));
         rows.extend(self.disk.map(Disk::row));
         rows.extend(self.backups.as_ref().map(Backups::row));
@@ -213,7 +223,8 @@ impl DaysLeft {
         }
     }
 
-    fn rows(self) -> Vec<Layer> {
+    /// The rows, and what renews certificates that should have been renewed.
+    fn rows(self, renewal: &str) -> Vec<Layer> {
         let row = |name, days: Option<i64>, limit, next| {
             let days = days?;
             let detail = match days {
@@ -224,12 +235,7 @@ impl DaysLeft {
             Some(row(name, detail, Some(next).filter(|_| days < limit)))
         };
         let rows = [
-            row(
-                "certificates",
-                self.certificates,
-                LATE,
-                "to renew the certificates now, run `usernetes certs renew --due`",
-            ),
+            row("certificates", self.certificates, LATE, renewal),
             row(
                 "authorities",
                 self.authorities,
@@ -257,6 +263,7 @@ mod tests {
                 certificates: Some(364),
                 authorities: Some(3649),
             },
+            shut_out: false,
             rotation: None,
             ports: Vec::new(),
             disk: Some(Disk {
@@ -309,6 +316,13 @@ mod tests {
                 "backups warning: none in /b yet",
             ]
         );
+        assert!(
+            facts.rows()[0]
+                .next
+                .ends_with("`usernetes certs renew --due`")
+        );
+        facts.shut_out = true;
+        assert!(facts.rows()[0].next.contains("`usernetes join`"));
     }
 
     #[test]
