@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use crate::home::Said;
-use crate::stage::{Stage, pack};
+use support::home::Said;
+use support::stage::{Stage, pack};
 
 /// A stage with an installed, stopped cluster that has data.
 fn stopped() -> Stage {
@@ -145,7 +145,7 @@ fn volumes_are_left_out_only_if_somebody_says_so() {
     fs::write(stage.home.path().join("calls"), "").unwrap();
     volume(&stage, "data of a pod");
     let rootlesskit = stage.home.data().join("current/bin/rootlesskit");
-    crate::home::overwrite(
+    support::home::overwrite(
         &fs::canonicalize(rootlesskit).unwrap(),
         b"#!/bin/sh\nexit 5\n",
     );

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use crate::home::Said;
-use crate::stage::Stage;
+use support::home::Said;
+use support::stage::Stage;
 
 /// The programs of a worker.
 const WORKER: [&str; 4] = ["containerd", "flanneld", "kube-proxy", "kubelet"];

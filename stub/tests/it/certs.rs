@@ -2,7 +2,7 @@
 
 use fs_err as fs;
 
-use crate::stage::Stage;
+use support::stage::Stage;
 
 #[test]
 fn every_certificate_with_what_it_is_for_and_how_long() {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use crate::home::{Said, spawn};
-use crate::stage::Stage;
+use support::home::{Said, spawn};
+use support::stage::Stage;
 
 /// Runs a command in a shell.
 fn sh(stage: &Stage, command: &str) -> Said {

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use fs_err as fs;
 
-use crate::home::is_root;
-use crate::stage::Stage;
+use support::home::is_root;
+use support::stage::Stage;
 
 #[test]
 fn from_nothing_to_etcd_and_back() {

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use crate::home::{Home, flip, overwrite, remove, spawn};
-use crate::pack::Recipe;
+use support::home::{Home, flip, overwrite, program, remove, spawn};
+use support::pack::Recipe;
 
 /// A home with two generations, of which the second is current.
 fn upgraded() -> Home {
@@ -338,7 +338,7 @@ fn verify_of_a_bundle_says_what_it_did_not_check() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let home = upgraded();
-    let mut command = home.command(env!("CARGO_BIN_EXE_usernetes").as_ref());
+    let mut command = home.command(&program());
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     command

@@ -5,8 +5,8 @@ use stub::bundle::{Arch, Bundle, trailer};
 use stub::error::{Error, Kind};
 use stub::progress::Progress;
 
-use crate::home::Home;
-use crate::pack::Recipe;
+use support::home::Home;
+use support::pack::Recipe;
 
 fn verify(home: &Home, bytes: &[u8]) -> Result<(), Error> {
     let file = home.path().join("damaged");

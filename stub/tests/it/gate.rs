@@ -5,9 +5,9 @@ use stub::cluster::Versions;
 use stub::layout::Layout;
 use stub::snapshot;
 
-use crate::home::Said;
-use crate::machine::Machine;
-use crate::stage::{Stage, pack};
+use support::home::Said;
+use support::machine::Machine;
+use support::stage::{Stage, pack};
 
 /// A stage with a running etcd of release 0.1.0, and data. `None` where no machine can be played.
 fn running() -> Option<Stage> {

@@ -5,8 +5,8 @@ use std::process::Child;
 use fs_err as fs;
 use stub::bundle::Mode;
 
-use crate::home::{Home, spawn};
-use crate::pack::{Pack, Recipe};
+use support::home::{Home, spawn};
+use support::pack::{Pack, Recipe};
 
 /// A process that is killed when the test ends.
 struct Running(Child);

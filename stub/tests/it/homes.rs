@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use fs_err as fs;
 
-use crate::home::{Home, Said};
-use crate::pack::Recipe;
+use support::home::{Home, Said, program};
+use support::pack::Recipe;
 
 /// Makes a home with this name and runs `install` in it, without a service manager.
 fn install_in(name: &str) -> (Home, PathBuf, Said) {
@@ -76,7 +76,7 @@ fn they_are_refused_by_the_name_of_the_character() {
 #[test]
 fn doctor_tells_it_among_other_things() {
     let base = Home::of_mortal();
-    let mut command = base.command(std::path::Path::new(env!("CARGO_BIN_EXE_usernetes")));
+    let mut command = base.command(&program());
     let said = base.run_command(command.env("HOME", "/home/a:b").args(["doctor", "--json"]));
     assert_eq!(said.code, Some(6), "{said:?}");
     let json: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();

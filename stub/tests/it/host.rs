@@ -8,8 +8,8 @@ use std::time::Duration;
 use fs_err as fs;
 use stub::output;
 
-use crate::home::{Home, Said, is_root, spawn};
-use crate::pack::Recipe;
+use support::home::{Home, Said, is_root, spawn};
+use support::pack::Recipe;
 
 fn runnable(home: &Home) -> PathBuf {
     let bytes = Recipe::new("0.1.0", "3.5.30").runnable().pack();

@@ -1,42 +1,10 @@
 //! Tests of `image load|list|rm`: here with a cluster that is stopped.
 
 use std::io::Write as _;
-use std::path::Path;
 
 use fs_err as fs;
-use stub::digest::Sha256;
-
-use crate::stage::Stage;
-
-/// Writes an archive with one image of this name and text.
-fn save(path: &Path, name: &str, text: &str) {
-    let hex = |text: &str| Sha256::of(text.as_bytes()).to_string();
-    let config = format!("{{\"text\":\"{text}\"}}");
-    let manifest = format!(
-        r#"{{"config":{{"digest":"sha256:{}"}},"layers":[{{"digest":"sha256:{}"}}]}}"#,
-        hex(&config),
-        hex(text)
-    );
-    let index = format!(
-        r#"{{"manifests":[{{"digest":"sha256:{}","annotations":{{"io.containerd.image.name":"{name}"}}}}]}}"#,
-        hex(&manifest)
-    );
-    let dir = tempfile::tempdir().unwrap();
-    let blobs = dir.path().join("blobs/sha256");
-    fs::create_dir_all(&blobs).unwrap();
-    for blob in [text, &config, &manifest] {
-        fs::write(blobs.join(hex(blob)), blob).unwrap();
-    }
-    fs::write(dir.path().join("index.json"), index).unwrap();
-    let mut tar = std::process::Command::new("tar");
-    tar.arg("cf").arg(path).arg("-C").arg(dir.path());
-    assert!(
-        tar.args(["index.json", "blobs"])
-            .status()
-            .unwrap()
-            .success()
-    );
-}
+use support::images::save;
+use support::stage::Stage;
 
 #[test]
 fn images_of_ones_own_are_kept_in_files_and_in_backups() {

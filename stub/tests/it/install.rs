@@ -8,8 +8,8 @@ use fs_err as fs;
 use stub::progress::Progress;
 use stub::store::Effect;
 
-use crate::home::{Home, flip, overwrite, remove, tamper};
-use crate::pack::Recipe;
+use support::home::{Home, flip, overwrite, remove, tamper};
+use support::pack::Recipe;
 
 /// Lists everything below a directory with path, permissions and kind. Digests in names are cut to four digits.
 fn listing(root: &Path) -> String {

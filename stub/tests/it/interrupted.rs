@@ -13,8 +13,8 @@ use stub::error::{Kind, Result};
 use stub::progress::Progress;
 use stub::store::{Depth, Store};
 
-use crate::home::{Home, overwrite, spawn};
-use crate::pack::Recipe;
+use support::home::{Home, overwrite, spawn};
+use support::pack::Recipe;
 
 // The environment variables for the process to be stopped: the change to make, the directory to make it in, and how to stop
 // at which step.

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::home::Home;
-use crate::pack::Recipe;
+use support::home::Home;
+use support::pack::Recipe;
 
 /// Writes a token for an API server at this port into a file, and gives its path.
 fn token(home: &Home, port: u16) -> String {

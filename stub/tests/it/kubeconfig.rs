@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use fs_err as fs;
 
-use crate::home::Said;
-use crate::stage::Stage;
+use support::home::Said;
+use support::stage::Stage;
 
 const WORK: &str = "# mine\nclusters:\n- name: work\n  cluster: {server: 'https://work.example'}\ncontexts: []\ncurrent-context: work\nusers: []\n";
 

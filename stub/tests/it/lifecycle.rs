@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener;
 
 use fs_err as fs;
 
-use crate::stage::{Stage, pack};
+use support::stage::{Stage, pack};
 
 const CONTROL_PLANE: [&str; 4] = [
     "etcd",

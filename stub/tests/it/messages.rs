@@ -13,8 +13,8 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Action, tcflow};
 
-use crate::home::spawn;
-use crate::stage::{SYSTEMCTL, Stage};
+use support::home::spawn;
+use support::stage::{SYSTEMCTL, Stage};
 
 /// Longer than any command takes that is not held up, and longer than the program waits for a reader that does not read.
 const LONG: Duration = Duration::from_mins(2);

@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use fs_err as fs;
 
-use crate::home::Said;
-use crate::machine::Machine;
-use crate::stage::Stage;
+use support::home::Said;
+use support::machine::Machine;
+use support::stage::Stage;
 
 /// A machine with this host name and without any fault, and a free port.
 fn stage(host_name: &str) -> Option<(Stage, Machine, String)> {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use crate::home::is_root;
-use crate::stage::Stage;
+use support::home::is_root;
+use support::stage::Stage;
 
 /// The id of a user other than the one of the commands.
 const OTHER: u32 = 54321;

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use fs_err as fs;
 
-use crate::home::Said;
-use crate::stage::Stage;
+use support::home::Said;
+use support::stage::Stage;
 
 /// A home below that of a stage. It uses the programs and the bundle of the stage.
 struct Place<'a> {

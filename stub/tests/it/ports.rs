@@ -9,9 +9,9 @@ use std::thread;
 use base64::Engine as _;
 use fs_err as fs;
 
-use crate::home::Said;
-use crate::machine::Machine;
-use crate::stage::Stage;
+use support::home::Said;
+use support::machine::Machine;
+use support::stage::Stage;
 
 fn certificate(stage: &Stage) -> String {
     let file = stage

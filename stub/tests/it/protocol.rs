@@ -6,8 +6,8 @@ use std::process::Command;
 
 use fs_err as fs;
 
-use crate::home::{Home, Said};
-use crate::pack::Recipe;
+use support::home::{Home, Said};
+use support::pack::Recipe;
 
 /// A home with one generation, made current by the words that `upgrade` says.
 fn installed_by_upgrade(origin: &str) -> (Home, Said) {

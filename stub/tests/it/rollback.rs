@@ -2,8 +2,8 @@
 
 use fs_err as fs;
 
-use crate::home::Said;
-use crate::stage::{Stage, pack};
+use support::home::Said;
+use support::stage::{Stage, pack};
 
 fn config(stage: &Stage) -> std::path::PathBuf {
     stage.home.path().join(".config/usernetes/config.toml")
@@ -46,8 +46,7 @@ fn each_generation_has_its_own() {
     );
     assert_eq!(fs::read_to_string(config(&stage)).unwrap(), first);
     assert!(
-        stage
-            .install_installed()
+        install_installed(&stage)
             .stderr
             .ends_with("nothing to do\n")
     );
@@ -67,7 +66,7 @@ fn what_a_later_release_wrote_does_not_keep_it_from_working() {
     json["config"] = later(json["config"].as_str().unwrap()).into();
     fs::write(&record, json.to_string()).unwrap();
     // `install` reports the key, because a person may have written it.
-    let said = stage.install_installed();
+    let said = install_installed(&stage);
     assert_eq!(said.code, Some(3), "{said:?}");
     assert!(
         said.stderr
@@ -89,16 +88,13 @@ fn what_a_later_release_wrote_does_not_keep_it_from_working() {
     );
     assert_eq!(fs::read_to_string(old).unwrap(), second);
     assert!(
-        stage
-            .install_installed()
+        install_installed(&stage)
             .stderr
             .ends_with("nothing to do\n")
     );
 }
 
-impl Stage {
-    /// Runs `install` with the installed command.
-    fn install_installed(&self) -> Said {
-        self.usernetes(&["install", "--force"])
-    }
+/// Runs `install` with the installed command.
+fn install_installed(stage: &Stage) -> Said {
+    stage.usernetes(&["install", "--force"])
 }

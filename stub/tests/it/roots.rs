@@ -4,8 +4,8 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use crate::home::{Said, is_root};
-use crate::stage::Stage;
+use support::home::{Said, is_root};
+use support::stage::Stage;
 
 fn sh(stage: &Stage, command: &str) {
     let said = said_by_sh(stage, command);
@@ -176,7 +176,7 @@ fn the_cleanup_command_says_what_it_lacks() {
     assert_eq!(stage.usernetes(&["uninstall"]).code, Some(0));
     // RootlessKit and the programs that map ids exist, but RootlessKit does not work.
     let rootlesskit = stage.home.current().bin_dir().join("rootlesskit");
-    crate::home::overwrite(
+    support::home::overwrite(
         &fs::canonicalize(rootlesskit).unwrap(),
         b"#!/bin/sh\necho 'no namespaces here' >&2; exit 1\n",
     );

@@ -10,9 +10,9 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use stub::bundle::Mode;
 use stub::output;
 
-use crate::home::spawn;
-use crate::pack::{Pack, Recipe};
-use crate::stage::Stage;
+use support::home::spawn;
+use support::pack::{Pack, Recipe};
+use support::stage::Stage;
 
 /// Makes the namespaces that services enter, says that it is ready, and stays.
 const ROOTLESSKIT: &str = r#"#!/bin/sh

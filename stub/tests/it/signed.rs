@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use fs_err as fs;
 
-use crate::home::Home;
-use crate::pack::Recipe;
+use support::home::Home;
+use support::pack::Recipe;
 use support::signer::Signer;
 
 /// A bundle, and its signature by the first signer.
@@ -43,7 +43,7 @@ impl Release {
         said.stderr
     }
 
-    fn verify(&self, options: &[&str]) -> crate::home::Said {
+    fn verify(&self, options: &[&str]) -> support::home::Said {
         let file = self.bundle.to_str().unwrap();
         let key = Signer::new(1).key();
         let own = ["verify", file, "--key", &key];

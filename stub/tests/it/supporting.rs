@@ -5,8 +5,8 @@ use std::process::Command;
 
 use fs_err as fs;
 
-use crate::machine::Machine;
-use crate::stage::Stage;
+use support::machine::Machine;
+use support::stage::Stage;
 
 /// All files below a directory, with their texts.
 fn texts(dir: &Path) -> Vec<(String, String)> {

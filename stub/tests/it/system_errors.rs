@@ -6,9 +6,9 @@ use std::path::Path;
 use fs_err as fs;
 use stub::bundle::Mode;
 
-use crate::home::{Home, Said};
-use crate::pack::{Pack, Recipe};
-use crate::stage::Stage;
+use support::home::{Home, Said};
+use support::pack::{Pack, Recipe};
+use support::stage::Stage;
 
 /// Runs a program under a limit that the shell's `ulimit` sets.
 fn limited(home: &Home, limit: &str, program: &Path, arguments: &[&str]) -> Said {

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd};
 
-use crate::home::is_root;
-use crate::machine::{Machine, user};
-use crate::stage::Stage;
+use support::home::is_root;
+use support::machine::{Machine, user};
+use support::stage::Stage;
 
 /// Runs `install`, checks that it refuses and changes nothing, and returns the error.
 fn refused(stage: &Stage, machine: &Machine, code: i32, arguments: &[&str]) -> String {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use fs_err as fs;
 use stub::signature::Verdict;
 
-use crate::home::{Home, Said};
-use crate::pack::Recipe;
+use support::home::{Home, Said};
+use support::pack::Recipe;
 use support::signer::Signer;
 
 /// A home in which 0.1.0 is installed, with a recorded origin, and a bundle of 0.2.0 to upgrade to.

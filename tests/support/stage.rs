@@ -16,7 +16,7 @@ use crate::pack::{Pack, Recipe};
 /// inactive, or failed if the file `hanging` names it. A started unit has failed, too, if its file has a text that the file
 /// `failing-files` has. If the file `silent` exists, it does not answer. Its units are in the
 /// home `MANAGER_HOME`, or in HOME if that is not set.
-pub(crate) const SYSTEMCTL: &str = r#"#!/bin/sh
+pub const SYSTEMCTL: &str = r#"#!/bin/sh
 [ "$1" = --user ] && shift
 if [ -e "$HOME/silent" ]; then
     echo 'no bus' >&2
@@ -90,14 +90,14 @@ const ROOTLESSKIT: &str = "#!/bin/sh\necho \"rootlesskit $*\" >>\"$HOME/calls\"\
 /// A fake of the programs that map ids, which RootlessKit would need. The program looks for them, but does not run them.
 const MAPPER: &str = "#!/bin/sh\nexit 1\n";
 /// A home with a bundle and a fake service manager.
-pub(crate) struct Stage {
-    pub(crate) home: Home,
-    pub(crate) bundle: PathBuf,
+pub struct Stage {
+    pub home: Home,
+    pub bundle: PathBuf,
 }
 
 impl Stage {
     /// A stage whose bundle has these programs and RootlessKit.
-    pub(crate) fn new(programs: &[&str]) -> Self {
+    pub fn new(programs: &[&str]) -> Self {
         let home = Home::of_mortal();
         for dir in ["programs", "state"] {
             fs::create_dir_all(home.path().join(dir)).unwrap();
@@ -116,7 +116,7 @@ impl Stage {
         Self { home, bundle }
     }
 
-    pub(crate) fn command(&self, program: &Path) -> Command {
+    pub fn command(&self, program: &Path) -> Command {
         let mut command = self.home.command(program);
         let programs = self.home.path().join("programs");
         command.env("PATH", format!("{}:/usr/bin:/bin", programs.display()));
@@ -125,45 +125,45 @@ impl Stage {
     }
 
     /// Runs `install` of the bundle on the real machine, ignoring its faults.
-    pub(crate) fn install(&self, arguments: &[&str]) -> Said {
+    pub fn install(&self, arguments: &[&str]) -> Said {
         let mut command = self.command(&self.bundle);
         self.home
             .run_command(command.args(["install", "--force"]).args(arguments))
     }
 
     /// Runs `install` of the bundle on a fake machine, whose faults matter.
-    pub(crate) fn install_on(&self, machine: &Machine, arguments: &[&str]) -> Said {
+    pub fn install_on(&self, machine: &Machine, arguments: &[&str]) -> Said {
         let mut command = self.command(&self.bundle);
         machine.show_to(&mut command);
         self.home
             .run_command(command.arg("install").args(arguments))
     }
 
-    pub(crate) fn usernetes(&self, arguments: &[&str]) -> Said {
+    pub fn usernetes(&self, arguments: &[&str]) -> Said {
         let program = self.home.data().join("current/bin/usernetes");
         self.home
             .run_command(self.command(&program).args(arguments))
     }
 
     /// Runs a command of the bundle, which need not be installed.
-    pub(crate) fn usernetes_of_bundle(&self, arguments: &[&str]) -> Said {
+    pub fn usernetes_of_bundle(&self, arguments: &[&str]) -> Said {
         self.home
             .run_command(self.command(&self.bundle).args(arguments))
     }
 
     /// The calls of the fake programs since the last time.
-    pub(crate) fn calls(&self) -> String {
+    pub fn calls(&self) -> String {
         let file = self.home.path().join("calls");
         let text = fs::read_to_string(&file).unwrap_or_default();
         let _ = fs::remove_file(file);
         text
     }
 
-    pub(crate) fn units(&self) -> PathBuf {
+    pub fn units(&self) -> PathBuf {
         self.home.path().join(".config/systemd/user")
     }
 
-    pub(crate) fn names(&self, directory: &str) -> Vec<String> {
+    pub fn names(&self, directory: &str) -> Vec<String> {
         let entries = fs::read_dir(self.home.path().join(directory))
             .into_iter()
             .flatten();
@@ -176,7 +176,7 @@ impl Stage {
 }
 
 /// A bundle with these programs and RootlessKit.
-pub(crate) fn pack(release: &'static str, programs: &[&str]) -> Vec<u8> {
+pub fn pack(release: &'static str, programs: &[&str]) -> Vec<u8> {
     let recipe = Recipe::new(release, "3.6.0").runnable();
     let mut pack = Pack::default();
     let mut names = [programs, &["rootlesskit"]].concat();

@@ -7,23 +7,23 @@ use std::process::Command;
 use fs_err as fs;
 use rustix::process::{getgid, getuid};
 use stub::output;
-use support::program::write_program;
 
 use crate::home::{Home, NOBODY, is_root};
+use crate::program::write_program;
 use crate::stage::SYSTEMCTL;
 
 /// The fake machine. Its files are below the home of a stage.
-pub(crate) struct Machine {
+pub struct Machine {
     root: PathBuf,
-    pub(crate) runtime_dir: PathBuf,
+    pub runtime_dir: PathBuf,
     /// The value of `XDG_RUNTIME_DIR`.
-    pub(crate) session: Option<PathBuf>,
+    pub session: Option<PathBuf>,
 }
 
 impl Machine {
     /// A machine without any fault. If the real machine has no cgroup v2 to link to, writes a note to stderr and returns
     /// `None`.
-    pub(crate) fn fit(home: &Home) -> Option<Self> {
+    pub fn fit(home: &Home) -> Option<Self> {
         let Some(cgroup) = mounted("cgroup2") else {
             // The test harness would hide the output of `eprintln!`.
             output::message("not tested: no cgroup v2 is mounted here");
@@ -59,16 +59,16 @@ impl Machine {
         Some(machine)
     }
 
-    pub(crate) fn file(&self, path: &str, text: &str) {
+    pub fn file(&self, path: &str, text: &str) {
         let path = self.cleared(path);
         fs::write(path, text).unwrap();
     }
 
-    pub(crate) fn program(&self, path: &str, text: &str) {
+    pub fn program(&self, path: &str, text: &str) {
         write_program(&self.cleared(path), text);
     }
 
-    pub(crate) fn link(&self, path: &str, target: &Path) {
+    pub fn link(&self, path: &str, target: &Path) {
         symlink(target, self.cleared(path)).unwrap();
     }
 
@@ -81,7 +81,7 @@ impl Machine {
     }
 
     /// Makes a command use this machine instead of the real one.
-    pub(crate) fn show_to(&self, command: &mut Command) {
+    pub fn show_to(&self, command: &mut Command) {
         command.env("USERNETES_MACHINE_ROOT", &self.root);
         command.env("PATH", "/bin:/usr/bin");
         if let Some(dir) = &self.session {
@@ -91,7 +91,7 @@ impl Machine {
 }
 
 /// The user id and group id of the commands.
-pub(crate) fn user() -> (u32, u32) {
+pub fn user() -> (u32, u32) {
     if is_root() {
         (NOBODY, NOBODY)
     } else {

@@ -10,32 +10,46 @@ use fs_err as fs;
 use stub::bundle::Bundle;
 use stub::progress::Progress;
 use stub::store::{Damage, Depth, Generation, Installed, Store};
-use support::program::write_program;
 use tempfile::TempDir;
 
-/// Root ignores permissions. So if root runs the tests, commands are run as this user.
-pub(crate) const NOBODY: u32 = 65534;
+use crate::program::write_program;
 
-pub(crate) fn is_root() -> bool {
+/// Root ignores permissions. So if root runs the tests, commands are run as this user.
+pub const NOBODY: u32 = 65534;
+
+pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// The program `usernetes` without a payload: cargo puts it beside this program, or one directory above a test.
+pub fn program() -> PathBuf {
+    compiled().expect("`usernetes` is compiled beside this program")
+}
+
+/// The same; `None` if it is not compiled.
+pub fn compiled() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    let places = own.ancestors().skip(1).take(2);
+    let mut found = places.map(|dir| dir.join("usernetes"));
+    found.find(|path| path.is_file())
 }
 
 /// The exit code and the output of a command.
 #[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+pub struct Said {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
-pub(crate) struct Home {
+pub struct Home {
     dir: TempDir,
     as_nobody: bool,
 }
 
 impl Home {
     /// A home in which commands run as the user who runs the tests.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         // It is in memory if possible, because every install syncs the whole file system to the disk.
         let in_memory = rustix::fs::statvfs("/dev/shm")
             .is_ok_and(|s| !s.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC));
@@ -51,7 +65,7 @@ impl Home {
     }
 
     /// A home in which commands never run as root.
-    pub(crate) fn of_mortal() -> Self {
+    pub fn of_mortal() -> Self {
         let mut home = Self::new();
         if is_root() {
             chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -60,27 +74,27 @@ impl Home {
         home
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub(crate) fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.path().join(".local/share/usernetes")
     }
 
-    pub(crate) fn store(&self) -> Store {
+    pub fn store(&self) -> Store {
         Store::at(self.data())
     }
 
     /// Writes an executable file.
-    pub(crate) fn program(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub fn program(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path().join(name);
         write_program(&path, bytes);
         path
     }
 
     /// Makes a directory that belongs to the user of the commands.
-    pub(crate) fn directory(&self, path: &Path) {
+    pub fn directory(&self, path: &Path) {
         fs::create_dir_all(path).unwrap();
         if self.as_nobody {
             chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
@@ -88,7 +102,7 @@ impl Home {
     }
 
     /// Gives a file, or a directory with everything in it, to the user of the commands.
-    pub(crate) fn give(&self, path: &Path) {
+    pub fn give(&self, path: &Path) {
         if !self.as_nobody {
             return;
         }
@@ -101,7 +115,7 @@ impl Home {
     }
 
     /// Writes a file that belongs to the user of the commands and that nobody else may read.
-    pub(crate) fn secret(&self, path: &Path, text: &str) {
+    pub fn secret(&self, path: &Path, text: &str) {
         fs::write(path, text).unwrap();
         fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
         if self.as_nobody {
@@ -109,22 +123,22 @@ impl Home {
         }
     }
 
-    pub(crate) fn bundle(&self, bytes: &[u8]) -> Bundle {
+    pub fn bundle(&self, bytes: &[u8]) -> Bundle {
         Bundle::open(&self.program("bundle", bytes)).unwrap()
     }
 
     /// Installs a bundle in the process of the test.
-    pub(crate) fn install(&self, bytes: &[u8]) -> Installed {
+    pub fn install(&self, bytes: &[u8]) -> Installed {
         let bundle = self.bundle(bytes);
         self.store().install(&bundle, &Progress::silent()).unwrap()
     }
 
-    pub(crate) fn current(&self) -> Generation {
+    pub fn current(&self) -> Generation {
         self.store().need_current().unwrap()
     }
 
     /// All damage of the current generation.
-    pub(crate) fn damages(&self) -> Vec<Damage> {
+    pub fn damages(&self) -> Vec<Damage> {
         let store = self.store();
         store
             .check(&self.current(), Depth::Contents, |_| ())
@@ -132,16 +146,16 @@ impl Home {
     }
 
     /// Runs the command as it is after an installation: a stub without a payload.
-    pub(crate) fn usernetes(&self, arguments: &[&str]) -> Said {
-        self.run(Path::new(env!("CARGO_BIN_EXE_usernetes")), arguments)
+    pub fn usernetes(&self, arguments: &[&str]) -> Said {
+        self.run(&program(), arguments)
     }
 
-    pub(crate) fn run(&self, program: &Path, arguments: &[&str]) -> Said {
+    pub fn run(&self, program: &Path, arguments: &[&str]) -> Said {
         self.run_command(self.command(program).args(arguments))
     }
 
     /// A command with only PATH and HOME in its environment.
-    pub(crate) fn command(&self, program: &Path) -> Command {
+    pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("HOME", self.path());
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
@@ -152,7 +166,7 @@ impl Home {
         command
     }
 
-    pub(crate) fn run_command(&self, command: &mut Command) -> Said {
+    pub fn run_command(&self, command: &mut Command) -> Said {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let Output {
             status,
@@ -173,7 +187,7 @@ impl Home {
 
 /// Changes a path in the store although its directory is read-only. Afterwards, the path, if it still exists, and its
 /// directory have the same permissions as before.
-pub(crate) fn tamper(path: &Path, with: impl FnOnce(&Path)) {
+pub fn tamper(path: &Path, with: impl FnOnce(&Path)) {
     let directory = path.parent().unwrap();
     let modes = [directory, path].map(|p| {
         let permissions = fs::symlink_metadata(p).ok()?.permissions();
@@ -189,26 +203,26 @@ pub(crate) fn tamper(path: &Path, with: impl FnOnce(&Path)) {
 }
 
 /// Writes to a file in the store.
-pub(crate) fn overwrite(path: &Path, bytes: &[u8]) {
+pub fn overwrite(path: &Path, bytes: &[u8]) {
     tamper(path, |path| fs::write(path, bytes).unwrap());
 }
 
 /// Changes one bit of a file in the store.
-pub(crate) fn flip(path: &Path, at: usize) {
+pub fn flip(path: &Path, at: usize) {
     let mut content = fs::read(path).unwrap();
     content[at] ^= 1;
     overwrite(path, &content);
 }
 
 /// Removes a file from the store.
-pub(crate) fn remove(path: &Path) {
+pub fn remove(path: &Path) {
     tamper(path, |path| fs::remove_file(path).unwrap());
 }
 
 /// Starts a program, which may be one that this process has just unpacked into a store. If another test forks at that
 /// moment, its child holds the file open for writing until it executes a program. Until then, the file cannot be run, so
 /// this tries again. `Home::program` writes its files in a way that avoids this.
-pub(crate) fn spawn(command: &mut Command) -> Child {
+pub fn spawn(command: &mut Command) -> Child {
     loop {
         match command.spawn() {
             Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy => {
@@ -219,17 +233,18 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
     }
 }
 
-/// Makes the store's directories writable, because only root could remove them otherwise.
+/// Makes all directories writable, because only root could remove what is in those of the store otherwise.
+pub fn unlock(dir: &Path) {
+    let _ = fs::set_permissions(dir, Permissions::from_mode(0o700));
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            unlock(&entry.path());
+        }
+    }
+}
+
 impl Drop for Home {
     fn drop(&mut self) {
-        fn unlock(dir: &Path) {
-            let _ = fs::set_permissions(dir, Permissions::from_mode(0o700));
-            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                    unlock(&entry.path());
-                }
-            }
-        }
         unlock(self.path());
     }
 }

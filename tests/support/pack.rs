@@ -7,19 +7,21 @@ use stub::bundle::{
 };
 use stub::digest::Sha256;
 
+use crate::home::program;
+
 /// The head of bundles that are not run, instead of the stub.
-pub(crate) const HEAD: &[u8] = b"#!/bin/sh\necho the stub\n";
+pub const HEAD: &[u8] = b"#!/bin/sh\necho the stub\n";
 
 /// The recipe for a bundle. `etcd` is the version of one component and part of its contents, so that bundles differ.
-pub(crate) struct Recipe {
-    pub(crate) arch: Arch,
-    pub(crate) etcd: &'static str,
-    pub(crate) head: Vec<u8>,
-    pub(crate) release: &'static str,
+pub struct Recipe {
+    pub arch: Arch,
+    pub etcd: &'static str,
+    pub head: Vec<u8>,
+    pub release: &'static str,
 }
 
 impl Recipe {
-    pub(crate) fn new(release: &'static str, etcd: &'static str) -> Self {
+    pub fn new(release: &'static str, etcd: &'static str) -> Self {
         Self {
             arch: Arch::host().unwrap(),
             etcd,
@@ -29,14 +31,14 @@ impl Recipe {
     }
 
     /// Puts the real stub at the head.
-    pub(crate) fn runnable(mut self) -> Self {
-        self.head = fs::read(env!("CARGO_BIN_EXE_usernetes")).unwrap();
+    pub fn runnable(mut self) -> Self {
+        self.head = fs::read(program()).unwrap();
         self
     }
 
     /// Makes the bundle. It has a family with a hub and a sibling, two files with the same contents, links, programs and
     /// data.
-    pub(crate) fn pack(&self) -> Vec<u8> {
+    pub fn pack(&self) -> Vec<u8> {
         let hub = noise(60_000, 1);
         let mut sibling = hub.clone();
         sibling.splice(20_000..20_010, noise(500, 2));
@@ -59,7 +61,7 @@ impl Recipe {
 }
 
 /// Bytes that compress little and are the same every time.
-pub(crate) fn noise(len: usize, seed: u32) -> Vec<u8> {
+pub fn noise(len: usize, seed: u32) -> Vec<u8> {
     let mut state = seed;
     let step = |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -70,13 +72,13 @@ pub(crate) fn noise(len: usize, seed: u32) -> Vec<u8> {
 
 /// Builds a bundle. Components, and the files in them, must be added in the order of their names.
 #[derive(Default)]
-pub(crate) struct Pack {
+pub struct Pack {
     components: Vec<Component>,
     frames: Vec<(FrameEntry, Vec<u8>)>,
 }
 
 impl Pack {
-    pub(crate) fn component(&mut self, name: &str, version: &str, license: &str) -> &mut Self {
+    pub fn component(&mut self, name: &str, version: &str, license: &str) -> &mut Self {
         self.components.push(Component {
             files: Vec::new(),
             homepage: format!("https://{name}.example"),
@@ -92,7 +94,7 @@ impl Pack {
         self
     }
 
-    pub(crate) fn file(
+    pub fn file(
         &mut self,
         path: &str,
         mode: Mode,
@@ -117,7 +119,7 @@ impl Pack {
         self
     }
 
-    pub(crate) fn link(&mut self, path: &str, target: &str) -> &mut Self {
+    pub fn link(&mut self, path: &str, target: &str) -> &mut Self {
         let path = BundlePath::new(path).unwrap();
         let target = BundlePath::new(target).unwrap();
         let component = self.components.last_mut().unwrap();
@@ -125,7 +127,7 @@ impl Pack {
         self
     }
 
-    pub(crate) fn finish(self, recipe: &Recipe) -> Vec<u8> {
+    pub fn finish(self, recipe: &Recipe) -> Vec<u8> {
         let manifest = Manifest {
             arch: recipe.arch,
             components: self.components,
