@@ -22,13 +22,23 @@ pub(crate) fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Writes the new contents of a file to its [`temporary`] path, and returns that path. Durable when this returns.
+/// Writes the new contents of a file to its [`temporary`] path, and returns that path. Durable when this returns. After an
+/// error, nothing is there.
 pub(crate) fn prepare(path: &Path, bytes: &[u8], mode: u32) -> Result<PathBuf> {
     let temporary = temporary(path);
     // An interrupted run may have left the file behind.
     remove_if_there(&temporary)?;
-    write_new(&temporary, bytes, mode).at(path)?;
+    or_remove(&temporary, write_new(&temporary, bytes, mode)).at(path)?;
     Ok(temporary)
+}
+
+/// Removes a temporary file if making it, or giving it its name, has failed: a full disk should not stay full because of us.
+fn or_remove<T, E>(temporary: &Path, result: Result<T, E>) -> Result<T, E> {
+    if result.is_err() {
+        // The error that led here is the one to report.
+        let _ = fs_err::remove_file(temporary);
+    }
+    result
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -44,13 +54,28 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Replaces the contents of a file in one step. Creates missing directories above it. Durable when this returns.
+/// Replaces the contents of a file in one step. Creates missing directories above it. Durable when this returns. After an
+/// error, the file is the old one or the new one, and nothing else is there.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = path.parent().unwrap_or(path);
     make_directories(dir).at(dir)?;
     let temporary = prepare(path, bytes, mode)?;
-    fs_err::rename(&temporary, path)?;
+    publish(&temporary, path)?;
     sync_parent(path)
+}
+
+/// Gives a temporary file its name, in one step. After an error, the temporary file is gone.
+pub(crate) fn publish(temporary: &Path, path: &Path) -> Result<()> {
+    Ok(or_remove(temporary, fs_err::rename(temporary, path))?)
+}
+
+/// Makes a link, or replaces another one or a file, in one step. The directory must exist. After an error, nothing else is
+/// there.
+pub(crate) fn replace_link(target: &Path, link: &Path) -> Result<()> {
+    let temporary = temporary(link);
+    remove_if_there(&temporary)?;
+    fs_err::os::unix::fs::symlink(target, &temporary)?;
+    publish(&temporary, link)
 }
 
 /// Brings a change of a path's name to the disk.
@@ -63,8 +88,8 @@ pub(crate) fn sync_parent(path: &Path) -> Result<()> {
 /// again.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = temporary(path);
-    fs_err::write(&temporary, bytes).at(path)?;
-    Ok(fs_err::rename(&temporary, path)?)
+    or_remove(&temporary, fs_err::write(&temporary, bytes)).at(path)?;
+    publish(&temporary, path)
 }
 
 /// Creates a directory and all missing directories above it. Only the user may access new directories, whatever the umask
@@ -193,6 +218,27 @@ mod tests {
             assert_eq!(mode(&file), permissions);
         }
         assert_eq!(contents(file.parent().unwrap()).unwrap(), [file]);
+    }
+
+    /// A directory of that name can neither be replaced by a file nor by a link.
+    #[test]
+    fn a_file_that_cannot_get_its_name_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = dir.path().join("taken");
+        fs_err::create_dir_all(taken.join("by")).unwrap();
+        for error in [
+            replace(&taken, b"text", 0o600).unwrap_err(),
+            write_atomically(&taken, b"text").unwrap_err(),
+            replace_link(Path::new("elsewhere"), &taken).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("taken"), "{error}");
+            assert_eq!(contents(dir.path()).unwrap(), [taken.clone()]);
+        }
+        let link = dir.path().join("link");
+        for target in ["one", "two"] {
+            replace_link(Path::new(target), &link).unwrap();
+            assert_eq!(fs_err::read_link(&link).unwrap(), Path::new(target));
+        }
     }
 
     #[test]

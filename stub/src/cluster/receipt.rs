@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::file_system::{read_if_there, same};
-use crate::files::{make_directories, remove_if_there, replace, temporary};
+use crate::files::{make_directories, remove_if_there, replace, replace_link, temporary};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::paths;
@@ -334,10 +334,7 @@ impl Receipt {
                 continue;
             }
             make_directories(&wants)?;
-            let new = temporary(&link);
-            remove_if_there(&new)?;
-            fs_err::os::unix::fs::symlink(target, &new)?;
-            fs_err::rename(&new, &link)?;
+            replace_link(&target, &link)?;
         }
         if self.enabled != *wanted {
             self.enabled.clone_from(wanted);

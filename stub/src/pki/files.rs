@@ -2,9 +2,9 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::plan::Plan;
+use super::plan::{Plan, Write};
 use super::{Ensured, LOCK, MASTER, NODE};
 use crate::error::Result;
 pub(super) use crate::files::PRIVATE as DIRECTORY;
@@ -56,15 +56,25 @@ pub(super) fn carry_out(config_dir: &Path, plan: Plan) -> Result<Ensured> {
         private_directory(&config_dir.join(dir))?;
     }
     let batches = [keys, certificates, copies];
-    for write in batches.iter().flatten() {
-        if let Err(error) = prepare(&write.file, write.text.as_bytes(), write.mode) {
-            for write in batches.iter().flatten() {
-                let _ = fs_err::remove_file(temporary(&write.file));
-            }
-            return Err(error);
+    let done = write(config_dir, &remove, &batches);
+    if done.is_err() {
+        for write in batches.iter().flatten() {
+            let _ = fs_err::remove_file(temporary(&write.file));
         }
     }
-    for file in &remove {
+    done?;
+    for (path, mode) in &tighten {
+        fs_err::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
+    }
+    Ok(report)
+}
+
+/// Removes files, and writes batches of others. After an error, some are at their [`temporary`] paths.
+fn write(config_dir: &Path, remove: &[PathBuf], batches: &[Vec<Write>]) -> Result<()> {
+    for write in batches.iter().flatten() {
+        prepare(&write.file, write.text.as_bytes(), write.mode)?;
+    }
+    for file in remove {
         fs_err::remove_file(file)?;
     }
     for batch in batches.iter().filter(|b| !b.is_empty()) {
@@ -75,8 +85,5 @@ pub(super) fn carry_out(config_dir: &Path, plan: Plan) -> Result<Ensured> {
             fs_err::File::open(config_dir.join(dir))?.sync_all()?;
         }
     }
-    for (path, mode) in &tighten {
-        fs_err::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
-    }
-    Ok(report)
+    Ok(())
 }

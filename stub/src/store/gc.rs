@@ -53,12 +53,15 @@ impl Store {
         if self.generation_numbers()?.is_empty() && names(&self.store_dir())?.is_empty() {
             return Ok(Garbage::default());
         }
-        let lock = if dry_run { None } else { Some(self.lock()?) };
-        let garbage = self.garbage(&self.roots(units, containerd)?)?;
-        if lock.is_some() {
-            self.remove(&garbage)?;
+        let find = || self.garbage(&self.roots(units, containerd)?);
+        if dry_run {
+            return find();
         }
-        Ok(garbage)
+        self.change(|| {
+            let garbage = find()?;
+            self.remove(&garbage)?;
+            Ok(garbage)
+        })
     }
 
     fn garbage(&self, roots: &Roots) -> Result<Garbage> {

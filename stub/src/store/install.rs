@@ -64,13 +64,7 @@ impl Store {
     /// if nothing seems to be wrong with them.
     pub fn repair(&self, bundle: &Bundle, progress: &Progress) -> Result<Installed> {
         self.preflight(bundle)?;
-        let _lock = self.lock()?;
-        let installed = self.bring_in(bundle, progress).at(&self.dir);
-        if installed.is_err() {
-            // A full disk should not stay full because of us. The error that led here is the one to report.
-            let _ = self.clear_temporary();
-        }
-        installed
+        self.change(|| self.bring_in(bundle, progress).at(&self.dir))
     }
 
     /// Fails if programs of the bundle do not run here, or cannot be stored. Changes nothing.

@@ -85,6 +85,13 @@ impl Store {
         Ok(self)
     }
 
+    /// The same store, whose directories exist, without remains of an interrupted change, and which is locked as [`locked`](Self::locked)
+    /// says.
+    pub fn made(mut self) -> Result<Self> {
+        self.lock = Some(self.lock()?);
+        Ok(self)
+    }
+
     /// Writes this process's id into the lock, for the messages of other processes, if the store is locked.
     pub fn sign(&self) -> Result<()> {
         self.lock.as_ref().map_or(Ok(()), |lock| lock.sign())
@@ -173,10 +180,11 @@ impl Store {
 
     /// Makes a [complete](Self::complete) generation current again. Afterwards the change is on disk.
     pub fn rollback(&self, to: Option<u64>) -> Result<Generation> {
-        let _lock = self.lock()?;
-        let generation = self.complete(to)?;
-        self.make_current(generation.number())?;
-        Ok(generation)
+        self.change(|| {
+            let generation = self.complete(to)?;
+            self.make_current(generation.number())?;
+            Ok(generation)
+        })
     }
 
     /// Makes a generation current, if it is not. Afterwards the change is on disk. Gives whether there was a change.
@@ -184,8 +192,7 @@ impl Store {
         if self.current_number().ok().flatten() == Some(generation.number()) {
             return Ok(false);
         }
-        let _lock = self.lock()?;
-        self.make_current(generation.number())?;
+        self.change(|| self.make_current(generation.number()))?;
         Ok(true)
     }
 
@@ -305,6 +312,17 @@ impl Store {
         lock.sign()?;
         self.clear_temporary()?;
         Ok(lock)
+    }
+
+    /// Makes a change with the lock. After an error, nothing temporary is left.
+    fn change<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _lock = self.lock()?;
+        let done = change();
+        if done.is_err() {
+            // A full disk should not stay full because of us. The error that led here is the one to report.
+            let _ = self.clear_temporary();
+        }
+        done
     }
 
     /// Removes everything temporary. Only the holder of the lock may call this.

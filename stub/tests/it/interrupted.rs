@@ -65,9 +65,8 @@ fn stopped_process() {
             error.to_string().contains("hint: free some space"),
             "{error}"
         );
-        // After an error, `install` removes its temporary files. For `gc`, they are what it could not remove.
-        let left = what != "gc" && temporary(store.dir());
-        std::process::exit(if left { 75 } else { 74 });
+        // After an error, nothing temporary is left.
+        std::process::exit(if temporary(store.dir()) { 75 } else { 74 });
     }
 }
 
