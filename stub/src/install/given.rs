@@ -137,7 +137,12 @@ fn is_taken(dir: &Path, config: &Config, config_dir: &Path) -> Result<bool> {
     let mut present = Vec::new();
     for sub in [MASTER, NODE] {
         let files = contents(&config_dir.join(sub))?;
-        present.extend(files.into_iter().filter(|f| f.extension().is_some()));
+        // A file that an interrupted run was writing, and that has not got its name, belongs to nobody.
+        let named = |file: &PathBuf| {
+            let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+            file.extension().is_some() && !name.starts_with(b".")
+        };
+        present.extend(files.into_iter().filter(named));
     }
     let Some(first) = present.first() else {
         return Ok(false);

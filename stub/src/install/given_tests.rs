@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::cluster::pki_request;
 use crate::config::{Cni, DnsName};
+use crate::files::temporary;
 use crate::host::Machine;
 use crate::pki::{Renew, issue_for_node};
 
@@ -122,6 +123,12 @@ fn an_interrupted_run_is_completed() {
             for file in &files[..done] {
                 let text = fs::read(given.join(file)).unwrap();
                 replace(&home.path().join(file), &text, mode(file)).unwrap();
+            }
+            // It was writing the next one.
+            if let Some(file) = files.get(done) {
+                let half = temporary(&home.path().join(file));
+                private_directory(half.parent().unwrap()).unwrap();
+                fs::write(half, "half").unwrap();
             }
             let next = read(&given, home.path()).unwrap();
             next.take(home.path()).unwrap();
