@@ -1,12 +1,19 @@
 //! The locks with which kubectl and this program avoid changing a kubeconfig at the same time: a file `NAME.lock` beside
 //! it.
+//!
+//! A lock of ours names its process, and that process holds the file with flock(2). So if it was killed, the next one sees that
+//! nobody holds the lock any more, and removes it. kubectl's locks are empty, and nobody can tell whether they are held.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use fs_err::File;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -16,12 +23,15 @@ use crate::error::{Error, Kind, Result};
 /// How long to wait for another process. It holds a lock only while it writes a small file.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Ends the text of a lock that its process holds with flock(2). Earlier releases did not.
+const HELD: &str = " holds it";
+
 /// Held while the process has locks. A signal that ends the process waits for it, so that no lock is left behind.
 static HOLDING: Mutex<()> = Mutex::new(());
 
 /// The locks of kubeconfigs. All are released when this is dropped.
 pub(super) struct Locks {
-    files: Vec<PathBuf>,
+    files: Vec<(PathBuf, File)>,
     _holding: MutexGuard<'static, ()>,
 }
 
@@ -40,16 +50,23 @@ impl Locks {
         let started = Instant::now();
         for file in files {
             let lock = lock_of(file);
-            while let Err(error) = make(&lock) {
-                if error.kind() != io::ErrorKind::AlreadyExists {
-                    return Err(error.into());
+            let held = loop {
+                match make(&lock) {
+                    Ok(held) => break held,
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(error.into());
+                    }
+                    Err(_) => {}
+                }
+                if remove_if_dead(&lock) {
+                    continue;
                 }
                 if started.elapsed() > PATIENCE {
                     return Err(busy(file, &lock));
                 }
                 thread::sleep(Duration::from_millis(20));
-            }
-            locks.files.push(lock);
+            };
+            locks.files.push((lock, held));
         }
         Ok(locks)
     }
@@ -57,7 +74,8 @@ impl Locks {
 
 impl Drop for Locks {
     fn drop(&mut self) {
-        for file in &self.files {
+        // Before the files are closed: until then, nobody else takes the locks for dead.
+        for (file, _) in &self.files {
             let _ = fs_err::remove_file(file);
         }
     }
@@ -73,13 +91,55 @@ fn lock_of(file: &Path) -> PathBuf {
     name.into()
 }
 
-/// Creates a lock with a text that names the process. kubectl creates empty locks.
-fn make(lock: &Path) -> io::Result<()> {
+/// Creates a lock with a text that names the process, and holds it. It appears with both or not at all, where the file system
+/// can do that.
+fn make(lock: &Path) -> io::Result<File> {
+    let directory = lock.parent().unwrap_or(lock);
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let nameless = openat(CWD, directory, flags, Mode::RUSR | Mode::WUSR)
+        .ok()
+        .map(|file| File::from_parts(file.into(), lock));
+    if let Some(file) = nameless {
+        sign(&file);
+        let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+        match linkat(CWD, own, CWD, lock, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) => return Ok(file),
+            // Some file systems and sandboxes do not let such a file have a name.
+            Err(_) => {}
+        }
+    }
     let mut options = fs_err::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).open(lock)?;
-    // The lock is valid without the text, too.
-    let _ = writeln!(file, "usernetes {}", std::process::id());
-    Ok(())
+    let file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(lock)?;
+    sign(&file);
+    Ok(file)
+}
+
+/// The lock is valid without the text, and without flock(2), too. Then only people can tell that it is dead.
+fn sign(file: &File) {
+    let held = if file.try_lock().is_ok() { HELD } else { "" };
+    let _ = writeln!(&mut file.file(), "usernetes {}{held}", std::process::id());
+}
+
+/// Removes a lock of ours if the process that made it holds it no longer. Gives whether it was removed.
+fn remove_if_dead(lock: &Path) -> bool {
+    let Ok(mut file) = fs_err::OpenOptions::new().read(true).write(true).open(lock) else {
+        return false;
+    };
+    let mut text = String::new();
+    let ours = file.read_to_string(&mut text).is_ok()
+        && text.starts_with("usernetes ")
+        && text.trim_end().ends_with(HELD);
+    // Whoever holds the file may remove it. Meanwhile, another process may have done so and made a new one.
+    let same = || match (file.metadata(), fs_err::metadata(lock)) {
+        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    };
+    ours && file.try_lock().is_ok() && same() && fs_err::remove_file(lock).is_ok()
 }
 
 /// From now on, a signal that asks this process to end takes effect only while no lock is held.
@@ -117,6 +177,7 @@ fn ignored_signals() -> u64 {
 fn busy(file: &Path, lock: &Path) -> Error {
     let holder = fs_err::read_to_string(lock).unwrap_or_default();
     let process = holder.trim().strip_prefix("usernetes ");
+    let process = process.map(|process| process.trim_end_matches(HELD));
     let (by, gone) = match process {
         Some(process) if Path::new("/proc").join(process).exists() => {
             (format!("process {process}, which runs `usernetes`"), false)

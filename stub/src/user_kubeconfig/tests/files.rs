@@ -125,6 +125,36 @@ fn a_lock_is_respected_and_a_lock_that_was_left_behind_is_explained() {
     assert_eq!(desk.names(), ["config", "config.lock", "link"]);
 }
 
+#[test]
+fn a_lock_whose_holder_was_killed_does_not_stay() {
+    let mut desk = Desk::new();
+    desk.write("config", WORK);
+    let lock = desk.path("config.lock");
+    // What a killed process leaves behind.
+    let holder = Locks::take([desk.path("config").as_path()]).unwrap();
+    let text = desk.read("config.lock");
+    let pid = std::process::id();
+    assert_eq!(text, format!("usernetes {pid} holds it\n"));
+    // While it is held, nobody takes it.
+    let copy = fs_err::File::open(&lock).unwrap();
+    assert!(copy.try_lock().is_err());
+    drop(copy);
+    drop(holder);
+    assert_eq!(desk.names(), ["config"]);
+    desk.write("config.lock", &text);
+    desk.merge(&["config"]).unwrap();
+    assert_eq!(desk.names(), ["config"]);
+    assert!(desk.read("config").contains("name: usernetes"));
+    // While somebody holds such a file, it is no dead one.
+    desk.write("config", WORK);
+    desk.write("config.lock", &text);
+    let held = fs_err::File::open(&lock).unwrap();
+    held.lock().unwrap();
+    let error = desk.merge(&["config"]).unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy);
+    assert_eq!(desk.read("config"), WORK);
+}
+
 /// With this variable, the test below runs itself again as a process that receives signals.
 const LOCKED: &str = "USERNETES_TEST_LOCKED";
 
