@@ -201,8 +201,7 @@ fn write(
             Ok(())
         })?;
     }
-    let text = serde_json::to_vec_pretty(&contents)
-        .map_err(|e| Error::new(Kind::Failed, e.to_string()))?;
+    let text = contents.to_json()?;
     append(&mut tar, CONTENTS, text.len() as u64, &mut &text[..])?;
     let mut output = tar.into_inner()?;
     output.flush()?;

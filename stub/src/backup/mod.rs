@@ -15,6 +15,7 @@
 //! It contains private keys. Programs are not in it: they come from the bundle.
 
 mod create;
+mod journal;
 mod read;
 mod restore;
 mod scheduled;
@@ -28,8 +29,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Versions;
 use crate::digest::Sha256;
+use crate::error::{Error, Kind, Result};
 
 pub use create::{Created, create};
+pub use journal::settle;
 pub use read::Backup;
 pub use restore::{Wanted, restore};
 pub(crate) use scheduled::hours;
@@ -69,6 +72,13 @@ pub struct Contents {
     pub lacks_volumes: bool,
     /// Every other entry by its name.
     pub files: BTreeMap<String, File>,
+}
+
+impl Contents {
+    /// Its text.
+    fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).map_err(|e| Error::new(Kind::Failed, e.to_string()))
+    }
 }
 
 /// An entry.

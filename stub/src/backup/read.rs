@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use fs_err as fs;
 
 use super::volumes;
-use super::{CONFIG, CONTENTS, Contents, MEMBER, SCHEMA, SNAPSHOT};
+use super::{CONFIG, CONTENTS, Contents, IMAGES, MEMBER, SCHEMA, SNAPSHOT};
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::private_directory;
@@ -98,6 +98,12 @@ impl Backup {
         )?;
         task.clear();
         Ok(String::from_utf8_lossy(&config).into_owned())
+    }
+
+    /// The names of the files of the user's images in it.
+    pub(super) fn images(&self) -> impl Iterator<Item = String> {
+        let names = self.contents.files.keys();
+        names.filter_map(|name| Some(name.strip_prefix(IMAGES)?.strip_prefix('/')?.to_owned()))
     }
 
     /// Whether there is any data of volumes in it.

@@ -1,25 +1,24 @@
 //! Restoring a backup.
 
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::Path;
 
 use fs_err as fs;
 
+use super::journal::{Journal, NEW_DATA, SCRATCH, settle_locked};
 use super::volumes;
 use super::{Backup, CONFIG, IMAGES, MEMBER, SNAPSHOT};
 use crate::bundle::Bundle;
 use crate::child;
 use crate::cluster::{self, Current, Receipt, Versions, present, units_of_others};
 use crate::components::etcd;
-use crate::components::local_path::VOLUMES_SOURCE;
 use crate::config::{Config, DnsName};
+use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::{contents, private_directory, remove_tree, replace};
 use crate::host::Machine;
 use crate::install::{self, Flags, Report};
 use crate::layout::{Layout, MASTER, NODE, has_etcd_data};
 use crate::lifecycle::{end_run, stop};
-use crate::nodes;
 use crate::progress::Progress;
 use crate::snapshot;
 use crate::store::{Generation, Store};
@@ -34,7 +33,8 @@ pub struct Wanted {
 }
 
 /// Restores a backup and starts the cluster. Everything is read and checked before anything is replaced. An existing cluster
-/// is stopped, and its configuration, keys and data are moved aside, where they stay.
+/// is stopped, and its configuration, keys and data are moved aside, where they stay. After an error everything is as it was, but
+/// stopped. If it is interrupted, the next command makes it so, and the same restore completes it if all files are in their places.
 pub fn restore(
     file: &Path,
     wanted: &Wanted,
@@ -49,8 +49,20 @@ pub fn restore(
     }
     // Other control planes have data that is newer, or another's. They join again.
     config.machines.several_control_planes = false;
-    let store = Store::open_default()?.locked()?;
+    let name = Sha256::of(&[backup.contents.to_json()?, config.to_text().into_bytes()].concat());
+    let mut store = Store::open_default()?.locked()?;
     let layout = present(&store, machine)?;
+    if let Some(journal) = Journal::read(&layout)? {
+        // Since then, a cluster that runs may have written something.
+        let runs = || Current::read().is_ok_and(|current| current.is_running());
+        if journal.brought == Some(name) && !runs() {
+            progress.line("the files of this backup are in their places already");
+            return finish(
+                &backup, &config, &journal, &layout, store, machine, progress,
+            );
+        }
+        settle_locked(&journal, &layout, machine, &store, progress)?;
+    }
     let has_cluster = layout.config_file().exists() || has_etcd_data(layout.data_dir());
     if has_cluster && !wanted.force {
         return Err(Error::new(Kind::Usage, "there is a cluster already")
@@ -64,43 +76,67 @@ pub fn restore(
         None => Versions::of(store.need_current()?.manifest()),
     };
     backup.contents.versions.check_upgrade(&programs)?;
+    if let Some(bundle) = &bundle {
+        store.preflight(bundle)?;
+    }
+    store = store.made()?;
     if has_cluster {
-        store.sign()?;
         stop_all(machine, &layout, progress)?;
     }
-    let aside = Aside::new(&layout)?;
-    aside.take(&layout)?;
-    let done = bring_in(
-        &backup,
-        &config,
-        &layout,
-        &store,
-        bundle.as_ref(),
-        machine,
-        progress,
-    );
-    if done.is_err() {
-        aside.give_back(&layout, machine)?;
+    let mut journal = Journal::begin(&layout, &store, has_cluster, backup.images())?;
+    let done = journal.take(&layout).and_then(|()| {
+        bring_in(
+            &backup,
+            &config,
+            &layout,
+            &store,
+            bundle.as_ref(),
+            machine,
+            progress,
+        )
+    });
+    let done = done.and_then(|()| journal.bring(name, &layout));
+    if let Err(error) = done {
+        return Err(match journal.undo(&layout, machine, &store) {
+            Ok(()) => error,
+            Err(undone) => error.detail(
+                "not undone",
+                format!("{}: the next command tries it again", undone.message()),
+            ),
+        });
     }
-    done?;
+    finish(
+        &backup, &config, &journal, &layout, store, machine, progress,
+    )
+}
+
+/// Starts the cluster from the files that are in their places now.
+fn finish(
+    backup: &Backup,
+    config: &Config,
+    journal: &Journal,
+    layout: &Layout,
+    store: Store,
+    machine: &Machine,
+    progress: &Progress,
+) -> Result<Report> {
     if backup.contents.lacks_volumes {
         progress.line("the backup was made without the data of volumes: they are empty");
     }
-    if has_cluster {
+    if let Some([config, data]) = journal.kept(layout) {
         progress.line(format!(
             "the cluster that was here is now in {} and {}; remove them when you do not need them",
-            aside.config.display(),
-            aside.data.display()
+            config.display(),
+            data.display()
         ));
-    } else {
-        aside.remove()?;
     }
-    let old_name = backup.contents.node_name.clone();
+    let old_name = &backup.contents.node_name;
     // `install` takes the lock itself.
     drop(store);
     let report = install::install(&Flags::default(), machine, progress)?;
+    journal.end(layout)?;
     if old_name != config.node_name.as_str() {
-        forget_node(&old_name, progress);
+        forget_node(old_name, progress);
     }
     Ok(report)
 }
@@ -118,65 +154,6 @@ fn stop_all(machine: &Machine, layout: &Layout, progress: &Progress) -> Result<(
     }
 }
 
-/// The place of a cluster that is replaced.
-struct Aside {
-    config: PathBuf,
-    data: PathBuf,
-}
-
-impl Aside {
-    fn new(layout: &Layout) -> Result<Self> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let name = format!("replaced-{}", now.unwrap_or_default().as_secs());
-        let aside = Self {
-            config: layout.config().join(&name),
-            data: layout.data(&name),
-        };
-        private_directory(layout.config())?;
-        private_directory(layout.data_dir())?;
-        private_directory(&aside.config)?;
-        private_directory(&aside.data)?;
-        Ok(aside)
-    }
-
-    /// What is moved: where it is, and where it goes.
-    fn moves(&self, layout: &Layout) -> Vec<(PathBuf, PathBuf)> {
-        let config =
-            [CONFIG, MASTER, NODE].map(|name| (layout.config().join(name), self.config.join(name)));
-        let data = ["etcd", "etcd-user.json", VOLUMES_SOURCE]
-            .map(|name| (layout.data(name), self.data.join(name)));
-        config.into_iter().chain(data).collect()
-    }
-
-    fn take(&self, layout: &Layout) -> Result<()> {
-        for (from, to) in self.moves(layout) {
-            if from.exists() {
-                fs::rename(from, to)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// After a failure everything is as it was.
-    fn give_back(&self, layout: &Layout, machine: &Machine) -> Result<()> {
-        for (to, from) in self.moves(layout) {
-            // Volumes have files of subordinate ids.
-            if remove_tree(&to).is_err() {
-                install::remove_in_namespace(layout, machine, &to)?;
-            }
-            if from.exists() {
-                fs::rename(from, to)?;
-            }
-        }
-        self.remove()
-    }
-
-    fn remove(&self) -> Result<()> {
-        remove_tree(&self.config)?;
-        remove_tree(&self.data)
-    }
-}
-
 /// Puts the backup's files into their places. The programs that restore etcd's data come first.
 fn bring_in(
     backup: &Backup,
@@ -188,13 +165,10 @@ fn bring_in(
     progress: &Progress,
 ) -> Result<()> {
     let generation = match bundle {
-        Some(bundle) => {
-            store.preflight(bundle)?;
-            store.install(bundle, progress)?.generation
-        }
+        Some(bundle) => store.install(bundle, progress)?.generation,
         None => store.need_current()?,
     };
-    let scratch = layout.data(".restore");
+    let scratch = layout.data(SCRATCH);
     remove_tree(&scratch)?;
     backup.unpack(&scratch)?;
     for dir in [MASTER, NODE] {
@@ -202,7 +176,6 @@ fn bring_in(
             fs::rename(scratch.join(dir), layout.config().join(dir))?;
         }
     }
-    nodes::forget_members(layout)?;
     replace(&layout.config_file(), config.to_text().as_bytes(), 0o600)?;
     let images = layout.data(IMAGES);
     for path in contents(&scratch.join(IMAGES))? {
@@ -243,7 +216,7 @@ fn restore_snapshot(
     machine: &Machine,
 ) -> Result<()> {
     let program = generation.bin_dir().join("etcdutl");
-    let new = layout.data("etcd.new");
+    let new = layout.data(NEW_DATA);
     remove_tree(&new)?;
     let mut command = machine.command(&program);
     command

@@ -1,8 +1,12 @@
 use fs_err as fs;
 
+use super::journal::Journal;
 use super::*;
 use crate::error::{Error, Kind};
+use crate::host::Machine;
+use crate::layout::Layout;
 use crate::progress::Progress;
+use crate::store::Store;
 
 /// An archive with these entries, without compression.
 fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
@@ -114,4 +118,77 @@ fn a_backup_of_a_later_format_names_the_release_that_made_it() {
     contents.release = "9.0.0".to_owned();
     let error = open(&backup(&FILES, &contents)).unwrap_err().to_string();
     assert!(error.contains("made by release 9.0.0"), "{error}");
+}
+
+/// All files below a directory but the lock of the store, with their texts.
+fn files(root: &std::path::Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![root.to_owned()];
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(crate::files::contents(&path).unwrap());
+        } else if !path.ends_with(".lock") {
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            found.insert(name, fs::read_to_string(path).unwrap());
+        }
+    }
+    found
+}
+
+/// A cluster without a directory `node` and without volumes, and a backup that has both.
+#[test]
+fn a_restore_that_ends_anywhere_is_undone() {
+    let machine = Machine::this();
+    for steps in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let [config, data, run, generation] =
+            ["config", "data", "run", "gen"].map(|name| dir.path().join(name));
+        let layout = Layout::new(config, data, run, generation).unwrap();
+        for name in ["config/config.toml", "config/master/ca.pem", "data/etcd/db"] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "old").unwrap();
+        }
+        let before = files(dir.path());
+        let store = Store::at(layout.data_dir()).made().unwrap();
+        let images = ["tool.tar".to_owned()].into_iter();
+        let begun = Journal::begin(&layout, &store, true, images).unwrap();
+        // Each place is taken and then written, as far as it comes.
+        let mut left = steps;
+        let mut step = |deed: &dyn Fn()| {
+            if left > 0 {
+                left -= 1;
+                deed();
+            }
+        };
+        let moves = begun.moves(&layout);
+        for (was_there, place, kept) in &moves {
+            step(&|| {
+                fs::create_dir_all(kept.parent().unwrap()).unwrap();
+                if *was_there {
+                    fs::rename(place, kept).unwrap();
+                }
+            });
+            step(&|| {
+                fs::create_dir_all(place).unwrap();
+                fs::write(place.join("new"), "new").unwrap();
+            });
+        }
+        step(&|| {
+            fs::create_dir_all(layout.data(IMAGES)).unwrap();
+            fs::write(layout.data(IMAGES).join("tool.tar"), "new").unwrap();
+        });
+        // Another process finds it, and is interrupted, too: it has brought back the first place.
+        let found = Journal::read(&layout).unwrap().unwrap();
+        if let Some((_, place, kept)) = moves.first().filter(|(.., kept)| kept.exists()) {
+            let _ = fs::remove_dir_all(place);
+            fs::rename(kept, place).unwrap();
+        }
+        found.undo(&layout, &machine, &store).unwrap();
+        assert_eq!(files(dir.path()), before, "{steps}");
+        assert!(Journal::read(&layout).unwrap().is_none());
+        if left > 0 {
+            break;
+        }
+    }
 }

@@ -94,6 +94,11 @@ impl Restore {
     }
 }
 
+/// Completes or undoes a restore that was interrupted.
+pub(super) fn settle(progress: &Progress) -> Result<()> {
+    backup::settle(&Machine::this(), progress)
+}
+
 /// Writes the data of volumes to stdout.
 #[expect(
     clippy::disallowed_methods,

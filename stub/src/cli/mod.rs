@@ -31,6 +31,7 @@ use crate::lock::in_turn;
 use crate::paths;
 use crate::progress::Progress;
 use crate::protocol;
+use crate::services::Service;
 use crate::signals;
 
 /// Rootless Kubernetes under $HOME.
@@ -249,6 +250,10 @@ fn check(command: &Command, progress: &Progress) -> Result<()> {
         } else {
             check_owner()?;
         }
+        // `restore` knows better which backup is being restored.
+        if !matches!(command, Command::Restore(_)) {
+            backup::settle(progress)?;
+        }
     }
     if command.is_about_the_installation()
         && let Ok(Some((asked, used))) = paths::ignored_data_home()
@@ -309,7 +314,13 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Etcdctl(args) => return args.run(Program::Etcdctl),
         Command::Rootlessctl(args) => return args.run(Program::Rootlessctl),
         Command::Nsenter(args) => return args.run(Program::Nsenter),
-        Command::Boot { service } => return crate::boot::run(service),
+        Command::Boot { service } => {
+            // The first service: a power failure may have interrupted a restore.
+            if service == Service::Rootlesskit.as_str() {
+                backup::settle(&progress)?;
+            }
+            return crate::boot::run(service);
+        }
         Command::Defragment => in_turn(|| crate::lifecycle::defragment_if_worth_it(&progress)),
         Command::PackVolumes { directory } => backup::pack_volumes(directory),
         Command::UnpackVolumes { directory } => {

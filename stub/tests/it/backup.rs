@@ -198,6 +198,66 @@ fn a_later_release_restores_over_an_installed_one() {
     assert_eq!(fs::read_to_string(db(&stage)).unwrap(), "data of the first");
 }
 
+/// The state is that of a restore which was killed while it brought etcd's data to its place.
+#[test]
+fn the_next_command_undoes_a_restore_that_was_killed() {
+    let stage = stopped();
+    let file = backup(&stage);
+    let (data, config) = (stage.home.data(), config(&stage));
+    let key = fs::read(config.join("master/ca-key.pem")).unwrap();
+    let record = serde_json::json!({
+        "aside": "replaced-1", "had_cluster": true, "config": ["config.toml", "master", "node"], "data": ["etcd"],
+        "images": [], "receipt": null, "generation": 1, "brought": null,
+    });
+    let interrupt = || {
+        stage
+            .home
+            .secret(&data.join("restoring.json"), &record.to_string());
+        for (dir, names) in [
+            (&config, &["config.toml", "master"][..]),
+            (&data, &["etcd"]),
+        ] {
+            fs::create_dir(dir.join("replaced-1")).unwrap();
+            for name in names {
+                fs::rename(dir.join(name), dir.join("replaced-1").join(name)).unwrap();
+            }
+            stage.home.give(&dir.join("replaced-1"));
+        }
+        fs::create_dir(config.join("master")).unwrap();
+        fs::write(config.join("master/ca-key.pem"), "new").unwrap();
+        stage.home.give(&config.join("master"));
+    };
+    interrupt();
+    // A command that changes nothing leaves it alone.
+    stage.usernetes(&["status"]);
+    assert!(data.join("restoring.json").exists());
+    let said = stage.usernetes(&["gc"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.stderr
+            .contains("a restore was interrupted: everything is again as it was before\n"),
+        "{said:?}"
+    );
+    let undone = || {
+        assert_eq!(fs::read_to_string(db(&stage)).unwrap(), "data of the first");
+        assert_eq!(fs::read(config.join("master/ca-key.pem")).unwrap(), key);
+        assert!(!data.join("restoring.json").exists());
+        assert!(!data.join("replaced-1").exists() && !config.join("replaced-1").exists());
+    };
+    undone();
+    // `restore` itself undoes it before it looks at what is there.
+    interrupt();
+    let said = restore(&stage, &file, &[]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    undone();
+    interrupt();
+    let said = restore(&stage, &file, &["--force"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let replaced = stage.names(".local/share/usernetes");
+    let replaced = replaced.iter().filter(|n| n.starts_with("replaced-"));
+    assert_eq!(replaced.count(), 1);
+}
+
 #[test]
 fn a_damaged_backup_changes_nothing() {
     let stage = stopped();
