@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::file_system::{read_if_there, same};
-use crate::files::{make_directories, remove_if_there, replace, replace_link, temporary};
+use crate::files::{contents, make_directories, remove_if_there, replace, replace_link, temporary};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::paths;
@@ -393,12 +393,28 @@ fn shared_directories(layout: &Layout) -> [PathBuf; 5] {
     [unit_dir(layout).join(WANTS), data, config, runc, crun]
 }
 
-/// The directories of a layout, and those on the way to them, that do not exist yet.
-pub(crate) fn missing_directories(layout: &Layout) -> BTreeSet<PathBuf> {
+/// The directories of a layout, and those on the way to them, that do not exist yet, or that only an interrupted installation can
+/// have made: it has no receipt yet, and nothing else is in them.
+pub(crate) fn missing_directories(layout: &Layout, receipt: Option<&Receipt>) -> BTreeSet<PathBuf> {
     let all = shared_directories(layout);
-    let missing = all.iter().flat_map(|dir| dir.ancestors());
-    let missing = missing.filter(|dir| !dir.exists());
-    missing.map(Path::to_owned).collect()
+    let data: PathBuf = layout.data_dir().components().collect();
+    let home = paths::home_dir().unwrap_or_default();
+    let interrupted = receipt.is_none() && !data.is_symlink() && data.join("store").is_dir();
+    let made_before = |dir: &Path| {
+        if receipt.is_some() || dir == home || !dir.starts_with(&home) || dir.is_symlink() {
+            return false;
+        }
+        let inside = contents(dir).unwrap_or_default();
+        // The way to the data is made first.
+        let on_the_way = inside.is_empty() && data.starts_with(dir);
+        let leads_to_ours = |path: &PathBuf| all.iter().any(|root| root.starts_with(path));
+        let is_ours = dir == data || dir == layout.config();
+        on_the_way || (interrupted && (is_ours || inside.iter().all(leads_to_ours)))
+    };
+    let dirs = all.iter().flat_map(|dir| dir.ancestors());
+    dirs.filter(|dir| !dir.exists() || made_before(dir))
+        .map(Path::to_owned)
+        .collect()
 }
 
 /// Where the user's unit files are: beside our own configuration directory, as systemd looks there.

@@ -144,7 +144,7 @@ impl<'a> Plan<'a> {
         Ok(Self {
             machine,
             missing: missing(&config, source.manifest()),
-            directories: cluster::missing_directories(&layout),
+            directories: cluster::missing_directories(&layout, receipt.as_ref()),
             repair: flags.repair,
             timeout: flags.timeout,
             force: flags.force,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::cleanup::quoted;
 use crate::child::{self, Ended};
-use crate::cluster::{Receipt, WANTS, first_process, present, unit_dir};
+use crate::cluster::{RECEIPT, Receipt, WANTS, first_process, present, unit_dir};
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::{contents, remove_root, remove_tree};
 use crate::host::Machine;
@@ -186,15 +186,21 @@ fn purge(layout: &Layout, machine: &Machine, progress: &Progress) -> Result<Vec<
     let mut left = links_out(data, 1)?;
     left.extend(links_out(layout.config(), 2)?);
     for path in contents(data)? {
-        if !PROGRAMS.iter().any(|name| path.ends_with(name)) && remove_tree(&path).is_err() {
+        let stays = PROGRAMS.iter().any(|name| path.ends_with(name)) || path.ends_with(RECEIPT);
+        if !stays && remove_tree(&path).is_err() {
             remove_in_namespace(layout, machine, &path)?;
         }
     }
     let data: PathBuf = data.components().collect();
     let mut empty = Vec::new();
-    for dir in [data.as_path(), layout.config()] {
-        empty.extend(remove_root(dir)?);
+    empty.extend(remove_root(layout.config())?);
+    // The receipt is the last: if this is interrupted, the next run knows which directories above are to be removed, too.
+    for path in contents(&data)? {
+        if !path.ends_with(RECEIPT) {
+            remove_tree(&path)?;
+        }
     }
+    empty.extend(remove_root(&data)?);
     wait.finish("done");
     for dir in empty {
         progress.line(format!(

@@ -10,6 +10,7 @@ use stub::store::Effect;
 
 use support::home::{Home, flip, overwrite, remove, tamper};
 use support::pack::Recipe;
+use support::stage::Stage;
 
 /// Lists everything below a directory with path, permissions and kind. Digests in names are cut to four digits.
 fn listing(root: &Path) -> String {
@@ -329,4 +330,29 @@ fn a_generation_that_lost_its_manifest_is_replaced() {
         (Effect::New, 2)
     );
     assert_eq!(home.damages(), []);
+}
+
+/// An interrupted run has made the directories, and could not write down yet that it has.
+#[test]
+fn directories_of_an_interrupted_installation_are_removed_at_the_end() {
+    let stage = Stage::new(&["etcd"]);
+    let clean = stage.names("");
+    for dir in [
+        ".local/share/usernetes/store",
+        ".local/share/usernetes/generations",
+        ".config/usernetes/master",
+        ".config/systemd/user",
+    ] {
+        let dir = stage.home.path().join(dir);
+        stage.home.directory(&dir);
+    }
+    for dir in [".local", ".config"] {
+        stage.home.give(&stage.home.path().join(dir));
+    }
+    let said = stage.install(&["--start="]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let said = stage.usernetes_of_bundle(&["uninstall", "--purge"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    stage.calls();
+    assert_eq!(stage.names(""), clean);
 }
