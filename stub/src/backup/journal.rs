@@ -160,16 +160,22 @@ impl Journal {
             rustix::fs::syncfs(open.file()).map_err(std::io::Error::from)?;
         }
         self.brought = Some(backup);
-        self.write(layout)
+        self.write(layout)?;
+        self.clear(layout)
+    }
+
+    /// Removes the directories aside if no cluster was replaced: they are empty then.
+    fn clear(&self, layout: &Layout) -> Result<()> {
+        if self.had_cluster {
+            return Ok(());
+        }
+        let mut directories = self.directories(layout).into_iter();
+        directories.try_for_each(|directory| remove_tree(&directory))
     }
 
     /// Forgets the record, and the directories aside if no cluster was replaced.
     pub(super) fn end(&self, layout: &Layout) -> Result<()> {
-        if !self.had_cluster {
-            for directory in self.directories(layout) {
-                remove_tree(&directory)?;
-            }
-        }
+        self.clear(layout)?;
         forget(layout)
     }
 

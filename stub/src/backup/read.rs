@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use super::volumes;
 use super::{CONFIG, CONTENTS, Contents, IMAGES, MEMBER, SCHEMA, SNAPSHOT};
@@ -133,7 +134,12 @@ impl Backup {
             |name, entry| {
                 let path = dir.join(name);
                 private_directory(path.parent().unwrap_or(dir)).map_err(io::Error::other)?;
-                let mut file = fs::File::create(&path)?;
+                // Only certificates may be read by everybody.
+                let public = name.ends_with(".pem") && !name.ends_with("-key.pem");
+                let mut options = fs::OpenOptions::new();
+                options.write(true).create(true).truncate(true);
+                options.mode(if public { 0o644 } else { 0o600 });
+                let mut file = options.open(&path)?;
                 io::copy(entry, &mut file)?;
                 file.sync_all()?;
                 Ok(Sha256::of_reader(fs::File::open(&path)?)?.0)
