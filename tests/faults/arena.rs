@@ -102,6 +102,10 @@ impl<'a> Arena<'a> {
         thread::sleep(Duration::from_millis(1100));
         let second = arena.undisturbed();
         arena.any = first.chance(&second);
+        // A lock may have the number of a process in it.
+        let all = first.0.keys().chain(arena.old.0.keys());
+        let locks = all.filter(|path| path.ends_with(".lock")).cloned();
+        arena.any.extend(locks.collect::<Vec<_>>());
         let same = second.differences(&first, &arena.any);
         assert!(
             same.is_empty(),
@@ -173,20 +177,19 @@ impl<'a> Arena<'a> {
 
     /// Runs the verb, and lets a call meet a fault. Also gives the line about that call; `None` if there was no such call.
     pub fn disturbed(&self, point: &Point, fault: Fault) -> (Ended, Option<String>) {
-        let (ended, log) = self.traced(Some(point.injection(fault)));
+        let (ended, log) = self.traced(Some(&point.injection(fault)));
         let line = calls::disturbed(&log, point, fault);
         (ended, line.map(|line| self.shorten(&line)))
     }
 
     /// Runs the verb under strace, which does not look at other programs that it starts.
-    fn traced(&self, injection: Option<String>) -> (Ended, String) {
+    fn traced(&self, injection: Option<&str>) -> (Ended, String) {
         let log = self.scratch.path().join("log");
         let real = (self.verb.command)(&self.stage);
         let mut command = self.stage.command(Path::new("/usr/bin/env"));
         command.arg("strace").args(["-q", "-y", "-s", "0"]);
         command.args(["-e", &calls::traced()]).arg("-o").arg(&log);
-        command.args(["-e", "signal=none"]);
-        if let Some(injection) = &injection {
+        if let Some(injection) = injection {
             command.args(["-e", injection]);
         }
         command

@@ -188,13 +188,11 @@ fn names(arguments: &str, below: &Path) -> bool {
 pub fn disturbed(log: &str, point: &Point, fault: Fault) -> Option<String> {
     let begin = format!("{}(", point.call);
     let mut of_name = log.lines().filter(|line| line.starts_with(&begin));
-    let line = match fault {
-        // It is the last one: the program has made no other.
-        Fault::Kill => log
-            .contains("+++ killed by SIGKILL +++")
-            .then(|| of_name.next_back())?,
-        _ => of_name.find(|line| line.ends_with("(INJECTED)")),
-    };
+    let line = of_name.find(|line| match fault {
+        // It was not carried out.
+        Fault::Kill => line.ends_with("= ?"),
+        _ => line.ends_with("(INJECTED)"),
+    });
     Some(line?.to_owned())
 }
 
@@ -246,9 +244,8 @@ rename(\"/home/user/a\", \"/home/user/b\") = 0
             Some(failed.to_owned())
         );
         assert_eq!(disturbed(&log, &point, Fault::Kill), None);
-        let log = format!(
-            "{LOG}write(3</home/u/a>, \"\"..., 5 <unfinished ...>) = ?\n+++ killed by SIGKILL +++\n"
-        );
+        let log =
+            format!("{LOG}write(3</home/u/a>, \"\"..., 5)       = ?\n+++ killed by SIGKILL +++\n");
         assert!(disturbed(&log, &point, Fault::Kill).is_some());
     }
 }

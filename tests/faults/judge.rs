@@ -7,7 +7,11 @@ use crate::calls::Fault;
 use crate::listing::Listing;
 
 /// Files that may have another content in the middle of a change than before and after it: they say how far it is.
-const RECORDS: [&str; 3] = ["installed.json", "stage.json", ".lock"];
+const RECORDS: [&str; 3] = ["installed.json", "stage.json", RESTORING];
+
+/// The record of a restore whose files are in their places, and whose cluster could not be started. With it, the same command goes
+/// on.
+const RESTORING: &str = "restoring.json";
 
 /// What has happened to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,14 +74,19 @@ fn of_state(arena: &Arena<'_>, found: &Listing, happened: Happened) -> Option<St
         let path = line.split(": ").next().unwrap_or_default();
         RECORDS.iter().any(|record| path.ends_with(record))
     };
-    let changed: Vec<_> = strangers.changed.iter().filter(|l| !is_record(l)).collect();
+    // The read-only directories of the store become writable before they are removed.
+    let in_removal = |line: &&String| arena.verb.breaks && line.contains(": a directory ");
+    let changed = strangers.changed.iter().filter(|line| !is_record(line));
+    let changed: Vec<_> = changed.filter(|line| !in_removal(line)).collect();
     if !changed.is_empty() {
         return Some(format!("neither old nor new: {changed:?}"));
     }
+    let mut rests = strangers.rests;
+    rests.retain(|path| !path.ends_with(RESTORING));
     if let Happened::Failed(_, Removal(false)) = happened
-        && !strangers.rests.is_empty()
+        && !rests.is_empty()
     {
-        return Some(format!("left over after the error: {:?}", strangers.rests));
+        return Some(format!("left over after the error: {rests:?}"));
     }
     None
 }

@@ -19,7 +19,7 @@ fn two_verbs_survive_a_sample_of_faults() {
     }
     let plan = Plan {
         calls: true,
-        every: 29,
+        every: 127,
         twice: 1,
         read_only: true,
         ..Plan::default()

@@ -48,7 +48,8 @@ pub fn try_verb(verb: &Verb, plan: &Plan) -> Row {
             format!("{} --no-calls --random 1 --seed {seed}", verb.name)
         });
     }
-    for number in 0..plan.twice {
+    let times = if verb.alone { 0 } else { plan.twice };
+    for number in 0..times {
         let seed = plan.seed.wrapping_add(number);
         row.twice += 1;
         let delay = portion(seed, arena.time);

@@ -1,6 +1,6 @@
 //! The commands that are tried, each with the home that it begins in.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,6 +18,8 @@ pub struct Verb {
     pub command: fn(&Stage) -> Command,
     /// Whether the programs need not be whole when it begins, or in the middle of it.
     pub breaks: bool,
+    /// Whether two runs at once are not like one.
+    pub alone: bool,
 }
 
 impl Verb {
@@ -27,6 +29,14 @@ impl Verb {
             prepare,
             command,
             breaks: false,
+            alone: false,
+        }
+    }
+
+    const fn alone(self) -> Self {
+        Self {
+            alone: true,
+            ..self
         }
     }
 
@@ -81,7 +91,9 @@ pub static VERBS: [Verb; 21] = [
     }),
     Verb::new("restore-over", replaceable, |s| {
         of_bundle(s, &["restore", "--force", &at(s, "cluster.backup")])
-    }),
+    })
+    // The second one replaces what the first one has restored.
+    .alone(),
     Verb::new("certs-renew", merged, |s| {
         of_installed(s, &["certs", "renew"])
     }),
@@ -104,7 +116,9 @@ pub static VERBS: [Verb; 21] = [
         "pki-init",
         |_| (),
         |s| of_bundle(s, &pki_init(&at(s, "pki"))),
-    ),
+    )
+    // There is no cluster yet that could be locked.
+    .alone(),
 ];
 
 /// The path of something in the home.
