@@ -104,7 +104,9 @@ impl<'a> Arena<'a> {
         arena.any = first.chance(&second);
         // A lock may have the number of a process in it.
         let all = first.0.keys().chain(arena.old.0.keys());
-        let locks = all.filter(|path| path.ends_with(".lock")).cloned();
+        let locks = all
+            .filter(|path| path.trim_end_matches("lock").ends_with('.'))
+            .cloned();
         arena.any.extend(locks.collect::<Vec<_>>());
         let same = second.differences(&first, &arena.any);
         assert!(

@@ -31,6 +31,7 @@ impl Recipe {
     }
 
     /// Puts the real stub at the head.
+    #[must_use]
     pub fn runnable(mut self) -> Self {
         self.head = fs::read(program()).unwrap();
         self

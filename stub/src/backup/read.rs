@@ -135,7 +135,8 @@ impl Backup {
                 let path = dir.join(name);
                 private_directory(path.parent().unwrap_or(dir)).map_err(io::Error::other)?;
                 // Only certificates may be read by everybody.
-                let public = name.ends_with(".pem") && !name.ends_with("-key.pem");
+                let ends = |with: &str| name.ends_with(with);
+                let public = ends(".pem") && !ends("-key.pem");
                 let mut options = fs::OpenOptions::new();
                 options.write(true).create(true).truncate(true);
                 options.mode(if public { 0o644 } else { 0o600 });
