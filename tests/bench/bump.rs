@@ -10,7 +10,7 @@ use builder::cache::Cache;
 use builder::lockfile::{Artifact, Lockfile};
 use builder::pack::plan::MIN_SIBLING;
 use builder::recipe::{Format, Take};
-use stub::bundle::{Arch, Bundle, Component, File, Manifest, Name, Version, frame};
+use stub::bundle::{Arch, Bundle, Component, File, Manifest, Name, Receiver, Version, frame};
 use stub::digest::{Digest, Sha256};
 use stub::error::{Context as _, Error, Kind, Result};
 
@@ -171,14 +171,34 @@ fn content(bundle: &Bundle, sha256: Sha256) -> Result<Vec<u8>> {
     let found = Mutex::new(Vec::new());
     bundle.contents(
         |frame| frame.sha256 == sha256,
-        |_, bytes| {
-            if let Ok(mut found) = found.lock() {
-                *found = bytes.to_vec();
-            }
-            Ok(())
+        |_| {
+            Ok(Content {
+                given: Vec::new(),
+                found: &found,
+            })
         },
     )?;
     Ok(found.into_inner().unwrap_or_default())
+}
+
+/// Keeps a content.
+struct Content<'a> {
+    given: Vec<u8>,
+    found: &'a Mutex<Vec<u8>>,
+}
+
+impl Receiver for Content<'_> {
+    fn piece(&mut self, bytes: &[u8]) -> Result<()> {
+        self.given.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn verified(self) -> Result<()> {
+        if let Ok(mut found) = self.found.lock() {
+            *found = self.given;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! One file's content, compressed.
 
-use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, ErrorCode};
+use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, DParameter, ErrorCode, InBuffer, OutBuffer};
 
 use crate::error::{Error, Kind, Result};
 use crate::memory;
@@ -16,6 +16,10 @@ pub const MAX_SIZE: u64 = 4 << 30;
 
 /// The window never exceeds 2 to this power bytes: what a decoder needs at most, were it to stream.
 const MAX_WINDOW_LOG: u32 = 28;
+
+/// A content is given away in pieces of about this many bytes. Two of them fit into a core's own cache, and a file is written
+/// in few calls.
+pub(super) const PIECE: usize = 512 << 10;
 
 /// The library's error when it gets no memory: `ZSTD_error_memory_allocation` of `zstd_errors.h`, as its functions
 /// return errors.
@@ -73,44 +77,111 @@ pub fn compress(content: &[u8], prefix: Option<&[u8]>, level: i32) -> Result<Vec
     }
 }
 
-/// Decodes a frame whose content is exactly `size` bytes long.
+/// Decodes one frame, piece by piece, so that a caller can hash and write each piece while it is in the processor's cache.
 ///
-/// The result is not yet verified against a digest.
-pub fn decompress(frame: &[u8], prefix: Option<&[u8]>, size: u64) -> Result<Vec<u8>> {
-    if size > MAX_SIZE {
-        return Err(memory::lacking(size));
+/// Nothing is verified, neither the content against a digest, nor the frame's checksum: the caller compares a digest.
+pub struct Decoder<'a> {
+    context: DCtx<'a>,
+    frame: &'a [u8],
+    content: &'a mut [u8],
+    /// How many bytes of the frame have been read.
+    read: usize,
+    /// How many bytes of the content have been decoded.
+    decoded: usize,
+    /// How many bytes the library wants to be given next: it takes that many without copying them first. None at the frame's end.
+    wanted: usize,
+}
+
+impl<'a> Decoder<'a> {
+    /// Begins with a frame, whose content must be exactly as long as the buffer for it.
+    pub fn new(frame: &'a [u8], prefix: Option<&'a [u8]>, content: &'a mut [u8]) -> Result<Self> {
+        let begin = || -> Result<DCtx<'a>, ErrorCode> {
+            let mut context = DCtx::try_create().ok_or(NO_MEMORY)?;
+            context.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))?;
+            // Blocks are decoded to their final place, so there is no window besides that.
+            context.set_parameter(DParameter::StableOutBuffer(true))?;
+            // A digest of the content says more.
+            context.set_parameter(DParameter::ForceIgnoreChecksum(true))?;
+            if let Some(prefix) = prefix {
+                context.ref_prefix(prefix)?;
+            }
+            Ok(context)
+        };
+        Ok(Self {
+            context: begin().map_err(|code| failed(code, content.len()))?,
+            frame,
+            content,
+            read: 0,
+            decoded: 0,
+            wanted: DCtx::in_size(),
+        })
     }
-    let mut content = memory::reserved(size.max(1))?;
-    let mut context = DCtx::try_create().ok_or_else(|| memory::lacking(size))?;
-    let mut decode = || {
-        if let Some(prefix) = prefix {
-            context.ref_prefix(prefix)?;
+
+    /// The next piece of the content, or `None` after the last one. Fails if the frame or its content ends too early or too late.
+    pub fn next_piece(&mut self) -> Result<Option<&[u8]>> {
+        let begin = self.decoded;
+        while self.decoded - begin < PIECE && self.read < self.frame.len() && self.wanted > 0 {
+            self.step()
+                .map_err(|code| failed(code, self.content.len()))?;
         }
-        context.decompress(&mut content, frame)
-    };
-    match decode() {
-        Ok(_) if content.len() as u64 == size => Ok(content),
-        Ok(_) => Err(Error::new(
+        if begin < self.decoded {
+            return Ok(Some(&self.content[begin..self.decoded]));
+        }
+        if self.read < self.frame.len() || self.wanted > 0 {
+            return Err(Error::new(
+                Kind::Integrity,
+                "a frame cannot be decoded: its end is not where it should be",
+            ));
+        }
+        if self.decoded == self.content.len() {
+            return Ok(None);
+        }
+        Err(Error::new(
             Kind::Integrity,
             "a frame's content does not have the length that the manifest says",
         )
-        .expected(format!("{size} bytes"))
-        .found(format!("{} bytes", content.len()))),
-        Err(NO_MEMORY) => Err(memory::lacking(size)),
-        Err(code) => Err(Error::new(
-            Kind::Integrity,
-            format!(
-                "a frame cannot be decoded: {}",
-                zstd_safe::get_error_name(code)
-            ),
-        )),
+        .expected(format!("{} bytes", self.content.len()))
+        .found(format!("{} bytes", self.decoded)))
     }
+
+    /// Decodes about one block.
+    fn step(&mut self) -> Result<(), ErrorCode> {
+        let rest = &self.frame[self.read..];
+        let mut input = InBuffer::around(&rest[..rest.len().min(self.wanted)]);
+        let mut output = OutBuffer::around_pos(&mut *self.content, self.decoded);
+        self.wanted = self.context.decompress_stream(&mut output, &mut input)?;
+        self.decoded = output.pos();
+        self.read += input.pos();
+        Ok(())
+    }
+}
+
+fn failed(code: ErrorCode, size: usize) -> Error {
+    if code == NO_MEMORY {
+        return memory::lacking(size as u64);
+    }
+    let name = zstd_safe::get_error_name(code);
+    let message = format!("a frame cannot be decoded: {name}");
+    Error::new(Kind::Integrity, message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::digest::Sha256;
+
+    fn decompress(frame: &[u8], prefix: Option<&[u8]>, size: usize) -> Result<Vec<u8>> {
+        let mut buffer = vec![1; size];
+        let mut decoder = Decoder::new(frame, prefix, &mut buffer)?;
+        let mut content = Vec::new();
+        while let Some(piece) = decoder.next_piece()? {
+            assert!((1..2 * PIECE).contains(&piece.len()));
+            content.extend_from_slice(piece);
+        }
+        drop(decoder);
+        assert!(content == buffer);
+        Ok(content)
+    }
 
     /// Data with some structure, the same on every machine.
     fn sample(len: usize, seed: u32) -> Vec<u8> {
@@ -134,10 +205,7 @@ mod tests {
         sibling.splice(50_000..50_100, sample(300, 2));
         for content in [&b""[..], b"x", &hub] {
             let frame = compress(content, None, 3).unwrap();
-            assert_eq!(
-                decompress(&frame, None, content.len() as u64).unwrap(),
-                content
-            );
+            assert_eq!(decompress(&frame, None, content.len()).unwrap(), content);
         }
         let alone = compress(&sibling, None, 3).unwrap();
         let frame = compress(&sibling, Some(&hub), 3).unwrap();
@@ -148,11 +216,11 @@ mod tests {
             alone.len()
         );
         assert_eq!(
-            decompress(&frame, Some(&hub), sibling.len() as u64).unwrap(),
+            decompress(&frame, Some(&hub), sibling.len()).unwrap(),
             sibling
         );
-        assert!(decompress(&frame, None, sibling.len() as u64).is_err());
-        assert!(decompress(&frame, Some(&hub[1..]), sibling.len() as u64).is_err());
+        assert!(decompress(&frame, None, sibling.len()).is_err());
+        assert!(decompress(&frame, Some(&hub[1..]), sibling.len()).is_err());
     }
 
     #[test]
@@ -165,10 +233,37 @@ mod tests {
                 .to_string()
                 .contains("6 bytes")
         );
-        assert_eq!(
-            decompress(&frame, None, u64::MAX).unwrap_err().kind(),
-            Kind::Host
-        );
+    }
+
+    #[test]
+    fn a_large_content_is_given_in_pieces() {
+        let hub = sample(3 << 20, 1);
+        let mut sibling = hub.clone();
+        sibling.splice(50_000..50_100, sample(1 << 20, 2));
+        for prefix in [None, Some(&hub[..])] {
+            let frame = compress(&sibling, prefix, 3).unwrap();
+            let mut content = vec![0; sibling.len()];
+            let mut decoder = Decoder::new(&frame, prefix, &mut content).unwrap();
+            let first = decoder.next_piece().unwrap().unwrap();
+            assert_eq!(*first, sibling[..first.len()]);
+            assert!(first.len() < sibling.len() / 2);
+            assert!(decompress(&frame, prefix, sibling.len()).unwrap() == sibling);
+        }
+    }
+
+    #[test]
+    fn frames_that_end_too_early_or_too_late_are_refused() {
+        for len in [0, 1, 700_000] {
+            let content = sample(len, 1);
+            let frame = compress(&content, None, 3).unwrap();
+            for end in [0, 1, 5, frame.len() / 2, frame.len() - 1] {
+                assert!(decompress(&frame[..end], None, len).is_err(), "{len} {end}");
+            }
+            for more in [&[0][..], &frame] {
+                let longer = [&frame, more].concat();
+                assert!(decompress(&longer, None, len).is_err(), "{len}");
+            }
+        }
     }
 
     /// Fails when a change of library or parameters changes the bytes of every bundle: then bump the release.

@@ -28,6 +28,7 @@ mod reader;
 pub mod trailer;
 mod writer;
 
+pub use contents::Receiver;
 pub use library::Library;
 pub use manifest::{Arch, Component, File, FrameEntry, Link, Manifest, Mode, Source, StubEntry};
 pub use names::{BundlePath, Name, Version};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use fs_err::File;
 
 use super::trailer::{self, DAMAGED_HINT, Trailer, damaged};
-use super::{FrameEntry, Manifest, frame};
+use super::{FrameEntry, Manifest};
 use crate::digest::Sha256;
 use crate::error::{Context, Error, Kind, Result};
 use crate::memory::zeroed;
@@ -132,35 +132,31 @@ impl Bundle {
 
     /// The compressed bytes of the manifest's frame of that index, not yet verified.
     pub fn packed(&self, index: usize) -> Result<Vec<u8>> {
-        let (entry, offset) = self.entry(index)?;
+        let (entry, _) = self.entry(index)?;
         let mut bytes = zeroed(entry.length).about(|| self.path.display())?;
-        read_at(&self.file, &mut bytes, offset).about(|| self.path.display())?;
+        self.read_packed(index, &mut bytes)?;
         Ok(bytes)
     }
 
-    /// The verified content of the manifest's frame of that index.
-    ///
-    /// `prefix` must be the content of the frame's prefix if it has one.
-    pub fn content(&self, index: usize, prefix: Option<&[u8]>) -> Result<Vec<u8>> {
-        let (entry, _) = self.entry(index)?;
-        self.decode(entry, &self.packed(index)?, prefix)
+    /// Reads the compressed bytes of the manifest's frame of that index into a buffer of their length.
+    pub(super) fn read_packed(&self, index: usize, packed: &mut [u8]) -> Result<()> {
+        let (_, offset) = self.entry(index)?;
+        read_at(&self.file, packed, offset).about(|| self.path.display())
     }
 
     /// The verified bytes of the stub.
     pub fn stub(&self) -> Result<Vec<u8>> {
         let mut bytes = zeroed(self.trailer.stub_len).about(|| self.path.display())?;
         read_at(&self.file, &mut bytes, 0).about(|| self.path.display())?;
-        self.compare("the stub", self.manifest.stub.sha256, &bytes)?;
+        let what = || "the stub".to_owned();
+        self.compare(what, self.manifest.stub.sha256, Sha256::of(&bytes))?;
         Ok(bytes)
     }
 
-    /// The compressed bytes of the manifest's frame of that index, compared with their digest.
-    pub(super) fn packed_verified(&self, index: usize) -> Result<Vec<u8>> {
-        let (entry, _) = self.entry(index)?;
-        let packed = self.packed(index)?;
-        let what = format!("the compressed form of {}", self.owners(entry));
-        self.compare(&what, entry.packed, &packed)?;
-        Ok(packed)
+    /// Fails unless the compressed bytes of a frame are those that the manifest names.
+    pub(super) fn check_packed(&self, entry: &FrameEntry, packed: &[u8]) -> Result<()> {
+        let what = || format!("the compressed form of {}", self.owners(entry));
+        self.compare(what, entry.packed, Sha256::of(packed))
     }
 
     /// Fails unless the padding between stub and payload is zero.
@@ -177,22 +173,20 @@ impl Bundle {
         )))
     }
 
-    /// Decodes a frame and compares the content with its digest.
-    pub(super) fn decode(
-        &self,
-        entry: &FrameEntry,
-        packed: &[u8],
-        prefix: Option<&[u8]>,
-    ) -> Result<Vec<u8>> {
-        let content = frame::decompress(packed, prefix, entry.size)
+    /// Says of an error of decoding which file it is about.
+    pub(super) fn decoding<T>(&self, entry: &FrameEntry, result: Result<T>) -> Result<T> {
+        result
             // A lack of memory does not mean that the file is damaged.
             .map_err(|e| match e.kind() {
                 Kind::Integrity => e.hint(DAMAGED_HINT),
                 _ => e,
             })
-            .about(|| format!("{}: {}", self.path.display(), self.owners(entry)))?;
-        self.compare(&self.owners(entry), entry.sha256, &content)?;
-        Ok(content)
+            .about(|| format!("{}: {}", self.path.display(), self.owners(entry)))
+    }
+
+    /// Fails unless this is the digest of the content of a frame.
+    pub(super) fn check_content(&self, entry: &FrameEntry, found: Sha256) -> Result<()> {
+        self.compare(|| self.owners(entry), entry.sha256, found)
     }
 
     fn entry(&self, index: usize) -> Result<(&FrameEntry, u64)> {
@@ -209,13 +203,12 @@ impl Bundle {
         })
     }
 
-    fn compare(&self, what: &str, expected: Sha256, bytes: &[u8]) -> Result<()> {
-        let found = Sha256::of(bytes);
+    fn compare(&self, what: impl Fn() -> String, expected: Sha256, found: Sha256) -> Result<()> {
         if found == expected {
             return Ok(());
         }
         Err(
-            damaged(format!("{}: {what} is damaged", self.path.display()))
+            damaged(format!("{}: {} is damaged", self.path.display(), what()))
                 .expected(format!("sha256 {expected}"))
                 .found(format!("sha256 {found}")),
         )

@@ -53,19 +53,21 @@ impl Disk {
 
     /// Makes a file that must not be there yet, and closes it. It is not synced.
     pub(super) fn write_new(self, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+        let mut file = self.create_new(path)?;
+        file.write(bytes)?;
+        file.finish(mode)
+    }
+
+    /// Makes a file that must not be there yet, for its content to be written piece by piece.
+    pub(super) fn create_new(self, path: &Path) -> Result<NewFile> {
         (self.observer)("create file", path)?;
         let mut options = fs_err::OpenOptions::new();
-        let mut file = options
+        let file = options
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(path)?;
-        (self.observer)("write file", path)?;
-        file.write_all(bytes)?;
-        // Not by `open`, where the umask would apply.
-        (self.observer)("set permissions", path)?;
-        file.set_permissions(Permissions::from_mode(mode))?;
-        Ok(())
+        Ok(NewFile { disk: self, file })
     }
 
     pub(super) fn symlink(self, target: &str, path: &Path) -> Result<()> {
@@ -125,6 +127,27 @@ impl Disk {
         }
         (self.observer)("remove directory", path)?;
         Ok(fs_err::remove_dir(path)?)
+    }
+}
+
+/// A file that is being written.
+pub(super) struct NewFile {
+    disk: Disk,
+    file: fs_err::File,
+}
+
+impl NewFile {
+    /// Appends bytes.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        (self.disk.observer)("write file", self.file.path())?;
+        Ok(self.file.write_all(bytes)?)
+    }
+
+    /// Gives the file its permissions and closes it. It is not synced.
+    pub(super) fn finish(self, mode: u32) -> Result<()> {
+        // Not by `open`, where the umask would apply.
+        (self.disk.observer)("set permissions", self.file.path())?;
+        Ok(self.file.set_permissions(Permissions::from_mode(mode))?)
     }
 }
 

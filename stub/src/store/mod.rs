@@ -22,6 +22,7 @@ mod install;
 mod preflight;
 mod tree;
 mod unpack;
+mod write_back;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::disk::Disk;
+use super::disk::{Disk, NewFile};
 use super::tree::{DIRECTORY_MODE, Entry, Tree};
-use crate::bundle::{Bundle, Component};
+use super::write_back;
+use crate::bundle::{Bundle, Component, Receiver};
 use crate::digest::Sha256;
 use crate::error::Result;
 
@@ -43,24 +44,56 @@ pub(super) fn unpack(
         }
         roots.push(root);
     }
-    let write = |content: &Sha256, bytes: &[u8]| -> Result<()> {
-        for (path, mode) in files.get(content).into_iter().flatten() {
-            disk.write_new(path, bytes, *mode)?;
+    write_back::meanwhile(store, |to_disk| {
+        let stub = bundle.manifest().stub.sha256;
+        for (path, mode) in files.get(&stub).into_iter().flatten() {
+            let bytes = bundle.stub()?;
+            disk.write_new(path, &bytes, *mode)?;
             written(bytes.len() as u64);
         }
-        Ok(())
-    };
-    let stub = bundle.manifest().stub.sha256;
-    if files.contains_key(&stub) {
-        write(&stub, &bundle.stub()?)?;
-    }
-    bundle.contents(
-        |frame| frame.sha256 != stub && files.contains_key(&frame.sha256),
-        |frame, bytes| write(&frame.sha256, bytes),
-    )?;
+        bundle.contents(
+            |frame| frame.sha256 != stub && files.contains_key(&frame.sha256),
+            |frame| {
+                let paths = files.get(&frame.sha256).into_iter().flatten();
+                let create = |(path, mode): &(PathBuf, u32)| Ok((disk.create_new(path)?, *mode));
+                Ok(Copies {
+                    files: paths.map(create).collect::<Result<_>>()?,
+                    size: frame.size,
+                    written: &written,
+                    to_disk,
+                })
+            },
+        )
+    })?;
     // Inner directories come first, because a directory cannot be written to afterwards.
     for directory in directories.iter().rev() {
         disk.set_mode(directory, DIRECTORY_MODE)?;
     }
     Ok(roots)
+}
+
+/// The files that get one content.
+struct Copies<'a> {
+    files: Vec<(NewFile, u32)>,
+    size: u64,
+    written: &'a (dyn Fn(u64) + Sync),
+    to_disk: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Receiver for Copies<'_> {
+    fn piece(&mut self, bytes: &[u8]) -> Result<()> {
+        for (file, _) in &mut self.files {
+            file.write(bytes)?;
+            (self.to_disk)(bytes.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn verified(self) -> Result<()> {
+        for (file, mode) in self.files {
+            file.finish(mode)?;
+            (self.written)(self.size);
+        }
+        Ok(())
+    }
 }
