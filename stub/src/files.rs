@@ -1,5 +1,6 @@
 //! Writes files so that they appear completely or not at all, and removes files and directories.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::Permissions;
 use std::io::{self, Write as _};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
-use crate::error::Result;
+use crate::error::{Context as _, Result};
 use crate::paths::At as _;
 
 /// Permissions of directories that only their owner may use.
@@ -28,7 +29,11 @@ pub(crate) fn prepare(path: &Path, bytes: &[u8], mode: u32) -> Result<PathBuf> {
     let temporary = temporary(path);
     // An interrupted run may have left the file behind.
     remove_if_there(&temporary)?;
-    or_remove(&temporary, write_new(&temporary, bytes, mode)).at(path)?;
+    or_remove(
+        &temporary,
+        write_new(&temporary, bytes, mode).and_then(|file| file.sync_all()),
+    )
+    .at(path)?;
     Ok(temporary)
 }
 
@@ -41,7 +46,79 @@ fn or_remove<T, E>(temporary: &Path, result: Result<T, E>) -> Result<T, E> {
     result
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+/// The new contents of a file, and its permissions.
+pub(crate) struct New<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) mode: u32,
+}
+
+/// So many files are brought to the disk one by one. For more of them, one sync of the file system takes less time, although it
+/// includes what other programs have written.
+const FEW: usize = 3;
+
+/// [Prepares](prepare) several files. All of them are durable when this returns. After an error, none of them is left.
+pub(crate) fn prepare_all(files: &[New]) -> Result<()> {
+    or_remove_all(files, try_to_prepare_all(files))
+}
+
+/// Removes the temporary files of all these if something has failed.
+pub(crate) fn or_remove_all<T>(files: &[New], result: Result<T>) -> Result<T> {
+    if result.is_err() {
+        for file in files {
+            let _ = fs_err::remove_file(temporary(file.path));
+        }
+    }
+    result
+}
+
+fn try_to_prepare_all(files: &[New]) -> Result<()> {
+    if files.len() <= FEW {
+        let each = |file: &New| prepare(file.path, file.bytes, file.mode).map(drop);
+        return files.iter().try_for_each(each);
+    }
+    // Opened before anything is written, because errors of writing back are reported only to files that were open.
+    let mut directories = BTreeMap::new();
+    for file in files {
+        let directory = file.path.parent().unwrap_or(file.path);
+        if !directories.contains_key(directory) {
+            directories.insert(directory, fs_err::File::open(directory)?);
+        }
+    }
+    for file in files {
+        let temporary = temporary(file.path);
+        remove_if_there(&temporary)?;
+        write_new(&temporary, file.bytes, file.mode).at(file.path)?;
+    }
+    for (directory, open) in directories {
+        rustix::fs::syncfs(open.file())
+            .map_err(io::Error::from)
+            .about(|| {
+                format!(
+                    "failed to sync the file system of `{}`",
+                    directory.display()
+                )
+            })?;
+    }
+    Ok(())
+}
+
+/// Replaces the contents of several files of one directory, each in one step. Creates the directory if it is missing. Durable
+/// when this returns; if it is interrupted or fails, some files have their old contents and some their new ones. After an error,
+/// nothing else is there.
+pub(crate) fn replace_all(directory: &Path, files: &[New]) -> Result<()> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    make_directories(directory).at(directory)?;
+    prepare_all(files)?;
+    let rename = |file: &New| fs_err::rename(temporary(file.path), file.path);
+    let renamed = files.iter().try_for_each(rename).map_err(Into::into);
+    or_remove_all(files, renamed)?;
+    Ok(fs_err::File::open(directory)?.sync_all()?)
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<fs_err::File> {
     let mut options = fs_err::OpenOptions::new();
     let mut file = options
         .write(true)
@@ -51,7 +128,7 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.write_all(bytes)?;
     // `open` would apply the umask to the permissions.
     file.set_permissions(Permissions::from_mode(mode))?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// Replaces the contents of a file in one step. Creates missing directories above it. Durable when this returns. After an
@@ -239,6 +316,32 @@ mod tests {
         for target in ["one", "two"] {
             replace_link(Path::new(target), &link).unwrap();
             assert_eq!(fs_err::read_link(&link).unwrap(), Path::new(target));
+        }
+    }
+
+    #[test]
+    fn few_and_many_files_are_replaced_together_or_an_error_leaves_none_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        for count in [0, 1, FEW, FEW + 1, 20] {
+            let dir = dir.path().join(count.to_string());
+            let paths: Vec<_> = (0..count).map(|n| dir.join(n.to_string())).collect();
+            for text in ["one", "two"] {
+                let new = |path| New {
+                    path,
+                    bytes: text.as_bytes(),
+                    mode: 0o640,
+                };
+                let files: Vec<_> = paths.iter().map(|path| new(path.as_path())).collect();
+                replace_all(&dir, &files).unwrap();
+                for path in &paths {
+                    assert_eq!(fs_err::read_to_string(path).unwrap(), text);
+                    assert_eq!(mode(path), 0o640);
+                }
+                let missing = dir.join("missing/file");
+                let files: Vec<_> = files.into_iter().chain([new(&missing)]).collect();
+                prepare_all(&files).unwrap_err();
+                assert_eq!(contents(&dir).unwrap_or_default().len(), count);
+            }
         }
     }
 

@@ -12,7 +12,9 @@ use crate::config::Config;
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::file_system::{read_if_there, same};
-use crate::files::{contents, make_directories, remove_if_there, replace, replace_link, temporary};
+use crate::files::{
+    New, contents, make_directories, remove_if_there, replace, replace_all, replace_link, temporary,
+};
 use crate::host::Machine;
 use crate::layout::Layout;
 use crate::paths;
@@ -277,9 +279,12 @@ impl Receipt {
             self.units.entry(name.clone()).or_default().extend(digests);
         }
         self.write(data_dir)?;
-        for (path, text) in differing {
-            replace(&path, text.as_bytes(), 0o644)?;
-        }
+        let new = differing.iter().map(|(path, text)| New {
+            path,
+            bytes: text.as_bytes(),
+            mode: 0o644,
+        });
+        replace_all(dir, &new.collect::<Vec<_>>())?;
         for name in unwanted {
             // A unit that somebody has changed stays. It is no longer ours.
             let path = dir.join(&name);

@@ -8,7 +8,7 @@ use super::plan::{Plan, Write};
 use super::{Ensured, LOCK, MASTER, NODE};
 use crate::error::Result;
 pub(super) use crate::files::PRIVATE as DIRECTORY;
-use crate::files::{prepare, private_directory, temporary};
+use crate::files::{New, or_remove_all, prepare_all, private_directory, temporary};
 use crate::lock::Lock;
 
 /// Permissions of private keys, and of kubeconfigs, which contain a private key.
@@ -56,24 +56,22 @@ pub(super) fn carry_out(config_dir: &Path, plan: Plan) -> Result<Ensured> {
         private_directory(&config_dir.join(dir))?;
     }
     let batches = [keys, certificates, copies];
-    let done = write(config_dir, &remove, &batches);
-    if done.is_err() {
-        for write in batches.iter().flatten() {
-            let _ = fs_err::remove_file(temporary(&write.file));
-        }
-    }
-    done?;
+    let new = batches.iter().flatten().map(|write| New {
+        path: &write.file,
+        bytes: write.text.as_bytes(),
+        mode: write.mode,
+    });
+    let new = new.collect::<Vec<_>>();
+    prepare_all(&new)?;
+    or_remove_all(&new, put_in_place(config_dir, &remove, &batches))?;
     for (path, mode) in &tighten {
         fs_err::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
     }
     Ok(report)
 }
 
-/// Removes files, and writes batches of others. After an error, some are at their [`temporary`] paths.
-fn write(config_dir: &Path, remove: &[PathBuf], batches: &[Vec<Write>]) -> Result<()> {
-    for write in batches.iter().flatten() {
-        prepare(&write.file, write.text.as_bytes(), write.mode)?;
-    }
+/// Removes files, and gives prepared ones their names, one batch after the other.
+fn put_in_place(config_dir: &Path, remove: &[PathBuf], batches: &[Vec<Write>]) -> Result<()> {
     for file in remove {
         fs_err::remove_file(file)?;
     }
