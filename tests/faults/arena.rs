@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ use support::stage::Stage;
 use crate::calls::{self, Fault, Point};
 use crate::listing::Listing;
 use crate::verbs::Verb;
+
+/// How long a run may take. The longest ones take some seconds.
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// Keeps this thread, and all that it starts, on one core: then the program starts no threads to share work, and makes the same
 /// calls in the same order every time.
@@ -257,11 +261,31 @@ impl<'a> Arena<'a> {
         (ended.code != Some(99)).then_some(ended)
     }
 
+    /// Waits for a command. A verb that a fault lets hang is ended, with all programs that it has started, and is a failure.
     fn finish(&self, mut command: Command) -> Ended {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
-        let output = spawn(&mut command).wait_with_output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        Ended::new(output.status, self.shorten(&stderr))
+        let child = spawn(command.process_group(0));
+        let group = child.id();
+        let (ended, waiting) = channel::<()>();
+        let (output, hung) = thread::scope(|scope| {
+            let watch = scope.spawn(move || {
+                let hung = waiting.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+                if hung {
+                    kill(group);
+                }
+                hung
+            });
+            let output = child.wait_with_output().unwrap();
+            drop(ended);
+            (output, watch.join().unwrap())
+        });
+        let stderr = self.shorten(&String::from_utf8_lossy(&output.stderr));
+        let seconds = LIMIT.as_secs();
+        assert!(
+            !hung,
+            "{command:?} did not end within {seconds} s: {stderr}"
+        );
+        Ended::new(output.status, stderr)
     }
 
     fn shorten(&self, text: &str) -> String {
@@ -278,9 +302,14 @@ pub struct Running {
 impl Running {
     /// Kills it, with all programs that it has started.
     pub fn kill(&self) {
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        kill(self.child.id());
+    }
+}
+
+/// Kills a group of processes.
+fn kill(group: u32) {
+    if let Some(group) = i32::try_from(group).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
     }
 }
 

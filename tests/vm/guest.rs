@@ -15,8 +15,8 @@ use crate::{Result, check};
 /// How long the machine may take to answer. It needs 30 seconds on two free cores.
 const BOOT_TIME: Duration = Duration::from_mins(4);
 
-/// A machine of this many seconds' silence in one script is stuck.
-const SCRIPT_TIME: &str = "1500";
+/// For how many seconds a part of a scenario may run, and one of a scenario that takes long.
+const SCRIPT_TIME: [u32; 2] = [1500, 4 * 3600];
 
 /// Memory of the machine that scenarios share, and of one of several, in MiB.
 const MEMORY: [u32; 2] = [6144, 3072];
@@ -207,10 +207,10 @@ impl Guest {
     }
 
     /// Runs a script as the user. What it prints is seen as it comes. It runs from a file: one that bash reads from
-    /// its input would end, without an error, where a program in it reads that input.
-    pub fn script(&mut self, script: &str) -> Result<()> {
-        let run =
-            format!("cat > scenario.sh && exec timeout {SCRIPT_TIME} bash scenario.sh < /dev/null");
+    /// its input would end, without an error, where a program in it reads that input. `long` says that it may take hours.
+    pub fn script(&mut self, script: &str, long: bool) -> Result<()> {
+        let limit = SCRIPT_TIME[usize::from(long)];
+        let run = format!("cat > scenario.sh && exec timeout {limit} bash scenario.sh < /dev/null");
         if self.feed(&run, script.as_bytes())? {
             return Ok(());
         }

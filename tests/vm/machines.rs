@@ -113,7 +113,7 @@ impl Machines {
                     if let Guests::Several { .. } = scenario.guests {
                         eprintln!("── on {}", guests[*on].name);
                     }
-                    guests[*on].script(text)?;
+                    guests[*on].script(text, !scenario.takes.is_empty())?;
                 }
                 Step::Root(on, command) => guests[*on].root(command)?,
                 Step::Reboot(on) => guests[*on].reboot()?,
