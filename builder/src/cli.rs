@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use stub::error::Kind;
+use stub::error::{Kind, Result};
 use stub::progress::Progress;
-use stub::{child, output, signals};
+use stub::{child, output};
 
 use crate::command::inputs::{Inputs, Selection};
 use crate::command::mirror::MirrorCommand;
@@ -56,21 +56,19 @@ enum Command {
 /// Runs the command line of this process and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    output::report_panics();
-    signals::outlive_file_size_limit();
-    let Cli { inputs, command } = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return output::command_line(&error),
-    };
+    output::main(run)
+}
+
+fn run(Cli { inputs, command }: Cli) -> Result<ExitCode> {
     if inputs.verbose {
         child::show();
     }
     let progress = Progress::stderr();
-    let result = match command {
-        Command::Lock(args) => match lock::run(&inputs, &args, &progress) {
+    match command {
+        Command::Lock(args) => match lock::run(&inputs, &args, &progress)? {
             // Not an error, but something a script wants to know.
-            Ok(lock::End::Newer) => return ExitCode::from(NEWER),
-            other => other.map(drop),
+            lock::End::Newer => return Ok(ExitCode::from(NEWER)),
+            lock::End::Done => Ok(()),
         },
         Command::Fetch(args) => fetch::run(&inputs, &args, &progress),
         Command::Build(args) => build::run(&inputs, &args, &progress),
@@ -81,11 +79,8 @@ pub fn main() -> ExitCode {
             selection,
         }) => mirror::export(&inputs, &selection, &directory, &progress),
         Command::Demo(args) => demo::run(&inputs, &args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => output::report(&error),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Locks that keep two processes from changing the same files at the same time.
 
 use std::fs::TryLockError;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::thread;
@@ -41,20 +42,20 @@ impl Lock {
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { file }),
-                Err(TryLockError::WouldBlock)
-                    if started.elapsed() < PATIENCE && is_timers(&holder(path)) =>
-                {
+                Err(TryLockError::WouldBlock) => {
+                    let holder = holder(path);
+                    if started.elapsed() >= PATIENCE || !is_timers(&holder) {
+                        return Err(busy(path, what, &holder));
+                    }
                     if !said {
                         said = true;
-                        let line = format!(
-                            "wait for process {}, which a timer has started, to end: it is changing {what}",
-                            holder(path)
-                        );
-                        Progress::stderr().line(line);
+                        Progress::stderr().line(format!(
+                            "wait for process {holder}, which a timer has started, to end: it is changing {what}"
+                        ));
                     }
                     thread::sleep(MOMENT);
                 }
-                Err(refused) => return Err(failure(path, what, refused)).at(path),
+                Err(TryLockError::Error(error)) => return Err(failure(path, what, error)),
             }
         }
     }
@@ -111,21 +112,20 @@ fn repeat_while_busy<T>(
 
 /// The error for a lock that was not taken. On a file system without locks, nothing is changed: two processes could remove
 /// each other's new files, and etcd and containerd need locks in the same directory.
-fn failure(path: &Path, what: &str, refused: TryLockError) -> Error {
-    match refused {
-        TryLockError::WouldBlock => busy(path, what),
-        TryLockError::Error(error) if has_no_locks(&error) => Error::new(
-            Kind::Host,
-            format!(
-                "{}: the file system does not support locks, without which {what} cannot be changed safely",
-                path.display()
-            ),
-        )
-        .expected("a file system with flock(2)")
-        .found(error)
-        .hint("set XDG_DATA_HOME and XDG_CONFIG_HOME to directories on a local disk; on NFS, an administrator can start the lock service (`rpc.statd`), or mount it with `local_lock=flock`"),
-        TryLockError::Error(error) => Error::from(error).about(path.display()),
+fn failure(path: &Path, what: &str, error: io::Error) -> Error {
+    if !has_no_locks(&error) {
+        return Error::from(error).about(path.display());
     }
+    Error::new(
+        Kind::Host,
+        format!(
+            "{}: the file system does not support locks, without which {what} cannot be changed safely",
+            path.display()
+        ),
+    )
+    .expected("a file system with flock(2)")
+    .found(error)
+    .hint("set XDG_DATA_HOME and XDG_CONFIG_HOME to directories on a local disk; on NFS, an administrator can start the lock service (`rpc.statd`), or mount it with `local_lock=flock`")
 }
 
 /// The PID of the process that holds a lock; empty if it has not written it.
@@ -149,13 +149,8 @@ fn is_timers(pid: &str) -> bool {
     })
 }
 
-fn busy(path: &Path, what: &str) -> Error {
-    let holder = holder(path);
-    let holder = if holder.is_empty() {
-        "unknown"
-    } else {
-        &holder
-    };
+fn busy(path: &Path, what: &str, holder: &str) -> Error {
+    let holder = if holder.is_empty() { "unknown" } else { holder };
     Error::new(
         Kind::Busy,
         format!("another `usernetes` is changing {what} right now"),
@@ -197,10 +192,7 @@ mod tests {
 
     #[test]
     fn the_error_for_a_file_system_without_locks_has_a_hint() {
-        let refused = |errno: Errno| {
-            let error = TryLockError::Error(errno.into());
-            failure(Path::new("/home/u/lock"), "the store", error)
-        };
+        let refused = |errno: Errno| failure(Path::new("/home/u/lock"), "the store", errno.into());
         for errno in [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP] {
             assert_eq!(refused(errno).kind(), Kind::Host);
         }

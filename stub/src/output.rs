@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use crate::error::{Error, Kind, Result};
+use crate::signals;
 
 /// How long a message waits for a reader that has stopped reading. Later messages do not wait at all until it reads again.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -107,10 +108,23 @@ pub fn report(error: &Error) -> ExitCode {
     ExitCode::from(error.kind().exit_code())
 }
 
+/// Is the `main` of a program with the command line `C`: prints what is wrong with it, or runs the program and prints its error.
+/// Gives the exit code of the process.
+#[must_use]
+pub fn main<C: clap::Parser>(program: impl FnOnce(C) -> Result<ExitCode>) -> ExitCode {
+    report_panics();
+    signals::outlive_file_size_limit();
+    match C::try_parse().map(program) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => report(&error),
+        Err(error) => command_line(&error),
+    }
+}
+
 /// Prints what the parser of the command line has to say, and gives the exit code of the process: help is data,
 /// everything else an error.
 #[must_use]
-pub fn command_line(error: &clap::Error) -> ExitCode {
+fn command_line(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     if error.use_stderr() {
         last_message(text.trim_end());
@@ -124,7 +138,7 @@ pub fn command_line(error: &clap::Error) -> ExitCode {
 
 /// Makes a panic, which is a bug of this program, be reported like any other error. Whether it ends the process is decided
 /// elsewhere.
-pub fn report_panics() {
+fn report_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic
             .location()

@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGXFSZ};
 use signal_hook::flag::register;
 
 /// Turns writing more than `ulimit -f` allows into an ordinary write error, which names the file and the limit.
-pub fn outlive_file_size_limit() {
+pub(crate) fn outlive_file_size_limit() {
     survive(SIGXFSZ);
 }
 

@@ -32,7 +32,7 @@ use clap::Parser;
 use stub::bundle::{Bundle, Name, frame};
 use stub::error::{Context as _, Error, Kind, Result};
 use stub::progress::Progress;
-use stub::{child, files, output, signals};
+use stub::{child, files, output};
 
 use self::builds::Builder;
 use self::machine::Machine;
@@ -84,19 +84,13 @@ struct Cli {
 /// of the process.
 #[must_use]
 pub fn main(builder: &Path, package: &Path) -> ExitCode {
-    output::report_panics();
-    signals::outlive_file_size_limit();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli.seen_from_the_shell(),
-        Err(error) => return output::command_line(&error),
-    };
-    if cli.verbose {
-        child::show();
-    }
-    match run(&cli, builder, package, &Progress::stderr()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => output::report(&error),
-    }
+    output::main(|cli: Cli| {
+        let cli = cli.seen_from_the_shell();
+        if cli.verbose {
+            child::show();
+        }
+        run(&cli, builder, package, &Progress::stderr()).map(|()| ExitCode::SUCCESS)
+    })
 }
 
 impl Cli {

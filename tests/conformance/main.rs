@@ -49,18 +49,12 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    output::report_panics();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return output::command_line(&error),
-    };
-    if cli.verbose {
-        child::show();
-    }
-    match run(&cli, &Progress::stderr()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => output::report(&error),
-    }
+    output::main(|cli: Cli| {
+        if cli.verbose {
+            child::show();
+        }
+        run(&cli, &Progress::stderr()).map(|()| ExitCode::SUCCESS)
+    })
 }
 
 fn run(cli: &Cli, progress: &Progress) -> Result<()> {

@@ -25,7 +25,7 @@ use stub::bundle::{Arch, Bundle};
 use stub::digest::Sha256;
 use stub::error::{Error, Kind, Result};
 use stub::progress::Progress;
-use stub::{child, files, output, signals};
+use stub::{child, files, output};
 
 use self::hostile::Hostile;
 use self::report::{Report, Step};
@@ -54,19 +54,12 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    output::report_panics();
-    signals::outlive_file_size_limit();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return output::command_line(&error),
-    };
-    if cli.inputs.verbose {
-        child::show();
-    }
-    match run(&cli, &Progress::stderr()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => output::report(&error),
-    }
+    output::main(|cli: Cli| {
+        if cli.inputs.verbose {
+            child::show();
+        }
+        run(&cli, &Progress::stderr()).map(|()| ExitCode::SUCCESS)
+    })
 }
 
 /// Runs the demo. The bundle stays in the demo's directory; everything else it made there is replaced by the next run.

@@ -61,16 +61,10 @@ fn main() -> ExitCode {
     if std::env::var_os(INSTRUMENT).is_some() {
         return compile();
     }
-    output::report_panics();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return output::command_line(&error),
-    };
-    match run(&cli) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => output::report(&error),
-    }
+    output::main(|cli: Cli| {
+        let clean = run(&cli)?;
+        Ok(ExitCode::from(u8::from(!clean)))
+    })
 }
 
 /// Becomes the compiler.

@@ -23,15 +23,12 @@ pub fn is_root() -> bool {
 
 /// The program `usernetes` without a payload: cargo puts it beside this program, or one directory above a test.
 pub fn program() -> PathBuf {
-    compiled().expect("`usernetes` is compiled beside this program")
-}
-
-/// The same; `None` if it is not compiled.
-pub fn compiled() -> Option<PathBuf> {
-    let own = std::env::current_exe().ok()?;
+    let own = std::env::current_exe().unwrap();
     let places = own.ancestors().skip(1).take(2);
     let mut found = places.map(|dir| dir.join("usernetes"));
-    found.find(|path| path.is_file())
+    found
+        .find(|path| path.is_file())
+        .expect("`usernetes` is compiled beside this program")
 }
 
 /// The exit code and the output of a command.

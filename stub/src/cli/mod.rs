@@ -279,16 +279,7 @@ pub fn main() -> ExitCode {
         Some(Ok(())) => return ExitCode::SUCCESS,
         Some(Err(error)) => return crate::output::report(&error),
     }
-    crate::output::report_panics();
-    signals::outlive_file_size_limit();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return crate::output::command_line(&error),
-    };
-    match run(&cli) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => crate::output::report(&error),
-    }
+    crate::output::main(|cli: Cli| run(&cli).map(ExitCode::from))
 }
 
 /// Gives the exit code where there is no error to report.

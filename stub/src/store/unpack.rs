@@ -46,10 +46,12 @@ pub(super) fn unpack(
     }
     write_back::meanwhile(store, |to_disk| {
         let stub = bundle.manifest().stub.sha256;
-        for (path, mode) in files.get(&stub).into_iter().flatten() {
+        if let Some(paths) = files.get(&stub) {
             let bytes = bundle.stub()?;
-            disk.write_new(path, &bytes, *mode)?;
-            written(bytes.len() as u64);
+            for (path, mode) in paths {
+                disk.write_new(path, &bytes, *mode)?;
+                written(bytes.len() as u64);
+            }
         }
         bundle.contents(
             |frame| frame.sha256 != stub && files.contains_key(&frame.sha256),
