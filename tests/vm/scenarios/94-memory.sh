@@ -1,7 +1,8 @@
 # needs: kube-apiserver kubelet coredns-image busybox-image
 # Measures how much memory each service of a cluster uses, idle and with 30 pods, and prints tables. No figure is too high. What is
 # measured does fail if it cannot be read. A page that several processes share counts for each with its part (PSS, see
-# proc_pid_smaps(5)), so the figures can be added.
+# proc_pid_smaps(5)), so the figures can be added. Pages of files, which are the programs themselves, are in these figures, too; the
+# kernel takes them back when memory is short, and reads them again.
 K="usernetes kubectl"
 PODS=30
 # The promise for all services and CoreDNS of an idle cluster, in megabytes.
@@ -31,8 +32,10 @@ table() {
     $K get pods --all-namespaces -o jsonpath='{range .items[*]}{.metadata.uid} {.metadata.namespace}/{.metadata.name}{"\n"}{end}' >names
     say "$1"
     awk -v promise="${2:-}" '
-        function row(name, processes, megabytes, words) { printf "| %-44s | %9s | %8.1f |%s\n", name, processes, megabytes, words }
-        function rule(    dashes) { dashes = sprintf("%46s|%11s|%10s|", "", "", ""); gsub(" ", "-", dashes); print "|" dashes }
+        function row(name, processes, megabytes, in_files, words) {
+            printf "| %-44s | %9s | %8.1f | %10.1f |%s\n", name, processes, megabytes, in_files, words
+        }
+        function rule(    dashes) { dashes = sprintf("%46s|%11s|%10s|%12s|", "", "", "", ""); gsub(" ", "-", dashes); print "|" dashes }
         function number(value) { return sprintf("%.1f", value) }
         FILENAME == "names" { name[$1] = $2; next }
         $1 == "snapshot" { count++; next }
@@ -46,27 +49,31 @@ table() {
                 key = pod ~ "^memory/" ? "pods of this scenario" : "pod " pod
             }
             memory[key] += $1
+            files[key] += $6
             processes[key]++
             sum[kind] += $1
+            files_sum[kind] += $6
             all[kind]++
         }
         END {
             unit = count * 1e6 / 1024
-            printf "| %-44s | %9s | %8s |\n", "service or pod", "processes", "MB"
+            printf "| %-44s | %9s | %8s | %10s |\n", "service or pod", "processes", "MB", "in files"
             rule()
             for (;;) {
                 largest = ""
                 for (key in memory) { if (largest == "" || memory[key] > memory[largest]) { largest = key } }
                 if (largest == "") { break }
-                row(largest, number(processes[largest] / count), memory[largest] / unit, "")
+                row(largest, number(processes[largest] / count), memory[largest] / unit, files[largest] / unit, "")
                 delete memory[largest]
             }
             rule()
             promised = sum["services"] + sum["dns"]
-            row("all services", number(all["services"] / count), sum["services"] / unit, "")
-            row("all services and CoreDNS", number((all["services"] + all["dns"]) / count), promised / unit, \
+            promised_files = files_sum["services"] + files_sum["dns"]
+            row("all services", number(all["services"] / count), sum["services"] / unit, files_sum["services"] / unit, "")
+            row("all services and CoreDNS", number((all["services"] + all["dns"]) / count), promised / unit, promised_files / unit, \
                 promise == "" ? "" : " promise: at most " promise " MB: " (promised / unit <= promise ? "holds" : "FALLS SHORT"))
-            row("with all pods", number((all["services"] + all["dns"] + all["pods"]) / count), (promised + sum["pods"]) / unit, "")
+            row("with all pods", number((all["services"] + all["dns"] + all["pods"]) / count), (promised + sum["pods"]) / unit, \
+                (promised_files + files_sum["pods"]) / unit, "")
             print promised / unit, sum["pods"] / unit >"sums"
         }' names samples
     [ -s sums ] || fail "nothing was measured"

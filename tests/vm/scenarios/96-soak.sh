@@ -45,14 +45,15 @@ readings() {
     echo "$1 disk home $(df -k --output=used ~ | awk 'END { print $1 / 1e6 * 1024 }')"
 }
 
-# work: what is done every minute.
+# work: what is done every minute. On a slow or busy machine it takes longer, and there are fewer rounds: how fast it is, is not
+# what this tests.
 work() {
     $K rollout restart deployment/rolled &&
-        $K rollout status deployment/rolled --timeout=300s &&
+        $K rollout status deployment/rolled --timeout=900s &&
         usernetes image load mine.tar &&
         usernetes image rm docker.io/library/mine:1 &&
         # Pods that were replaced are gone, too.
-        within 60 "there are as many pods as before" sh -c "[ \$($K get pods -o name | wc -l) = 30 ]"
+        within 300 "there are as many pods as before" sh -c "[ \$($K get pods -o name | wc -l) = 30 ]"
 }
 
 "$U" install

@@ -74,7 +74,7 @@ Y
 }
 
 # snapshot: prints the word `snapshot`, and then a line for each process of the cluster: its memory in KiB (PSS), its service, the
-# uid of its pod or `-`, its program, its number.
+# uid of its pod or `-`, its program, its number, and how much of its memory are pages of files: its program, nearly always.
 snapshot() {
     echo snapshot
     awk '
@@ -96,6 +96,7 @@ snapshot() {
                 pod = "-"
                 if (match(group, "/pod[0-9a-f-]+")) { pod = substr(group, RSTART + 4, RLENGTH - 4) }
                 split(line(ARGV[i] "/smaps_rollup", "^Pss:"), pss, " ")
+                split(line(ARGV[i] "/smaps_rollup", "^Pss_File:"), files, " ")
                 # A process that has ended meanwhile has no memory.
                 if (pss[2] == "") {
                     if (line(ARGV[i] "/status", "^VmRSS:") == "") { continue }
@@ -103,7 +104,7 @@ snapshot() {
                 }
                 program = line(ARGV[i] "/comm", ".")
                 gsub(" ", "_", program)
-                print pss[2], service, pod, program, substr(ARGV[i], 7)
+                print pss[2], service, pod, program, substr(ARGV[i], 7), files[2] + 0
             }
         }' /proc/[0-9]*
 }
