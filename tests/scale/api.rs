@@ -16,6 +16,8 @@ use stub::error::{Error, Kind, Result};
 /// How long an answer may take. Kubernetes itself gives up after this time.
 const PATIENCE: Duration = Duration::from_mins(1);
 const JSON: &str = "application/json";
+/// A list as `kubectl get` shows it.
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 /// The media type for server-side apply, which is the only patch used here.
 const APPLY: &str = "application/apply-patch+yaml";
 
@@ -82,6 +84,17 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Vec<u8>> {
+        self.ask(method, path, body, JSON)
+    }
+
+    /// Sends a request for an answer of some media type.
+    fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        accept: &str,
+    ) -> Result<Vec<u8>> {
         let failed = |why: String| Error::new(Kind::Failed, format!("{method} {path}: {why}"));
         let mut request = self
             .client
@@ -93,7 +106,7 @@ impl Api {
             let kind = if method == Method::PATCH { APPLY } else { JSON };
             request = request.header(CONTENT_TYPE, kind).body(body.to_string());
         }
-        let request = request.header(ACCEPT, JSON);
+        let request = request.header(ACCEPT, accept);
         let answer = request.send().map_err(|error| failed(reason(&error)))?;
         let status = answer.status();
         let body = answer.bytes().map_err(|error| failed(reason(&error)))?;
@@ -125,6 +138,16 @@ impl Api {
                 format!("GET {path}: this is no list"),
             )),
         }
+    }
+
+    /// How many objects the list at a path has. The server is spared from sending them.
+    pub(crate) fn count(&self, path: &str) -> Result<usize> {
+        let path = format!("{path}&includeObject=None");
+        let body = self.ask(&Method::GET, &path, None, TABLE)?;
+        let table: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let rows = table["rows"].as_array();
+        rows.map(Vec::len)
+            .ok_or_else(|| Error::new(Kind::Failed, format!("GET {path}: this is no table")))
     }
 
     /// The size of etcd's file in bytes, as the API server knows it.
@@ -193,6 +216,12 @@ pub(crate) mod tests {
         assert_eq!(request.header("authorization"), Some("Bearer secret"));
         let error = api.items("/other").unwrap_err();
         assert_eq!(error.message(), "GET /other: this is no list");
+        server.good("/table", br#"{"rows": [{}, {}, {}]}"#);
+        assert_eq!(api.count("/table?a=b").unwrap(), 3);
+        let request = &server.requests_for("/table")[0];
+        assert_eq!(request.path, "/table?a=b&includeObject=None");
+        assert_eq!(request.header("accept"), Some(TABLE));
+        api.count("/list?a=b").unwrap_err();
         let error = api.get("/no").unwrap_err();
         assert_eq!(error.message(), "GET /no: 403 Forbidden: you may not");
     }
