@@ -1,15 +1,17 @@
 //! `e2e.test`: which tests it has, and running them.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use fs_err as fs;
 use stub::child;
 use stub::error::{Context as _, Error, Kind, Result};
-use stub::progress::Progress;
+use stub::progress::{Progress, Wait};
 
 use crate::results::{Outcome, Results, read_report};
 
@@ -18,6 +20,9 @@ const GROUP: usize = 10;
 
 /// How long a group may take, in Go's notation. The slowest test of the suite takes about 15 minutes.
 const LIMIT: &str = "90m";
+
+/// How often to look whether the program has ended.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// The tests that Kubernetes marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,7 +90,9 @@ impl Program {
             progress.line(format!("{done} results are there from before"));
         }
         for group in missing.chunks(GROUP) {
-            let found = self.run_group(group)?;
+            let wait = progress.wait(format!("{} more of {} tests", group.len(), tests.len()));
+            let found = self.run_group(group, &wait)?;
+            drop(wait);
             done += group.len();
             for (name, outcome) in &found {
                 if let Outcome::Failed { why, .. } = outcome {
@@ -102,16 +109,19 @@ impl Program {
         Ok(results)
     }
 
-    /// Runs some tests. The program's own words go into a file.
-    fn run_group(&self, names: &[&String]) -> Result<Vec<(String, Outcome)>> {
+    /// Runs some tests, and shows the present one. The program's own words go into a file.
+    fn run_group(&self, names: &[&String], wait: &Wait) -> Result<Vec<(String, Outcome)>> {
         let report = self.directory.join("group.json");
         if report.exists() {
             fs::remove_file(&report)?;
         }
+        let path = self.directory.join("e2e.log");
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(self.directory.join("e2e.log"))?;
+            .open(&path)?;
+        let mut words = BufReader::new(fs::File::open(&path)?);
+        words.seek(SeekFrom::End(0))?;
         let (log, _) = log.into_parts();
         let mut command = Command::new(&self.file);
         command
@@ -127,15 +137,21 @@ impl Program {
             .stderr(log.try_clone()?)
             .stdout(log);
         child::announce(&command);
-        let ended = command.status().about(|| self.file.display())?;
+        let mut program = command.spawn().about(|| self.file.display())?;
+        let ended = loop {
+            if let Some(ended) = program.try_wait()? {
+                break ended;
+            }
+            if let Some(name) = present(&mut words, names)? {
+                wait.say(name);
+            }
+            thread::sleep(MOMENT);
+        };
         let wanted: BTreeSet<_> = names.iter().map(|name| name.as_str()).collect();
         if !report.exists() {
             return Err(Error::new(Kind::Failed, "e2e.test ended without a report")
                 .found(ended)
-                .hint(format!(
-                    "see the end of {}",
-                    self.directory.join("e2e.log").display()
-                )));
+                .hint(format!("see the end of {}", path.display())));
         }
         let mut found = read_report(&report, Some(&wanted))?;
         // A group whose time was over has no word about the rest.
@@ -146,6 +162,21 @@ impl Program {
         }
         Ok(found)
     }
+}
+
+/// The test whose name is the last one in what was written since the last call.
+fn present<'a>(words: &mut impl BufRead, names: &[&'a String]) -> Result<Option<&'a str>> {
+    let (mut line, mut found) = (Vec::new(), None);
+    while words.read_until(b'\n', &mut line)? > 0 {
+        let is_head = |name: &&&String| line.starts_with(name.as_bytes());
+        found = names
+            .iter()
+            .find(is_head)
+            .map(|name| name.as_str())
+            .or(found);
+        line.clear();
+    }
+    Ok(found)
 }
 
 /// The tests whose names contain a text, and of these every `every`th.
@@ -228,6 +259,17 @@ J
         }
         let focused = fs::read_to_string(dir.path().join("e2e.test.focus")).unwrap();
         assert_eq!(focused.lines().count(), 2, "they ran again: {focused}");
+    }
+
+    #[test]
+    fn the_present_test_is_the_last_that_has_begun() {
+        let names = ["[sig-a] A one", "[sig-b] B two"].map(str::to_owned);
+        let names: Vec<_> = names.iter().collect();
+        let mut words: &[u8] = b"SSSS\n[sig-a] A one [Slow]\n  STEP: \xff\n";
+        assert_eq!(present(&mut words, &names).unwrap(), Some("[sig-a] A one"));
+        assert_eq!(present(&mut words, &names).unwrap(), None);
+        let mut words: &[u8] = b"[sig-a] A one\n  STEP: a\n[sig-b] B two [Conformance]\n";
+        assert_eq!(present(&mut words, &names).unwrap(), Some("[sig-b] B two"));
     }
 
     #[test]
