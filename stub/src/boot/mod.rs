@@ -29,6 +29,7 @@ use fs_err as fs;
 use crate::cluster;
 use crate::components;
 use crate::components::etcd::Joining;
+use crate::components::kube_apiserver;
 use crate::components::kube_proxy::Mode;
 use crate::components::kubelet::Capacity;
 use crate::config::Config;
@@ -123,7 +124,15 @@ fn run_service(service: Service, layout: &Layout, config: &Config) -> Result<u8>
             nodes::keep_published(layout, config);
             api_proxy::run(layout, config)
         }
-        _ => namespaces::run_joined(namespaces, command(layout, start.args)),
+        _ => {
+            let mut program = command(layout, start.args);
+            let (variable, value) = kube_apiserver::GARBAGE;
+            // One that the user has set for the unit stays.
+            if service == Service::KubeApiserver && env::var_os(variable).is_none() {
+                program.env(variable, value);
+            }
+            namespaces::run_joined(namespaces, program)
+        }
     }
 }
 

@@ -5,6 +5,11 @@ use crate::config::Config;
 use crate::layout::{Credential, Layout};
 use crate::render::Args;
 
+/// The variable that tells Go's runtime how much garbage may gather, in percent of the memory in use, and its value here. It is 100
+/// by default, with which an API server of 1.36.2 that has just started has 197 MB of its own, after 5.1 s of processor time; with
+/// 50 it has 143, after 4.9 s, and with 30 it has 130, after 6.2 s.
+pub const GARBAGE: (&str, &str) = ("GOGC", "50");
+
 /// The API server's command line.
 ///
 /// On a single machine it advertises its address in RootlessKit's network, so that pods reach it whether or not its port is
