@@ -70,7 +70,7 @@ rounds=0
 minute=0
 while [ $minute -lt $MINUTES ]; do
     minute=$((($(date +%s) - began) / 60))
-    (work) >worked 2>&1 || { cat worked; fail "minute $minute"; }
+    (work) >worked 2>&1 || { cat worked; $K get pods -o wide || true; fail "minute $minute"; }
     rounds=$((rounds + 1))
     if [ $minute -ge $((${next:=0})) ]; then
         readings $minute >>readings
