@@ -8,7 +8,7 @@
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::panic;
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -111,11 +111,11 @@ pub fn report(error: &Error) -> ExitCode {
 /// Is the `main` of a program with the command line `C`: prints what is wrong with it, or runs the program and prints its error.
 /// Gives the exit code of the process.
 #[must_use]
-pub fn main<C: clap::Parser>(program: impl FnOnce(C) -> Result<ExitCode>) -> ExitCode {
+pub fn main<C: clap::Parser, T: Termination>(program: impl FnOnce(C) -> Result<T>) -> ExitCode {
     report_panics();
     signals::outlive_file_size_limit();
     match C::try_parse().map(program) {
-        Ok(Ok(code)) => code,
+        Ok(Ok(value)) => value.report(),
         Ok(Err(error)) => report(&error),
         Err(error) => command_line(&error),
     }

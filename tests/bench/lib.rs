@@ -89,7 +89,7 @@ pub fn main(builder: &Path, package: &Path) -> ExitCode {
         if cli.verbose {
             child::show();
         }
-        run(&cli, builder, package, &Progress::stderr()).map(|()| ExitCode::SUCCESS)
+        run(&cli, builder, package, &Progress::stderr())
     })
 }
 

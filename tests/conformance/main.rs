@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         if cli.verbose {
             child::show();
         }
-        run(&cli, &Progress::stderr()).map(|()| ExitCode::SUCCESS)
+        run(&cli, &Progress::stderr())
     })
 }
 

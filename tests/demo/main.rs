@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         if cli.inputs.verbose {
             child::show();
         }
-        run(&cli, &Progress::stderr()).map(|()| ExitCode::SUCCESS)
+        run(&cli, &Progress::stderr())
     })
 }
 

@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         if cli.verbose {
             child::show();
         }
-        run(&cli, &Progress::stderr()).map(|()| ExitCode::SUCCESS)
+        run(&cli, &Progress::stderr())
     })
 }
 

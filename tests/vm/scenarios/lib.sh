@@ -95,16 +95,23 @@ snapshot() {
                 sub("[.]service.*$", "", service)
                 pod = "-"
                 if (match(group, "/pod[0-9a-f-]+")) { pod = substr(group, RSTART + 4, RLENGTH - 4) }
-                split(line(ARGV[i] "/smaps_rollup", "^Pss:"), pss, " ")
-                split(line(ARGV[i] "/smaps_rollup", "^Pss_File:"), files, " ")
+                pss = files = ""
+                # The kernel looks at all pages of a process for each reading.
+                rollup = ARGV[i] "/smaps_rollup"
+                while ((getline text <rollup) > 0) {
+                    split(text, words, " ")
+                    if (words[1] == "Pss:") { pss = words[2] }
+                    if (words[1] == "Pss_File:") { files = words[2] }
+                }
+                close(rollup)
                 # A process that has ended meanwhile has no memory.
-                if (pss[2] == "") {
+                if (pss == "") {
                     if (line(ARGV[i] "/status", "^VmRSS:") == "") { continue }
-                    pss[2] = "unreadable"
+                    pss = "unreadable"
                 }
                 program = line(ARGV[i] "/comm", ".")
                 gsub(" ", "_", program)
-                print pss[2], service, pod, program, substr(ARGV[i], 7), files[2] + 0
+                print pss, service, pod, program, substr(ARGV[i], 7), files + 0
             }
         }' /proc/[0-9]*
 }
