@@ -21,7 +21,7 @@ pub(crate) struct BuildArgs {
     /// Write the result to this file [default: `usernetes-ARCH` or `usernetes-ARCH.tbz` in the current directory]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Compress at this level, from 1 to 22: 3 is fast, 19 makes a small file
+    /// Compress at this level, from 1 to 22: 3 is fast, 19 makes a small file, 22 the smallest
     #[arg(long, default_value_t = frame::RELEASE_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
     /// Make a file of this kind

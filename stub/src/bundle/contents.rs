@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
-use std::mem::take;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::frame::{Decoder, PIECE};
@@ -29,7 +28,7 @@ impl Bundle {
     /// Needs memory for one content and its compressed form on each core, and for the prefixes of those.
     pub fn contents<R: Receiver>(
         &self,
-        wanted: impl Fn(&FrameEntry) -> bool,
+        wanted: impl Fn(&FrameEntry) -> bool + Sync,
         receiver: impl Fn(&FrameEntry) -> Result<R> + Sync,
     ) -> Result<()> {
         self.decode_all(&wanted, false, receiver)
@@ -47,7 +46,7 @@ impl Bundle {
     /// `packed_too`: compares the compressed form of every frame with its digest, too.
     fn decode_all<'a, R: Receiver>(
         &'a self,
-        wanted: &impl Fn(&FrameEntry) -> bool,
+        wanted: &(impl Fn(&FrameEntry) -> bool + Sync),
         packed_too: bool,
         receiver: impl Fn(&'a FrameEntry) -> Result<R> + Sync,
     ) -> Result<()> {
@@ -61,16 +60,16 @@ impl Bundle {
                 self.read_packed(job.index, &mut packed)?;
                 // Others wait for a prefix, so they get it before its content is hashed and written. Its compressed form is
                 // verified before, so that no error blames a sibling for a damage of the prefix.
-                if packed_too || !job.siblings.is_empty() {
+                if packed_too || !job.siblings().is_empty() {
                     self.check_packed(entry, &packed)?;
                 }
-                let receiver = job.wanted.then(|| receiver(entry)).transpose()?;
+                let receiver = wanted(entry).then(|| receiver(entry)).transpose()?;
                 let mut check = Check::begin(entry, receiver);
                 let mut content = self.decoding(entry, buffers.take(entry.size))?;
                 let prefix = job.prefix.take();
                 let decoder = Decoder::new(&packed, prefix.as_ref().map(|p| &***p), &mut content);
                 let mut decoder = self.decoding(entry, decoder)?;
-                if job.siblings.is_empty() {
+                if job.siblings().is_empty() {
                     while let Some(piece) = self.decoding(entry, decoder.next_piece())? {
                         check.piece(piece)?;
                     }
@@ -143,6 +142,8 @@ type Prefix<'p> = Arc<Buffer<'p>>;
 /// that few prefixes are in memory at a time; after them the prefixes of the largest families, so that no core waits
 /// for one at the end; after them the other frames, the largest first, so that all cores end together.
 struct Queue<'p> {
+    /// With each frame, those that are coded against it, in the order in which they become ready. All are numbers of frames.
+    siblings: BTreeMap<usize, Vec<usize>>,
     state: Mutex<State<'p>>,
     changed: Condvar,
 }
@@ -158,18 +159,14 @@ struct State<'p> {
 
 struct Waiting<'p> {
     index: usize,
-    wanted: bool,
     prefix: Option<Prefix<'p>>,
-    siblings: Vec<usize>,
 }
 
 /// A frame that one thread is decoding. Dropped without success, it stops the others.
 struct Job<'a, 'p> {
     queue: &'a Queue<'p>,
     index: usize,
-    wanted: bool,
     prefix: Option<Prefix<'p>>,
-    siblings: Vec<usize>,
     succeeded: bool,
 }
 
@@ -180,42 +177,48 @@ impl<'p> Queue<'p> {
             .enumerate()
             .map(|(index, f)| (f.sha256, index))
             .collect();
-        let mut families: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        let mut picked = BTreeSet::new();
-        for (index, frame) in frames.iter().enumerate().filter(|(_, f)| wanted(f)) {
-            if let Some(prefix) = frame.prefix {
-                let hub = index_of
-                    .get(&prefix)
-                    .ok_or_else(|| damaged("a prefix is missing"))?;
-                families.entry(*hub).or_default().push(index);
-            } else {
-                families.entry(index).or_default();
-                picked.insert(index);
+        let mut siblings: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut first = Vec::new();
+        let mut needed = BTreeSet::new();
+        for (index, _) in frames.iter().enumerate().filter(|(_, f)| wanted(f)) {
+            let mut next = Some(index);
+            while let Some(index) = next.filter(|index| needed.insert(*index)) {
+                next = match frames[index].prefix {
+                    Some(prefix) => Some(
+                        *index_of
+                            .get(&prefix)
+                            .ok_or_else(|| damaged("a prefix is missing"))?,
+                    ),
+                    None => None,
+                };
+                match next {
+                    Some(hub) => siblings.entry(hub).or_default().push(index),
+                    None => first.push(index),
+                }
             }
         }
-        let mut ready: Vec<_> = families
-            .into_iter()
-            .map(|(index, mut siblings)| {
-                siblings.sort_by_key(|s| frames[*s].size);
-                Waiting {
-                    index,
-                    wanted: picked.contains(&index),
-                    prefix: None,
-                    siblings,
-                }
-            })
-            .collect();
-        ready.sort_by_key(|w| {
-            let family: u64 = w.siblings.iter().map(|s| frames[*s].size).sum();
-            (!w.siblings.is_empty(), frames[w.index].size + family)
+        // The bytes of a frame with all that wait for it. They come after it.
+        let mut weights: BTreeMap<usize, u64> = BTreeMap::new();
+        for index in needed.into_iter().rev() {
+            let waiting = siblings.get(&index).into_iter().flatten();
+            let waiting: u64 = waiting.map(|s| weights[s]).sum();
+            weights.insert(index, frames[index].size + waiting);
+        }
+        let hubs: BTreeSet<usize> = siblings.keys().copied().collect();
+        let order = |index: &usize| (hubs.contains(index), weights[index]);
+        siblings.values_mut().for_each(|all| all.sort_by_key(order));
+        first.sort_by_key(order);
+        let ready = first.into_iter().map(|index| Waiting {
+            index,
+            prefix: None,
         });
-        let prefixes = ready.iter().filter(|w| !w.siblings.is_empty()).count();
         Ok(Self {
             state: Mutex::new(State {
-                ready,
-                prefixes,
+                ready: ready.collect(),
+                prefixes: siblings.len(),
                 stopped: false,
             }),
+            siblings,
             changed: Condvar::new(),
         })
     }
@@ -230,9 +233,7 @@ impl<'p> Queue<'p> {
                 return Some(Job {
                     queue: self,
                     index: next.index,
-                    wanted: next.wanted,
                     prefix: next.prefix,
-                    siblings: next.siblings,
                     succeeded: false,
                 });
             }
@@ -252,15 +253,18 @@ impl<'p> Queue<'p> {
 }
 
 impl<'p> Job<'_, 'p> {
-    fn release_siblings(&mut self, content: &Prefix<'p>) {
-        if self.siblings.is_empty() {
-            return;
-        }
-        let siblings = take(&mut self.siblings).into_iter().map(|index| Waiting {
+    /// The frames that wait for this one.
+    fn siblings(&self) -> &[usize] {
+        self.queue
+            .siblings
+            .get(&self.index)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    fn release_siblings(&self, content: &Prefix<'p>) {
+        let siblings = self.siblings().iter().map(|&index| Waiting {
             index,
-            wanted: true,
             prefix: Some(Arc::clone(content)),
-            siblings: Vec::new(),
         });
         let mut state = self.queue.lock();
         state.ready.extend(siblings);
@@ -276,5 +280,92 @@ impl Drop for Job<'_, '_> {
             self.queue.lock().stopped = true;
             self.queue.changed.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::bundle::{BundlePath, File, Manifest, Mode, example, frame, write};
+
+    /// Remembers which contents were verified.
+    struct Named<'a>(Sha256, &'a Mutex<Vec<Sha256>>);
+
+    impl Receiver for Named<'_> {
+        fn piece(&mut self, _: &[u8]) -> Result<()> {
+            Ok(())
+        }
+
+        fn verified(self) -> Result<()> {
+            self.1.lock().unwrap().push(self.0);
+            Ok(())
+        }
+    }
+
+    /// Contents of which each is coded against another one, by its place in the list.
+    fn bundle(prefixes: &[Option<usize>]) -> (Manifest, Vec<Vec<u8>>) {
+        let content = |number: usize| format!("{number} is this").repeat(50 + number);
+        let contents: Vec<_> = (0..prefixes.len()).map(content).collect();
+        let mut manifest = example::manifest();
+        let component = &mut manifest.components[0];
+        (component.files, manifest.frames) = (Vec::new(), Vec::new());
+        manifest.stub.sha256 = Sha256::of(b"stub");
+        let mut frames = Vec::new();
+        for (number, (content, prefix)) in contents.iter().zip(prefixes).enumerate() {
+            let (content, prefix) = (content.as_bytes(), prefix.map(|p| contents[p].as_bytes()));
+            let packed = frame::compress(content, prefix, 3).unwrap();
+            manifest.frames.push(FrameEntry {
+                length: packed.len() as u64,
+                packed: Sha256::of(&packed),
+                prefix: prefix.map(Sha256::of),
+                sha256: Sha256::of(content),
+                size: content.len() as u64,
+            });
+            component.files.push(File {
+                mode: Mode::Program,
+                path: BundlePath::new(format!("bin/{number}")).unwrap(),
+                sha256: Sha256::of(content),
+            });
+            frames.push(packed);
+        }
+        manifest.components.truncate(1);
+        (manifest, frames)
+    }
+
+    #[test]
+    fn a_prefix_may_have_a_prefix_and_only_what_is_wanted_is_given_away() {
+        let (manifest, frames) = bundle(&[None, Some(0), Some(1), Some(1), Some(0), None]);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bundle");
+        let mut out = fs_err::File::create(&path).unwrap();
+        write(&mut out, &b"stub"[..], &manifest, |index| {
+            Ok(frames[index].clone())
+        })
+        .unwrap();
+        let bundle = Bundle::open(&path).unwrap();
+        bundle.verify(|_| ()).unwrap();
+        let digest = |number: usize| manifest.frames[number].sha256;
+        for wanted in [vec![], vec![2], vec![1, 3], vec![5, 4, 3, 2, 1, 0]] {
+            let wanted: BTreeSet<_> = wanted.into_iter().map(digest).collect();
+            let given = Mutex::default();
+            bundle
+                .contents(
+                    |frame| wanted.contains(&frame.sha256),
+                    |frame| Ok(Named(frame.sha256, &given)),
+                )
+                .unwrap();
+            let given = given.into_inner().unwrap();
+            assert_eq!(given.len(), wanted.len());
+            assert_eq!(given.into_iter().collect::<BTreeSet<_>>(), wanted);
+        }
+    }
+
+    #[test]
+    fn no_file_takes_more_frames_than_are_allowed() {
+        let (manifest, _) = bundle(&[None, Some(0), Some(1), Some(2)]);
+        let error = manifest.check().unwrap_err().to_string();
+        assert!(error.contains("3 frames are decoded"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::MAX_SIZE;
 use super::places::Places;
-use super::{BundlePath, Library, Name, STUB_COMPONENT, Version};
+use super::{BundlePath, Library, MAX_CHAIN, Name, STUB_COMPONENT, Version};
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 
@@ -332,7 +332,8 @@ impl Manifest {
                 format!("bad bundle manifest: {why}"),
             ))
         };
-        let mut seen: BTreeMap<Sha256, bool> = BTreeMap::new();
+        // With each content, how many frames are decoded to get it.
+        let mut seen: BTreeMap<Sha256, usize> = BTreeMap::new();
         let mut offset = 0u64;
         for frame in &self.frames {
             let Some(end) = offset.checked_add(frame.length) else {
@@ -345,22 +346,23 @@ impl Manifest {
                     frame.sha256, frame.size
                 ));
             }
-            match frame.prefix.map(|p| (p, seen.get(&p))) {
-                None | Some((_, Some(false))) => {}
+            let before = match frame.prefix.map(|p| (p, seen.get(&p))) {
+                None => 0,
+                Some((_, Some(&before))) if before < MAX_CHAIN => before,
+                Some((p, Some(before))) => {
+                    return wrong(format!(
+                        "frame {} is coded against {p}, for which {before} frames are decoded; at most {MAX_CHAIN} may be decoded for one file",
+                        frame.sha256
+                    ));
+                }
                 Some((p, None)) => {
                     return wrong(format!(
                         "frame {} is coded against {p}, which does not come before it",
                         frame.sha256
                     ));
                 }
-                Some((p, Some(true))) => {
-                    return wrong(format!(
-                        "frame {} is coded against {p}, which has a prefix itself",
-                        frame.sha256
-                    ));
-                }
-            }
-            if seen.insert(frame.sha256, frame.prefix.is_some()).is_some() {
+            };
+            if seen.insert(frame.sha256, before + 1).is_some() {
                 return wrong(format!("two frames hold {}", frame.sha256));
             }
         }

@@ -10,7 +10,7 @@
 //!
 //! There is one frame for each distinct file content. A frame may be coded against another, earlier one, its
 //! *prefix*: programs of one project share so much that this halves them, and those of two Go projects a third. A prefix
-//! has no prefix of its own, so at most two frames are decoded to get one file.
+//! may have a prefix itself, so that at most [`MAX_CHAIN`] frames are decoded to get one file.
 //!
 //! Every byte is covered: the stub and the frames by digests in the manifest, the manifest by its digest in the
 //! trailer, the padding and the reserved fields by being zero, the trailer by its magic and its arithmetic. That
@@ -40,6 +40,9 @@ pub const STUB_COMPONENT: &str = "usernetes";
 
 /// The directories a component may have: the generation joins those of all components into one tree.
 pub(crate) const TOP_DIRECTORIES: [&str; 5] = ["bin", "images", "lib", "libexec", "share"];
+
+/// So many frames are decoded at most to get one file: its own, that of a program of its project, and that of the bundle's hub.
+pub const MAX_CHAIN: usize = 3;
 
 /// The payload begins at a multiple of this many bytes.
 const ALIGNMENT: u64 = 4096;
