@@ -20,8 +20,9 @@ fn server(config: &Config) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, config.machines.api_port.get()))
 }
 
-/// How long to wait before asking again. Each request costs the API server a TLS handshake, and it is busy while it starts.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How long to wait before asking again. Each request costs the API server a TLS handshake, and it is busy while it starts; but
+/// every service of the node begins to load only when it is ready.
+const INTERVAL: Duration = Duration::from_millis(400);
 
 /// Waits until `/readyz` succeeds, without a limit. This process must be in the network namespace. Every component is allowed
 /// to ask for `/readyz`.

@@ -32,6 +32,10 @@ pub fn args(layout: &Layout, config: &Config) -> Vec<String> {
         .flag("tls-min-version", "VersionTLS12")
         .flag("profiling", false)
         .flag("leader-elect", config.machines.several_control_planes)
+        // The default, 20 a second after the first 30, is what a start waits for: three for each of some forty controllers, before
+        // the first one works. The API server has a limit of its own.
+        .flag("kube-api-qps", 150)
+        .flag("kube-api-burst", 300)
         .flag("cluster-name", "kubernetes")
         .path("cluster-signing-cert-file", signing_file(layout))
         .path(
