@@ -14,6 +14,7 @@ use serde_json::Value;
 use stub::error::{Context as _, Error, Kind, Result};
 use stub::output;
 use stub::table::table;
+use stub::threads::map_on_all_cores;
 
 /// Set where this program stands in the place of the compiler.
 const INSTRUMENT: &str = "FUZZ_INSTRUMENT";
@@ -42,6 +43,9 @@ struct Cli {
     /// Run each target for this many seconds
     #[arg(long, value_name = "NUMBER", default_value_t = 60)]
     seconds: u32,
+    /// End a target sooner, after this many executions
+    #[arg(long, value_name = "NUMBER")]
+    executions: Option<u64>,
     /// Compile with this profile of Cargo.toml; `dev` is compiled sooner and runs several times slower
     #[arg(long, value_name = "NAME", default_value = "release")]
     profile: String,
@@ -55,6 +59,19 @@ struct Outcome {
     coverage: String,
     /// Files with inputs that show a fault.
     faults: Vec<PathBuf>,
+}
+
+impl Outcome {
+    /// The line of the table.
+    fn row(&self, name: &str) -> [String; 5] {
+        [
+            name.to_owned(),
+            self.executions.to_string(),
+            (self.executions / self.seconds.max(1)).to_string(),
+            self.coverage.clone(),
+            self.faults.len().to_string(),
+        ]
+    }
 }
 
 fn main() -> ExitCode {
@@ -80,26 +97,24 @@ fn run(cli: &Cli) -> Result<bool> {
     let program = build(&cli.profile)?;
     let work = program.with_file_name("fuzzing");
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let mut names = TARGETS.map(|(name, _)| name).to_vec();
+    names.retain(|name| cli.targets.is_empty() || cli.targets.iter().any(|t| t == name));
+    // A target keeps one core busy.
+    let mut outcomes = map_on_all_cores(&names, |name| {
+        let outcome = fuzz(&program, name, &corpora.join(name), &work, cli)?;
+        output::message(&outcome.row(name).join("  "));
+        Ok((*name, outcome))
+    })?;
+    // In the order of their names, whichever was finished first.
+    outcomes.sort_by_key(|(name, _)| *name);
     let header = ["target", "executions", "per second", "coverage", "faults"];
     let mut rows = vec![header.map(str::to_owned)];
-    let mut faults = Vec::new();
-    let names = TARGETS.iter().map(|(name, _)| *name);
-    for name in names.filter(|name| cli.targets.is_empty() || cli.targets.iter().any(|t| t == name))
-    {
-        let outcome = fuzz(&program, name, &corpora.join(name), &work, cli.seconds)?;
-        rows.push([
-            name.to_owned(),
-            outcome.executions.to_string(),
-            (outcome.executions / outcome.seconds.max(1)).to_string(),
-            outcome.coverage,
-            outcome.faults.len().to_string(),
-        ]);
-        faults.extend(outcome.faults.into_iter().map(|file| (name, file)));
-        if let Some(row) = rows.last() {
-            output::message(&row.join("  "));
-        }
-    }
+    rows.extend(outcomes.iter().map(|(name, outcome)| outcome.row(name)));
     output::data(&table(&rows, &[1, 2, 3, 4]))?;
+    let faults = outcomes
+        .iter()
+        .flat_map(|(name, outcome)| outcome.faults.iter().map(move |file| (name, file)));
+    let faults: Vec<_> = faults.collect();
     for (name, file) in &faults {
         output::data(&format!(
             "{name}: {}; `FUZZ_TARGET={name} {} {}` shows it again\n",
@@ -152,7 +167,7 @@ fn build(profile: &str) -> Result<PathBuf> {
 }
 
 /// Runs a target. New inputs, faults and the log are kept in a directory below `work`.
-fn fuzz(program: &Path, name: &str, corpus: &Path, work: &Path, seconds: u32) -> Result<Outcome> {
+fn fuzz(program: &Path, name: &str, corpus: &Path, work: &Path, cli: &Cli) -> Result<Outcome> {
     let work = work.join(name);
     let (found, faults) = (work.join("found"), work.join("faults"));
     for directory in [&found, &faults] {
@@ -164,7 +179,8 @@ fn fuzz(program: &Path, name: &str, corpus: &Path, work: &Path, seconds: u32) ->
         .env("FUZZ_TARGET", name)
         .arg(&found)
         .arg(corpus)
-        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-max_total_time={}", cli.seconds))
+        .args(cli.executions.map(|number| format!("-runs={number}")))
         .arg(format!("-max_len={LONGEST}"))
         .arg(format!("-artifact_prefix={}/", faults.display()))
         .args(["-timeout=300", "-print_final_stats=1"])
