@@ -48,7 +48,11 @@ fn round(keeper: &mut Keeper, objects: &Objects, layout: &Layout, config: &Confi
     }
     keeper.compare(&wishes, config.node_ip())?;
     let mut addressed = keeper.record().addressed.clone();
-    let changes = changes(keeper, exposed.as_deref(), ip);
+    // The addresses of services are those of the control plane: a node may not write them.
+    let changes = match config.machines.is_worker() {
+        true => Vec::new(),
+        false => changes(keeper, exposed.as_deref(), ip),
+    };
     let mut trouble = ip.map(|_| objects.trouble()).unwrap_or_default();
     if !changes.is_empty() {
         let told = tell(layout, config, changes, &mut addressed);
@@ -109,8 +113,11 @@ fn tell(
     complaint
 }
 
-/// The API server, with the identity of this service.
+/// The API server, with the identity of this service, or that of the node on a worker.
 fn client(layout: &Layout, config: &Config) -> Result<Client> {
+    if config.machines.is_worker() {
+        return cluster::node_api(layout, config);
+    }
     let server = cluster::api_address(config).ok_or_else(|| {
         Error::new(
             Kind::Input,

@@ -49,20 +49,25 @@ impl Current {
 
     /// The node's own client of the first API server that answers, for a worker.
     pub(crate) fn node_api(&self) -> Result<Client> {
-        let all = endpoints(&self.layout, &self.config);
-        let answers = |endpoint: &&SocketAddrV4| {
-            TcpStream::connect_timeout(&(**endpoint).into(), PATIENCE).is_ok()
-        };
-        let Some(endpoint) = all.iter().find(answers) else {
-            let list: Vec<_> = all.iter().map(ToString::to_string).collect();
-            return Err(
-                Error::new(
-                    Kind::Network,
-                    format!("no API server of this cluster answers at {}", list.join(" or ")),
-                )
-                .hint("`usernetes status` on the machine with the control plane shows whether it runs; if it has another address now, run `usernetes join --endpoint ADDRESS:PORT` here"),
-            );
-        };
-        Client::new((*endpoint).into(), &self.layout, Kubeconfig::Kubelet)
+        node_api(&self.layout, &self.config)
     }
+}
+
+/// A worker's client of the first API server that answers, with the identity of its node.
+pub(crate) fn node_api(layout: &Layout, config: &Config) -> Result<Client> {
+    let all = endpoints(layout, config);
+    let answers = |endpoint: &&SocketAddrV4| {
+        TcpStream::connect_timeout(&(**endpoint).into(), PATIENCE).is_ok()
+    };
+    let Some(endpoint) = all.iter().find(answers) else {
+        let list: Vec<_> = all.iter().map(ToString::to_string).collect();
+        return Err(
+            Error::new(
+                Kind::Network,
+                format!("no API server of this cluster answers at {}", list.join(" or ")),
+            )
+            .hint("`usernetes status` on the machine with the control plane shows whether it runs; if it has another address now, run `usernetes join --endpoint ADDRESS:PORT` here"),
+        );
+    };
+    Client::new((*endpoint).into(), layout, Kubeconfig::Kubelet)
 }

@@ -14,7 +14,7 @@ pub use access::api_address;
 pub(crate) use access::{check_pki, component_server, is_local_api, pki_request};
 pub use current::{Current, layout};
 pub(crate) use current::{WRITE_ANEW, first_process, present};
-pub(crate) use endpoints::{endpoints, remember_endpoints};
+pub(crate) use endpoints::{endpoints, node_api, remember_endpoints};
 pub use guard::{check_data_home, check_owner, check_whole};
 pub use merged::{remembered, save_to};
 pub use programs::Program;
