@@ -49,9 +49,10 @@ fn round(keeper: &mut Keeper, objects: &Objects, layout: &Layout, config: &Confi
     keeper.compare(&wishes, config.node_ip())?;
     let mut addressed = keeper.record().addressed.clone();
     // The addresses of services are those of the control plane: a node may not write them.
-    let changes = match config.machines.is_worker() {
-        true => Vec::new(),
-        false => changes(keeper, exposed.as_deref(), ip),
+    let changes = if config.machines.is_worker() {
+        Vec::new()
+    } else {
+        changes(keeper, exposed.as_deref(), ip)
     };
     let mut trouble = ip.map(|_| objects.trouble()).unwrap_or_default();
     if !changes.is_empty() {

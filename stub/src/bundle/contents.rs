@@ -206,7 +206,9 @@ impl<'p> Queue<'p> {
         }
         let hubs: BTreeSet<usize> = siblings.keys().copied().collect();
         let order = |index: &usize| (hubs.contains(index), weights[index]);
-        siblings.values_mut().for_each(|all| all.sort_by_key(order));
+        for all in siblings.values_mut() {
+            all.sort_by_key(order);
+        }
         first.sort_by_key(order);
         let ready = first.into_iter().map(|index| Waiting {
             index,
