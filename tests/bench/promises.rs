@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(ratio.clone().at_release_level(frame::RELEASE_LEVEL), ratio);
         let other = ratio.at_release_level(3);
         assert_eq!(other.holds, None);
-        assert_eq!(other.cells()[4], "promised for level 19, and this is 3");
+        assert_eq!(other.cells()[4], "promised for level 22, and this is 3");
     }
 
     #[test]

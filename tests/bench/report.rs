@@ -216,7 +216,7 @@ mod tests {
                 files: 5,
                 unpacked_bytes: 4000,
                 bundle_bytes: 1000,
-                level: 19,
+                level: 22,
             },
             rounds: 1,
             builds: Builds {
@@ -264,7 +264,7 @@ mod tests {
         report.promises = crate::promises::compare(&report);
         insta::assert_snapshot!(report.text(), @r"
         machine: 4 × Some CPU, 8.0 GB of memory, Linux 6.1.0, Debian 12; files on ext4; load 0.25 at the start, 1.50 at the end
-        payload: 2 components, 5 files, 4.0 kB; level 19; 1 round
+        payload: 2 components, 5 files, 4.0 kB; level 22; 1 round
 
         file                  bytes  made by
         the bundle             1000
