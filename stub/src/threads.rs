@@ -18,23 +18,28 @@ pub fn on_all_cores(work: impl Fn() -> Result<()> + Sync) -> Result<()> {
     on_cores(MOST, work)
 }
 
-/// Does the work for each item, beginning with the first, on as many threads as there are cores. Gives the results in the order in
-/// which they were finished, or the first error.
+/// Does the work for each item, beginning with the first, on as many threads as there are cores. Gives the results in the order of
+/// the items, whichever was finished first, or the first error.
 pub fn map_on_all_cores<T: Sync, R: Send>(
     items: &[T],
     each: impl Fn(&T) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     on_cores(items.len(), || {
-        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else {
+                return Ok(());
+            };
             let result = each(item)?;
             done.lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .push(result);
+                .push((index, result));
         }
-        Ok(())
     })?;
-    Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_unstable_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
 fn on_cores(most: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
@@ -81,10 +86,9 @@ mod tests {
     }
 
     #[test]
-    fn the_results_of_all_items_are_given() {
+    fn the_results_of_all_items_are_given_in_their_order() {
         let items: Vec<u32> = (0..100).collect();
-        let mut doubled = map_on_all_cores(&items, |item| Ok(item * 2)).unwrap();
-        doubled.sort_unstable();
+        let doubled = map_on_all_cores(&items, |item| Ok(item * 2)).unwrap();
         assert!(doubled.into_iter().eq((0..100).map(|item| item * 2)));
         let none: [u32; 0] = [];
         assert!(

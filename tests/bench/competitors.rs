@@ -119,7 +119,7 @@ pub(crate) fn pack_all(data: &Path, work: &Path, progress: &Progress) -> Result<
     let mut archive = Command::new("tar");
     archive.arg("-C").arg(data).arg("-cf").arg(&tar).arg(STORE);
     seconds(&mut archive)?;
-    let mut done = map_on_all_cores(&ALL, |competitor| {
+    let done = map_on_all_cores(&ALL, |competitor| {
         let packed = competitor.pack(&tar, &data.join(STORE), work)?;
         if let Some(size) = packed.bytes {
             progress.line(format!("{}: {}", packed.file, bytes(size)));
@@ -127,8 +127,6 @@ pub(crate) fn pack_all(data: &Path, work: &Path, progress: &Progress) -> Result<
         Ok(packed)
     })?;
     fs_err::remove_file(&tar)?;
-    // In the order of the table, whichever was finished first.
-    done.sort_by_key(|packed| ALL.iter().position(|c| c.file == packed.file));
     let files = done.iter().filter(|packed| packed.bytes.is_some()).count();
     wait.finish(&counted(files, "file"));
     Ok(done)

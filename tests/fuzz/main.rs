@@ -100,13 +100,11 @@ fn run(cli: &Cli) -> Result<bool> {
     let mut names = TARGETS.map(|(name, _)| name).to_vec();
     names.retain(|name| cli.targets.is_empty() || cli.targets.iter().any(|t| t == name));
     // A target keeps one core busy.
-    let mut outcomes = map_on_all_cores(&names, |name| {
+    let outcomes = map_on_all_cores(&names, |name| {
         let outcome = fuzz(&program, name, &corpora.join(name), &work, cli)?;
         output::message(&outcome.row(name).join("  "));
         Ok((*name, outcome))
     })?;
-    // In the order of their names, whichever was finished first.
-    outcomes.sort_by_key(|(name, _)| *name);
     let header = ["target", "executions", "per second", "coverage", "faults"];
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(outcomes.iter().map(|(name, outcome)| outcome.row(name)));
