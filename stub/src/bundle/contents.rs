@@ -180,36 +180,29 @@ impl<'p> Queue<'p> {
         let mut siblings: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         let mut first = Vec::new();
         let mut needed = BTreeSet::new();
-        for (index, _) in frames.iter().enumerate().filter(|(_, f)| wanted(f)) {
-            let mut next = Some(index);
-            while let Some(index) = next.filter(|index| needed.insert(*index)) {
-                next = match frames[index].prefix {
-                    Some(prefix) => Some(
-                        *index_of
-                            .get(&prefix)
-                            .ok_or_else(|| damaged("a prefix is missing"))?,
-                    ),
-                    None => None,
+        for (mut index, _) in frames.iter().enumerate().filter(|(_, f)| wanted(f)) {
+            while needed.insert(index) {
+                let Some(prefix) = frames[index].prefix else {
+                    first.push(index);
+                    break;
                 };
-                match next {
-                    Some(hub) => siblings.entry(hub).or_default().push(index),
-                    None => first.push(index),
-                }
+                let hub = *index_of
+                    .get(&prefix)
+                    .ok_or_else(|| damaged("a prefix is missing"))?;
+                siblings.entry(hub).or_default().push(index);
+                index = hub;
             }
         }
-        // The bytes of a frame with all that wait for it. They come after it.
-        let mut weights: BTreeMap<usize, u64> = BTreeMap::new();
+        // Whether others wait for a frame, and its bytes with theirs. They come after it.
+        let mut weights: BTreeMap<usize, (bool, u64)> = BTreeMap::new();
         for index in needed.into_iter().rev() {
-            let waiting = siblings.get(&index).into_iter().flatten();
-            let waiting: u64 = waiting.map(|s| weights[s]).sum();
-            weights.insert(index, frames[index].size + waiting);
+            let waiting = siblings.get(&index);
+            let bytes: u64 = waiting.into_iter().flatten().map(|s| weights[s].1).sum();
+            weights.insert(index, (waiting.is_some(), frames[index].size + bytes));
         }
-        let hubs: BTreeSet<usize> = siblings.keys().copied().collect();
-        let order = |index: &usize| (hubs.contains(index), weights[index]);
-        for all in siblings.values_mut() {
-            all.sort_by_key(order);
+        for all in siblings.values_mut().chain([&mut first]) {
+            all.sort_by_key(|index| weights[index]);
         }
-        first.sort_by_key(order);
         let ready = first.into_iter().map(|index| Waiting {
             index,
             prefix: None,
