@@ -4,7 +4,7 @@
 //! without a checkout. It depends on the same things as the stub's bytes do: the sources, `Cargo.lock`, the Rust
 //! toolchain and the C library.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,16 +13,12 @@ use stub::child;
 use stub::error::{Context, Error, Kind, Result};
 use stub::purl;
 
-use crate::closed::{Closed, Id, Source, surprise};
+use crate::closed::{Closed, surprise};
 use crate::license;
 
 /// The libraries of the stub that a checkout makes for a processor, sorted.
 pub(crate) fn of_stub(closed: &Closed) -> Result<Vec<Library>> {
-    let sources: BTreeMap<Id, Source> = closed
-        .sources()?
-        .into_iter()
-        .map(|source| (source.id.clone(), source))
-        .collect();
+    let sources = closed.sources()?;
     let checksums = closed.checksums()?;
     let mut libraries = vec![rust(closed.rust_release()), c_library(closed.c_compiler())?];
     for id in closed.linked()? {
@@ -32,9 +28,12 @@ pub(crate) fn of_stub(closed: &Closed) -> Result<Vec<Library>> {
         let Some(checksum) = checksums.get(&id) else {
             continue;
         };
-        let source = sources.get(&id).ok_or_else(|| {
-            surprise("`cargo tree` links a crate that it does not compile").about(about())
-        })?;
+        let source = sources
+            .iter()
+            .find(|source| source.id == id)
+            .ok_or_else(|| {
+                surprise("`cargo tree` links a crate that it does not compile").about(about())
+            })?;
         let license = source.license.replace('/', " OR ");
         license::check(&license).about(about)?;
         libraries.push(Library {

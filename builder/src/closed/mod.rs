@@ -11,6 +11,7 @@ mod sources;
 mod toolchain;
 mod variables;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::OsString;
@@ -49,6 +50,8 @@ pub(crate) struct Closed {
     home: Home,
     toolchain: Toolchain,
     compiler: PathBuf,
+    /// What [`Self::sources`] has found: to ask cargo takes a third of a second.
+    sources: OnceCell<Vec<Source>>,
 }
 
 impl Closed {
@@ -72,6 +75,7 @@ impl Closed {
             toolchain: Toolchain::find(root)?,
             compiler: toolchain::c_compiler(arch, PATH)?,
             target,
+            sources: OnceCell::new(),
         })
     }
 
@@ -128,7 +132,15 @@ impl Closed {
 
     /// The sources of the crates that the stub is made of, as cargo has unpacked them. The crates of the workspace are
     /// not among them.
-    pub(crate) fn sources(&self) -> Result<Vec<Source>> {
+    pub(crate) fn sources(&self) -> Result<&[Source]> {
+        if let Some(sources) = self.sources.get() {
+            return Ok(sources);
+        }
+        let sources = self.find_sources()?;
+        Ok(self.sources.get_or_init(|| sources))
+    }
+
+    fn find_sources(&self) -> Result<Vec<Source>> {
         let needed = self.tree("normal,build")?;
         let mut sources = sources::below(&self.home.crate_directories()?)?;
         sources.retain(|source| needed.contains(&source.id));
@@ -213,8 +225,8 @@ impl Closed {
         remaps.extend(self.toolchain.library_source());
         // By crate: the directories above are called otherwise for a mirror, and with `cargo vendor`.
         for source in self.sources()? {
-            let (name, version) = source.id;
-            remaps.push((source.directory, format!("/cargo/{name}-{version}")));
+            let (name, version) = &source.id;
+            remaps.push((source.directory.clone(), format!("/cargo/{name}-{version}")));
         }
         let resolved: Vec<_> = remaps
             .iter()
