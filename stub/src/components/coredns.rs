@@ -127,7 +127,7 @@ fn pod(image: &str) -> Value {
             },
             "livenessProbe": probe("/health", 8080, 10),
             // The period is short because `install` waits until this probe succeeds.
-            "readinessProbe": probe("/ready", 8181, 2),
+            "readinessProbe": probe("/ready", 8181, 1),
             "securityContext": {
                 "allowPrivilegeEscalation": false,
                 "capabilities": { "add": ["NET_BIND_SERVICE"], "drop": ["ALL"] },

@@ -15,8 +15,8 @@ use crate::progress::Progress;
 use crate::services::UnitName;
 use crate::systemd::Unit;
 
-/// Time between two checks of a goal.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two checks of a goal. Each is one request or one process, and each goal of a start ends this much late.
+const INTERVAL: Duration = Duration::from_millis(250);
 /// Time between two checks of the units, each of which starts a process.
 const UNITS_INTERVAL: Duration = Duration::from_secs(2);
 /// How long each goal may take. The slowest machine seen needed two minutes for all of them.
@@ -108,11 +108,20 @@ impl<'a> Waiter<'a> {
         })
     }
 
+    /// Waits until the API server answers. It takes objects then, though it makes its own roles for some time yet.
+    pub(crate) fn api_answers(&self, client: &Client) -> Result<Phase> {
+        self.api(client, "API server answers", |_| true)
+    }
+
     /// Waits until the API server reports that it is ready.
-    pub(crate) fn api(&self, client: &Client) -> Result<Phase> {
-        self.wait("API server ready", "u7s-kube-apiserver.service", || {
+    pub(crate) fn api_ready(&self, client: &Client) -> Result<Phase> {
+        self.api(client, "API server ready", |status| status == 200)
+    }
+
+    fn api(&self, client: &Client, name: &str, is_enough: fn(u16) -> bool) -> Result<Phase> {
+        self.wait(name, "u7s-kube-apiserver.service", || {
             Ok(match client.get("/readyz") {
-                Ok(answer) if answer.status == 200 => State::Reached,
+                Ok(answer) if is_enough(answer.status) => State::Reached,
                 Ok(answer) => State::Pending(format!("it answers {}", answer.status)),
                 // Nothing listens yet, or with another certificate. The unit's log has the reason.
                 Err(_) => State::Pending(String::new()),
@@ -120,7 +129,8 @@ impl<'a> Waiter<'a> {
         })
     }
 
-    /// Waits until the API server has accepted the objects, and has those that are only created. The first namespaces appear only after it is ready.
+    /// Waits until the API server has accepted the objects, and has those that are only created. The first namespaces appear
+    /// only after it answers.
     pub(crate) fn apply(
         &self,
         client: &Client,

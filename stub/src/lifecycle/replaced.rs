@@ -51,7 +51,7 @@ pub(crate) fn restart_and_wait(
     waiter.units()?;
     let client = if serves { current.api()? } else { None };
     if let Some(client) = &client {
-        waiter.api(client)?;
+        waiter.api_ready(client)?;
         let kubelet = services.unit(Service::Kubelet);
         let states = manager.units(std::slice::from_ref(&kubelet))?;
         if let Some(kubelet) = states.iter().find(|unit| Unit::is_active(unit)) {

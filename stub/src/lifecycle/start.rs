@@ -53,8 +53,11 @@ pub fn start_target(current: &Current) -> Result<UnitName> {
     }
 }
 
-/// Starts units, and waits for the part of a cluster that they are: API server ready, roles and CoreDNS applied, all units
-/// active, node Ready, CoreDNS running. Each of these may take as long as `patience`.
+/// Starts units, and waits for the part of a cluster that they are: API server answers, roles and CoreDNS applied, API server
+/// ready, all units active, node Ready, CoreDNS running. Each of these may take as long as `patience`.
+///
+/// The API server takes objects while it still makes its own roles, which takes two seconds on a fast machine. So CoreDNS is
+/// there when the controller manager starts, which waits until the API server is ready.
 pub(crate) fn bring_up(
     manager: &dyn Manager,
     current: &Current,
@@ -88,7 +91,7 @@ pub(crate) fn bring_up(
     let image = images::name_if_bundled(layout, COREDNS_IMAGE)?;
     let mut phases = Vec::new();
     if let Some(client) = &api {
-        phases.push(waiter.api(client)?);
+        phases.push(waiter.api_answers(client)?);
         // The node comes up meanwhile. flannel's daemon cannot, before it has its role.
         let mut objects = rbac::objects(config);
         objects.extend(runtime_class::objects(config));
@@ -106,6 +109,7 @@ pub(crate) fn bring_up(
                 "this bundle has no image for {addon}, which is left out"
             ));
         }
+        phases.push(waiter.api_ready(client)?);
     }
     phases.push(waiter.units()?);
     let states = manager.units(&wanted)?;
