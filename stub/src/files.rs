@@ -242,12 +242,22 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     }
     // The directories of the store are read-only. The permissions of another user's directory cannot be changed, but it can
     // be removed if it is empty.
-    let _ = fs_err::set_permissions(path, Permissions::from_mode(PRIVATE));
+    let opened = fs_err::set_permissions(path, Permissions::from_mode(PRIVATE));
+    remove_contents(path)
+        .and_then(|()| Ok(fs_err::remove_dir(path)?))
+        .map_err(|error| match opened {
+            Err(first) if first.kind() != io::ErrorKind::PermissionDenied => first.into(),
+            _ => error,
+        })
+}
+
+/// Removes what is in a directory as far as that is possible, and then returns the first error.
+fn remove_contents(directory: &Path) -> Result<()> {
     let mut first = Ok(());
-    for entry in contents(path)? {
+    for entry in contents(directory)? {
         first = first.and(remove_tree(&entry));
     }
-    first.and_then(|()| Ok(fs_err::remove_dir(path)?))
+    first
 }
 
 /// Removes a directory with all its contents, as [`remove_tree`] does. If the path is a link to a directory, that directory
@@ -260,11 +270,7 @@ pub(crate) fn remove_root(path: &Path) -> Result<Option<PathBuf>> {
     }
     let dir = fs_err::canonicalize(path)?;
     let _ = fs_err::set_permissions(&dir, Permissions::from_mode(PRIVATE));
-    let mut first = Ok(());
-    for entry in contents(&dir)? {
-        first = first.and(remove_tree(&entry));
-    }
-    first?;
+    remove_contents(&dir)?;
     if link {
         fs_err::remove_file(path)?;
         return Ok(Some(dir));

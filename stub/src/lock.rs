@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use fs_err::File;
 use fs_err::os::unix::fs::OpenOptionsExt;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::has_no_locks;
 use crate::paths::At as _;
 use crate::progress::Progress;
@@ -64,7 +64,8 @@ impl Lock {
     pub(crate) fn sign(&self) -> Result<()> {
         self.file.set_len(0)?;
         let text = format!("{}\n", std::process::id());
-        Ok(self.file.file().write_all_at(text.as_bytes(), 0)?)
+        let written = self.file.file().write_all_at(text.as_bytes(), 0);
+        written.about(|| self.file.path().display())
     }
 }
 

@@ -13,6 +13,9 @@ const RECORDS: [&str; 3] = ["installed.json", "stage.json", RESTORING];
 /// on.
 const RESTORING: &str = "restoring.json";
 
+/// What a run says to do if it could not change the user's kubeconfig.
+const MERGE: &str = "usernetes kubeconfig merge";
+
 /// What has happened to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Happened {
@@ -30,7 +33,20 @@ pub struct Removal(pub bool);
 pub fn judge(arena: &Arena<'_>, ended: &Ended, happened: Happened) -> Option<String> {
     let found = arena.listing();
     let done = found.differences(&arena.new, &arena.any).is_empty();
-    let said = of_message(ended, happened, done);
+    if let Happened::Failed(fault, _) = happened
+        && !done
+        && leaves_kubeconfig(ended, fault)
+    {
+        let merged = after_merge(arena);
+        return (!merged).then(|| format!("`{MERGE}` does not help: {}", indent(&ended.shown())));
+    }
+    // The store removes it when it is changed again, and works until then.
+    let is_temporary = |line: &String| line.contains("/store/.tmp-");
+    let is_as_new = found
+        .differences(&arena.new, &arena.any)
+        .iter()
+        .all(is_temporary);
+    let said = of_message(ended, happened, is_as_new);
     said.or_else(|| of_state(arena, &found, happened))
         .or_else(|| {
             let whole = !arena.verb.breaks;
@@ -106,10 +122,28 @@ fn of_generation(arena: &Arena<'_>, found: &Listing, when: &str) -> Option<Strin
     })
 }
 
+/// Whether a run has done everything but change the user's kubeconfig, and has said why and what to do. The cluster's own change
+/// does not depend on a file of the user's.
+fn leaves_kubeconfig(ended: &Ended, fault: Fault) -> bool {
+    let said = |text| ended.stderr.contains(text);
+    ended.code == Some(0) && said(fault.reason()) && said(MERGE)
+}
+
+/// Whether the state is the new one after that command.
+fn after_merge(arena: &Arena<'_>) -> bool {
+    let ended = arena.usernetes(&["kubeconfig", "merge"]);
+    let differences = arena.listing().differences(&arena.new, &arena.any);
+    ended.code == Some(0) && differences.is_empty()
+}
+
 /// Whether the verb succeeds when it is run again, and the state is the new one then. If it is there already, the verb may say so.
 fn again(arena: &Arena<'_>, done: bool) -> Option<String> {
     let ended = arena.run();
     let found = arena.listing();
+    if done && arena.verb.alone && ended.code == Some(0) {
+        // It has done it once more, which is not the same.
+        return of_generation(arena, &found, "after the next run");
+    }
     let differences = found.differences(&arena.new, &arena.any);
     if ended.code != Some(0) && !(done && differences.is_empty()) {
         return Some(format!("the next run failed: {}", indent(&ended.shown())));

@@ -51,7 +51,7 @@ pub fn rotate(goal: Goal, force: bool, progress: &Progress) -> Result<Rotated> {
             refuse_several(known_members(&current.layout, &current.config).len())?;
             backup = Some(keep_backup(&current, progress)?);
         }
-        (None, Goal::Finish) => {
+        (None, Goal::Finish) if !pki::end_was_interrupted(config_dir)? => {
             return Err(
                 Error::new(Kind::Usage, "the authorities are not being replaced")
                     .hint("begin with `usernetes certs rotate-authorities`"),
@@ -61,6 +61,13 @@ pub fn rotate(goal: Goal, force: bool, progress: &Progress) -> Result<Rotated> {
     }
     let store = Store::open_default()?.locked()?;
     store.sign()?;
+    if goal == Goal::Finish && pki::end_was_interrupted(config_dir)? {
+        pki::end_rotation(config_dir)?;
+        return Ok(Rotated {
+            rotation: None,
+            backup,
+        });
+    }
     loop {
         let present = pki::rotation(config_dir)?;
         let now = SystemTime::now();

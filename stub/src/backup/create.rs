@@ -86,6 +86,8 @@ pub fn create(
         // What cannot be restored is no backup.
         let backup = Backup::open(&new)?;
         backup.verify(progress)?;
+        // A run that is killed when the file has its name is not repeated.
+        remove_tree(&scratch.0)?;
         fs::rename(&new, file)?;
         sync_parent(file)?;
         Ok(contents)
@@ -108,8 +110,9 @@ impl Scratch {
     fn new(layout: &Layout) -> Result<Self> {
         let dir = layout.data(".backup");
         remove_tree(&dir)?;
-        private_directory(&dir)?;
-        Ok(Self(dir))
+        let scratch = Self(dir);
+        private_directory(&scratch.0)?;
+        Ok(scratch)
     }
 }
 

@@ -16,7 +16,7 @@ use super::{CONFIG, IMAGES};
 use crate::cluster::{Receipt, check_owner, present};
 use crate::components::local_path::VOLUMES_SOURCE;
 use crate::digest::Sha256;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 use crate::file_system::read_if_there;
 use crate::files::{private_directory, remove_if_there, remove_tree, replace, sync_parent};
 use crate::host::Machine;
@@ -71,13 +71,12 @@ impl Journal {
         had_cluster: bool,
         images: impl Iterator<Item = String>,
     ) -> Result<Self> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let there = |names: &[&str], at: &dyn Fn(&str) -> PathBuf| {
             let names = names.iter().filter(|name| exists(&at(name)));
             names.map(|name| (*name).to_owned()).collect()
         };
         let journal = Self {
-            aside: format!("replaced-{}", now.unwrap_or_default().as_secs()),
+            aside: unused(layout),
             had_cluster,
             config: there(&OF_CONFIG, &|name| layout.config().join(name)),
             data: there(&OF_DATA, &|name| layout.data(name)),
@@ -157,7 +156,9 @@ impl Journal {
     pub(super) fn bring(&mut self, backup: Sha256, layout: &Layout) -> Result<()> {
         for directory in [layout.config(), layout.data_dir()] {
             let open = fs::File::open(directory)?;
-            rustix::fs::syncfs(open.file()).map_err(std::io::Error::from)?;
+            rustix::fs::syncfs(open.file())
+                .map_err(std::io::Error::from)
+                .about(|| directory.display())?;
         }
         self.brought = Some(backup);
         self.write(layout)?;
@@ -210,6 +211,17 @@ impl Journal {
         }
         forget(layout)
     }
+}
+
+/// A name that neither directory has yet. The clock may be the same as when another cluster was replaced, and this one's files
+/// must not come among those.
+fn unused(layout: &Layout) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = now.unwrap_or_default().as_secs();
+    let mut names = (seconds..).map(|number| format!("replaced-{number}"));
+    let is_new =
+        |name: &String| !exists(&layout.config().join(name)) && !exists(&layout.data(name));
+    names.find(is_new).unwrap_or_default()
 }
 
 /// Whether there is something, even a link that leads nowhere.

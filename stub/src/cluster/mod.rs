@@ -20,7 +20,7 @@ pub use merged::{remembered, save_to};
 pub use programs::Program;
 pub(crate) use programs::etcdctl_identity;
 pub(crate) use receipt::{
-    NAME as RECEIPT, WANTS, missing_directories, remember_places, units_of_others,
+    NAME as RECEIPT, WANTS, missing_directories, remember_places, units_of_others, ways,
 };
 pub use receipt::{Receipt, applied, unit_dir};
 pub use versions::Versions;

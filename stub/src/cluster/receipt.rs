@@ -389,6 +389,17 @@ fn units_of_user() -> String {
     })
 }
 
+/// The directories on the way to those of a layout, below the home, the deepest first. Without a receipt, nobody knows which of
+/// them were made for it.
+pub(crate) fn ways(layout: &Layout) -> Vec<PathBuf> {
+    let home = paths::home_dir().unwrap_or_default();
+    let roots = shared_directories(layout);
+    let ways = roots.iter().flat_map(|root| root.ancestors());
+    let ways = ways.filter(|dir| *dir != home && dir.starts_with(&home));
+    let ways: BTreeSet<_> = ways.map(Path::to_owned).collect();
+    ways.into_iter().rev().collect()
+}
+
 /// The directories that an installation makes among those of others.
 fn shared_directories(layout: &Layout) -> [PathBuf; 5] {
     // The runtimes make these even where they are told to keep their state elsewhere.
@@ -396,6 +407,13 @@ fn shared_directories(layout: &Layout) -> [PathBuf; 5] {
     let data = layout.data_dir().components().collect();
     let config = layout.config().to_owned();
     [unit_dir(layout).join(WANTS), data, config, runc, crun]
+}
+
+/// Whether nothing is in a directory but the way to another one, and nothing in that.
+fn is_bare(dir: &Path, to: &Path) -> bool {
+    let inside = contents(dir).unwrap_or_default();
+    let mut inside = inside.iter();
+    inside.all(|path| to.starts_with(path) && path.is_dir() && is_bare(path, to))
 }
 
 /// The directories of a layout, and those on the way to them, that do not exist yet, or that only an interrupted installation can
@@ -411,7 +429,7 @@ pub(crate) fn missing_directories(layout: &Layout, receipt: Option<&Receipt>) ->
         }
         let inside = contents(dir).unwrap_or_default();
         // The way to the data is made first.
-        let on_the_way = inside.is_empty() && data.starts_with(dir);
+        let on_the_way = data.starts_with(dir) && is_bare(dir, &data);
         let leads_to_ours = |path: &PathBuf| all.iter().any(|root| root.starts_with(path));
         let is_ours = dir == data || dir == layout.config();
         on_the_way || (interrupted && (is_ours || inside.iter().all(leads_to_ours)))

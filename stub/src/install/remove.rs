@@ -1,11 +1,12 @@
 //! Uninstalling.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::cleanup::quoted;
 use crate::child::{self, Ended};
-use crate::cluster::{RECEIPT, Receipt, WANTS, first_process, present, unit_dir};
+use crate::cluster::{RECEIPT, Receipt, WANTS, first_process, present, unit_dir, ways};
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::{contents, remove_root, remove_tree};
 use crate::host::Machine;
@@ -74,7 +75,14 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
     end_run(machine, store.dir(), progress)?;
     let store = store.locked()?;
     let layout = present(&store, machine)?;
-    let receipt = Receipt::read(store.dir())?.unwrap_or_default();
+    let receipt = Receipt::read(store.dir())?;
+    // The receipt is gone before the directories that it names. So if there is none, a run before may have been interrupted then.
+    let shared = match &receipt {
+        Some(receipt) => receipt.directories_of(&layout),
+        None if purge => ways(&layout),
+        None => Vec::new(),
+    };
+    let receipt = receipt.unwrap_or_default();
     let manager = Manager::of(&layout, machine)?;
     let foreign = matches!(manager, Manager::Foreign(_));
     store.sign()?;
@@ -98,10 +106,9 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
     }
     let sessions = layout.runtime_dir();
     let sessions = sessions.parent().filter(|_| foreign);
-    for directory in receipt.directories_of(&layout) {
-        // One that somebody else uses by now is not empty, and stays.
+    for directory in shared {
         if sessions.is_none_or(|dir| !directory.starts_with(dir)) {
-            let _ = fs_err::remove_dir(directory);
+            left.extend(remove_shared(&directory));
         }
     }
     left.extend(residue(&layout, &receipt, purge)?);
@@ -110,6 +117,21 @@ pub fn uninstall(purge: bool, machine: &Machine, progress: &Progress) -> Result<
         receipt.without_units().write(store.dir())?;
     }
     report(&left, purge, progress)
+}
+
+/// Removes a directory that others may use, too. One that somebody uses by now is not empty, or a mount point, and stays.
+fn remove_shared(directory: &Path) -> Option<Left> {
+    let error = fs_err::remove_dir(directory).err()?;
+    let is_used = matches!(
+        error.kind(),
+        ErrorKind::DirectoryNotEmpty
+            | ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::ResourceBusy
+    );
+    (!is_used).then(|| Left::path(directory, error.to_string()))
 }
 
 /// Says that everything was removed, or fails and names the rest.

@@ -43,8 +43,8 @@ pub use node::{
     read_request,
 };
 pub use rotation::{
-    Goal, Rotation, Stage, Step, begin_rotation, end_rotation, enter_stage, next_step,
-    old_token_key, rotation, settle_stage,
+    Goal, Rotation, Stage, Step, begin_rotation, end_rotation, end_was_interrupted, enter_stage,
+    next_step, old_token_key, rotation, settle_stage,
 };
 
 /// The user as which the API server connects to kubelets.

@@ -23,7 +23,7 @@ use super::key::Key;
 use super::{MASTER, seconds};
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::files::{private_directory, remove_tree, replace, sync_parent};
+use crate::files::{contents, private_directory, remove_tree, replace, sync_parent, temporary};
 use crate::layout::Credential;
 
 /// The directory with everything below, in that of the control plane. Backups contain it.
@@ -57,6 +57,11 @@ pub struct Rotation {
 }
 
 impl Rotation {
+    /// Whether nobody needs what it keeps any more.
+    fn is_over(self) -> bool {
+        self.stage == Stage::Finish && self.settled
+    }
+
     /// When it came to this stage, or settled there, RFC 3339 in UTC.
     #[must_use]
     pub fn since(&self) -> String {
@@ -156,11 +161,20 @@ pub fn begin_rotation(config_dir: &Path, now: SystemTime) -> Result<()> {
     copies.push((OLD, credential, public, key));
     let key = Key::generate()?;
     copies.push((NEW, credential, key.pair.public_key_pem(), key.pem));
-    remove_tree(&directory(config_dir))?;
-    private_directory(&directory(config_dir))?;
-    for name in [OLD, NEW] {
-        private_directory(&directory(config_dir).join(name))?;
+    let directory = directory(config_dir);
+    remove_tree(&directory)?;
+    // It appears with something in it: an empty one is the rest of a replacement that has ended.
+    let temporary = temporary(&directory);
+    remove_tree(&temporary)?;
+    let made = [OLD, NEW]
+        .iter()
+        .try_for_each(|name| private_directory(&temporary.join(name)));
+    let made = made.and_then(|()| Ok(fs_err::rename(&temporary, directory)?));
+    if made.is_err() {
+        // The error that led here is the one to report.
+        let _ = remove_tree(&temporary);
     }
+    made?;
     for (name, credential, public, key) in &copies {
         let [public_file, key_file] = places(config_dir, name, *credential);
         replace(&public_file, public.as_bytes(), PUBLIC)?;
@@ -184,19 +198,28 @@ pub fn settle_stage(config_dir: &Path, now: SystemTime) -> Result<()> {
     }
 }
 
-/// Forgets the authorities from before and their keys.
+/// Forgets the authorities from before and their keys. If this is interrupted, it can be done again: the last stage needs none of
+/// them any more once it has [settled](Rotation::settled).
 pub fn end_rotation(config_dir: &Path) -> Result<()> {
     let _lock = files::lock(config_dir)?;
-    // Without this file the rest means nothing, and the next replacement removes it.
-    crate::files::remove_if_there(&stage_file(config_dir))?;
-    sync_parent(&stage_file(config_dir))?;
-    remove_tree(&directory(config_dir))
+    let directory = directory(config_dir);
+    for name in [OLD, NEW] {
+        remove_tree(&directory.join(name))?;
+    }
+    remove_tree(&directory)?;
+    sync_parent(&directory)
+}
+
+/// Whether [`end_rotation`] was interrupted at its very end.
+pub fn end_was_interrupted(config_dir: &Path) -> Result<bool> {
+    let directory = directory(config_dir);
+    Ok(directory.is_dir() && contents(&directory)?.is_empty())
 }
 
 /// The id that tokens of service accounts from before have in their head; `None` if no replacement is under way. It is the
 /// digest of the public key (kubernetes, `pkg/serviceaccount/jwt.go`, `keyIDFromPublicKey`).
 pub fn old_token_key(config_dir: &Path) -> Result<Option<Sha256>> {
-    if rotation(config_dir)?.is_none() {
+    if rotation(config_dir)?.is_none_or(|r| r.is_over()) {
         return Ok(None);
     }
     let [_, file] = places(config_dir, OLD, Credential::ServiceAccounts);
@@ -216,9 +239,9 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// Reads it; `None` if no replacement is under way.
+    /// Reads it; `None` if no replacement is under way, or if only [`end_rotation`] is left to do.
     pub(super) fn read(config_dir: &Path, now: i64) -> Result<Option<Self>> {
-        let Some(rotation) = rotation(config_dir)? else {
+        let Some(rotation) = rotation(config_dir)?.filter(|r| !r.is_over()) else {
             return Ok(None);
         };
         let mut wanted = Self {

@@ -114,13 +114,14 @@ pub(super) fn carry_out(
         }
         before(&chain)?;
         if change.is_empty() {
+            remove_dead_locks(&chain);
             return Ok((chain, change));
         }
         for source in changed() {
             place::make_directory(&source.file)?;
         }
         let lockable: Vec<_> = changed().flat_map(Source::lockable).collect();
-        let _locks = Locks::take(lockable.iter().map(PathBuf::as_path))?;
+        let locks = Locks::take(lockable.iter().map(PathBuf::as_path))?;
         if !Chain::read(files)?.same_as(&chain) {
             continue;
         }
@@ -131,6 +132,7 @@ pub(super) fn carry_out(
                 None => place::remove(file)?,
             }
         }
+        locks.release()?;
         return Ok((chain, change));
     }
     let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
@@ -142,6 +144,12 @@ pub(super) fn carry_out(
         ),
     )
     .hint("stop that program, or wait until it has finished"))
+}
+
+/// Removes the locks that a process of ours has left beside these files when it was killed: kubectl would wait for them.
+pub(super) fn remove_dead_locks(chain: &Chain) {
+    let lockable: Vec<_> = chain.0.iter().flat_map(Source::lockable).collect();
+    Locks::remove_dead(lockable.iter().map(PathBuf::as_path));
 }
 
 /// Removes the directories that were created for files which have just been removed. Must run after the locks in these

@@ -72,12 +72,33 @@ impl Locks {
     }
 }
 
+impl Locks {
+    /// Removes the locks of these files that a process of ours has left which was killed.
+    pub(super) fn remove_dead<'a>(files: impl IntoIterator<Item = &'a Path>) {
+        for file in files {
+            remove_if_dead(&lock_of(file));
+        }
+    }
+
+    /// Releases the locks. Fails if one of them cannot be removed: kubectl would wait for it.
+    pub(super) fn release(mut self) -> Result<()> {
+        self.remove()
+    }
+
+    fn remove(&mut self) -> Result<()> {
+        // Before the files are closed: until then, nobody else takes the locks for dead.
+        let mut first = Ok(());
+        for (file, _held) in self.files.drain(..) {
+            first = first.and(fs_err::remove_file(file));
+        }
+        Ok(first?)
+    }
+}
+
 impl Drop for Locks {
     fn drop(&mut self) {
-        // Before the files are closed: until then, nobody else takes the locks for dead.
-        for (file, _) in &self.files {
-            let _ = fs_err::remove_file(file);
-        }
+        // Another error led here, and is the one to report.
+        let _ = self.remove();
     }
 }
 

@@ -27,7 +27,7 @@ use crate::kubeconfig::{NAME, admin_file, entries, print};
 use crate::layout::Credential;
 use crate::paths;
 use chain::{Chain, Part};
-use change::{carry_out, plan_merge, plan_unmerge, remove_directories};
+use change::{carry_out, plan_merge, plan_unmerge, remove_dead_locks, remove_directories};
 use document::Document;
 pub use owned::Merges;
 use owned::{Foreign, Known, Merged};
@@ -92,6 +92,7 @@ pub fn update(
     save: impl FnMut(&Merges) -> Result<()>,
 ) -> Result<Vec<PathBuf>> {
     if outdated(config_dir, merges)?.is_empty() {
+        remove_dead_locks(&Chain::read(&merges.files())?);
         return Ok(Vec::new());
     }
     let edited = merge(config_dir, &merges.files(), merges, save)?;

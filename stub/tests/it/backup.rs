@@ -181,7 +181,19 @@ fn an_existing_cluster_is_replaced_only_with_force_and_is_kept() {
         .find(|name| name.starts_with("replaced-"))
         .unwrap();
     let kept = stage.home.data().join(aside).join("etcd/member/snap/db");
-    assert_eq!(fs::read_to_string(kept).unwrap(), "two");
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "two");
+
+    // Another one, perhaps in the same second, or after the clock was set back.
+    write(&stage, "three");
+    let said = restore(&stage, &file, &["--force"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "two");
+    let names = stage.names(".local/share/usernetes");
+    let aside = names.iter().filter(|name| name.starts_with("replaced-"));
+    let kept = aside.map(|name| stage.home.data().join(name).join("etcd/member/snap/db"));
+    let mut kept: Vec<_> = kept.map(|db| fs::read_to_string(db).unwrap()).collect();
+    kept.sort();
+    assert_eq!(kept, ["three", "two"]);
 }
 
 /// The store is locked once for all of it, also while another release is unpacked.

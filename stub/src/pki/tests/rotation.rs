@@ -2,8 +2,8 @@
 
 use super::super::plan;
 use super::super::rotation::{
-    Goal, Rotation, Stage, Step, begin_rotation, end_rotation, enter_stage, next_step,
-    old_token_key, rotation, settle_stage,
+    Goal, Rotation, Stage, Step, begin_rotation, end_rotation, end_was_interrupted, enter_stage,
+    next_step, old_token_key, rotation, settle_stage,
 };
 use super::*;
 use crate::digest::Sha256;
@@ -113,6 +113,29 @@ fn at_every_stage_everybody_accepts_everybody() {
         let report = ensure(dir, &request(), Renew::Due, at(1)).unwrap();
         assert_eq!(made(&report), "", "{stage:?}");
     }
+}
+
+/// The old keys are removed one after the other, and a kill may come between any two of them.
+#[test]
+fn the_end_can_be_interrupted_anywhere() {
+    let (dir, _) = at_stage(Stage::Finish);
+    let dir = dir.path();
+    let rotation_dir = dir.join("master/rotation");
+    for name in ["new", "old"] {
+        for file in crate::files::contents(&rotation_dir.join(name)).unwrap() {
+            fs_err::remove_file(file).unwrap();
+            assert_eq!(old_token_key(dir).unwrap(), None);
+            let report = ensure(dir, &request(), Renew::Due, at(1)).unwrap();
+            assert_eq!(made(&report), "");
+            assert!(rotation(dir).unwrap().is_some());
+            assert!(!end_was_interrupted(dir).unwrap());
+        }
+    }
+    end_rotation(dir).unwrap();
+    assert_eq!(rotation(dir).unwrap(), None);
+    assert!(!rotation_dir.exists() && !end_was_interrupted(dir).unwrap());
+    fs_err::create_dir(&rotation_dir).unwrap();
+    assert!(end_was_interrupted(dir).unwrap());
 }
 
 /// A machine that joins knows an authority by the token, and gets its certificate from the API server.
