@@ -3,6 +3,7 @@
 //! Both programs run others in this one way: an error names the program, its arguments, its status and the last line that it
 //! wrote to stderr, and after [`show`] each command is a line on stderr before it runs.
 
+use std::env;
 use std::io::{ErrorKind, Write as _};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,20 @@ pub fn announce(command: &Command) {
     if shown() {
         output::message(&format!("+ {}", line(command)));
     }
+}
+
+/// Cargo, for a program that `cargo run` may have started: then it is the same one. What `cargo run` says of that program's package
+/// in the environment is left out. Some build scripts run again if it changes, and then crates are compiled again that are there.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 /// A command as a line that a shell would take. It does not show the environment.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use stub::child;
 use stub::error::{Context as _, Error, Kind, Result};
 
 /// Whether there is `strace` in PATH.
@@ -12,14 +13,13 @@ pub fn has_strace() -> bool {
 
 /// Compiles the program that is tried, with the profile that this one was compiled with, into the same directory.
 pub fn build() -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let own = std::env::current_exe()?;
     let directory = own.parent().and_then(Path::file_name);
     let profile = match directory.and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
-    let status = Command::new(cargo)
+    let status = child::cargo()
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--quiet", "-p", "stub", "--bin", "usernetes"])
         .args(["--profile", profile])

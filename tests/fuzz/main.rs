@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use clap::Parser;
 use fuzz::{LONGEST, TARGETS};
 use serde_json::Value;
+use stub::child;
 use stub::error::{Context as _, Error, Kind, Result};
 use stub::output;
 use stub::table::table;
@@ -126,8 +127,7 @@ fn run(cli: &Cli) -> Result<bool> {
 
 /// Compiles all targets into one program.
 fn build(profile: &str) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let built = Command::new(cargo)
+    let built = child::cargo()
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args([
             "build",

@@ -1,9 +1,7 @@
 //! `builder demo`: starts the demo, which is a program of its own in `tests/demo`.
 
-use std::env;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 
 use clap::Args;
 use stub::child;
@@ -26,20 +24,13 @@ pub(crate) struct DemoArgs {
 /// Compiles the checkout's demo and replaces this process by it. Returns only if that is impossible.
 pub(crate) fn run(inputs: &Inputs, args: &DemoArgs) -> Result<()> {
     let workspace = inputs.workspace()?;
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = child::cargo();
     cargo
         .args(["run", "--locked", "--package=demo", "--manifest-path"])
         .arg(workspace.root().join("Cargo.toml"));
     // With this builder's own profile, only the demo's own code is left to compile.
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
-    }
-    // `cargo run` describes the builder's package in these. Some build scripts run again if they change.
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&name);
-        }
     }
     if inputs.offline {
         cargo.arg("--offline");

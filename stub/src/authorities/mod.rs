@@ -46,12 +46,13 @@ pub fn rotate(goal: Goal, force: bool, progress: &Progress) -> Result<Rotated> {
     refuse_worker(&current)?;
     let config_dir = current.layout.config();
     let mut backup = None;
+    let ending = goal == Goal::Finish && pki::end_was_interrupted(config_dir)?;
     match (pki::rotation(config_dir)?, goal) {
         (None, Goal::Begin) => {
             refuse_several(known_members(&current.layout, &current.config).len())?;
             backup = Some(keep_backup(&current, progress)?);
         }
-        (None, Goal::Finish) if !pki::end_was_interrupted(config_dir)? => {
+        (None, Goal::Finish) if !ending => {
             return Err(
                 Error::new(Kind::Usage, "the authorities are not being replaced")
                     .hint("begin with `usernetes certs rotate-authorities`"),
@@ -61,7 +62,7 @@ pub fn rotate(goal: Goal, force: bool, progress: &Progress) -> Result<Rotated> {
     }
     let store = Store::open_default()?.locked()?;
     store.sign()?;
-    if goal == Goal::Finish && pki::end_was_interrupted(config_dir)? {
+    if ending {
         pki::end_rotation(config_dir)?;
         return Ok(Rotated {
             rotation: None,

@@ -219,7 +219,7 @@ pub fn end_was_interrupted(config_dir: &Path) -> Result<bool> {
 /// The id that tokens of service accounts from before have in their head; `None` if no replacement is under way. It is the
 /// digest of the public key (kubernetes, `pkg/serviceaccount/jwt.go`, `keyIDFromPublicKey`).
 pub fn old_token_key(config_dir: &Path) -> Result<Option<Sha256>> {
-    if rotation(config_dir)?.is_none_or(|r| r.is_over()) {
+    if rotation(config_dir)?.is_none_or(Rotation::is_over) {
         return Ok(None);
     }
     let [_, file] = places(config_dir, OLD, Credential::ServiceAccounts);
