@@ -413,7 +413,9 @@ fn shared_directories(layout: &Layout) -> [PathBuf; 5] {
 fn is_bare(dir: &Path, to: &Path) -> bool {
     let inside = contents(dir).unwrap_or_default();
     let mut inside = inside.iter();
-    inside.all(|path| to.starts_with(path) && path.is_dir() && is_bare(path, to))
+    // A link was made by hand.
+    let leads = |path: &Path| to.starts_with(path) && path.is_dir() && !path.is_symlink();
+    inside.all(|path| leads(path) && is_bare(path, to))
 }
 
 /// The directories of a layout, and those on the way to them, that do not exist yet, or that only an interrupted installation can
