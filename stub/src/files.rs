@@ -37,11 +37,12 @@ pub(crate) fn prepare(path: &Path, bytes: &[u8], mode: u32) -> Result<PathBuf> {
     Ok(temporary)
 }
 
-/// Removes a temporary file if making it, or giving it its name, has failed: a full disk should not stay full because of us.
-fn or_remove<T, E>(temporary: &Path, result: Result<T, E>) -> Result<T, E> {
+/// Removes a temporary file or directory if making it, or giving it its name, has failed: a full disk should not stay full because
+/// of us.
+pub(crate) fn or_remove<T, E>(temporary: &Path, result: Result<T, E>) -> Result<T, E> {
     if result.is_err() {
         // The error that led here is the one to report.
-        let _ = fs_err::remove_file(temporary);
+        let _ = remove_tree(temporary);
     }
     result
 }

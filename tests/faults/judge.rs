@@ -40,13 +40,7 @@ pub fn judge(arena: &Arena<'_>, ended: &Ended, happened: Happened) -> Option<Str
         let merged = after_merge(arena);
         return (!merged).then(|| format!("`{MERGE}` does not help: {}", indent(&ended.shown())));
     }
-    // The store removes it when it is changed again, and works until then.
-    let is_temporary = |line: &String| line.contains("/store/.tmp-");
-    let is_as_new = found
-        .differences(&arena.new, &arena.any)
-        .iter()
-        .all(is_temporary);
-    let said = of_message(ended, happened, is_as_new);
+    let said = of_message(ended, happened, done);
     said.or_else(|| of_state(arena, &found, happened))
         .or_else(|| {
             let whole = !arena.verb.breaks;

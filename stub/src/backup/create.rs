@@ -17,7 +17,7 @@ use crate::cluster::{Current, Versions};
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::files::{
-    contents, private_directory, remove_if_there, remove_tree, sync_parent, temporary,
+    contents, or_remove, private_directory, remove_if_there, remove_tree, sync_parent, temporary,
 };
 use crate::layout::{Layout, MASTER, NODE};
 use crate::pki::rfc3339;
@@ -92,12 +92,9 @@ pub fn create(
         sync_parent(file)?;
         Ok(contents)
     });
-    if made.is_err() {
-        let _ = fs::remove_file(&new);
-    }
     Ok(Created {
         file: file.to_owned(),
-        contents: made?,
+        contents: or_remove(&new, made)?,
         size: fs::metadata(file)?.len(),
         running,
     })

@@ -23,7 +23,9 @@ use super::key::Key;
 use super::{MASTER, seconds};
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::files::{contents, private_directory, remove_tree, replace, sync_parent, temporary};
+use crate::files::{
+    contents, or_remove, private_directory, remove_tree, replace, sync_parent, temporary,
+};
 use crate::layout::Credential;
 
 /// The directory with everything below, in that of the control plane. Backups contain it.
@@ -170,11 +172,7 @@ pub fn begin_rotation(config_dir: &Path, now: SystemTime) -> Result<()> {
         .iter()
         .try_for_each(|name| private_directory(&temporary.join(name)));
     let made = made.and_then(|()| Ok(fs_err::rename(&temporary, directory)?));
-    if made.is_err() {
-        // The error that led here is the one to report.
-        let _ = remove_tree(&temporary);
-    }
-    made?;
+    or_remove(&temporary, made)?;
     for (name, credential, public, key) in &copies {
         let [public_file, key_file] = places(config_dir, name, *credential);
         replace(&public_file, public.as_bytes(), PUBLIC)?;
@@ -203,6 +201,7 @@ pub fn settle_stage(config_dir: &Path, now: SystemTime) -> Result<()> {
 pub fn end_rotation(config_dir: &Path) -> Result<()> {
     let _lock = files::lock(config_dir)?;
     let directory = directory(config_dir);
+    // The file that says how far it is comes last.
     for name in [OLD, NEW] {
         remove_tree(&directory.join(name))?;
     }

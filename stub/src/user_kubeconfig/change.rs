@@ -148,8 +148,9 @@ pub(super) fn carry_out(
 
 /// Removes the locks that a process of ours has left beside these files when it was killed: kubectl would wait for them.
 pub(super) fn remove_dead_locks(chain: &Chain) {
-    let lockable: Vec<_> = chain.0.iter().flat_map(Source::lockable).collect();
-    Locks::remove_dead(lockable.iter().map(PathBuf::as_path));
+    for file in chain.0.iter().flat_map(Source::lockable) {
+        Locks::remove_dead(&file);
+    }
 }
 
 /// Removes the directories that were created for files which have just been removed. Must run after the locks in these

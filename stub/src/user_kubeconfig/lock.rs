@@ -70,14 +70,10 @@ impl Locks {
         }
         Ok(locks)
     }
-}
 
-impl Locks {
-    /// Removes the locks of these files that a process of ours has left which was killed.
-    pub(super) fn remove_dead<'a>(files: impl IntoIterator<Item = &'a Path>) {
-        for file in files {
-            remove_if_dead(&lock_of(file));
-        }
+    /// Removes the lock of a file if a process of ours has left it which was killed.
+    pub(super) fn remove_dead(file: &Path) {
+        remove_if_dead(&lock_of(file));
     }
 
     /// Releases the locks. Fails if one of them cannot be removed: kubectl would wait for it.

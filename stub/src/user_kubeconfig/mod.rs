@@ -91,8 +91,9 @@ pub fn update(
     merges: &mut Merges,
     save: impl FnMut(&Merges) -> Result<()>,
 ) -> Result<Vec<PathBuf>> {
-    if outdated(config_dir, merges)?.is_empty() {
-        remove_dead_locks(&Chain::read(&merges.files())?);
+    let chain = Chain::read(&merges.files())?;
+    if outdated_in(&chain, config_dir)?.is_empty() {
+        remove_dead_locks(&chain);
         return Ok(Vec::new());
     }
     let edited = merge(config_dir, &merges.files(), merges, save)?;
@@ -105,11 +106,14 @@ pub fn update(
 
 /// The kubeconfigs recorded in `merges` that [`update`] would change.
 pub fn outdated(config_dir: &Path, merges: &Merges) -> Result<Vec<PathBuf>> {
-    let chain = Chain::read(&merges.files())?;
-    if !is_merged(&chain) {
+    outdated_in(&Chain::read(&merges.files())?, config_dir)
+}
+
+fn outdated_in(chain: &Chain, config_dir: &Path) -> Result<Vec<PathBuf>> {
+    if !is_merged(chain) {
         return Ok(Vec::new());
     }
-    let change = plan_merge(&chain, &wanted(config_dir)?)?;
+    let change = plan_merge(chain, &wanted(config_dir)?)?;
     Ok(change.keys().map(|n| chain.0[*n].file.clone()).collect())
 }
 

@@ -85,6 +85,15 @@ fn volume(stage: &Stage, text: &str) -> PathBuf {
     file
 }
 
+/// A file in the data of each cluster that was replaced.
+fn aside(stage: &Stage, file: &str) -> Vec<PathBuf> {
+    let names = stage.names(".local/share/usernetes").into_iter();
+    let aside = names.filter(|name| name.starts_with("replaced-"));
+    aside
+        .map(|name| stage.home.data().join(name).join(file))
+        .collect()
+}
+
 #[test]
 fn the_data_of_volumes_comes_back() {
     let stage = stopped();
@@ -116,11 +125,8 @@ fn the_data_of_volumes_comes_back() {
     let said = restore(&stage, &archive, &["--force"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "data of a pod");
-    let names = stage.names(".local/share/usernetes");
-    let aside = names.iter().find(|n| n.starts_with("replaced-")).unwrap();
-    let kept = stage.home.data().join(aside);
-    let kept = kept.join("volumes/pvc-1_default_data/file");
-    assert_eq!(fs::read_to_string(kept).unwrap(), "newer");
+    let kept = aside(&stage, "volumes/pvc-1_default_data/file");
+    assert_eq!(fs::read_to_string(&kept[0]).unwrap(), "newer");
 }
 
 #[test]
@@ -175,22 +181,15 @@ fn an_existing_cluster_is_replaced_only_with_force_and_is_kept() {
     assert_eq!(fs::read_to_string(db(&stage)).unwrap(), "data of the first");
     let text = fs::read_to_string(config(&stage).join("config.toml")).unwrap();
     assert!(text.contains("node_name = \"second\""), "{text}");
-    let names = stage.names(".local/share/usernetes");
-    let aside = names
-        .iter()
-        .find(|name| name.starts_with("replaced-"))
-        .unwrap();
-    let kept = stage.home.data().join(aside).join("etcd/member/snap/db");
-    assert_eq!(fs::read_to_string(&kept).unwrap(), "two");
+    let kept = &aside(&stage, "etcd/member/snap/db")[0];
+    assert_eq!(fs::read_to_string(kept).unwrap(), "two");
 
     // Another one, perhaps in the same second, or after the clock was set back.
     write(&stage, "three");
     let said = restore(&stage, &file, &["--force"]);
     assert_eq!(said.code, Some(0), "{said:?}");
-    assert_eq!(fs::read_to_string(&kept).unwrap(), "two");
-    let names = stage.names(".local/share/usernetes");
-    let aside = names.iter().filter(|name| name.starts_with("replaced-"));
-    let kept = aside.map(|name| stage.home.data().join(name).join("etcd/member/snap/db"));
+    assert_eq!(fs::read_to_string(kept).unwrap(), "two");
+    let kept = aside(&stage, "etcd/member/snap/db").into_iter();
     let mut kept: Vec<_> = kept.map(|db| fs::read_to_string(db).unwrap()).collect();
     kept.sort();
     assert_eq!(kept, ["three", "two"]);
